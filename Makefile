@@ -1,0 +1,71 @@
+# livecard: `make demo` shows it, `make test` tests it; both install what they need into .venv first.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+LOCK := requirements-dev.txt
+PYTEST_ARGS ?=
+LOCK_ARGS ?=
+
+# The first interpreter that runs and is new enough; override with `make PYTHON=/path/to/python3 …`.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+
+.PHONY: help install demo test lint format generate bench lock engines-start engines-stop engines-status clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## make .venv with the locked dependencies and the `livecard` command
+
+$(STAMP): $(LOCK) pyproject.toml
+	@test -n "$(PYTHON)" || { \
+		echo "livecard needs Python 3.11 or newer with its venv module, and none of python3.13, python3.12," >&2; \
+		echo "python3.11, python3 is one. Install it (Debian, Ubuntu: python3 and python3-venv)," >&2; \
+		echo "or name it: make install PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x $(PY) || { echo "making $(VENV) with $(PYTHON)"; "$(PYTHON)" -m venv $(VENV); }
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $(LOCK)
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install ## play a group task against the simulated WeChat and watch it live
+	@$(VENV)/bin/livecard demo
+
+test: install ## run the tests, on real engines where they can be found or started
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+lint: install ## style, types, import directions, generated files
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m pytest -q tests/test_layout.py
+	$(PY) -m contracts.generate --check
+	$(PY) -m scripts.diagrams --check
+
+format: install ## format the code and apply safe fixes
+	$(PY) -m ruff check --fix-only .
+	$(PY) -m ruff format .
+
+generate: install ## write the generated files anew (schemas, AsyncAPI, diagrams)
+	$(PY) -m contracts.generate
+	$(PY) -m scripts.diagrams
+
+bench: install ## completions per second through Apache Kafka and PostgreSQL
+	$(PY) -m benchmarks.ingest
+
+lock: install ## resolve the dependencies anew into the two lock files (LOCK_ARGS=--upgrade for newer ones)
+	$(PY) -m scripts.lock $(LOCK_ARGS)
+
+engines-start: install ## start Apache Kafka and PostgreSQL of our own, print how to reach them
+	@$(PY) -m scripts.engines start
+
+engines-stop: install ## stop those engines and remove their data
+	@$(PY) -m scripts.engines stop
+
+engines-status: install ## tell which engines run
+	@$(PY) -m scripts.engines status
+
+clean: ## remove caches and .venv
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
