@@ -1,0 +1,1 @@
+"""The services, one folder each, and the parts that they share."""

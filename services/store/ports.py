@@ -1,0 +1,194 @@
+"""The primitives an engine provides. One call is one statement: arrays in, rows out.
+
+The verbs (apply, fire_due, claim, settle, …) are written once over these, so PostgreSQL, SQLite
+and the dict store differ in nothing but how rows are kept. The conformance suite runs on all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+import msgspec
+
+from services.store.rows import (
+    Admission,
+    Attempt,
+    Card,
+    Gate,
+    InboxKey,
+    MemberRow,
+    OutboxRow,
+    Owed,
+    ParkedRow,
+    Writes,
+)
+from statemachine.model import Activity
+
+
+class StoreUnavailable(Exception):
+    """The store failed (gone, timed out, deadlock, lock timeout, not migrated): wait and try again."""
+
+
+class StoreRejected(Exception):
+    """The store refused the data itself: trying the same again is useless."""
+
+
+class Backlog(msgspec.Struct, frozen=True):
+    """For metrics and `ledger`. Ages are µs by the database's clock; counts stop at 10,001."""
+
+    behind: int
+    behind_age: int
+    parked: int
+    parked_age: int
+    outbox: int
+    outbox_age: int
+    due: int
+    due_age: int
+
+
+class Tx(Protocol):
+    """One transaction. Leaving it normally commits; an exception rolls back.
+
+    Locks: `admit` takes inbox rows in sorted order, `lock` and `lock_cards` activity rows in order
+    of activity_id. Raises `StoreUnavailable` or `StoreRejected`, never a library's error.
+    """
+
+    async def now(self) -> int:
+        """The protocol's now: the database's clock, read at this moment (not the transaction's start)."""
+        ...
+
+    async def admit(self, keys: Sequence[InboxKey], activity_ids: Sequence[str | None]) -> list[Admission]:
+        """Insert inbox rows (outcome `applied`) for keys not seen; the answer is parallel to `keys`.
+
+        `keys` holds no repeats. A row seen before whose outcome is `dead` answers `dead` and is
+        locked; the caller then writes its new outcome.
+        """
+        ...
+
+    async def lock(self, activity_ids: Sequence[str]) -> dict[str, Activity]:
+        """Lock these activities, making unopened rows for those never seen."""
+        ...
+
+    async def lock_due(self, limit: int) -> list[Activity]:
+        """Lock up to `limit` activities with due_at ≤ now, earliest first, skipping locked ones."""
+        ...
+
+    async def lock_cards(self, activity_ids: Sequence[str], *, wait: bool) -> list[Card]:
+        """Lock the cards of opened activities; without `wait` locked rows are skipped."""
+        ...
+
+    async def lock_expired(self, limit: int) -> list[Card]:
+        """Lock cards that are behind or suspect though expires_at ≤ now, skipping locked ones."""
+        ...
+
+    async def members(self, pairs: Sequence[tuple[str, str]]) -> list[MemberRow]:
+        """The members named by (activity_id, group_openid), those that exist."""
+        ...
+
+    async def owed(self, activity_ids: Sequence[str]) -> dict[str, list[Owed]]:
+        """Per activity its members done, not late and not yet told to WeChat, oldest first
+        (by done_at, group_openid)."""
+        ...
+
+    async def set_aside(self, activity_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Per activity the members with delivered = SET_ASIDE."""
+        ...
+
+    async def parked(self, activity_ids: Sequence[str]) -> list[ParkedRow]:
+        """Everything parked for these activities, in order of arrival."""
+        ...
+
+    async def stale_parked(self, before: int, limit: int) -> list[str]:
+        """Unopened activities with something parked before `before`, locked, skipping locked ones."""
+        ...
+
+    async def gates(self, appids: Sequence[str] | None = None) -> dict[str, Gate]:
+        """The gates of these apps, or of all."""
+        ...
+
+    async def write(self, writes: Writes) -> None:
+        """Write everything, each non-empty list in one statement, counters last."""
+        ...
+
+
+class Store(Protocol):
+    """An engine, with its reads and its housekeeping that need no activity's lock."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Tx]:
+        """A new transaction (SQLite: BEGIN IMMEDIATE)."""
+        ...
+
+    async def ping(self) -> None:
+        """Whether the store answers and is migrated; raises `StoreUnavailable` with what to do."""
+        ...
+
+    async def close(self) -> None:
+        """Give connections back."""
+        ...
+
+    async def candidates(self, limit: int, per_app: int) -> list[str]:
+        """Cards to look at now (the sweep): behind or with a repair due, not throttled, not backed
+        off, not leased, not dead, not expired, app's gate open; ends first, apps in turn."""
+        ...
+
+    async def next_due(self) -> int | None:
+        """µs until the earliest due_at (negative when overdue); None when nothing is due ever."""
+        ...
+
+    async def backlog(self) -> Backlog:
+        """Counts and ages."""
+        ...
+
+    async def counters(self) -> dict[str, int]:
+        """The ledger's totals, summed over slots."""
+        ...
+
+    async def pending_revisions(self) -> int:
+        """Sum of revision − settled over all activities, counted from the rows."""
+        ...
+
+    async def parked_events(self) -> int:
+        """How many events are parked, counted from the rows."""
+        ...
+
+    async def lease_shards(self, owner: str, lease: int) -> list[int]:
+        """Renew this owner's relay shards and take its fair part of the free ones (`lease` µs); the
+        shards held. Registers the owner, so that the others make room."""
+        ...
+
+    async def release_shards(self, owner: str) -> None:
+        """Give all shards back and sign off."""
+        ...
+
+    async def outbox(self, shards: Sequence[int], limit: int) -> list[OutboxRow]:
+        """The oldest rows of these shards, by seq."""
+        ...
+
+    async def delete_outbox(self, seqs: Sequence[int]) -> None:
+        """Forget what was published."""
+        ...
+
+    async def open_gates(self, appids: Sequence[str], reason: str | None) -> list[str]:
+        """Open these gates (only those closed for `reason`, if given); which were closed."""
+        ...
+
+    async def all_gates(self) -> list[Gate]:
+        """Every gate, by appid."""
+        ...
+
+    async def prune(self, *, inbox: int, attempts: int, activities: int, limit: int) -> dict[str, int]:
+        """Delete up to `limit` rows a table that are older than these ages (µs): inbox rows by
+        arrival (never `parked` ones), attempts by time, activities with members by expires_at
+        (their pending revisions count as expired), unopened activities with nothing parked."""
+        ...
+
+    async def show(self, activity_id: str) -> dict[str, Any] | None:
+        """Everything about one activity for people: the row, counts of members by state and
+        delivery, the last attempts, its gate, parked events; None when never seen."""
+        ...
+
+    async def attempts(self, activity_id: str, limit: int) -> list[Attempt]:
+        """The latest attempts, newest first."""
+        ...

@@ -1,0 +1,254 @@
+"""An event or a timer meets an activity: pure functions of state, event and `now`.
+
+The order of tests is design.md §3's; each function changes the aggregate only when it answers
+something other than refused or duplicate, so illegal input changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from contracts.changes import ActivityChanged, EventRef, EventRefused, ParticipantDone
+from contracts.events import Added, Closed, Completed, Event, Opened, Rescheduled, opened_digest
+from contracts.times import SECOND
+from statemachine import timers
+from statemachine.model import (
+    APPLIED,
+    BEST_FIRST,
+    DUPLICATE,
+    PARKED,
+    Activity,
+    Aggregate,
+    Member,
+    Opening,
+    Outcome,
+    Rules,
+)
+from statemachine.states import ACTIVITY, DONE, ENDED, NEARING, OPEN, PARTICIPANT, UNOPENED, move
+
+DEADLINE_CLAMPED = "deadline_after_expiry"
+"""Warning: the deadline lies beyond the id's life; the activity will end as `expired`."""
+COMPLETE_IGNORED = "close_when_complete_ignored"
+"""Warning: `close_when_complete` needs `choose: listed`; with `everyone` nobody knows who is missing."""
+PARTICIPANTS_IGNORED = "participants_ignored"
+"""Warning: with `choose: everyone` a list of participants means nothing."""
+
+
+def handle(aggregate: Aggregate, event: Event, now: int, rules: Rules) -> list[tuple[Event, Outcome]]:
+    """Bring one event to an activity under its lock; the outcomes it decides, its own last-named first.
+
+    What is due fires first. An event ahead of its `opened` is parked on `aggregate.early`; an
+    `opened` also decides the early ones, so the list may hold more than one pair.
+    """
+    if aggregate.activity.state == UNOPENED:
+        if isinstance(event.data, Opened):
+            return _open(aggregate, event, event.data, now, rules)
+        aggregate.early.append(event)
+        return [(event, PARKED)]
+    fire_due(aggregate, now, rules)
+    outcome = _apply(aggregate, event, now, rules)
+    if isinstance(event.data, Rescheduled):
+        fire_due(aggregate, now, rules)
+    return [(event, outcome)]
+
+
+def fire_due(aggregate: Aggregate, now: int, rules: Rules) -> None:
+    """Fire the timers that are due, in order: near, then end. An outdated timer does nothing."""
+    activity = aggregate.activity
+    if activity.state == OPEN:
+        near = timers.near_at(activity, rules)
+        if near is not None and now >= near:
+            _turn(aggregate, "near", "notice")
+    if activity.state in (OPEN, NEARING) and now >= timers.end_at(activity, rules):
+        _end(aggregate, timers.end_reason(activity, rules), timers.end_at(activity, rules), now)
+
+
+def end_expired(aggregate: Aggregate, now: int) -> bool:
+    """WeChat says that the id is dead (47504): end as `expired`. False when it had ended already."""
+    if aggregate.activity.state not in (OPEN, NEARING):
+        return False
+    _end(aggregate, "expired", now, now)
+    return True
+
+
+def event_key(event: Event) -> str:
+    """A short digest of `(source, id)`: what makes the ids of changes caused by it deterministic."""
+    return hashlib.sha256(f"{event.source}\n{event.id}".encode()).hexdigest()[:24]
+
+
+def refuse_event(aggregate: Aggregate, event: Event, reason: str, members: list[str] | None = None) -> Outcome:
+    """Report the event (or just these of its members) as refused; nothing else changes."""
+    ref = EventRef(source=event.source, id=event.id, type=event.type)
+    data = EventRefused(event=ref, reason=reason) if members is None else EventRefused(ref, reason, members)
+    aggregate.publish(f"refused:{event_key(event)}:{reason}", data)
+    return Outcome("refused", reason)
+
+
+def _open(
+    aggregate: Aggregate, event: Event, data: Opened, now: int, rules: Rules
+) -> list[tuple[Event, Outcome]]:
+    early, aggregate.early = aggregate.early, []
+    if now >= data.expires_at:
+        return [(each, refuse_event(aggregate, each, "expired")) for each in (event, *early)]
+    listed = data.choose == "listed"
+    activity = Activity(
+        activity_id=event.activity_id,
+        state=OPEN,
+        choose=data.choose,
+        close_when_complete=data.close_when_complete and listed,
+        deadline=data.deadline,
+        notice=data.notice * SECOND,
+        expires_at=data.expires_at,
+        revision=1,
+        opened_digest=opened_digest(data),
+    )
+    aggregate.activity = activity
+    room = data.room
+    aggregate.opening = Opening(
+        appid=data.appid,
+        template=data.template,
+        version=data.version,
+        title=data.title,
+        publisher=data.publisher,
+        opengid=room.opengid if room else None,
+        open_single_roomid=room.open_single_roomid if room else None,
+    )
+    if listed:
+        _list_members(aggregate, data.participants)
+    warnings = []
+    if timers.is_clamped(activity, rules):
+        warnings.append(DEADLINE_CLAMPED)
+    if data.close_when_complete and not listed:
+        warnings.append(COMPLETE_IGNORED)
+    if data.participants and not listed:
+        warnings.append(PARTICIPANTS_IGNORED)
+    _changed(aggregate, None, "opened", warnings)
+    outcomes = [(event, APPLIED)]
+    outcomes += [(each, _apply(aggregate, each, now, rules)) for each in early]
+    fire_due(aggregate, now, rules)
+    return outcomes
+
+
+def _apply(aggregate: Aggregate, event: Event, now: int, rules: Rules) -> Outcome:
+    """One event against an opened activity, timers aside."""
+    data = event.data
+    if isinstance(data, Completed):
+        return _complete(aggregate, event, data, min(event.time, now), now)
+    if isinstance(data, Opened) and opened_digest(data) == aggregate.activity.opened_digest:
+        return DUPLICATE
+    if aggregate.activity.state == ENDED:
+        return refuse_event(aggregate, event, "ended")
+    if isinstance(data, Opened):
+        return refuse_event(aggregate, event, "already_open")
+    if isinstance(data, Rescheduled):
+        return _reschedule(aggregate, event, data, now, rules)
+    if isinstance(data, Closed):
+        _end(aggregate, "closed", min(event.time, now), now)
+        return APPLIED
+    return _add(aggregate, data)
+
+
+def _complete(aggregate: Aggregate, event: Event, data: Completed, time: int, now: int) -> Outcome:
+    """Each member is tested in this order: duplicate, not_listed, late, ended (design.md §3)."""
+    activity = aggregate.activity
+    kinds: set[str] = set()
+    finished: list[str] = []
+    refused: dict[str, list[str]] = {}
+    ended = activity.state == ENDED
+    late = ended and activity.ended_at is not None and time <= activity.ended_at
+    for group_openid in data.members:
+        member = aggregate.members.get(group_openid)
+        if member is not None and member.state == DONE:
+            kinds.add("duplicate")
+            continue
+        if member is None and activity.choose == "listed":
+            refused.setdefault("not_listed", []).append(group_openid)
+            continue
+        if ended and not late:
+            refused.setdefault("ended", []).append(group_openid)
+            continue
+        if member is None:
+            member = aggregate.members[group_openid] = Member(group_openid)
+        move(PARTICIPANT, member, "complete")
+        member.late, member.done_at = late, time
+        aggregate.touched[group_openid] = member
+        finished.append(group_openid)
+    if finished:
+        kinds.add("late" if late else "applied")
+        activity.done += len(finished)
+        activity.revision += 0 if late else 1
+        aggregate.publish(f"done:{event_key(event)}", ParticipantDone(members=finished))
+    for reason, members in refused.items():
+        refuse_event(aggregate, event, reason, members)
+    if activity.close_when_complete and "applied" in kinds and activity.done == activity.participants:
+        _end(aggregate, "complete", time, now)
+    for kind in BEST_FIRST[:3]:
+        if kind in kinds:
+            return Outcome(kind)  # type: ignore[arg-type]  # BEST_FIRST holds only outcome kinds
+    return Outcome("refused", next(iter(refused)))
+
+
+def _reschedule(aggregate: Aggregate, event: Event, data: Rescheduled, now: int, rules: Rules) -> Outcome:
+    activity = aggregate.activity
+    time = min(event.time, now)
+    if activity.rescheduled_at is not None and time < activity.rescheduled_at:
+        return refuse_event(aggregate, event, "superseded")
+    activity.rescheduled_at = time
+    activity.deadline = data.deadline
+    if data.notice is not None:
+        activity.notice = data.notice * SECOND
+    near = timers.near_at(activity, rules)
+    if activity.state == NEARING and (near is None or now < near):
+        _turn(aggregate, "reopen", "rescheduled", _clamp_warning(activity, rules))
+    return APPLIED
+
+
+def _add(aggregate: Aggregate, data: Added) -> Outcome:
+    if aggregate.activity.choose != "listed":
+        return DUPLICATE  # everyone takes part already
+    return APPLIED if _list_members(aggregate, data.members) else DUPLICATE
+
+
+def _list_members(aggregate: Aggregate, group_openids: tuple[str, ...]) -> int:
+    """List those who are not yet; how many that were. No revision: WeChat has no call for it."""
+    added = 0
+    for group_openid in group_openids:
+        if group_openid not in aggregate.members:
+            member = aggregate.members[group_openid] = Member(group_openid)
+            aggregate.touched[group_openid] = member
+            added += 1
+    aggregate.activity.participants += added
+    return added
+
+
+def _end(aggregate: Aggregate, reason: str, at: int, now: int) -> None:
+    activity = aggregate.activity
+    activity.reason, activity.ended_at, activity.end_known_at = reason, at, now
+    _turn(aggregate, "end", reason)
+
+
+def _turn(aggregate: Aggregate, trigger: str, reason: str, warnings: list[str] | None = None) -> None:
+    previous = aggregate.activity.state
+    move(ACTIVITY, aggregate.activity, trigger)
+    aggregate.activity.revision += 1
+    _changed(aggregate, previous, reason, warnings or [])
+
+
+def _changed(aggregate: Aggregate, previous: str | None, reason: str, warnings: list[str]) -> None:
+    activity = aggregate.activity
+    aggregate.publish(
+        f"changed:{activity.revision}",
+        ActivityChanged(
+            state=activity.state,
+            previous=previous,
+            reason=reason,
+            revision=activity.revision,
+            done=activity.done,
+            participants=activity.participants if activity.choose == "listed" else None,
+            warnings=warnings,
+        ),
+    )
+
+
+def _clamp_warning(activity: Activity, rules: Rules) -> list[str]:
+    return [DEADLINE_CLAMPED] if timers.is_clamped(activity, rules) else []

@@ -1,0 +1,112 @@
+"""What the machines work on: an activity with the members at hand, and what came of an event."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from contracts.changes import ActivityChanged, EventRefused, ParticipantDone
+from contracts.events import Event
+from statemachine.states import DONE, PENDING, UNOPENED
+
+Change = ActivityChanged | ParticipantDone | EventRefused
+OutcomeKind = Literal["applied", "late", "duplicate", "refused", "parked", "dead"]
+
+BEST_FIRST: Final = ("applied", "late", "duplicate", "refused")
+"""An event's outcome is the best of its members' (design.md §3)."""
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """The settings that decide states. `margin`: how long before `expires_at` we end, µs."""
+
+    margin: int = 60_000_000
+
+
+class Activity(msgspec.Struct):
+    """One activity as the lifecycle sees it. All times µs since the epoch; `""` = unopened.
+
+    `deadline` is as given; the effective end is `timers.end_at`. `ended_at` is the moment up to
+    which a completion counts as late rather than refused; `end_known_at` is when we learnt of it.
+    """
+
+    activity_id: str
+    state: str = UNOPENED
+    reason: str = ""
+    choose: str = "listed"
+    close_when_complete: bool = False
+    deadline: int | None = None
+    notice: int = 0
+    expires_at: int = 0
+    ended_at: int | None = None
+    end_known_at: int | None = None
+    rescheduled_at: int | None = None
+    participants: int = 0
+    done: int = 0
+    revision: int = 0
+    opened_digest: str = ""
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """What an `opened` fixes for good about the card; the machines do not look at it."""
+
+    appid: str
+    template: str
+    version: str
+    title: str
+    publisher: str | None
+    opengid: str | None
+    open_single_roomid: str | None
+
+
+class Member(msgspec.Struct):
+    """One participant: `state` is the participant machine's; `late` ones are never delivered."""
+
+    group_openid: str
+    state: str = PENDING
+    late: bool = False
+    done_at: int | None = None
+
+    @property
+    def owed(self) -> bool:
+        """Whether the card should show this member as done."""
+        return self.state == DONE and not self.late
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of one event. `reason` only with `refused`."""
+
+    kind: OutcomeKind
+    reason: str = ""
+
+
+APPLIED: Final = Outcome("applied")
+LATE: Final = Outcome("late")
+DUPLICATE: Final = Outcome("duplicate")
+PARKED: Final = Outcome("parked")
+
+
+class Published(msgspec.Struct, frozen=True):
+    """A change to publish: `key` makes its id unique within the activity, and deterministic."""
+
+    key: str
+    data: Change
+
+
+class Aggregate(msgspec.Struct):
+    """An activity under its lock, with everything that events at hand may touch.
+
+    `members` holds the rows at hand (those that the batch's events name); `touched` those that
+    changed; `early` the events that wait for the opening, in order of arrival.
+    """
+
+    activity: Activity
+    members: dict[str, Member] = msgspec.field(default_factory=dict)
+    early: list[Event] = msgspec.field(default_factory=list)
+    opening: Opening | None = None
+    touched: dict[str, Member] = msgspec.field(default_factory=dict)
+    published: list[Published] = msgspec.field(default_factory=list)
+
+    def publish(self, key: str, data: Any) -> None:
+        """Append one change, in order."""
+        self.published.append(Published(key, data))

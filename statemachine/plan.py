@@ -1,0 +1,97 @@
+"""The plan of calls: make what was delivered to WeChat equal to what we know (design.md §3).
+
+A pure function; the dispatcher executes the first call of a plan, settles what WeChat said, reads
+again and plans again, so a plan never grows stale.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from statemachine.states import ENDED, TARGET_STATE
+
+
+class Desired(msgspec.Struct, frozen=True):
+    """What the card should show: the activity's `state` and the members still owed to WeChat.
+
+    `hold`: whether members owed from before the end may still hold the end back (see `holds`).
+    `expired`: the id is dead, so no call may be made any more.
+    """
+
+    state: str
+    owed: tuple[str, ...] = ()
+    hold: bool = True
+    expired: bool = False
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    """What WeChat has confirmed. A card starts at 1; `cannot_lower`: 47502 to a 2→1 was seen."""
+
+    target_state: int = 1
+    cannot_lower: bool = False
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """`members_per_call`: longest list sent in one call (undocumented; default 100)."""
+
+    members_per_call: int = 100
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One `setChatToolMsg`: the absolute `target_state` and the members to set to done."""
+
+    target_state: int
+    members: tuple[str, ...] = ()
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """`calls` in order; `left_out`: members whom the end no longer waits for."""
+
+    calls: tuple[Call, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def shown_state(desired: Desired, delivered: Delivered) -> int:
+    """The `target_state` the card should have, given that it may be unable to go below 2."""
+    target = TARGET_STATE[desired.state]
+    return max(target, 2) if delivered.cannot_lower and delivered.target_state >= 2 else target
+
+
+def plan(desired: Desired, delivered: Delivered, limits: Limits) -> Plan:
+    """The calls that bring a card from `delivered` to `desired`; none when nothing differs.
+
+    Nothing lower after 3 and nothing after expiry; 2→1 only because the activity is open again;
+    members done before the end go first, with the state the card has, then the end alone.
+    """
+    if desired.expired or delivered.target_state == TARGET_STATE[ENDED]:
+        return Plan(left_out=desired.owed)
+    target = shown_state(desired, delivered)
+    if desired.state != ENDED:
+        calls = _member_calls(target, desired.owed, limits)
+        if not calls and target != delivered.target_state:
+            calls = (Call(target),)
+        return Plan(calls)
+    if not desired.hold:
+        return Plan((Call(target),), left_out=desired.owed)
+    return Plan((*_member_calls(delivered.target_state, desired.owed, limits), Call(target)))
+
+
+def repair(desired: Desired, delivered: Delivered) -> Plan:
+    """After a doubt: the state that the card should have, once more, with nobody (3 included)."""
+    return Plan() if desired.expired else Plan((Call(shown_state(desired, delivered)),))
+
+
+def holds(now: int, end_known_at: int | None, expires_at: int, margin: int, wait: int, tried: bool) -> bool:
+    """Whether the end still waits for members owed from before it (all times µs).
+
+    At most `wait` after the end was known, and never into the margin before expiry; but a first
+    attempt is always made, since nothing has failed yet.
+    """
+    if not tried or end_known_at is None:
+        return True
+    return now < min(end_known_at + wait, expires_at - margin)
+
+
+def _member_calls(target: int, owed: tuple[str, ...], limits: Limits) -> tuple[Call, ...]:
+    size = max(1, limits.members_per_call)
+    return tuple(Call(target, owed[start : start + size]) for start in range(0, len(owed), size))

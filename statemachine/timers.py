@@ -1,0 +1,37 @@
+"""When an activity moves by itself: pure functions of its facts (design.md §3)."""
+
+from __future__ import annotations
+
+from statemachine.model import Activity, Rules
+from statemachine.states import NEARING, OPEN
+
+
+def end_at(activity: Activity, rules: Rules) -> int:
+    """The effective end, µs: the deadline, or the margin before expiry when that comes first."""
+    limit = activity.expires_at - rules.margin
+    return limit if activity.deadline is None else min(activity.deadline, limit)
+
+
+def near_at(activity: Activity, rules: Rules) -> int | None:
+    """When the end is near, µs; None without a deadline."""
+    return None if activity.deadline is None else end_at(activity, rules) - activity.notice
+
+
+def is_clamped(activity: Activity, rules: Rules) -> bool:
+    """Whether the deadline given lies beyond what the id lives for, so that expiry ends it."""
+    return activity.deadline is not None and activity.deadline > activity.expires_at - rules.margin
+
+
+def end_reason(activity: Activity, rules: Rules) -> str:
+    """`deadline`, or `expired` when the id's death decides."""
+    return "expired" if activity.deadline is None or is_clamped(activity, rules) else "deadline"
+
+
+def due_at(activity: Activity, rules: Rules) -> int | None:
+    """The next moment at which something fires, µs; None when nothing will."""
+    if activity.state == OPEN:
+        near = near_at(activity, rules)
+        return end_at(activity, rules) if near is None else near
+    if activity.state == NEARING:
+        return end_at(activity, rules)
+    return None
