@@ -1,0 +1,93 @@
+"""The events other services publish, as the services see them: checked, times in µs (design.md §4)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, Literal
+
+import msgspec
+
+from contracts.wechat import Template, Version
+
+OPENED: Final = "livecard.activity.opened"
+RESCHEDULED: Final = "livecard.activity.rescheduled"
+CLOSED: Final = "livecard.activity.closed"
+COMPLETED: Final = "livecard.participant.completed"
+ADDED: Final = "livecard.participant.added"
+
+Choose = Literal["listed", "everyone"]
+
+DEFAULT_NOTICE: Final = 3600
+"""Seconds before the end at which a card says 即将截止, unless the producer names another number."""
+LONGEST_NOTICE: Final = 604_800
+MOST_MEMBERS: Final = 500
+LONGEST_ID: Final = 128
+LONGEST_TITLE: Final = 1_000
+LONGEST_NOTE: Final = 4_000
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the card lives: exactly one of the two is given."""
+
+    opengid: str | None = None
+    open_single_roomid: str | None = None
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """`expires_at` and `deadline` are µs since the epoch, `notice` is in seconds."""
+
+    appid: str
+    template: Template
+    expires_at: int
+    version: Version = "release"
+    title: str = ""
+    publisher: str | None = None
+    room: Room | None = None
+    choose: Choose = "listed"
+    participants: tuple[str, ...] = ()
+    deadline: int | None = None
+    notice: int = DEFAULT_NOTICE
+    close_when_complete: bool = False
+
+
+class Rescheduled(msgspec.Struct, frozen=True, kw_only=True):
+    """`deadline` None: there is none any more; `notice` (seconds) None: keep the one there is."""
+
+    deadline: int | None = None
+    notice: int | None = None
+
+
+class Closed(msgspec.Struct, frozen=True, kw_only=True):
+    note: str | None = None
+
+
+class Completed(msgspec.Struct, frozen=True):
+    """`members`: 1 to 500 group_openids, each once, in the producer's order."""
+
+    members: tuple[str, ...]
+
+
+class Added(msgspec.Struct, frozen=True):
+    """`members`: 1 to 500 group_openids, each once, in the producer's order."""
+
+    members: tuple[str, ...]
+
+
+EventData = Opened | Rescheduled | Closed | Completed | Added
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A readable event; `(source, id)` makes it unique, `time` (µs) is when it happened."""
+
+    source: str
+    id: str
+    type: str
+    activity_id: str
+    time: int
+    data: EventData
+
+
+def opened_digest(opened: Opened) -> str:
+    """32 hex digits, equal when two openings say the same; participants are a set (design.md §3)."""
+    one = msgspec.structs.replace(opened, participants=tuple(sorted(set(opened.participants))))
+    return hashlib.sha256(msgspec.json.encode(one)).hexdigest()[:32]

@@ -1,0 +1,61 @@
+"""RFC 3339 on the wire, µs since the epoch inside (design.md §4: offset required, years 2000–2100)."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Final
+
+MILLISECOND: Final = 1_000
+SECOND: Final = 1_000_000
+MINUTE: Final = 60 * SECOND
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
+
+EARLIEST: Final = 946_684_800 * SECOND
+"""2000-01-01T00:00:00Z, the first instant accepted."""
+LATEST: Final = 4_133_980_800 * SECOND - 1
+"""The last µs of the year 2100, UTC."""
+
+_SHAPE = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:(\d\d)(?:\.\d+)?(?:[Zz]|[+-]\d\d:[0-5]\d)",
+    re.ASCII,
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST = 64  # nobody needs more digits, and errors stay short
+
+
+def parse_rfc3339(text: str) -> int:
+    """µs since the epoch; digits beyond the µs are cut off.
+
+    A leap second counts as the second after `:59`. Raises ValueError, saying what is wrong, for another
+    format, a missing offset, a date that does not exist, or a year outside 2000–2100 (in UTC).
+    """
+    shape = _SHAPE.fullmatch(text) if len(text) <= _LONGEST else None
+    if shape is None:
+        raise ValueError("not RFC 3339 with an offset, such as 2026-11-21T08:00:00Z")
+    leap = 0
+    if shape[1] == "60":
+        text, leap = f"{text[:17]}59{text[19:]}", SECOND
+    try:
+        since = datetime.fromisoformat(text.upper()) - _EPOCH
+    except (ValueError, OverflowError):
+        raise ValueError("not an existing date and time") from None
+    us = since.days * DAY + since.seconds * SECOND + since.microseconds + leap
+    if not EARLIEST <= us <= LATEST:
+        raise ValueError("not within the years 2000–2100")
+    return us
+
+
+@lru_cache(maxsize=4096)
+def _to_the_second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def format_rfc3339(us: int) -> str:
+    """UTC with `Z`; no fraction when it is 0, else six digits without trailing zeros."""
+    seconds, fraction = divmod(us, SECOND)
+    if not fraction:
+        return f"{_to_the_second(seconds)}Z"
+    return f"{_to_the_second(seconds)}.{fraction:06d}".rstrip("0") + "Z"
