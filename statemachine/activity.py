@@ -7,8 +7,20 @@ something other than refused or duplicate, so illegal input changes nothing.
 from __future__ import annotations
 
 import hashlib
+from typing import cast
 
-from contracts.changes import ActivityChanged, EventRef, EventRefused, ParticipantDone
+from msgspec import UNSET
+
+from contracts.changes import (
+    ActivityChanged,
+    ChangeReason,
+    EndReason,
+    EventRef,
+    EventRefused,
+    ParticipantDone,
+    RefusedReason,
+    State,
+)
 from contracts.events import Added, Closed, Completed, Event, Opened, Rescheduled, opened_digest
 from contracts.times import SECOND
 from statemachine import timers
@@ -76,11 +88,14 @@ def event_key(event: Event) -> str:
     return hashlib.sha256(f"{event.source}\n{event.id}".encode()).hexdigest()[:24]
 
 
-def refuse_event(aggregate: Aggregate, event: Event, reason: str, members: list[str] | None = None) -> Outcome:
+def refuse_event(
+    aggregate: Aggregate, event: Event, reason: RefusedReason, members: list[str] | None = None
+) -> Outcome:
     """Report the event (or just these of its members) as refused; nothing else changes."""
     ref = EventRef(source=event.source, id=event.id, type=event.type)
-    data = EventRefused(event=ref, reason=reason) if members is None else EventRefused(ref, reason, members)
-    aggregate.publish(f"refused:{event_key(event)}:{reason}", data)
+    whom = UNSET if members is None else tuple(members)
+    refusal = EventRefused(event=ref, reason=reason, members=whom)
+    aggregate.publish(f"refused:{event_key(event)}:{reason}", refusal)
     return Outcome("refused", reason)
 
 
@@ -153,7 +168,7 @@ def _complete(aggregate: Aggregate, event: Event, data: Completed, time: int, no
     activity = aggregate.activity
     kinds: set[str] = set()
     finished: list[str] = []
-    refused: dict[str, list[str]] = {}
+    refused: dict[RefusedReason, list[str]] = {}
     ended = activity.state == ENDED
     late = ended and activity.ended_at is not None and time <= activity.ended_at
     for group_openid in data.members:
@@ -177,14 +192,14 @@ def _complete(aggregate: Aggregate, event: Event, data: Completed, time: int, no
         kinds.add("late" if late else "applied")
         activity.done += len(finished)
         activity.revision += 0 if late else 1
-        aggregate.publish(f"done:{event_key(event)}", ParticipantDone(members=finished))
+        aggregate.publish(f"done:{event_key(event)}", ParticipantDone(tuple(finished)))
     for reason, members in refused.items():
         refuse_event(aggregate, event, reason, members)
     if activity.close_when_complete and "applied" in kinds and activity.done == activity.participants:
         _end(aggregate, "complete", time, now)
     for kind in BEST_FIRST[:3]:
         if kind in kinds:
-            return Outcome(kind)  # type: ignore[arg-type]  # BEST_FIRST holds only outcome kinds
+            return Outcome(kind)
     return Outcome("refused", next(iter(refused)))
 
 
@@ -221,31 +236,35 @@ def _list_members(aggregate: Aggregate, group_openids: tuple[str, ...]) -> int:
     return added
 
 
-def _end(aggregate: Aggregate, reason: str, at: int, now: int) -> None:
+def _end(aggregate: Aggregate, reason: EndReason, at: int, now: int) -> None:
     activity = aggregate.activity
     activity.reason, activity.ended_at, activity.end_known_at = reason, at, now
     _turn(aggregate, "end", reason)
 
 
-def _turn(aggregate: Aggregate, trigger: str, reason: str, warnings: list[str] | None = None) -> None:
-    previous = aggregate.activity.state
+def _turn(
+    aggregate: Aggregate, trigger: str, reason: ChangeReason, warnings: list[str] | None = None
+) -> None:
+    previous = cast(State, aggregate.activity.state)
     move(ACTIVITY, aggregate.activity, trigger)
     aggregate.activity.revision += 1
     _changed(aggregate, previous, reason, warnings or [])
 
 
-def _changed(aggregate: Aggregate, previous: str | None, reason: str, warnings: list[str]) -> None:
+def _changed(
+    aggregate: Aggregate, previous: State | None, reason: ChangeReason, warnings: list[str]
+) -> None:
     activity = aggregate.activity
     aggregate.publish(
         f"changed:{activity.revision}",
         ActivityChanged(
-            state=activity.state,
+            state=cast(State, activity.state),
             previous=previous,
             reason=reason,
             revision=activity.revision,
             done=activity.done,
             participants=activity.participants if activity.choose == "listed" else None,
-            warnings=warnings,
+            warnings=tuple(warnings),
         ),
     )
 

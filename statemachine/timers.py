@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contracts.changes import EndReason
 from statemachine.model import Activity, Rules
 from statemachine.states import NEARING, OPEN
 
@@ -22,7 +23,7 @@ def is_clamped(activity: Activity, rules: Rules) -> bool:
     return activity.deadline is not None and activity.deadline > activity.expires_at - rules.margin
 
 
-def end_reason(activity: Activity, rules: Rules) -> str:
+def end_reason(activity: Activity, rules: Rules) -> EndReason:
     """`deadline`, or `expired` when the id's death decides."""
     return "expired" if activity.deadline is None or is_clamped(activity, rules) else "deadline"
 

@@ -178,7 +178,8 @@ class InboxOutcome(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """The columns that only the opening writes."""
+    """The columns that only the opening writes. Revision 1 needs no call, so it also sets settled = 1
+    (before the lifecycle columns are written, so that `behind_since` sees it)."""
 
     activity_id: str
     opening: Opening

@@ -1,0 +1,215 @@
+"""The dispatcher's verbs but settling: claim, expire, redeliver (design.md §6)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from contracts.changes import CardFailed
+from services.store.outgoing import change_row
+from services.store.ports import Store
+from services.store.rows import OWED, Card, Gate, MemberMark, Owed, Writes
+
+
+class CardRules(msgspec.Struct, frozen=True):
+    """The settings that decide about calls. All durations µs.
+
+    `lease`: how long a claim holds. `coalesce`: at most one look per so long. `backoff` to
+    `backoff_cap`: retry delays. `repair_after`: how long after a doubt a state is repeated.
+    `end_wait`: how long the end waits for members owed. `margin`: before `expires_at`.
+    `probe`: how long a gate stays closed for a misconfigured app.
+    """
+
+    lease: int = 30_000_000
+    coalesce: int = 1_000_000
+    backoff: int = 1_000_000
+    backoff_cap: int = 60_000_000
+    repair_after: int = 30_000_000
+    end_wait: int = 60_000_000
+    margin: int = 60_000_000
+    probe: int = 60_000_000
+    members_per_call: int = 100
+    unknown_code_attempts: int = 5
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """A card in hand until its lease ends: a snapshot, who is owed, and the database's now.
+
+    `lease_expired`: the holder before never settled, so a call of its may be under way.
+    """
+
+    card: Card
+    owed: tuple[Owed, ...]
+    now: int
+    lease_expired: bool = False
+
+    @property
+    def repair(self) -> bool:
+        """Whether this look only repeats the state after a doubt, there being no news."""
+        return not self.card.behind
+
+
+class Claims(msgspec.Struct):
+    """`cards` in hand; `later`: activity_id → µs until it is worth another claim (0: when free)."""
+
+    cards: list[Claimed] = msgspec.field(default_factory=list)
+    later: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+async def claim(
+    store: Store,
+    activity_ids: Sequence[str],
+    holder: str,
+    limit: int,
+    room: Mapping[str, int],
+    default_room: int,
+    rules: CardRules,
+) -> Claims:
+    """Take up to `limit` of these cards, with a lease and a new fence.
+
+    `room` says how many calls each app may still have in flight in this process (`default_room`
+    for apps not named). Ends go first; closed apps, leased, throttled and backed-off cards are
+    not taken. An expired lease marks the card suspect: its holder may still be calling.
+    """
+    claims, out = Claims(), Writes()
+    async with store.transaction() as tx:
+        cards = await tx.lock_cards(activity_ids, wait=False)
+        if not cards:
+            return claims
+        gates = await tx.gates(sorted({card.appid for card in cards}))
+        now = await tx.now()
+        order = {name: place for place, name in enumerate(activity_ids)}
+        cards.sort(key=lambda card: (not card.end_due, order[card.activity_id]))
+        taken: list[tuple[Card, bool]] = []
+        in_flight: Counter[str] = Counter()
+        for card in cards:
+            if card.final and card.behind and card.lease_until <= now:
+                settle_revision(card, card.revision, "expired" if card.verdict == "expired" else "dead", out, now)
+                out.cards.append(card)
+                continue
+            wait = waits(card, gates.get(card.appid), now, rules)
+            if wait is None:
+                continue
+            if wait > 0:
+                claims.later[card.activity_id] = wait
+            elif len(taken) < limit and in_flight[card.appid] < room.get(card.appid, default_room):
+                in_flight[card.appid] += 1
+                taken.append((card, _take(card, holder, now, rules)))
+            else:
+                claims.later[card.activity_id] = 0
+        owed = await tx.owed([card.activity_id for card, _ in taken]) if taken else {}
+        out.cards.extend(card for card, _ in taken)
+        if out.cards:
+            await tx.write(out)
+    for card, lease_expired in taken:
+        claims.cards.append(Claimed(card, tuple(owed.get(card.activity_id, ())), now, lease_expired))
+    return claims
+
+
+def waits(card: Card, gate: Gate | None, now: int, rules: CardRules) -> int | None:
+    """µs until this card may be looked at (0: now); None when nothing is to be done by looking.
+
+    A closed gate and a living lease answer None: the sweep comes back when they are gone.
+    """
+    if card.final or card.expires_at <= now or card.lease_until > now:
+        return None
+    if gate is not None and gate.closed_until > now:
+        return None
+    if card.behind:
+        ready = card.retry_at if card.end_due else max(card.retry_at, card.look_at)
+    elif card.suspect_at is not None and not card.verdict:
+        ready = max(card.retry_at, card.suspect_at + rules.repair_after)
+    else:
+        return None
+    return max(0, ready - now)
+
+
+def _take(card: Card, holder: str, now: int, rules: CardRules) -> bool:
+    lease_expired = card.lease_until != 0
+    if lease_expired:
+        card.suspect_at = now
+    card.fence += 1
+    card.lease_until = now + rules.lease
+    card.lease_by = holder
+    return lease_expired
+
+
+def settle_revision(card: Card, revision: int, how: str, out: Writes, now: int) -> None:
+    """Account for every revision up to this one: the last as `how`, those jumped over as superseded."""
+    jumped = revision - card.settled
+    if jumped > 0:
+        out.count(f"revisions.{how}")
+        out.count("revisions.superseded", jumped - 1)
+        card.settled, card.settled_as = revision, how
+    card.behind_since = now if card.behind else None
+
+
+async def expire(store: Store, limit: int) -> int:
+    """Close the books of cards whose id died while they were behind or suspect; how many."""
+    out = Writes()
+    async with store.transaction() as tx:
+        cards = await tx.lock_expired(limit)
+        if not cards:
+            return 0
+        now = await tx.now()
+        owed = await tx.owed([card.activity_id for card in cards])
+        for card in cards:
+            if card.behind:
+                left = tuple(each.group_openid for each in owed.get(card.activity_id, ()))
+                data = failed(card.revision, "expired", left)
+                out.outbox.append(change_row(card.activity_id, f"failed:{card.revision}:expired", now, data))
+            settle_revision(card, card.revision, "expired", out, now)
+            card.final, card.verdict = True, card.verdict or "expired"
+            card.suspect_at, card.lease_until, card.lease_by = None, 0, ""
+            out.cards.append(card)
+        await tx.write(out)
+    return len(cards)
+
+
+def failed(revision: int, verdict: str, members: tuple[str, ...] = (), **why: object) -> CardFailed:
+    """A `card.failed`; members are left out when there are none to name."""
+    fields: dict[str, object] = {"revision": revision, "verdict": verdict, "errcode": None, "errmsg": None}
+    fields |= {"rid": None, **why}
+    if members:
+        fields["members"] = members
+    return msgspec.convert(fields, CardFailed)
+
+
+class Redelivered(msgspec.Struct, frozen=True):
+    """What `redeliver` did: `members` that are owed again; `woken`: a dead card that will be tried."""
+
+    members: tuple[str, ...] = ()
+    woken: bool = False
+    refused: str = ""
+
+
+async def redeliver(store: Store, activity_id: str) -> Redelivered:
+    """Try again what was given up: members set aside, a dead card. Safe to run twice.
+
+    Refused (with a text) for a card that shows its end or whose id is dead: WeChat takes no more.
+    """
+    out = Writes()
+    async with store.transaction() as tx:
+        cards = await tx.lock_cards([activity_id], wait=True)
+        if not cards:
+            return Redelivered(refused="no such activity, or its `opened` has not come yet")
+        card, now = cards[0], await tx.now()
+        if card.final or card.expires_at <= now:
+            return Redelivered(refused=f"the card is final ({card.verdict or 'expired'}): no call is possible")
+        if card.shown == 3:
+            return Redelivered(refused="the card shows its end already: nothing goes after it")
+        aside = (await tx.set_aside([activity_id])).get(activity_id, [])
+        woken = bool(card.verdict)
+        if not aside and not woken:
+            return Redelivered()
+        out.marks.extend(MemberMark(activity_id, each, OWED, doubtful=False) for each in aside)
+        if not card.behind and card.revision > 1:
+            out.count(f"revisions.{card.settled_as}", -1)
+            card.settled, card.behind_since = card.revision - 1, now
+        card.verdict, card.singles, card.list_limit, card.code_attempts, card.attempts = "", 0, 0, 0, 0
+        card.retry_at = card.look_at = 0
+        out.cards.append(card)
+        await tx.write(out)
+    return Redelivered(tuple(aside), woken)

@@ -1,0 +1,36 @@
+"""Changes on their way out: outbox rows with deterministic ids (design.md §4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from contracts.changes import ChangeData, encode_change
+from contracts.records import DeadReason, Record, dead_headers, encode_record
+from services.store.rows import CHANGES, DEAD, OutboxRow, shard_of
+from statemachine.model import Published
+
+
+def change_row(activity_id: str, key: str, now: int, data: ChangeData) -> OutboxRow:
+    """One change; `key` is unique within the activity and the same whenever this is computed again."""
+    change_id = f"{activity_id}:{key}"
+    body = encode_change(change_id, activity_id, now, data).decode()
+    return OutboxRow(activity_id, CHANGES, change_id, body, shard_of(activity_id), now)
+
+
+def change_rows(activity_id: str, published: Iterable[Published], now: int) -> list[OutboxRow]:
+    """The changes of one activity, in order."""
+    return [change_row(activity_id, each.key, now, each.data) for each in published]
+
+
+def dead_row(activity_id: str, record: Record, reason: DeadReason, error: str, now: int) -> OutboxRow:
+    """A dead letter that goes through the outbox, with its headers as they will be published."""
+    headers = tuple(dead_headers(record, reason, error, now))
+    letter = Record(record.topic, record.partition, record.offset, record.key, record.value, headers)
+    return OutboxRow(
+        activity_id, DEAD, coordinates(record), encode_record(letter), shard_of(activity_id), now
+    )
+
+
+def coordinates(record: Record) -> str:
+    """`topic/partition/offset`: what names a record that has no id of its own."""
+    return f"{record.topic}/{record.partition}/{record.offset}"
