@@ -61,7 +61,7 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
     note: str | None = None
 
 
-class Completed(msgspec.Struct, frozen=True):
+class Completed(msgspec.Struct, frozen=True, gc=False):
     """`members`: 1 to 500 group_openids, each once, in the producer's order."""
 
     members: tuple[str, ...]
@@ -76,7 +76,7 @@ class Added(msgspec.Struct, frozen=True):
 EventData = Opened | Rescheduled | Closed | Completed | Added
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """A readable event; `(source, id)` makes it unique, `time` (µs) is when it happened."""
 
     source: str
@@ -87,7 +87,20 @@ class Event(msgspec.Struct, frozen=True):
     data: EventData
 
 
+_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Opened)}
+
+
 def opened_digest(opened: Opened) -> str:
-    """32 hex digits, equal when two openings say the same; participants are a set (design.md §3)."""
-    one = msgspec.structs.replace(opened, participants=tuple(sorted(set(opened.participants))))
-    return hashlib.sha256(msgspec.json.encode(one)).hexdigest()[:32]
+    """32 hex digits, equal when two openings say the same; participants are a set (design.md §3).
+
+    What equals its default is left out, so that a field added later keeps the digests of before.
+    """
+    said = {
+        name: value
+        for name, value in msgspec.structs.asdict(opened).items()
+        if value != _DEFAULTS[name] and name != "participants"
+    }
+    if opened.participants:
+        said["participants"] = sorted(set(opened.participants))
+    canonical = msgspec.json.encode(said, order="deterministic")
+    return hashlib.sha256(canonical).hexdigest()[:32]
