@@ -86,7 +86,9 @@ async def claim(
         in_flight: Counter[str] = Counter()
         for card in cards:
             if card.final and card.behind and card.lease_until <= now:
-                settle_revision(card, card.revision, "expired" if card.verdict == "expired" else "dead", out, now)
+                settle_revision(
+                    card, card.revision, "expired" if card.verdict == "expired" else "dead", out, now
+                )
                 out.cards.append(card)
                 continue
             wait = waits(card, gates.get(card.appid), now, rules)
@@ -197,7 +199,9 @@ async def redeliver(store: Store, activity_id: str) -> Redelivered:
             return Redelivered(refused="no such activity, or its `opened` has not come yet")
         card, now = cards[0], await tx.now()
         if card.final or card.expires_at <= now:
-            return Redelivered(refused=f"the card is final ({card.verdict or 'expired'}): no call is possible")
+            return Redelivered(
+                refused=f"the card is final ({card.verdict or 'expired'}): no call is possible"
+            )
         if card.shown == 3:
             return Redelivered(refused="the card shows its end already: nothing goes after it")
         aside = (await tx.set_aside([activity_id])).get(activity_id, [])

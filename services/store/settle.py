@@ -199,7 +199,9 @@ class _Books:
         """WeChat may have applied it, now or later: the members are sent again, the state repaired."""
         card.suspect_at = self.now
         self.out.count("calls.unknown")
-        self.out.marks.extend(MemberMark(card.activity_id, each, OWED, doubtful=True) for each in call.members)
+        self.out.marks.extend(
+            MemberMark(card.activity_id, each, OWED, doubtful=True) for each in call.members
+        )
         self._back_off(card, look)
 
     def _close_gate(self, card: Card, look: Look, verdict: Verdict) -> None:
@@ -269,11 +271,13 @@ class _Books:
         self._fail(card, look, verdict)
         if card.progress_members:
             self._publish_progress(card, look.claimed.card.revision, look.claimed.card.fence)
-        card.verdict, card.attempts, card.code_attempts, card.suspect_at = verdict, 0, 0, None
+        card.verdict, card.attempts, card.code_attempts = verdict, 0, 0
         settle_revision(card, look.claimed.card.revision, "dead", self.out, self.now)
 
     def _set_aside(self, card: Card, members: tuple[str, ...]) -> None:
-        self.out.marks.extend(MemberMark(card.activity_id, each, SET_ASIDE, doubtful=False) for each in members)
+        self.out.marks.extend(
+            MemberMark(card.activity_id, each, SET_ASIDE, doubtful=False) for each in members
+        )
 
     def _fail(self, card: Card, look: Look, verdict: str, members: tuple[str, ...] = ()) -> None:
         revision = look.claimed.card.revision

@@ -1,0 +1,38 @@
+"""What a service may ask of the bus; the simulation hands in its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+class BusUnavailable(Exception):
+    """The broker did not acknowledge: nothing is known to have arrived. Wait and try again."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One record to produce; `key` decides the partition."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+class Bus(Protocol):
+    """A producer."""
+
+    async def publish(self, topic: str, messages: Sequence[Message]) -> None:
+        """Return when the broker has acknowledged all (acks=all), in order per key.
+
+        Raises `BusUnavailable` when any was not: then a later message of a key was never accepted
+        ahead of an earlier one, and publishing the whole list again at worst repeats.
+        """
+        ...
+
+    def nudge(self, topic: str, messages: Sequence[Message]) -> None:
+        """Best effort: hand over and forget; what cannot be taken at once is dropped and counted."""
+        ...
