@@ -1,0 +1,1 @@
+"""Tools for developers and CI: the test engines, the lock files, the diagrams."""
