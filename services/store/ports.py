@@ -141,16 +141,9 @@ class Store(Protocol):
         """Counts and ages."""
         ...
 
-    async def counters(self) -> dict[str, int]:
-        """The ledger's totals, summed over slots."""
-        ...
-
-    async def pending_revisions(self) -> int:
-        """Sum of revision − settled over all activities, counted from the rows."""
-        ...
-
-    async def parked_events(self) -> int:
-        """How many events are parked, counted from the rows."""
+    async def totals(self) -> tuple[dict[str, int], int, int]:
+        """In one snapshot: the ledger's counters summed over slots; the sum of revision − settled
+        over all activities; how many events are parked (both counted from the rows)."""
         ...
 
     async def lease_shards(self, owner: str, lease: int) -> list[int]:

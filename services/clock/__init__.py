@@ -1,0 +1,1 @@
+"""The clock: due times → states, any number of replicas; and what old rows are pruned."""

@@ -1,0 +1,155 @@
+"""Fires timers, buries events that waited too long, prunes old rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import structlog
+
+from contracts.nudge import Nudge, encode_nudge
+from contracts.topics import Topics
+from services.bus.ports import Bus, Message
+from services.ports import Chance, Clock
+from services.settings import Settings
+from services.store.ports import Store, StoreRejected, StoreUnavailable
+from services.store.timers import bury_parked, fire_due
+from statemachine.model import Rules
+
+LOG = structlog.get_logger("livecard.clock")
+
+BATCH: Final = 500
+"""Most timers in one transaction."""
+BURY_EVERY: Final = 5.0
+"""Seconds between looks for events that waited too long for their `opened`."""
+LONGEST_WAIT: Final = 30.0
+"""Seconds; cap of the delay between tries while the store is away."""
+
+
+class ClockMetrics(Protocol):
+    """What the clock tells telemetry."""
+
+    def timer_fired(self, lateness: float) -> None:
+        """One activity moved, `lateness` seconds after its due time."""
+        ...
+
+    def pruned(self, table: str, rows: int) -> None:
+        """Rows deleted by age."""
+        ...
+
+
+class Kick(Protocol):
+    """Wakes the relay."""
+
+    def kick(self) -> None:
+        """There is something in the outbox."""
+        ...
+
+
+class TimerClock:
+    """One replica of the clock. Everything it needs is handed in."""
+
+    name = "clock"
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        relay: Kick,
+        clock: Clock,
+        chance: Chance,
+        settings: Settings,
+        rules: Rules,
+        metrics: ClockMetrics,
+    ) -> None:
+        self._store, self._bus, self._relay = store, bus, relay
+        self._clock, self._chance = clock, chance
+        self._settings, self._rules, self._metrics = settings, rules, metrics
+        self._nudges = Topics(settings.topic_prefix).nudges
+        self._stopping = asyncio.Event()
+        self._moved = clock.monotonic()
+        self._failures = 0
+        self._bury_at = self._prune_at = 0.0
+
+    async def run(self) -> None:
+        """Fire what is due, round after round, until `stop`; a store that is away is waited for."""
+        while not self._stopping.is_set():
+            try:
+                wait = await self.round()
+                self._failures = 0
+            except (StoreUnavailable, StoreRejected) as error:
+                self._failures += 1
+                longest = min(LONGEST_WAIT, 0.5 * 2 ** min(self._failures, 10))
+                wait = longest * (0.5 + self._chance.random() / 2)
+                LOG.warning("the store did not take a round of timers", error=str(error), wait=round(wait, 1))
+            self._moved = self._clock.monotonic()
+            await self._rest(wait)
+
+    async def round(self) -> float:
+        """Everything that is due now; answers how many seconds to rest."""
+        while True:
+            fired = await fire_due(self._store, BATCH, self._rules)
+            self._moved = self._clock.monotonic()
+            for lateness in fired.lateness:
+                self._metrics.timer_fired(lateness / 1_000_000)
+            if fired.nudges:
+                self._relay.kick()
+                self._bus.nudge(
+                    self._nudges,
+                    [Message(name.encode(), encode_nudge(Nudge(name, rev))) for name, rev in fired.nudges.items()],
+                )
+            if fired.taken < BATCH or self._stopping.is_set():
+                break
+        await self._housekeeping()
+        due = await self._store.next_due()
+        rest = self._settings.tick
+        return rest if due is None else min(rest, max(0.0, due / 1_000_000))
+
+    async def _housekeeping(self) -> None:
+        now = self._clock.monotonic()
+        if now >= self._bury_at:
+            self._bury_at = now + BURY_EVERY
+            while await bury_parked(self._store, self._settings.us("parked_after"), BATCH):
+                self._relay.kick()
+        if now >= self._prune_at:
+            self._prune_at = now + self._settings.prune_every
+            await self._prune()
+
+    async def _prune(self) -> None:
+        """In small steps, so that no transaction is long; stops at once when asked to."""
+        while not self._stopping.is_set():
+            pruned = await self._store.prune(
+                inbox=self._settings.us("keep_inbox"),
+                attempts=self._settings.us("keep_attempts"),
+                activities=self._settings.us("keep_activities"),
+                limit=BATCH,
+            )
+            for table, rows in pruned.items():
+                self._metrics.pruned(table, rows)
+            self._moved = self._clock.monotonic()
+            if max(pruned.values(), default=0) < BATCH:
+                return
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass
+
+    def stop(self) -> None:
+        """Finish the round in hand and return."""
+        self._stopping.set()
+
+    def marks(self) -> Mapping[str, float]:
+        """When the loop last went round."""
+        return {"timers": self._moved}
+
+    async def ready(self) -> str | None:
+        """The clock needs the store; nudges are best effort."""
+        try:
+            await self._store.ping()
+        except StoreUnavailable as error:
+            return str(error)
+        return None

@@ -1,0 +1,90 @@
+"""What a process opens once and hands to every service in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from contracts.topics import Topics
+from services.bus.ports import Bus
+from services.ports import Chance, Clock
+from services.settings import Settings
+from services.store.cards import CardRules
+from services.store.ports import Store
+from services.telemetry import Metrics
+from statemachine.model import Rules
+
+
+class Kick(Protocol):
+    """Wakes the relay after a commit that left changes in the outbox."""
+
+    def kick(self) -> None:
+        """Look at the outbox now rather than at the next poll."""
+        ...
+
+
+class Service(Protocol):
+    """One service, or one part of the process that runs like one."""
+
+    @property
+    def name(self) -> str:
+        """What health, logs and metrics call it."""
+        ...
+
+    async def run(self) -> None:
+        """Serve until `stop`, then finish what is in hand and return."""
+        ...
+
+    def stop(self) -> None:
+        """Ask for the end: take nothing more."""
+        ...
+
+    def marks(self) -> Mapping[str, float]:
+        """For each loop that must keep moving, when (monotonic seconds) it last did."""
+        ...
+
+    async def ready(self) -> str | None:
+        """None when it can do its work; otherwise what it waits for, in plain words."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Clock, chance, store, bus and what goes with them; `name` is this run of this process."""
+
+    name: str
+    settings: Settings
+    clock: Clock
+    chance: Chance
+    store: Store
+    bus: Bus
+    relay: Kick
+    metrics: Metrics
+
+    @property
+    def topics(self) -> Topics:
+        """The topics' names."""
+        return Topics(self.settings.topic_prefix)
+
+    @property
+    def rules(self) -> Rules:
+        """The settings that decide states."""
+        return Rules(margin=self.settings.us("expiry_margin"))
+
+    @property
+    def card_rules(self) -> CardRules:
+        """The settings that decide calls."""
+        settings = self.settings
+        return CardRules(
+            lease=settings.us("lease"),
+            coalesce=settings.us("coalesce"),
+            backoff=settings.us("backoff"),
+            backoff_cap=settings.us("backoff_cap"),
+            repair_after=settings.us("repair_after"),
+            end_wait=settings.us("end_wait"),
+            margin=settings.us("expiry_margin"),
+            probe=settings.us("probe"),
+            members_per_call=settings.members_per_call,
+            unknown_code_attempts=settings.unknown_code_attempts,
+        )
