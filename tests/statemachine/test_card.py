@@ -38,7 +38,7 @@ def test_being_done_changes_what_participants_read_only(viewer, target_state):
 
 
 def test_the_chat_says_who_became_done():
-    assert member_done_message("小明", "小红", "团建报名统计", "complete") == "小明 已完成 小红 发布的 团建报名统计"
+    assert member_done_message("小明", "小红", "团建报名", "complete") == "小明 已完成 小红 发布的 团建报名"
     assert member_done_message("aaa", "bbb", "春游", "participate") == "aaa 已参与 bbb 发布的 春游"
 
 

@@ -1,0 +1,152 @@
+"""Apps, their secrets and their tokens (wechat-api.md §3)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from contracts.times import SECOND
+from services.ports import Chance
+from services.simulator.behaviour import Behaviour
+from services.simulator.calls import RefusedError
+from services.simulator.quotas import shanghai_day
+
+_PREFIX: Final = "86_"
+_REMEMBERED: Final = 10_000  # tokens that are told apart as expired or revoked before they are forgotten
+
+
+class Token(msgspec.Struct):
+    """One token as handed out. `expires_at` in µs."""
+
+    value: str
+    appid: str
+    expires_at: int
+    revoked: bool = False
+
+
+class _Forced(msgspec.Struct):
+    day: int = 0
+    used: int = 0
+    last_at: int | None = None
+
+
+class Apps:
+    """App ids and their secrets."""
+
+    def __init__(self, secrets: Mapping[str, str], behaviour: Behaviour) -> None:
+        self._secrets = dict(secrets)
+        self._behaviour = behaviour
+
+    def names(self) -> list[str]:
+        """The app ids; secrets are never told."""
+        return sorted(self._secrets)
+
+    def put(self, appid: str, secret: str) -> None:
+        """Add an app, or give it another secret."""
+        self._secrets[appid] = secret
+
+    def check(self, appid: str, secret: str, *, wrong_secret: int = 40125) -> None:
+        """Raises `RefusedError` 41002, 41004, 40013 or `wrong_secret`."""
+        if not appid:
+            raise RefusedError(41002)
+        if not secret:
+            raise RefusedError(41004)
+        if self._behaviour.accept_any_app:
+            self._secrets.setdefault(appid, secret)
+        if appid not in self._secrets:
+            raise RefusedError(40013)
+        if self._secrets[appid] != secret:
+            raise RefusedError(wrong_secret)
+
+
+class Tokens:
+    """Tokens of all apps: the stable ones, and the older kind that is isolated from them."""
+
+    def __init__(self, behaviour: Behaviour, chance: Chance) -> None:
+        self._behaviour = behaviour
+        self._chance = chance
+        self._known: dict[str, Token] = {}
+        self._order: deque[str] = deque()
+        self._stable: dict[str, Token] = {}
+        self._old: dict[str, Token] = {}
+        self._forced: dict[str, _Forced] = {}
+
+    def stable(self, now: int, appid: str, *, force: bool) -> Token:
+        """Normal mode: the valid token, or a new one in its last minutes (both then work).
+
+        `force` kills the previous token at once. Raises `RefusedError` 45011 within 30 s of the last forced
+        refresh, 45009 after 20 of them in a day (Asia/Shanghai).
+        """
+        current = self._stable.get(appid)
+        if force:
+            self._spend_force(now, appid)
+            if current is not None:
+                current.revoked = True
+        elif current is not None and not current.revoked and now < current.expires_at - self._renewal():
+            return current
+        self._stable[appid] = token = self._issue(now, appid)
+        return token
+
+    def old(self, now: int, appid: str) -> Token:
+        """`/cgi-bin/token`: every call kills the previous token of its kind."""
+        previous = self._old.get(appid)
+        if previous is not None:
+            previous.revoked = True
+        self._old[appid] = token = self._issue(now, appid)
+        return token
+
+    def check(self, now: int, value: str) -> str:
+        """The app id of a valid token. Raises `RefusedError` 41001, 40014, 40001 or 42001."""
+        if not value:
+            raise RefusedError(41001)
+        token = self._known.get(value)
+        if token is None:
+            raise RefusedError(40001 if value.startswith(_PREFIX) else 40014)
+        if token.revoked:
+            raise RefusedError(40001)
+        if now >= token.expires_at:
+            raise RefusedError(42001)
+        return token.appid
+
+    def appid_of(self, value: str) -> str | None:
+        """Whose token this is or was, without judging it."""
+        token = self._known.get(value)
+        return None if token is None else token.appid
+
+    def revoke(self, appid: str) -> int:
+        """Kill every token of an app at once; returns how many were alive in our books."""
+        alive = [token for token in self._known.values() if token.appid == appid and not token.revoked]
+        for token in alive:
+            token.revoked = True
+        return len(alive)
+
+    def _renewal(self) -> int:
+        return min(self._behaviour.token_renewal, self._behaviour.token_lifetime // 2)
+
+    def _spend_force(self, now: int, appid: str) -> None:
+        forced = self._forced.setdefault(appid, _Forced())
+        if forced.last_at is not None and now - forced.last_at < self._behaviour.force_refresh_gap:
+            raise RefusedError(45011)
+        if forced.day != shanghai_day(now):
+            forced.day, forced.used = shanghai_day(now), 0
+        if forced.used >= self._behaviour.force_refreshes_a_day:
+            raise RefusedError(45009)
+        forced.used += 1
+        forced.last_at = now
+
+    def _issue(self, now: int, appid: str) -> Token:
+        value = f"{_PREFIX}{self._chance.getrandbits(532):0133x}"
+        token = Token(value, appid, now + self._behaviour.token_lifetime)
+        self._known[value] = token
+        self._order.append(value)
+        if len(self._order) > _REMEMBERED:
+            self._known.pop(self._order.popleft(), None)
+        return token
+
+
+def remaining_seconds(token: Token, now: int) -> int:
+    """`expires_in` as WeChat tells it, at least 1."""
+    return max(1, (token.expires_at - now) // SECOND)
