@@ -1,0 +1,94 @@
+"""Engines for the tests: Apache Kafka, PostgreSQL and SQLite, and the account of which ones were used.
+
+LIVECARD_TEST_KAFKA and LIVECARD_TEST_POSTGRES name engines that run already (`make engines-start` prints
+them); otherwise they are started once per session where possible, and tests that need a missing one are
+skipped, or fail with LIVECARD_REQUIRE_ENGINES=1.
+"""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engines.support import REQUIRED, Source, administer, run_apart, sibling, sources
+
+SOURCES = pytest.StashKey[dict[str, Source]]()
+NEEDS = {"kafka": ("kafka",), "postgres": ("postgres_url", "postgres_database")}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Look up the engines once."""
+    config.stash[SOURCES] = sources()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Tell which engines the tests will meet."""
+    demand = " (required)" if REQUIRED else ""
+    return [f"{source.title}{demand}: {source.outlook()}" for source in config.stash[SOURCES].values()]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the engines its fixtures need, so that `-m 'not kafka'` means what it says."""
+    for item in items:
+        for marker, fixtures in NEEDS.items():
+            if set(fixtures) & set(getattr(item, "fixturenames", ())):
+                item.add_marker(marker)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Tell which engines were used and, in capitals, how many tests went without."""
+    terminalreporter.section("engines")
+    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    for source in config.stash[SOURCES].values():
+        terminalreporter.line(f"{source.title}: {source.story}")
+        count = sum(f"{source.title.upper()} IS MISSING" in reason for reason in skipped)
+        if count:
+            loud = (
+                f"{count} TESTS WERE SKIPPED FOR WANT OF {source.title.upper()}: NOTHING IS PROVEN ABOUT IT"
+            )
+            terminalreporter.line(loud, red=True, bold=True)
+
+
+@pytest.fixture(scope="session")
+def kafka(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The bootstrap servers of a real Apache Kafka, shared by the session; see `topic_prefix`."""
+    source = request.config.stash[SOURCES]["kafka"]
+    yield source.obtain()
+    source.close()
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """A prefix for topics and groups that no other test uses."""
+    return f"t{uuid.uuid4().hex[:12]}."
+
+
+@pytest.fixture(scope="session")
+def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The SQLAlchemy URL of a database on a real PostgreSQL, shared by all; see `postgres_database`."""
+    source = request.config.stash[SOURCES]["postgres"]
+    yield source.obtain()
+    source.close()
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> Iterator[str]:
+    """The SQLAlchemy URL of an empty PostgreSQL database of this test's own."""
+    name = f"t{uuid.uuid4().hex}"
+    run_apart(administer(postgres_url, f'CREATE DATABASE "{name}"'))
+    yield sibling(postgres_url, name)
+    run_apart(administer(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture
+def sqlite_database(tmp_path: Path) -> str:
+    """The SQLAlchemy URL of an empty SQLite database of this test's own."""
+    return f"sqlite+aiosqlite:///{tmp_path / 'livecard.sqlite3'}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """The SQLAlchemy URL of an empty database of this test's own, once on SQLite, once on PostgreSQL."""
+    url: str = request.getfixturevalue(f"{request.param}_database")
+    return url
