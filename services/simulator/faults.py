@@ -55,10 +55,14 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     @property
     def kind(self) -> str:
         """The name of what is set; `latency` when nothing else is."""
-        return next((name for name in _KINDS if getattr(self, name) not in {None, False}), "latency")
+        return next(iter(self._kinds()), "latency")
+
+    def _kinds(self) -> list[str]:
+        values = ((name, getattr(self, name)) for name in _KINDS)
+        return [name for name, value in values if value is not None and value is not False]
 
     def __post_init__(self) -> None:
-        kinds = [name for name in _KINDS if getattr(self, name) not in {None, False}]
+        kinds = self._kinds()
         if len(kinds) > 1:
             raise ValueError(f"an action is one of {', '.join(kinds)}, not several")
         if not kinds and not self.latency:

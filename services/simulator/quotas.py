@@ -79,7 +79,7 @@ class Quotas:
         return self._current(now, appid, path).daily
 
     def clear(self, now: int, appid: str, most: int) -> None:
-        """Zero the day's counters of all paths of an app. Raises `RefusedError` 48006 after `most` in a month."""
+        """Zero the day's counters of an app. Raises `RefusedError` 48006 after `most` in a month."""
         month = (appid, shanghai_month(now))
         if self._clears.get(month, 0) >= most:
             raise RefusedError(48006)

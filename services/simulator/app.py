@@ -1,0 +1,94 @@
+"""Composition root: the stand-in for WeChat as something that starts, has a URL, and stops."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from services.ports import Chance, Clock
+from services.runtime.real import RealClock
+from services.simulator.behaviour import Behaviour
+from services.simulator.control import Control
+from services.simulator.faults import Faults
+from services.simulator.model import WeChatModel
+from services.simulator.shell import Shell
+
+_PAGE: Final = Path(__file__).with_name("page.html")
+
+
+class SimulatorServer:
+    """WeChat's servers on a local port, the chat's page at `/`, and `/control`.
+
+    `chance` decides tokens, ids and rids; `faults_file` holds fault rules and is read again on change.
+    `routes()` mounts the same onto another application, whose `/healthz`, `/readyz` and `/metrics`
+    then stand instead of the plain ones here.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        apps: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        chance: Chance | None = None,
+        behaviour: Behaviour | None = None,
+        accept_any_app: bool = False,
+        auto_declare: bool = False,
+        faults_file: Path | None = None,
+        reseed: Callable[[int], Chance] = random.Random,
+    ) -> None:
+        behaviour = behaviour or Behaviour()
+        behaviour.accept_any_app |= accept_any_app
+        behaviour.auto_declare |= auto_declare
+        chance = chance or random.Random()
+        self.host, self.port = host, port
+        self.model = WeChatModel(apps or {}, chance, behaviour)
+        self.faults = Faults(chance)
+        self.shell = Shell(self.model, self.faults, clock or RealClock(), reseed, faults_file)
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """The base URL, once started."""
+        return f"http://{self.host}:{self.port}"
+
+    def routes(self) -> list[web.RouteDef]:
+        """The page, `/control` and WeChat's own paths."""
+        wechat = [web.route("*", path, self.shell.answer) for path in self.model.paths]
+        rest = [web.route("*", "/cgi-bin/{any:.*}", self.shell.answer)]
+        return [*wechat, web.get("/", _page), *Control(self.shell).routes(), *rest]
+
+    async def start(self) -> None:
+        """Listen. Raises OSError for a port in use or an address that is not ours."""
+        application = web.Application(client_max_size=16 << 20)
+        application.add_routes(self.routes())
+        application.add_routes([web.get("/healthz", _well), web.get("/readyz", _well)])
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self.host, self.port, backlog=1024).start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        self.port = runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Let go of who hangs, drop what was to be applied later, stop listening."""
+        self.shell.release()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+
+async def _page(_request: web.Request) -> web.FileResponse:
+    return web.FileResponse(_PAGE)
+
+
+async def _well(_request: web.Request) -> web.Response:
+    return web.json_response({"ready": True})

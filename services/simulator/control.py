@@ -1,0 +1,186 @@
+"""`/control/…`: declaring cards, looking at the chat, making trouble. For tests and people, not WeChat's."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from contracts.times import SECOND
+from services.simulator.cards import Declaration
+from services.simulator.model import Session
+from services.simulator.shell import JSON, Shell
+
+Wish = TypeVar("Wish")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class AppsWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Apps to add, or whose secret to change."""
+
+    apps: dict[str, str]
+
+
+class RevokeWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose tokens to kill."""
+
+    appid: str
+
+
+class QuotaWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits of a path for one app, or for every app; what is absent stays."""
+
+    path: str
+    appid: str | None = None
+    daily: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    minute: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+
+class TimeWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds by which WeChat's clock jumps ahead (or back)."""
+
+    advance: float
+
+
+class CodeWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A login code that works once; without an openid its user is blocked."""
+
+    code: str
+    appid: str
+    openid: str | None = None
+    unionid: str | None = None
+
+
+class Control:
+    """The handlers; each answers JSON, 400 with `error` for a body it cannot use, 404 for the unknown."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+
+    def routes(self) -> list[web.RouteDef]:
+        """Everything under `/control`."""
+        return [
+            web.get("/control/activities", self._list),
+            web.post("/control/activities", _guarded(self._declare)),
+            web.get("/control/activities/{activity_id:.+}", self._show),
+            web.get("/control/ledger", self._ledger),
+            web.post("/control/reset", self._reset),
+            web.post("/control/time", _guarded(self._time)),
+            web.post("/control/tokens/revoke", _guarded(self._revoke)),
+            web.post("/control/quota", _guarded(self._quota)),
+            web.post("/control/apps", _guarded(self._apps)),
+            web.post("/control/codes", _guarded(self._codes)),
+            web.get("/control/behaviour", self._behaviour),
+            web.post("/control/behaviour", _guarded(self._behave)),
+            web.get("/control/faults", self._faults),
+            web.post("/control/faults", _guarded(self._put_faults)),
+            web.delete("/control/faults", self._lift_faults),
+        ]
+
+    async def _list(self, request: web.Request) -> web.Response:
+        """All cards, newest first; `?limit=` keeps the first so many."""
+        model, now = self._shell.model, self._shell.now()
+        limit = request.query.get("limit", "")
+        cards = list(model.cards.values())[::-1][: int(limit) if limit.isdecimal() else None]
+        return _json(
+            {"now": now, "total": len(model.cards), "activities": [card.view(now) for card in cards]}
+        )
+
+    async def _declare(self, request: web.Request) -> web.Response:
+        """One declaration, or a list of them."""
+        declarations = await _wish(request, Declaration | list[Declaration])
+        if isinstance(declarations, Declaration):
+            declarations = [declarations]
+        now = self._shell.now()
+        for declaration in declarations:
+            declaration.expiry()
+        for declaration in declarations:
+            self._shell.model.declare(now, declaration)
+        return _json({"declared": [declaration.activity_id for declaration in declarations]}, status=201)
+
+    async def _show(self, request: web.Request) -> web.Response:
+        card = self._shell.model.cards.get(request.match_info["activity_id"])
+        if card is None:
+            return _json({"error": "no such activity"}, status=404)
+        return _json(card.view(self._shell.now()))
+
+    async def _ledger(self, _request: web.Request) -> web.Response:
+        model = self._shell.model
+        ledger = model.ledger.view(model.cards.values())
+        return _json({**ledger, "pending_late": self._shell.pending_late})
+
+    async def _reset(self, _request: web.Request) -> web.Response:
+        """Forget cards, tokens, quotas, counts, faults and the time offset; apps and behaviour stay."""
+        self._shell.release()
+        self._shell.faults.remove()
+        self._shell.offset = 0
+        self._shell.model.reset()
+        return _json({})
+
+    async def _time(self, request: web.Request) -> web.Response:
+        wish = await _wish(request, TimeWish)
+        self._shell.offset += round(wish.advance * SECOND)
+        return _json({"now": self._shell.now(), "offset": self._shell.offset})
+
+    async def _revoke(self, request: web.Request) -> web.Response:
+        wish = await _wish(request, RevokeWish)
+        return _json({"revoked": self._shell.model.tokens.revoke(wish.appid)})
+
+    async def _quota(self, request: web.Request) -> web.Response:
+        wish = await _wish(request, QuotaWish)
+        limits = self._shell.model.quotas.limit(wish.appid, wish.path, daily=wish.daily, minute=wish.minute)
+        return _json(limits)
+
+    async def _apps(self, request: web.Request) -> web.Response:
+        wish = await _wish(request, AppsWish)
+        for appid, secret in wish.apps.items():
+            self._shell.model.apps.put(appid, secret)
+        return _json({"apps": self._shell.model.apps.names()})
+
+    async def _codes(self, request: web.Request) -> web.Response:
+        wish = await _wish(request, CodeWish)
+        session = Session(appid=wish.appid, openid=wish.openid, unionid=wish.unionid)
+        self._shell.model.admit(wish.code, session)
+        return _json({}, status=201)
+
+    async def _behaviour(self, _request: web.Request) -> web.Response:
+        return _json(self._shell.model.behaviour)
+
+    async def _behave(self, request: web.Request) -> web.Response:
+        wishes = await _wish(request, dict[str, Any])
+        self._shell.model.behaviour.change(wishes)
+        return _json(self._shell.model.behaviour)
+
+    async def _faults(self, _request: web.Request) -> web.Response:
+        self._shell.read_faults_file()
+        return _json({"rules": self._shell.faults.view(), "file_error": self._shell.file_error})
+
+    async def _put_faults(self, request: web.Request) -> web.Response:
+        return _json({"ids": self._shell.put_faults(await request.read())}, status=201)
+
+    async def _lift_faults(self, request: web.Request) -> web.Response:
+        """`?id=` lifts one rule, without it all are lifted."""
+        lifted = self._shell.faults.remove(request.query.get("id"))
+        return _json({"lifted": lifted})
+
+
+def _json(answer: Any, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(answer), status=status, headers=JSON)
+
+
+async def _wish(request: web.Request, kind: Any) -> Any:
+    return msgspec.json.decode(await request.read(), type=kind)
+
+
+def _guarded(handler: Handler) -> Handler:
+    """A body that cannot be used is answered 400 with what is wrong and where."""
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except (msgspec.DecodeError, ValueError) as error:
+            return _json({"error": str(error)}, status=400)
+
+    return guarded

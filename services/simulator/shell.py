@@ -1,0 +1,220 @@
+"""The model behind a socket: reads a call, lets a fault strike it or the model answer it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from services.ports import Chance, Clock
+from services.simulator.calls import Call
+from services.simulator.faults import Action, Faults, Rule, read_rules
+from services.simulator.model import WeChatModel
+
+JSON: Final = {"Content-Type": "application/json; charset=utf-8"}
+_MEGABYTES: Final = 8
+
+
+class Shell:
+    """One running stand-in. `reseed` makes a chance from a seed that a set of fault rules names."""
+
+    def __init__(
+        self,
+        model: WeChatModel,
+        faults: Faults,
+        clock: Clock,
+        reseed: Callable[[int], Chance],
+        faults_file: Path | None = None,
+    ) -> None:
+        self.model = model
+        self.faults = faults
+        self.offset = 0
+        self.file_error: str | None = None
+        self._clock = clock
+        self._reseed = reseed
+        self._file = faults_file
+        self._file_stamp: tuple[int, int, int] | None = None
+        self._file_rules: list[str] = []
+        self._released = asyncio.Event()
+        self._late: set[asyncio.TimerHandle] = set()
+        self._in_hand: dict[str, list[asyncio.Transport]] = {}
+        self._watchers: set[asyncio.Event] = set()
+
+    def now(self) -> int:
+        """µs since the epoch, with the offset that `/control/time` moved."""
+        return self._clock.wall() + self.offset
+
+    @property
+    def pending_late(self) -> int:
+        """Calls that were cut or delayed and will still be applied."""
+        return len(self._late)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Every call to WeChat comes through here."""
+        call = Call(request.method, request.path, request.query, await request.read())
+        self.read_faults_file()
+        if not self.faults:
+            return self._answered(call)
+        appid, activity_id = self.model.identify(call)
+        latency, action = self.faults.choose(call.path, appid, activity_id)
+        transport = request.transport
+        if activity_id is None or not isinstance(transport, asyncio.Transport):
+            return await self._struck(request, call, latency, action)
+        with self._holding(activity_id, transport):
+            return await self._struck(request, call, latency, action)
+
+    def apply(self, call: Call) -> bytes:
+        """Let the model answer now, and wake who waits for a change."""
+        body = self.model.handle(self.now(), call)
+        for watcher in self._watchers:
+            watcher.set()
+        return body
+
+    async def until(self, true: Callable[[WeChatModel], bool], deadline: float) -> None:
+        """Wait until a condition on the model holds. Raises TimeoutError after `deadline` seconds."""
+        watcher = asyncio.Event()
+        self._watchers.add(watcher)
+        try:
+            async with asyncio.timeout(deadline):
+                while not true(self.model):
+                    await watcher.wait()
+                    watcher.clear()
+        finally:
+            self._watchers.discard(watcher)
+
+    def put_faults(self, text: bytes) -> list[str]:
+        """Put rules in force (`read_rules` has their form); returns their ids."""
+        rules = read_rules(text)
+        if rules.seed is not None:
+            self.faults.reseed(self._reseed(rules.seed))
+        return self.faults.add(rules.rules)
+
+    def read_faults_file(self) -> None:
+        """Take the file's rules in place of its former ones when it changed.
+
+        A file that cannot be read leaves the former rules in force, and `file_error` says why.
+        """
+        if self._file is None:
+            return
+        try:
+            found = self._file.stat()
+            stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+        except FileNotFoundError:
+            stamp = None
+        if stamp == self._file_stamp:
+            return
+        self._file_stamp = stamp
+        try:
+            text = b"[]" if stamp is None else self._file.read_bytes()
+            rules = read_rules(text)
+        except (OSError, msgspec.DecodeError) as error:
+            self.file_error = str(error)
+            return
+        self.file_error = None
+        self._replace_file_rules(rules.rules)
+        if rules.seed is not None:
+            self.faults.reseed(self._reseed(rules.seed))
+
+    def _replace_file_rules(self, rules: list[Rule]) -> None:
+        for name in self._file_rules:
+            self.faults.remove(name)
+        self._file_rules = self.faults.add(rules, prefix="file")
+
+    def release(self) -> None:
+        """Let go of everybody who hangs, and drop the calls that were to be applied later."""
+        self._released.set()
+        self._released = asyncio.Event()
+        for handle in self._late:
+            handle.cancel()
+        self._late.clear()
+
+    def _answered(self, call: Call) -> web.Response:
+        return web.Response(body=self.apply(call), headers=JSON)
+
+    @contextmanager
+    def _holding(self, activity_id: str, transport: asyncio.Transport) -> Iterator[None]:
+        """A call about this activity is in hand; another one that waits for its answer is an overlap."""
+        held = self._in_hand.setdefault(activity_id, [])
+        if any(not other.is_closing() for other in held):
+            self.model.ledger.overlaps += 1
+        held.append(transport)
+        try:
+            yield
+        finally:
+            held.remove(transport)
+            if not held:
+                del self._in_hand[activity_id]
+
+    async def _struck(
+        self, request: web.Request, call: Call, latency: float, action: Action | None
+    ) -> web.StreamResponse:
+        if latency:
+            self.model.ledger.faults["latency"] += 1
+            await self._pause(latency)
+        if action is None:
+            return self._answered(call)
+        self.model.ledger.faults[action.kind] += 1
+        if action.applied or action.apply_then_hang is not None or action.apply_then_cut:
+            self.apply(call)
+        if action.errcode is not None:
+            body = self.model.refuse(self.now(), call, action.errcode, action.errmsg)
+            return web.Response(body=body, headers=JSON)
+        if action.http is not None:
+            return web.Response(status=action.http, text=action.body)
+        if action.garbage is not None:
+            return await _garbage(request, action.garbage)
+        late = action.cut_then_apply if action.delay is None else action.delay
+        if late is not None:
+            self._apply_late(late, call)
+        silent = action.hang or action.apply_then_hang or action.delay
+        if silent:
+            await self._pause(silent)
+        return _cut(request)
+
+    def _apply_late(self, seconds: float, call: Call) -> None:
+        def due() -> None:
+            self._late.discard(handle)
+            self.model.ledger.applied_late += 1
+            self.apply(call)
+
+        handle = asyncio.get_running_loop().call_later(seconds, due)
+        self._late.add(handle)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._released.wait()
+        except TimeoutError:
+            return
+
+
+def _cut(request: web.Request) -> web.Response:
+    """Close the connection without an answer."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+async def _garbage(request: web.Request, kind: str) -> web.StreamResponse:
+    if kind == "half":
+        whole = b'{"errcode":0,"errmsg":"ok"}'
+        response = web.StreamResponse(headers={**JSON, "Content-Length": str(len(whole))})
+        await response.prepare(request)
+        await response.write(whole[: len(whole) // 2])
+        if request.transport is not None:
+            request.transport.close()  # unlike abort, sends what was written
+        return response
+    if kind == "redirect":
+        return web.Response(status=302, headers={"Location": "/"})
+    if kind == "html":
+        return web.Response(
+            text="<html><body><h1>502 Bad Gateway</h1></body></html>", content_type="text/html"
+        )
+    if kind == "wrong_type":
+        return web.Response(body=b'{"errcode":"zero","errmsg":[7]}', content_type="image/png")
+    return web.Response(body=b"x" * (_MEGABYTES << 20) if kind == "megabytes" else b"", headers=JSON)
