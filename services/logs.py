@@ -13,7 +13,8 @@ import structlog
 from services.settings import Settings
 
 _SECRET_IN_TEXT: Final = re.compile(
-    r"((?:access_token|secret|appsecret|session_key|password|js_code)[\"']?\s*[=:]\s*[\"']?)[^\s&\"',}]+", re.IGNORECASE
+    r"((?:access_token|secret|appsecret|session_key|password|js_code)[\"']?\s*[=:]\s*[\"']?)[^\s&\"',}]+",
+    re.IGNORECASE,
 )
 """Belt and braces: no code of ours logs these, but an exception of a library might carry an URL."""
 _QUIET: Final = {

@@ -97,7 +97,10 @@ class TimerClock:
                 self._relay.kick()
                 self._bus.nudge(
                     self._nudges,
-                    [Message(name.encode(), encode_nudge(Nudge(name, rev))) for name, rev in fired.nudges.items()],
+                    [
+                        Message(name.encode(), encode_nudge(Nudge(name, rev)))
+                        for name, rev in fired.nudges.items()
+                    ],
                 )
             if fired.taken < BATCH or self._stopping.is_set():
                 break

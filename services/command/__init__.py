@@ -1,0 +1,1 @@
+"""The `livecard` command: the only room that knows every service."""

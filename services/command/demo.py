@@ -1,0 +1,205 @@
+"""`livecard demo`: plays the script against the simulator and says whether the ledger balances."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from rich.console import Console
+from rich.live import Live
+
+from contracts.changes import CONTENT_TYPE
+from contracts.times import SECOND
+from contracts.topics import Topics
+from services.bus.ports import Message
+from services.command import script
+from services.command.inspect import print_ledger
+from services.command.picture import STATES, picture
+from services.command.together import builders, embedded
+from services.runtime.host import DEFAULT_ADDRESS, Host, opened
+from services.runtime.parts import Parts
+from services.runtime.real import RealClock
+from services.settings import Settings
+from services.simulator.app import SimulatorServer
+from services.store.ledger import Ledger, read_ledger
+
+LONGEST: Final = 55.0
+"""Seconds after which the demo gives up waiting for what is on its way."""
+FRAME: Final = 0.2
+EXPIRY: Final = 600
+"""Seconds that the demo's ids live."""
+
+
+async def run(settings: Settings, out: Console, *, plain: bool) -> int:
+    """Play; 0 when the ledger balances, nothing is on its way, and every card shows what it should."""
+    with tempfile.TemporaryDirectory(prefix="livecard-demo-") as folder:
+        demo = msgspec.structs.replace(
+            settings,
+            kafka="",
+            database=f"sqlite+aiosqlite:///{Path(folder) / 'demo.sqlite3'}",
+            apps=f'{{"{script.APPID}": "simulated"}}',
+            apps_file="",
+            call_deadline=2.0,
+            lease=8.0,
+            repair_after=4.0,
+            log_level="error",
+        )
+        async with embedded(demo, environ={}) as (ready, simulator):
+            assert simulator is not None
+            address = settings.http or DEFAULT_ADDRESS["demo"]
+            out.print(f"the chat: {simulator.url}   health and metrics: http://{address}/readyz /metrics")
+            async with _serving(ready, address) as parts:
+                show = _Show(parts, simulator, out, plain=plain)
+                ledger = await show.run()
+        return _verdict(ledger, simulator, out)
+
+
+@asynccontextmanager
+async def _serving(settings: Settings, address: str) -> AsyncIterator[Parts]:
+    async with opened("demo", settings) as (parts, always):
+        services = [service for build in builders() for service in build(parts)]
+        host = Host(parts, [*services, *always], address)
+        await host.start()
+        try:
+            yield parts
+        finally:
+            await host.stop()
+
+
+class _Show:
+    """The play on its stage."""
+
+    def __init__(self, parts: Parts, simulator: SimulatorServer, out: Console, *, plain: bool) -> None:
+        self.parts, self.simulator, self.out, self.plain = parts, simulator, out, plain
+        self.clock = RealClock()
+        self.started = self.clock.monotonic()
+        self.log: list[str] = []
+        self.told: dict[str, tuple[int, int]] = {}
+        self.spoken: dict[str, int] = {}
+
+    @property
+    def seconds(self) -> float:
+        return self.clock.monotonic() - self.started
+
+    def say(self, text: str) -> None:
+        """Into the picture, or as a line of its own."""
+        self.log.append(f"{self.seconds:5.1f}  {text}")
+        if self.plain:
+            self.out.print(self.log[-1], markup=False)
+
+    async def run(self) -> Ledger:
+        """Play all steps, then wait until nothing is on its way."""
+        start = self.clock.wall()
+        expires_at = start + EXPIRY * SECOND
+        for declaration in script.declarations(expires_at):
+            self.simulator.model.declare(start, declaration)
+        with Live(console=self.out, refresh_per_second=5, transient=False, auto_refresh=False) as live:
+            live_or_none = None if self.plain else live
+            for step in script.play(start, expires_at).steps:
+                await self._until(step.at, live_or_none)
+                await self._do(step, start)
+            return await self._settle(live_or_none)
+
+    async def _do(self, step: script.Step, start: int) -> None:
+        self.say(step.text)
+        if step.fault is not None:
+            self.simulator.faults.add([step.fault])
+        if step.act == "revoke":
+            self.simulator.model.tokens.revoke(script.APPID)
+        if step.event is not None:
+            value = script.event_json(step, start, self.clock.wall())
+            headers = (("content-type", CONTENT_TYPE.encode()),)
+            message = Message(step.event[1].encode(), value, headers)
+            await self.parts.bus.publish(Topics(self.parts.settings.topic_prefix).events, [message])
+
+    async def _until(self, at: float, live: Live | None) -> None:
+        while self.seconds < at:
+            await self._frame(live)
+            await asyncio.sleep(min(FRAME, max(0.01, at - self.seconds)))
+
+    async def _settle(self, live: Live | None) -> Ledger:
+        self.say("the play is over: waiting until nothing is on its way")
+        while True:
+            ledger = await self._frame(live)
+            if (ledger.settled and not await self._doubts()) or self.seconds > LONGEST:
+                return ledger
+            await asyncio.sleep(FRAME)
+
+    async def _doubts(self) -> bool:
+        """Whether a card still waits for its repair after an unknown outcome."""
+        shown = [await self.parts.store.show(name) for name in script.EXPECTED]
+        return any(each is None or each["card"]["suspect_at"] is not None for each in shown)
+
+    async def _frame(self, live: Live | None) -> Ledger:
+        ledger = await read_ledger(self.parts.store)
+        self._tell_cards()
+        events, revisions = ledger.events, ledger.revisions
+        totals = (
+            f"events: {events['taken']} taken, {events['repeats']} repeats · revisions: {revisions['raised']} raised, "
+            f"{revisions['delivered']} delivered, {revisions['superseded']} superseded, {revisions['pending']} on their "
+            f"way · calls: {ledger.calls['made']}, unknown outcomes: {ledger.calls['unknown']}"
+        )
+        if live is not None:
+            live.update(picture(self.simulator.model, self.log, self.seconds, totals), refresh=True)
+        return ledger
+
+    def _tell_cards(self) -> None:
+        """Without a picture: a line whenever a card or the chat changes."""
+        if not self.plain:
+            return
+        for name, card in self.simulator.model.cards.items():
+            now = (card.target_state, len(card.posts))
+            if self.told.setdefault(name, (1, 0)) != now:
+                self.told[name] = now
+                view = card.viewers()
+                people = " ".join(
+                    f"{script.NAMES.get(m, m)}:{text}" for m, text in view["participants"].items()
+                )
+                state = STATES[card.target_state]
+                self.out.print(
+                    f"         ▸ {card.declaration.title} [{state}] 小琳:{view['publisher']} {people}",
+                    markup=False,
+                )
+            for said in card.chat[self.spoken.get(name, 0) :]:
+                self.out.print(f"         ✉ {said.text}", markup=False)
+            self.spoken[name] = len(card.chat)
+
+
+def _verdict(ledger: Ledger, simulator: SimulatorServer, out: Console) -> int:
+    """Print what came of it; the exit code."""
+    out.print()
+    print_ledger(ledger, out)
+    wrong = _wrong_cards(simulator)
+    facts = [card.facts() for card in simulator.model.cards.values()]
+    repeated = sum(each["repeated_posts"] for each in facts)
+    out.print(
+        f"WeChat's side: {repeated} repeated posts, {sum(each['lowered'] for each in facts)} cards turned back"
+    )
+    if not ledger.settled:
+        wrong.append(
+            f"{ledger.revisions['pending']} revisions and {ledger.events['parked']} events are still on their way"
+        )
+    for text in wrong:
+        out.print(f"WRONG: {text}", style="red", markup=False)
+    if not wrong and ledger.balanced:
+        out.print("Every card shows what it should.", style="green")
+        return 0
+    return 1
+
+
+def _wrong_cards(simulator: SimulatorServer) -> list[str]:
+    wrong = []
+    for name, expected in script.EXPECTED.items():
+        card = simulator.model.cards[name]
+        if (card.target_state, frozenset(card.posts)) != (expected.target_state, expected.done):
+            wrong.append(
+                f"{card.declaration.title} shows state {card.target_state}, done {sorted(card.posts)}"
+            )
+        if card.lowered:
+            wrong.append(f"{card.declaration.title} was turned back after its end")
+    return wrong

@@ -1,0 +1,140 @@
+"""The commands that look into the store: show, ledger, gates, redeliver, settings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from contracts.times import format_rfc3339
+from services.command.explain import explain
+from services.command.main import CommandError
+from services.runtime.real import RealClock
+from services.settings import Settings, database_url, describe
+from services.store.cards import redeliver as redeliver_card
+from services.store.ledger import EVENT_FATES, REVISION_FATES, Ledger, read_ledger
+from services.store.open import open_store
+from services.store.ports import Store
+
+
+@asynccontextmanager
+async def opened_store(settings: Settings) -> AsyncIterator[Store]:
+    """The store for one command; says what to do when it is not there or not migrated."""
+    store = await open_store(database_url(settings), slot=0, repair_after=settings.us("repair_after"), pool=2)
+    try:
+        await store.ping()
+        yield store
+    finally:
+        await store.close()
+
+
+async def show(settings: Settings, out: Console, activity_id: str, *, as_json: bool) -> None:
+    """One activity in plain words, or as JSON."""
+    async with opened_store(settings) as store:
+        seen = await store.show(activity_id)
+    if seen is None:
+        raise CommandError(f"no event about {activity_id!r} has been taken in yet")
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(seen), indent=2).decode())
+        return
+    for line in explain(seen, RealClock().wall(), settings):
+        out.print(line, markup=False)
+
+
+async def ledger(settings: Settings, out: Console, *, as_json: bool) -> int:
+    """Print the ledger; 1 when it does not balance."""
+    async with opened_store(settings) as store:
+        read = await read_ledger(store)
+    if as_json:
+        body = {"balanced": read.balanced, **msgspec.to_builtins(read)}
+        print(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())
+    else:
+        print_ledger(read, out)
+    return 0 if read.balanced else 1
+
+
+def print_ledger(read: Ledger, out: Console) -> None:
+    """The ledger as two tables and a verdict."""
+    for title, rows, total, fates in (
+        ("events", read.events, "taken", EVENT_FATES),
+        ("revisions", read.revisions, "raised", (*REVISION_FATES, "pending")),
+    ):
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for name in (total, *fates):
+            table.add_column(name, justify="right")
+        table.add_row(*(str(rows[name]) for name in (total, *fates)))
+        out.print(table)
+    out.print(
+        f"repeats of events: {read.events['repeats']} · calls to WeChat: {read.calls['made']}, "
+        f"with unknown outcome: {read.calls['unknown']}, members repeated after one: {read.calls['members_repeated']}"
+    )
+    if read.balanced:
+        out.print("The ledger balances.", style="green")
+    for problem in read.problems:
+        out.print(f"The ledger does not balance: {problem}", style="red", markup=False)
+
+
+async def gates(settings: Settings, out: Console, appids: Sequence[str], *, as_json: bool) -> None:
+    """Open the gates named, then show all."""
+    async with opened_store(settings) as store:
+        was_closed = await store.open_gates(appids, None) if appids else []
+        known = await store.all_gates()
+    unknown = sorted(set(appids) - {gate.appid for gate in known})
+    if unknown:
+        raise CommandError(f"no activity of these apps was ever opened here: {', '.join(unknown)}")
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(known), indent=2).decode())
+        return
+    for appid in appids:
+        out.print(f"{appid}: {'opened' if appid in was_closed else 'was open already'}", markup=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("appid", "gate", "until", "reason", "errcode", "errmsg"):
+        table.add_column(name)
+    now = RealClock().wall()
+    for gate in known:
+        closed = gate.closed_until > now
+        table.add_row(
+            gate.appid,
+            "closed" if closed else "open",
+            format_rfc3339(gate.closed_until) if closed else "",
+            gate.reason,
+            str(gate.errcode or ""),
+            gate.errmsg,
+        )
+    out.print(table if known else "no app has opened an activity yet")
+
+
+async def redeliver(settings: Settings, out: Console, activity_ids: Sequence[str]) -> int:
+    """Wake each; 1 when some could not be."""
+    refused = 0
+    async with opened_store(settings) as store:
+        for activity_id in activity_ids:
+            done = await redeliver_card(store, activity_id)
+            refused += bool(done.refused)
+            if done.refused:
+                text = done.refused
+            elif done.members or done.woken:
+                text = f"will be tried again, {len(done.members)} members set aside included"
+            else:
+                text = "nothing was given up: nothing to do"
+            out.print(f"{activity_id}: {text}", markup=False)
+    return 1 if refused else 0
+
+
+def print_settings(settings: Settings, out: Console, *, as_json: bool) -> None:
+    """Every setting, one a row."""
+    rows = describe(settings)
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
+        return
+    table = Table(box=None, pad_edge=False, show_lines=False)
+    for name in ("variable", "value", "default", "unit", "meaning"):
+        table.add_column(name, overflow="fold", no_wrap=name == "variable")
+    for row in rows:
+        table.add_row(
+            row.variable, row.value if row.value != row.default else "", row.default, row.unit, row.meaning
+        )
+    out.print(table)

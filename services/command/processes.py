@@ -1,0 +1,92 @@
+"""One service per process, and `init`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import structlog
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+
+from services.bus.admin import create_topics
+from services.command.simulated import SimulatorService, simulator_server
+from services.runtime.host import DEFAULT_ADDRESS, Builder, serve, stop_on_signals
+from services.runtime.http import HealthServer, split_address
+from services.runtime.real import RealClock
+from services.settings import Settings, database_url
+from services.store.open import migrate, safe_url
+from services.wechat.apps import Apps
+
+LOG = structlog.get_logger("livecard")
+
+
+def builder(kind: str) -> Builder:
+    """The composition root of a service by its command's name."""
+    if kind == "lifecycle":
+        from services.lifecycle import app as lifecycle
+
+        return lifecycle.build
+    if kind == "clock":
+        from services.clock import app as clock
+
+        return clock.build
+    from services.dispatcher import app as dispatcher
+
+    return dispatcher.build
+
+
+async def serve_kind(kind: str, settings: Settings) -> None:
+    """One service until SIGTERM."""
+    if kind == "simulator":
+        await _serve_simulator(settings)
+        return
+    from services.command.main import CommandError
+
+    if not settings.kafka:
+        raise CommandError(
+            f"LIVECARD_KAFKA is not set: `livecard {kind}` needs a broker, such as LIVECARD_KAFKA=localhost:9092 "
+            "(`livecard up` runs everything on an embedded one)"
+        )
+    await serve(kind, settings, [builder(kind)])
+
+
+async def init(settings: Settings, out: Console) -> None:
+    """Migrate and create topics; warns where the broker cannot create them."""
+    from services.command.main import CommandError
+
+    url = database_url(settings)
+    await migrate(url)
+    out.print(f"database: {safe_url(url)} is up to date", markup=False)
+    if not settings.kafka:
+        raise CommandError(
+            "topics: LIVECARD_KAFKA is not set, so none were created; set it and run init again"
+        )
+    report = await create_topics(settings)
+    for line in report.lines():
+        out.print(line, markup=False)
+
+
+async def _serve_simulator(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    stop_on_signals(stopping)
+    clock = RealClock()
+    host, port = split_address(settings.http or DEFAULT_ADDRESS["simulator"])
+    apps = Apps.load(settings) if settings.apps or settings.apps_file else None
+    server = simulator_server(settings, host, port, apps)
+    service = SimulatorService()
+    http = HealthServer(
+        f"{host}:{port}", lambda: [service], CollectorRegistry(), clock, settings.stalled_after
+    )
+    http.app.add_routes(server.routes())
+    await http.start()
+    LOG.info(
+        "serving",
+        address=f"http://{http.host}:{http.port}",
+        services=["simulator"],
+        seed=random.getrandbits(16),
+    )
+    await stopping.wait()
+    server.shell.release()
+    await http.stop()
+    LOG.info("drained")

@@ -1,0 +1,42 @@
+"""WeChat's stand-in as `up`, `demo` and `livecard simulator` run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from services.settings import Settings
+from services.simulator.app import SimulatorServer
+from services.wechat.apps import Apps
+
+
+class SimulatorService:
+    """Its health: it has nothing to wait for."""
+
+    name = "simulator"
+
+    async def run(self) -> None:
+        """The HTTP server runs it."""
+
+    def stop(self) -> None:
+        """The HTTP server stops it."""
+
+    def marks(self) -> Mapping[str, float]:
+        """No loop of its own."""
+        return {}
+
+    async def ready(self) -> str | None:
+        """Always."""
+        return None
+
+
+def simulator_server(settings: Settings, host: str, port: int, apps: Apps | None) -> SimulatorServer:
+    """A stand-in that knows the apps configured, or any app when none is; cards need no page to share them."""
+    return SimulatorServer(
+        host,
+        port,
+        apps=apps.secrets() if apps else {},
+        accept_any_app=apps is None,
+        auto_declare=True,
+        faults_file=Path(settings.simulator_faults) if settings.simulator_faults else None,
+    )

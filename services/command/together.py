@@ -1,0 +1,92 @@
+"""`livecard up`: every service in one process, with embedded parts for what is not set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import msgspec
+from rich.console import Console
+
+from contracts.topics import Topics
+from services.bus.admin import create_topics
+from services.bus.embedded import EmbeddedKafka
+from services.command.processes import builder
+from services.command.simulated import simulator_server
+from services.runtime.host import DEFAULT_ADDRESS, Builder, serve
+from services.runtime.http import AddressError, split_address
+from services.settings import PREFIX, Settings, database_url
+from services.simulator.app import SimulatorServer
+from services.store.open import migrate, safe_url
+from services.wechat.apps import Apps
+
+SIMULATED_APPS = '{"wx1": "simulated"}'
+"""The mini program of the README's examples, where no app is configured."""
+KINDS = ("lifecycle", "clock", "dispatcher")
+
+
+def builders() -> list[Builder]:
+    """Every service's composition root."""
+    return [builder(kind) for kind in KINDS]
+
+
+@asynccontextmanager
+async def embedded(
+    settings: Settings,
+    environ: Mapping[str, str] = os.environ,
+    simulator_address: str = DEFAULT_ADDRESS["simulator"],
+) -> AsyncIterator[tuple[Settings, SimulatorServer | None]]:
+    """Settings with nothing left to set: Kafka, store, WeChat are there, migrated and with topics."""
+    kafka: EmbeddedKafka | None = None
+    simulator: SimulatorServer | None = None
+    try:
+        if not settings.kafka:
+            topics = Topics(settings.topic_prefix)
+            kafka = EmbeddedKafka()
+            names = [topics.events, topics.nudges, topics.changes, topics.dead]
+            settings = msgspec.structs.replace(settings, kafka=kafka.start(names))
+        if not environ.get(PREFIX + "WECHAT"):
+            if not settings.apps and not settings.apps_file:
+                settings = msgspec.structs.replace(settings, apps=SIMULATED_APPS)
+            host, port = split_address(simulator_address)
+            simulator = simulator_server(settings, host, port, Apps.load(settings))
+            try:
+                await simulator.start()
+            except OSError as error:
+                raise AddressError(
+                    f"the simulator cannot listen on {simulator_address}: {error.strerror}; "
+                    "is another livecard running? Stop it, or set LIVECARD_WECHAT"
+                ) from None
+            settings = msgspec.structs.replace(settings, wechat=simulator.url)
+        await migrate(database_url(settings))
+        if kafka is None:
+            await create_topics(settings)
+        yield settings, simulator
+    finally:
+        if simulator is not None:
+            await simulator.stop()
+        if kafka is not None:
+            kafka.stop()
+
+
+async def up(settings: Settings, out: Console) -> None:
+    """Serve everything until SIGTERM, after telling where everything is."""
+    async with embedded(settings) as (ready, simulator):
+        http = ready.http or DEFAULT_ADDRESS["up"]
+        rows = {
+            "health, metrics": f"http://{http}/readyz  http://{http}/metrics",
+            "Kafka": ready.kafka
+            + ("  (embedded; its records live as long as this process)" if not settings.kafka else ""),
+            "store": safe_url(database_url(ready)),
+            "WeChat": ready.wechat
+            + ("  (the simulator; open it in a browser to see the chat)" if simulator else ""),
+            "apps": ", ".join(Apps.load(ready).appids()),
+        }
+        for name, text in rows.items():
+            out.print(f"{name:>16}  {text}", markup=False)
+        out.print(
+            f"\nsend it an event:  LIVECARD_KAFKA={ready.kafka} livecard send events.json", markup=False
+        )
+        out.print("Ctrl-C drains and stops.", markup=False)
+        await serve("up", ready, builders())
