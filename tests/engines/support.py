@@ -45,15 +45,16 @@ class Source:
             self.story = f"used, named by {self.variable} ({without_password(named)})"
             self.address = named
             return named
+        engine = self.make()
         try:
-            engine = self.make()
-            self.started.append(engine)
             engine.start()
         except EngineError as error:
+            engine.destroy()
             self.story = f"MISSING: {error}"
             if REQUIRED:
                 pytest.fail(f"{self.title} is required by LIVECARD_REQUIRE_ENGINES: {error}", pytrace=False)
             pytest.skip(f"{self.title.upper()} IS MISSING: {error}")
+        self.started.append(engine)
         self.address = engine.bootstrap if isinstance(engine, Kafka) else engine.url()
         self.story = f"used, started by the tests ({without_password(self.address)})"
         return self.address

@@ -1,0 +1,24 @@
+# livecard for production: the locked runtime dependencies, the wheel, one unprivileged user.
+FROM python:3.13.5-slim-bookworm AS build
+WORKDIR /build
+COPY requirements.txt requirements-build.txt ./
+RUN python -m venv /opt/livecard \
+    && /opt/livecard/bin/pip install --no-cache-dir --require-hashes --requirement requirements.txt \
+    && pip install --no-cache-dir --require-hashes --requirement requirements-build.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY contracts contracts
+COPY statemachine statemachine
+COPY services services
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && /opt/livecard/bin/pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
+
+FROM python:3.13.5-slim-bookworm
+RUN useradd --system --uid 10001 --create-home livecard
+COPY --from=build /opt/livecard /opt/livecard
+ENV PATH=/opt/livecard/bin:$PATH PYTHONUNBUFFERED=1
+USER livecard
+WORKDIR /home/livecard
+# SIGTERM drains: what is in hand is finished and committed. Health checks belong to who runs the container.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["livecard"]
+CMD ["--help"]

@@ -1,0 +1,114 @@
+"""What Docker is told, checked against the published schema, the settings and the command."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+LIVECARD = Path(sys.executable).with_name("livecard")
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
+
+
+def livecard(*arguments: str) -> str:
+    """Run the console script and return what it prints."""
+    done = subprocess.run([LIVECARD, *arguments], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_file_is_a_compose_file() -> None:
+    schema = json.loads(Path(__file__).with_name("compose-spec.json").read_text("utf-8"))
+    jsonschema.Draft201909Validator(schema).validate(COMPOSE)
+
+
+def test_every_livecard_variable_is_a_setting() -> None:
+    known = {row["variable"] for row in json.loads(livecard("settings", "--json"))}
+    used = {name for service in OURS.values() for name in service["environment"]}
+    assert used
+    assert used <= known
+
+
+def test_every_command_exists() -> None:
+    text = livecard("--help")
+    for name, service in OURS.items():
+        assert re.search(rf"^\W*{service['command'][0]}\s", text, re.MULTILINE), name
+
+
+def test_the_settings_of_each_service_are_accepted() -> None:
+    for service in OURS.values():
+        environment = {name: str(value) for name, value in service["environment"].items()}
+        done = subprocess.run([LIVECARD, "settings"], env=environment, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_line_is_complete() -> None:
+    assert set(OURS) == {"init", "lifecycle", "clock", "dispatcher", "simulator"}
+    assert set(SERVICES) - set(OURS) == {"kafka", "postgres"}
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_version_is_pinned(name: str) -> None:
+    assert re.search(r":\d+\.\d+(\.\d+)?(-\w+)?$", SERVICES[name]["image"])
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"init"}))
+def test_health_is_checked_where_the_service_answers(name: str) -> None:
+    check = " ".join(SERVICES[name]["healthcheck"]["test"])
+    if name in OURS:
+        port = SERVICES[name]["environment"]["LIVECARD_HTTP"].removeprefix("0.0.0.0:")
+        assert f"http://127.0.0.1:{port}/readyz" in check
+        assert f"127.0.0.1:{port}:{port}" in SERVICES[name]["ports"]
+
+
+def test_services_start_after_what_they_need() -> None:
+    for name in ("lifecycle", "clock", "dispatcher"):
+        needs = {other: on["condition"] for other, on in SERVICES[name]["depends_on"].items()}
+        assert needs["init"] == "service_completed_successfully"
+        assert needs["kafka"] == needs["postgres"] == "service_healthy"
+    assert SERVICES["dispatcher"]["depends_on"]["simulator"]["condition"] == "service_healthy"
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_nothing_is_published_beyond_this_machine(name: str) -> None:
+    assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
+
+
+def test_named_volumes_are_declared() -> None:
+    used = {
+        volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])
+    }
+    assert used == set(COMPOSE["volumes"])
+
+
+def test_the_image_is_pinned_locked_and_unprivileged() -> None:
+    bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    assert all(re.fullmatch(r"python:\d+\.\d+\.\d+-slim-\w+", base) for base in bases)
+    for install in re.findall(r"pip install [^&\n]+", DOCKERFILE):
+        assert "--require-hashes" in install or "--no-index" in install
+    assert re.search(r"^USER (?!root|0)", DOCKERFILE, re.MULTILINE)
+
+
+def test_the_image_gets_every_file_it_copies() -> None:
+    allowed = {
+        line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")
+    }
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    names = {name for line in copied for name in line.split()}
+    assert names == allowed
+    assert all((ROOT / name).exists() for name in names)
+
+
+def test_the_version_is_the_projects() -> None:
+    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    assert version
+    assert {service["image"] for service in OURS.values()} == {f"livecard:{version[1]}"}
