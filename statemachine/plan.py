@@ -81,7 +81,9 @@ def repair(desired: Desired, delivered: Delivered) -> Plan:
     return Plan() if desired.expired else Plan((Call(shown_state(desired, delivered)),))
 
 
-def holds(now: int, end_known_at: int | None, expires_at: int, margin: int, wait: int, tried: bool) -> bool:
+def holds(
+    now: int, end_known_at: int | None, expires_at: int, *, margin: int, wait: int, tried: bool
+) -> bool:
     """Whether the end still waits for members owed from before it (all times µs).
 
     At most `wait` after the end was known, and never into the margin before expiry; but a first

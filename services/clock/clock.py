@@ -54,6 +54,7 @@ class TimerClock:
 
     def __init__(
         self,
+        *,
         store: Store,
         bus: Bus,
         relay: Kick,

@@ -140,9 +140,10 @@ class _Show:
         self._tell_cards()
         events, revisions = ledger.events, ledger.revisions
         totals = (
-            f"events: {events['taken']} taken, {events['repeats']} repeats · revisions: {revisions['raised']} raised, "
-            f"{revisions['delivered']} delivered, {revisions['superseded']} superseded, {revisions['pending']} on their "
-            f"way · calls: {ledger.calls['made']}, unknown outcomes: {ledger.calls['unknown']}"
+            f"events: {events['taken']} taken, {events['repeats']} repeats · "
+            f"revisions: {revisions['raised']} raised, {revisions['delivered']} delivered, "
+            f"{revisions['superseded']} superseded, {revisions['pending']} on their way · "
+            f"calls: {ledger.calls['made']}, unknown outcomes: {ledger.calls['unknown']}"
         )
         if live is not None:
             live.update(picture(self.simulator.model, self.log, self.seconds, totals), refresh=True)
@@ -177,13 +178,11 @@ def _verdict(ledger: Ledger, simulator: SimulatorServer, out: Console) -> int:
     wrong = _wrong_cards(simulator)
     facts = [card.facts() for card in simulator.model.cards.values()]
     repeated = sum(each["repeated_posts"] for each in facts)
-    out.print(
-        f"WeChat's side: {repeated} repeated posts, {sum(each['lowered'] for each in facts)} cards turned back"
-    )
+    lowered = sum(each["lowered"] for each in facts)
+    out.print(f"WeChat's side: {repeated} repeated posts, {lowered} cards turned back")
     if not ledger.settled:
-        wrong.append(
-            f"{ledger.revisions['pending']} revisions and {ledger.events['parked']} events are still on their way"
-        )
+        pending, parked = ledger.revisions["pending"], ledger.events["parked"]
+        wrong.append(f"{pending} revisions and {parked} events are still on their way")
     for text in wrong:
         out.print(f"WRONG: {text}", style="red", markup=False)
     if not wrong and ledger.balanced:

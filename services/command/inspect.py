@@ -68,8 +68,8 @@ def print_ledger(read: Ledger, out: Console) -> None:
         table.add_row(*(str(rows[name]) for name in (total, *fates)))
         out.print(table)
     out.print(
-        f"repeats of events: {read.events['repeats']} · calls to WeChat: {read.calls['made']}, "
-        f"with unknown outcome: {read.calls['unknown']}, members repeated after one: {read.calls['members_repeated']}"
+        f"repeats of events: {read.events['repeats']} · calls to WeChat: {read.calls['made']}, with unknown "
+        f"outcome: {read.calls['unknown']}, members repeated after one: {read.calls['members_repeated']}"
     )
     if read.balanced:
         out.print("The ledger balances.", style="green")

@@ -16,7 +16,7 @@ from services.settings import Settings, SettingsError, load
 
 app = typer.Typer(
     name="livecard",
-    help="Keeps the cards of WeChat's chat-tool mode true: events in Kafka become the right card in the chat.",
+    help="Keeps the cards of WeChat's chat-tool mode true: from an event in Kafka to the right card.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

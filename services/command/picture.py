@@ -21,7 +21,7 @@ STATES: Final = {1: "1 collecting", 2: "2 closing soon", 3: "3 ended"}
 def picture(model: WeChatModel, log: Sequence[str], seconds: float, totals: str) -> RenderableType:
     """One frame."""
     cards = Table.grid(expand=True, padding=(0, 1))
-    for card in model.cards.values():
+    for _ in model.cards:
         cards.add_column(ratio=1)
     cards.add_row(*(_card(card) for card in model.cards.values()))
     said = sorted((each for card in model.cards.values() for each in card.chat), key=lambda each: each.at)

@@ -45,8 +45,8 @@ async def serve_kind(kind: str, settings: Settings) -> None:
 
     if not settings.kafka:
         raise CommandError(
-            f"LIVECARD_KAFKA is not set: `livecard {kind}` needs a broker, such as LIVECARD_KAFKA=localhost:9092 "
-            "(`livecard up` runs everything on an embedded one)"
+            f"LIVECARD_KAFKA is not set: `livecard {kind}` needs a broker, such as "
+            "LIVECARD_KAFKA=localhost:9092 (`livecard up` runs everything on an embedded one)"
         )
     await serve(kind, settings, [builder(kind)])
 

@@ -31,7 +31,7 @@ class SimulatorService:
 
 
 def simulator_server(settings: Settings, host: str, port: int, apps: Apps | None) -> SimulatorServer:
-    """A stand-in that knows the apps configured, or any app when none is; cards need no page to share them."""
+    """A stand-in that knows the apps configured, or any when none is; no page need share the cards."""
     return SimulatorServer(
         host,
         port,

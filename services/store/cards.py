@@ -61,6 +61,7 @@ class Claims(msgspec.Struct):
 async def claim(
     store: Store,
     activity_ids: Sequence[str],
+    *,
     holder: str,
     limit: int,
     room: Mapping[str, int],
