@@ -30,7 +30,7 @@ SOMEBODY: Final = "某人"
 class ListedMember(msgspec.Struct, frozen=True):
     """An entry of `participator_info_list`."""
 
-    group_openid: str
+    group_openid: str = ""
     state: int = 0
 
 
