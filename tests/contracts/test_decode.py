@@ -152,6 +152,13 @@ def test_legal_data_is_read(type_name, data, expected):
     assert read.data == expected
 
 
+def test_a_notice_of_zero_is_a_notice():
+    read = decode(value_of(OPENED, {**OPENED_DATA, "notice": 0}))
+    assert isinstance(read, Event)
+    assert isinstance(read.data, Opened)
+    assert read.data.notice == 0
+
+
 def test_a_private_chat_is_a_room_too_and_participants_count_once():
     data = {
         **OPENED_DATA,
