@@ -5,6 +5,7 @@ SHELL := /bin/sh
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 LOCK := requirements-dev.txt
 PYTEST_ARGS ?=
 LOCK_ARGS ?=
@@ -26,8 +27,9 @@ $(STAMP): $(LOCK) pyproject.toml
 		echo "python3.11, python3 is one. Install it (Debian, Ubuntu: python3 and python3-venv)," >&2; \
 		echo "or name it: make install PYTHON=/path/to/python3" >&2; exit 1; }
 	@test -x $(PY) || { echo "making $(VENV) with $(PYTHON)"; "$(PYTHON)" -m venv $(VENV); }
-	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $(LOCK)
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "installing the locked dependencies (the first time takes a minute)"
+	@$(PIP) --require-hashes --only-binary :all: --requirement $(LOCK)
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: install ## play a group task against the simulated WeChat and watch it live
