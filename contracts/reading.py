@@ -32,7 +32,7 @@ NOTHING: Final = object()
 """Stands for a field that is not there."""
 
 
-class Unfit(Exception):  # noqa: N818 (a finding about the input, not a fault of ours)
+class Unfit(Exception):
     """The input breaks the contract at `path`."""
 
     def __init__(self, path: str, problem: str) -> None:
