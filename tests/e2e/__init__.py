@@ -1,0 +1,1 @@
+"""Whole runs: real processes on Apache Kafka and PostgreSQL, against the simulator over HTTP."""
