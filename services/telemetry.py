@@ -1,0 +1,124 @@
+"""The metrics of a process, by Prometheus' conventions: base units, `_total` for counters.
+
+Services know small protocols of their own (what they tell); this is the one implementation. Labels
+are bounded: event types, outcomes, verdicts, documented codes, topics, app ids from the apps file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from services.store.ports import Backlog
+from services.store.rows import Gate
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)
+
+
+class Metrics:
+    """One registry per process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._ingest()
+        self._calls()
+        self._store()
+
+    def _ingest(self) -> None:
+        registry = self.registry
+        self.events = Counter(
+            "livecard_events", "Distinct events by type and outcome.", ["type", "outcome"], registry=registry
+        )
+        self.repeats = Counter("livecard_event_repeats", "Events taken in more than once.", registry=registry)
+        self.dead = Counter("livecard_dead_letters", "Dead letters by reason.", ["reason"], registry=registry)
+        self.batch_size = Histogram("livecard_batch_records", "Records per batch.", buckets=SIZES, registry=registry)
+        self.batch_time = Histogram(
+            "livecard_batch_seconds", "Time to take a batch in.", buckets=SECONDS, registry=registry
+        )
+        self.waits = Counter(
+            "livecard_waits", "Times a batch had to wait, by what it waited for.", ["for"], registry=registry
+        )
+        self.nudges_dropped = Counter(
+            "livecard_nudges_dropped", "Nudges that could not be handed over (the sweep heals).", registry=registry
+        )
+        self.timer_lateness = Histogram(
+            "livecard_timer_lateness_seconds",
+            "How long after its due time a timer fired.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.relayed = Counter("livecard_relayed", "Outbox rows published.", ["topic"], registry=registry)
+        self.relay_failures = Counter("livecard_relay_failures", "Rounds of the relay that failed.", registry=registry)
+
+    def _calls(self) -> None:
+        registry = self.registry
+        self.calls = Counter(
+            "livecard_calls", "Calls to WeChat by verdict and errcode.", ["verdict", "errcode"], registry=registry
+        )
+        self.call_time = Histogram("livecard_call_seconds", "Time of a call.", buckets=SECONDS, registry=registry)
+        self.unknown = Counter("livecard_unknown_outcomes", "Calls whose outcome is unknown.", registry=registry)
+        self.repeated = Counter(
+            "livecard_members_repeated", "Members sent again after an unknown outcome.", registry=registry
+        )
+        self.claims = Counter("livecard_claims", "Cards claimed.", registry=registry)
+        self.stale = Counter("livecard_stale_settles", "Looks settled without their fence.", registry=registry)
+        self.settle_size = Histogram(
+            "livecard_settle_looks", "Looks settled in one transaction.", buckets=SIZES, registry=registry
+        )
+        self.queue = Gauge("livecard_queue_depth", "Keys that wait in the work queue.", registry=registry)
+        self.in_flight = Gauge("livecard_calls_in_flight", "Calls in flight.", registry=registry)
+        self.width = Gauge(
+            "livecard_gate_width", "Calls an app may have in flight here.", ["appid"], registry=registry
+        )
+
+    def _store(self) -> None:
+        registry = self.registry
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"livecard_{name}", text, registry=registry)
+
+        self._backlog = {
+            "behind": gauge("cards_behind", "Cards with a revision to deliver (10001: or more)."),
+            "behind_age": gauge("cards_behind_oldest_seconds", "How long the oldest of them has been behind."),
+            "parked": gauge("parked_events", "Events that wait for their opened (10001: or more)."),
+            "parked_age": gauge("parked_oldest_seconds", "How long the oldest of them has waited."),
+            "outbox": gauge("outbox_rows", "Changes not published yet (10001: or more)."),
+            "outbox_age": gauge("outbox_oldest_seconds", "Age of the oldest of them."),
+            "due": gauge("timers_due", "Timers that should have fired (10001: or more)."),
+            "due_age": gauge("timers_due_oldest_seconds", "How late the oldest of them is."),
+        }
+        self.gate_closed = Gauge(
+            "livecard_gate_closed_until_seconds",
+            "Until when (Unix time) an app's gate is closed; 0: open.",
+            ["appid", "reason"],
+            registry=registry,
+        )
+        self.rows_pruned = Counter("livecard_pruned_rows", "Rows deleted by age.", ["table"], registry=registry)
+
+    def backlog(self, backlog: Backlog) -> None:
+        """The store's backlog as last read."""
+        for name, gauge in self._backlog.items():
+            value = getattr(backlog, name)
+            gauge.set(value / 1_000_000 if name.endswith("_age") else value)
+
+    def gates(self, gates: list[Gate]) -> None:
+        """Every gate as last read."""
+        self.gate_closed.clear()
+        for gate in gates:
+            self.gate_closed.labels(gate.appid, gate.reason).set(gate.closed_until / 1_000_000)
+
+    def timer_fired(self, lateness: float) -> None:
+        """One activity moved by the clock, so many seconds late."""
+        self.timer_lateness.observe(lateness)
+
+    def pruned(self, table: str, rows: int) -> None:
+        """Rows deleted by age."""
+        self.rows_pruned.labels(table).inc(rows)
+
+    def outcomes(self, outcomes: Mapping[tuple[str, str], int]) -> None:
+        """(type, outcome) → how many events."""
+        for (kind, outcome), count in outcomes.items():
+            self.events.labels(kind, outcome).inc(count)
