@@ -58,6 +58,13 @@ async def test_an_unknown_activity_is_404(client):
             "/control/activities",
             {"activity_id": "a", "appid": "x", "template": "complete", "expires_at": "soon"},
         ),
+        (
+            "/control/activities",
+            [
+                {"activity_id": "a", "appid": "x", "template": "complete"},
+                {"activity_id": "b", "appid": "x", "template": "complete", "expires_at": "soon"},
+            ],
+        ),
         ("/control/behaviour", {"nonsense": 1}),
         ("/control/behaviour", {"longest_list": "long"}),
         ("/control/quota", {"path": "/", "daily": -1}),

@@ -95,6 +95,9 @@ async def test_a_long_hang_ends_with_the_server(card, server):
     hanging = asyncio.ensure_future(card.send(1, ["alex"]))
     while not server.model.ledger.faults["hang"]:
         await card.ledger()
+    for _ in range(5):
+        await card.ledger()
+    assert not hanging.done()
     await server.stop()
     with pytest.raises(CUT):
         await hanging
@@ -104,6 +107,8 @@ async def test_apply_then_hang_has_applied_before_the_caller_gives_up(card, serv
     await card.fault({"apply_then_hang": 3600}, count=1)
     hanging = asyncio.ensure_future(card.send(1, ["alex"]))
     await server.shell.until(became_done("alex"), deadline=10)
+    for _ in range(5):
+        await card.ledger()
     assert not hanging.done()
     hanging.cancel()
 
@@ -219,6 +224,16 @@ async def test_calls_of_one_activity_that_overlap_are_counted(card, server):
     assert (await card.ledger())["overlaps"] == 1
     server.shell.release()
     assert (await hanging)["errcode"] == 0
+
+
+def test_latencies_add_up_before_what_strikes():
+    faults = Faults(random.Random(1))
+    rules = [{"action": {"latency": 1}}, {"action": {"latency": 2}}, {"action": {"latency": 4, "cut": True}}]
+    faults.add(read_rules(json.dumps(rules).encode()).rules)
+    seconds, action = faults.choose("/", None, None)
+    assert seconds == 7
+    assert action is not None
+    assert action.kind == "cut"
 
 
 def test_the_same_seed_strikes_the_same_calls():
