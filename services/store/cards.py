@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
 from contracts.changes import CardFailed
+from contracts.times import LATEST
 from services.store.outgoing import change_row
 from services.store.ports import Store
 from services.store.rows import OWED, Card, Gate, MemberMark, Owed, Writes
+
+NEVER: Final = LATEST
+"""Until when a gate is closed that only an event of ours opens (`unknown_app`)."""
+UNKNOWN_APP: Final = "unknown_app"
+"""Why a gate is closed for an app that the apps file does not name (design.md §4)."""
 
 
 class CardRules(msgspec.Struct, frozen=True):
@@ -51,11 +58,25 @@ class Claimed(msgspec.Struct, frozen=True):
         return not self.card.behind
 
 
+class Crowded(NamedTuple):
+    """A card that is ready though nobody could take it: its app, and whether its end waits."""
+
+    appid: str
+    end_due: bool
+
+
 class Claims(msgspec.Struct):
-    """`cards` in hand; `later`: activity_id → µs until it is worth another claim (0: when free)."""
+    """`cards` in hand; `later`: activity_id → µs until it is worth another claim (0: when free).
+
+    `crowded` tells more about those at 0. `skipped`: locked by somebody, or not opened: ask again
+    soon, but not for ever. `gates`: the gates seen on the way that have a reason to be closed.
+    """
 
     cards: list[Claimed] = msgspec.field(default_factory=list)
     later: dict[str, int] = msgspec.field(default_factory=dict)
+    crowded: dict[str, Crowded] = msgspec.field(default_factory=dict)
+    skipped: list[str] = msgspec.field(default_factory=list)
+    gates: list[Gate] = msgspec.field(default_factory=list)
 
 
 async def claim(
@@ -67,48 +88,87 @@ async def claim(
     room: Mapping[str, int],
     default_room: int,
     rules: CardRules,
+    narrow: int = 4,
 ) -> Claims:
     """Take up to `limit` of these cards, with a lease and a new fence.
 
     `room` says how many calls each app may still have in flight in this process (`default_room`
-    for apps not named). Ends go first; closed apps, leased, throttled and backed-off cards are
-    not taken. An expired lease marks the card suspect: its holder may still be calling.
+    for apps not named), at most `narrow` while its gate waits for a first success. Ends go first,
+    then apps in turn; closed apps, leased, throttled and backed-off cards are not taken. An
+    expired lease marks the card suspect: its holder may still be calling.
     """
     claims, out = Claims(), Writes()
     async with store.transaction() as tx:
         cards = await tx.lock_cards(activity_ids, wait=False)
+        found = {card.activity_id for card in cards}
+        claims.skipped = [name for name in activity_ids if name not in found]
         if not cards:
             return claims
         gates = await tx.gates(sorted({card.appid for card in cards}))
         now = await tx.now()
-        order = {name: place for place, name in enumerate(activity_ids)}
-        cards.sort(key=lambda card: (not card.end_due, order[card.activity_id]))
-        taken: list[tuple[Card, bool]] = []
-        in_flight: Counter[str] = Counter()
+        claims.gates = [gate for gate in gates.values() if gate.reason]
+        lapsed = {card.activity_id for card in cards if _lapse(card, now)}
+        ready = []
         for card in cards:
-            if card.final and card.behind and card.lease_until <= now:
-                settle_revision(
-                    card, card.revision, "expired" if card.verdict == "expired" else "dead", out, now
-                )
+            if _close_books(card, out, now):
                 out.cards.append(card)
                 continue
+            if card.activity_id in lapsed:
+                out.cards.append(card)
             wait = waits(card, gates.get(card.appid), now, rules)
-            if wait is None:
-                continue
-            if wait > 0:
+            if wait == 0:
+                ready.append(card)
+            elif wait is not None:
                 claims.later[card.activity_id] = wait
-            elif len(taken) < limit and in_flight[card.appid] < room.get(card.appid, default_room):
+        taken: list[Card] = []
+        in_flight: Counter[str] = Counter()
+        for card in _in_turn(ready, activity_ids):
+            gate, allowed = gates.get(card.appid), room.get(card.appid, default_room)
+            if gate is not None and gate.reason:
+                allowed = min(allowed, narrow)
+            if len(taken) < limit and in_flight[card.appid] < allowed:
                 in_flight[card.appid] += 1
-                taken.append((card, _take(card, holder, now, rules)))
+                _take(card, holder, now, rules)
+                taken.append(card)
             else:
                 claims.later[card.activity_id] = 0
-        owed = await tx.owed([card.activity_id for card, _ in taken]) if taken else {}
-        out.cards.extend(card for card, _ in taken)
+                claims.crowded[card.activity_id] = Crowded(card.appid, card.end_due)
+        owed = await tx.owed([card.activity_id for card in taken]) if taken else {}
+        out.cards.extend(card for card in taken if card.activity_id not in lapsed)
         if out.cards:
             await tx.write(out)
-    for card, lease_expired in taken:
-        claims.cards.append(Claimed(card, tuple(owed.get(card.activity_id, ())), now, lease_expired))
+    for card in taken:
+        whom = tuple(owed.get(card.activity_id, ()))
+        claims.cards.append(Claimed(card, whom, now, card.activity_id in lapsed))
     return claims
+
+
+def _in_turn(cards: Sequence[Card], activity_ids: Sequence[str]) -> list[Card]:
+    """Ends first, then the first card of each app, the second of each, …; else as asked for."""
+    order = {name: place for place, name in enumerate(activity_ids)}
+    seen: Counter[str] = Counter()
+    ranked = []
+    for card in sorted(cards, key=lambda card: (not card.end_due, order[card.activity_id])):
+        ranked.append((not card.end_due, seen[card.appid], order[card.activity_id], card))
+        seen[card.appid] += 1
+    return [card for *_, card in sorted(ranked, key=lambda row: row[:3])]
+
+
+def _lapse(card: Card, now: int) -> bool:
+    """A lease that ran out unsettled: a doubt, and whoever held it has lost its fence."""
+    if card.final or not 0 < card.lease_until <= now:
+        return False
+    card.suspect_at, card.lease_until, card.lease_by = now, 0, ""
+    card.fence += 1
+    return True
+
+
+def _close_books(card: Card, out: Writes, now: int) -> bool:
+    """A card that is final takes no calls: what was raised since is settled as the card was."""
+    if not (card.final and card.behind and card.lease_until <= now):
+        return False
+    settle_revision(card, card.revision, "expired" if card.verdict == "expired" else "dead", out, now)
+    return True
 
 
 def waits(card: Card, gate: Gate | None, now: int, rules: CardRules) -> int | None:
@@ -129,14 +189,17 @@ def waits(card: Card, gate: Gate | None, now: int, rules: CardRules) -> int | No
     return max(0, ready - now)
 
 
-def _take(card: Card, holder: str, now: int, rules: CardRules) -> bool:
-    lease_expired = card.lease_until != 0
-    if lease_expired:
-        card.suspect_at = now
+def _take(card: Card, holder: str, now: int, rules: CardRules) -> None:
     card.fence += 1
     card.lease_until = now + rules.lease
     card.lease_by = holder
-    return lease_expired
+
+
+async def close_gate(store: Store, appid: str, reason: str, until: int) -> None:
+    """Close an app's gate for a reason of our own; cards wait, no attempt is counted."""
+    async with store.transaction() as tx:
+        now = await tx.now()
+        await tx.write(Writes(gates=[Gate(appid, until, now, reason)]))
 
 
 def settle_revision(card: Card, revision: int, how: str, out: Writes, now: int) -> None:
@@ -165,6 +228,8 @@ async def expire(store: Store, limit: int) -> int:
                 out.outbox.append(change_row(card.activity_id, f"failed:{card.revision}:expired", now, data))
             settle_revision(card, card.revision, "expired", out, now)
             card.final, card.verdict = True, card.verdict or "expired"
+            if card.lease_until:  # whoever still calls must not settle over this
+                card.fence += 1
             card.suspect_at, card.lease_until, card.lease_by = None, 0, ""
             out.cards.append(card)
         await tx.write(out)

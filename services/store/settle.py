@@ -104,10 +104,14 @@ class _Books:
         card = self.cards.get(_id(look))
         if card is None:  # the activity was deleted (retention) while its look was under way
             return Settled(_id(look), 0, stale=True)
+        held = card.fence == look.claimed.card.fence
+        if held and not card.lease_until:  # this very look was settled; only the answer was lost
+            wait = waits(card, self.gates.get(card.appid), self.now, self.rules)
+            return Settled(card.activity_id, card.revision, next_in=wait)
         self._log(look)
-        if card.fence != look.claimed.card.fence:
+        if not held:
             self.out.count("settles.stale")
-            if look.sent:
+            if look.sent and not card.final:
                 card.suspect_at = self.now
             return Settled(card.activity_id, card.revision, stale=True)
         card.lease_until, card.lease_by = 0, ""
@@ -116,7 +120,7 @@ class _Books:
             self._deliver(card, look)
         elif look.verdict is not None:
             self._verdict(card, look, look.call, look.verdict)
-        wait = waits(card, self.closed.get(card.appid), self.now, self.rules)
+        wait = waits(card, self.gates.get(card.appid), self.now, self.rules)
         return Settled(
             card.activity_id,
             card.revision,
