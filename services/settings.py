@@ -169,7 +169,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def us(self, name: str) -> int:
         """The duration setting `name` in µs."""
-        return round(getattr(self, name) * 1_000_000)
+        return round(float(getattr(self, name)) * 1_000_000)
 
 
 class Described(msgspec.Struct, frozen=True):

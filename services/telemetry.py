@@ -10,11 +10,14 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from contracts.wechat import VERDICTS, Verdict
 from services.store.ports import Backlog
 from services.store.rows import Gate
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)
+KNOWN_CODES = frozenset(VERDICTS)
+"""Only documented codes are label values: WeChat may answer anything."""
 
 
 class Metrics:
@@ -34,7 +37,9 @@ class Metrics:
         )
         self.repeats = Counter("livecard_event_repeats", "Events taken in more than once.", registry=registry)
         self.dead = Counter("livecard_dead_letters", "Dead letters by reason.", ["reason"], registry=registry)
-        self.batch_size = Histogram("livecard_batch_records", "Records per batch.", buckets=SIZES, registry=registry)
+        self.batch_size = Histogram(
+            "livecard_batch_records", "Records per batch.", buckets=SIZES, registry=registry
+        )
         self.batch_time = Histogram(
             "livecard_batch_seconds", "Time to take a batch in.", buckets=SECONDS, registry=registry
         )
@@ -42,7 +47,9 @@ class Metrics:
             "livecard_waits", "Times a batch had to wait, by what it waited for.", ["for"], registry=registry
         )
         self.nudges_dropped = Counter(
-            "livecard_nudges_dropped", "Nudges that could not be handed over (the sweep heals).", registry=registry
+            "livecard_nudges_dropped",
+            "Nudges that could not be handed over (the sweep heals).",
+            registry=registry,
         )
         self.timer_lateness = Histogram(
             "livecard_timer_lateness_seconds",
@@ -51,24 +58,40 @@ class Metrics:
             registry=registry,
         )
         self.relayed = Counter("livecard_relayed", "Outbox rows published.", ["topic"], registry=registry)
-        self.relay_failures = Counter("livecard_relay_failures", "Rounds of the relay that failed.", registry=registry)
+        self.relay_failures = Counter(
+            "livecard_relay_failures", "Rounds of the relay that failed.", registry=registry
+        )
 
     def _calls(self) -> None:
         registry = self.registry
         self.calls = Counter(
-            "livecard_calls", "Calls to WeChat by verdict and errcode.", ["verdict", "errcode"], registry=registry
+            "livecard_calls",
+            "Calls to WeChat by verdict and errcode.",
+            ["verdict", "errcode"],
+            registry=registry,
         )
-        self.call_time = Histogram("livecard_call_seconds", "Time of a call.", buckets=SECONDS, registry=registry)
-        self.unknown = Counter("livecard_unknown_outcomes", "Calls whose outcome is unknown.", registry=registry)
-        self.repeated = Counter(
+        self.call_time = Histogram(
+            "livecard_call_seconds", "Time of a call.", buckets=SECONDS, registry=registry
+        )
+        self.unknown = Counter(
+            "livecard_unknown_outcomes", "Calls whose outcome is unknown.", registry=registry
+        )
+        self.members_repeated = Counter(
             "livecard_members_repeated", "Members sent again after an unknown outcome.", registry=registry
         )
         self.claims = Counter("livecard_claims", "Cards claimed.", registry=registry)
-        self.stale = Counter("livecard_stale_settles", "Looks settled without their fence.", registry=registry)
+        self.stale = Counter(
+            "livecard_stale_settles", "Looks settled without their fence.", registry=registry
+        )
         self.settle_size = Histogram(
             "livecard_settle_looks", "Looks settled in one transaction.", buckets=SIZES, registry=registry
         )
         self.queue = Gauge("livecard_queue_depth", "Keys that wait in the work queue.", registry=registry)
+        self.queue_dropped = Counter(
+            "livecard_queue_dropped",
+            "Keys that the full queue did not take (the sweep heals).",
+            registry=registry,
+        )
         self.in_flight = Gauge("livecard_calls_in_flight", "Calls in flight.", registry=registry)
         self.width = Gauge(
             "livecard_gate_width", "Calls an app may have in flight here.", ["appid"], registry=registry
@@ -82,7 +105,9 @@ class Metrics:
 
         self._backlog = {
             "behind": gauge("cards_behind", "Cards with a revision to deliver (10001: or more)."),
-            "behind_age": gauge("cards_behind_oldest_seconds", "How long the oldest of them has been behind."),
+            "behind_age": gauge(
+                "cards_behind_oldest_seconds", "How long the oldest of them has been behind."
+            ),
             "parked": gauge("parked_events", "Events that wait for their opened (10001: or more)."),
             "parked_age": gauge("parked_oldest_seconds", "How long the oldest of them has waited."),
             "outbox": gauge("outbox_rows", "Changes not published yet (10001: or more)."),
@@ -96,7 +121,9 @@ class Metrics:
             ["appid", "reason"],
             registry=registry,
         )
-        self.rows_pruned = Counter("livecard_pruned_rows", "Rows deleted by age.", ["table"], registry=registry)
+        self.rows_pruned = Counter(
+            "livecard_pruned_rows", "Rows deleted by age.", ["table"], registry=registry
+        )
 
     def backlog(self, backlog: Backlog) -> None:
         """The store's backlog as last read."""
@@ -117,6 +144,43 @@ class Metrics:
     def pruned(self, table: str, rows: int) -> None:
         """Rows deleted by age."""
         self.rows_pruned.labels(table).inc(rows)
+
+    def called(self, verdict: str, errcode: int | None, seconds: float) -> None:
+        """One call to WeChat came back."""
+        code = "none" if errcode is None else str(errcode) if errcode in KNOWN_CODES else "other"
+        self.calls.labels(verdict, code).inc()
+        self.call_time.observe(seconds)
+        if verdict == Verdict.unknown:
+            self.unknown.inc()
+
+    def repeated(self, members: int) -> None:
+        """Members sent again after an unknown outcome."""
+        self.members_repeated.inc(members)
+
+    def claimed(self, cards: int) -> None:
+        """Cards taken in one transaction."""
+        self.claims.inc(cards)
+
+    def settled(self, looks: int, stale: int) -> None:
+        """Looks settled in one transaction, some perhaps without their fence."""
+        self.settle_size.observe(looks)
+        self.stale.inc(stale)
+
+    def queue_depth(self, keys: int) -> None:
+        """Keys that wait to be looked at now."""
+        self.queue.set(keys)
+
+    def keys_dropped(self, keys: int) -> None:
+        """Keys that the full queue did not take."""
+        self.queue_dropped.inc(keys)
+
+    def calls_in_flight(self, calls: int) -> None:
+        """Calls in flight in this process."""
+        self.in_flight.set(calls)
+
+    def gate_width(self, appid: str, width: int) -> None:
+        """How many calls this app may have in flight in this process."""
+        self.width.labels(appid).set(width)
 
     def outcomes(self, outcomes: Mapping[tuple[str, str], int]) -> None:
         """(type, outcome) → how many events."""
