@@ -1,0 +1,69 @@
+"""What the dispatcher tells telemetry; durations in seconds."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class DispatcherMetrics(Protocol):
+    """Implemented by `services.telemetry` and, for tests, by `NoMetrics`."""
+
+    def called(self, verdict: str, errcode: int | None, seconds: float) -> None:
+        """One call to WeChat came back; `unknown` is a verdict like the others."""
+        ...
+
+    def repeated(self, members: int) -> None:
+        """So many members were sent again after an unknown outcome."""
+        ...
+
+    def claimed(self, cards: int) -> None:
+        """So many cards were taken in one transaction."""
+        ...
+
+    def settled(self, looks: int, stale: int) -> None:
+        """So many looks were settled in one transaction, `stale` of them without their fence."""
+        ...
+
+    def queue_depth(self, keys: int) -> None:
+        """Keys that wait to be looked at now."""
+        ...
+
+    def keys_dropped(self, keys: int) -> None:
+        """Keys that the full queue did not take: the sweep brings them."""
+        ...
+
+    def calls_in_flight(self, calls: int) -> None:
+        """Calls in flight in this process."""
+        ...
+
+    def gate_width(self, appid: str, width: int) -> None:
+        """How many calls this app may have in flight in this process."""
+        ...
+
+
+class NoMetrics:
+    """Tells nobody."""
+
+    def called(self, verdict: str, errcode: int | None, seconds: float) -> None:
+        """Nothing."""
+
+    def repeated(self, members: int) -> None:
+        """Nothing."""
+
+    def claimed(self, cards: int) -> None:
+        """Nothing."""
+
+    def settled(self, looks: int, stale: int) -> None:
+        """Nothing."""
+
+    def queue_depth(self, keys: int) -> None:
+        """Nothing."""
+
+    def keys_dropped(self, keys: int) -> None:
+        """Nothing."""
+
+    def calls_in_flight(self, calls: int) -> None:
+        """Nothing."""
+
+    def gate_width(self, appid: str, width: int) -> None:
+        """Nothing."""

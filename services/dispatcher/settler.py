@@ -1,0 +1,129 @@
+"""Group settling: whatever has finished so far goes into one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from services.dispatcher.metrics import DispatcherMetrics
+from services.ports import Chance, Clock
+from services.store.cards import CardRules
+from services.store.ports import Store, StoreRejected, StoreUnavailable
+from services.store.settle import Look, Settled, settle
+
+LOG = structlog.get_logger("livecard.dispatcher")
+
+MOST: Final = 256
+"""Looks in one transaction."""
+FIRST_WAIT: Final = 0.1
+LONGEST_WAIT: Final = 5.0
+"""Seconds between tries while the store is away."""
+IDLE: Final = 5.0
+"""Seconds after which an idle settler shows that it is alive."""
+
+
+class Settler:
+    """Takes finished looks, writes them, tells what came of them.
+
+    While the store is away the looks stay in hand and are tried again; whether they still count
+    then is the fence's decision. A look that the store refuses as data is given up: its lease
+    runs out and marks the card suspect.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        rules: CardRules,
+        clock: Clock,
+        chance: Chance,
+        metrics: DispatcherMetrics,
+        settled: Callable[[Look, Settled], None],
+        given_up: Callable[[Look], None],
+    ) -> None:
+        self._store, self._rules, self._clock, self._chance = store, rules, clock, chance
+        self._metrics, self._settled, self._given_up = metrics, settled, given_up
+        self._looks: deque[Look] = deque()
+        self._news = asyncio.Event()
+        self._stopping = False
+        self._failures = 0
+        self.waiting = ""
+        self.moved = clock.monotonic()
+
+    def __len__(self) -> int:
+        """Looks that wait."""
+        return len(self._looks)
+
+    def put(self, look: Look) -> None:
+        """One look is finished."""
+        self._looks.append(look)
+        self._news.set()
+
+    def stop(self) -> None:
+        """Return once everything in hand is settled."""
+        self._stopping = True
+        self._news.set()
+
+    async def run(self) -> None:
+        """Settle whatever comes, until `stop`."""
+        while True:
+            self.moved = self._clock.monotonic()
+            if self._looks:
+                batch = [self._looks.popleft() for _ in range(min(MOST, len(self._looks)))]
+                await self._write(batch)
+            elif self._stopping:
+                return
+            else:
+                self._news.clear()
+                try:
+                    async with asyncio.timeout(IDLE):
+                        await self._news.wait()
+                except TimeoutError:
+                    continue
+
+    async def _write(self, batch: list[Look]) -> None:
+        try:
+            settled = await settle(self._store, batch, self._rules)
+        except StoreUnavailable as error:
+            self._looks.extendleft(reversed(batch))
+            await self._wait(error)
+        except StoreRejected as error:
+            if len(batch) == 1:
+                self._poison(batch[0], error)
+                return
+            for look in batch:  # one of them is to blame: find it
+                await self._write([look])
+        else:
+            self._failures, self.waiting = 0, ""
+            self._tell(batch, settled)
+
+    def _tell(self, batch: Sequence[Look], settled: Sequence[Settled]) -> None:
+        self._metrics.settled(len(batch), sum(each.stale for each in settled))
+        for look, outcome in zip(batch, settled, strict=True):
+            self._settled(look, outcome)
+
+    def _poison(self, look: Look, error: StoreRejected) -> None:
+        card = look.claimed.card
+        LOG.error(
+            "the store refuses a result; its card becomes suspect when the lease ends",
+            activity_id=card.activity_id,
+            fence=card.fence,
+            verdict=look.verdict,
+            error=str(error),
+        )
+        self._given_up(look)
+
+    async def _wait(self, error: StoreUnavailable) -> None:
+        """Backoff with jitter: the cause is the store, the bound is our drain or its return."""
+        self._failures += 1
+        self.waiting = str(error)
+        longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failures - 1, 10))
+        seconds = longest * (0.5 + self._chance.random() / 2)
+        LOG.warning(
+            "results wait for the store", looks=len(self._looks), error=str(error), wait=round(seconds, 2)
+        )
+        await asyncio.sleep(seconds)
