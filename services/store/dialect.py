@@ -1,0 +1,88 @@
+"""One SQL text for two engines: the few places where PostgreSQL and SQLite differ.
+
+| macro | PostgreSQL | SQLite |
+|---|---|---|
+| `{now}` | a scalar of the database's clock, µs | the same |
+| `{rows: a text, b bigint}` | `unnest` of one array a column, AS r | `json_each` of one document, AS r |
+| `{in name}` | `= ANY(array)` | `IN (SELECT value FROM json_each)` |
+| `{for update}`, `{skip locked}` | as it says | nothing: one writer at a time |
+| `{big}` | `AS bigint` | `AS INTEGER` |
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import TextClause, text
+
+NOW_POSTGRES: Final = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
+NOW_SQLITE: Final = (
+    "(CAST(strftime('%s','now') AS INTEGER) * 1000000"
+    " + CAST(substr(strftime('%f','now'), 4) AS INTEGER) * 1000)"
+)
+"""`subsec` needs SQLite 3.42; `%f` gives milliseconds everywhere."""
+
+_ROWS = re.compile(r"\{rows:([^}]*)\}")
+_IN = re.compile(r"\{in (\w+)\}")
+
+
+class Statement:
+    """A named statement, ready for one engine; `columns` are those of its `{rows: …}`, in order."""
+
+    __slots__ = ("clause", "columns", "name")
+
+    def __init__(self, name: str, clause: TextClause, columns: tuple[str, ...]) -> None:
+        self.name, self.clause, self.columns = name, clause, columns
+
+
+class Dialect:
+    """Expands the macros and binds arrays for one engine. `now`: SQL for the clock, replaceable."""
+
+    def __init__(self, *, postgres: bool, now: str | None = None) -> None:
+        self.postgres = postgres
+        self.now = now or (NOW_POSTGRES if postgres else NOW_SQLITE)
+
+    def statement(self, name: str, source: str) -> Statement:
+        """Expand one text."""
+        columns: list[str] = []
+
+        def rows(match: re.Match[str]) -> str:
+            fields = [each.split() for each in match.group(1).split(",")]
+            columns.extend(field[0] for field in fields)
+            names = ", ".join(columns)
+            if self.postgres:
+                arrays = ", ".join(f"CAST(:{column} AS {kind}[])" for column, kind in fields)
+                return f"unnest({arrays}) AS r({names})"
+            values = ", ".join(f"json_extract(value, '$[{place}]') AS {c}" for place, c in enumerate(columns))
+            return f"(SELECT {values} FROM json_each(:rows)) AS r"
+
+        expanded = _ROWS.sub(rows, source)
+        expanded = _IN.sub(
+            r"= ANY(CAST(:\1 AS text[]))" if self.postgres else r"IN (SELECT value FROM json_each(:\1))",
+            expanded,
+        )
+        for macro, postgres, sqlite in (
+            ("{for update}", "FOR UPDATE", ""),
+            ("{skip locked}", "FOR UPDATE SKIP LOCKED", ""),
+            ("{big}", "AS bigint", "AS INTEGER"),
+            ("{now}", f"(SELECT {self.now})", f"(SELECT {self.now})"),
+            ("{clock}", self.now, self.now),
+        ):
+            expanded = expanded.replace(macro, postgres if self.postgres else sqlite)
+        return Statement(name, text(expanded), tuple(columns))
+
+    def bind(self, statement: Statement, rows: Iterable[Sequence[Any]]) -> dict[str, Any]:
+        """The parameters of a statement's `{rows: …}`: one array a column, or one document."""
+        if not self.postgres:
+            return {"rows": msgspec.json.encode([list(row) for row in rows]).decode()}
+        columns = list(zip(*rows, strict=True))
+        return dict(zip(statement.columns, map(list, columns), strict=True))
+
+    def many(self, values: Iterable[Any]) -> Any:
+        """A parameter for `{in name}`."""
+        listed = list(values)
+        return listed if self.postgres else json.dumps(listed)

@@ -1,0 +1,68 @@
+"""Library errors become ours, once, at the edge (design.md §5)."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from services.store.ports import StoreRejected, StoreUnavailable
+
+UNMIGRATED: Final = "the database is not migrated, or by another release: run `livecard init`"
+_DATA_CLASSES: Final = ("22", "23", "54")
+"""SQLSTATE classes of data exceptions, integrity violations and exceeded limits."""
+_MISSING: Final = ("42P01", "42703", "3F000")
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Raise `StoreRejected` for what the data is to blame for, else `StoreUnavailable`."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise _translate(error) from error.orig
+    except PoolTimeout:
+        raise StoreUnavailable("no connection to the database came free in time") from None
+    except SQLAlchemyError as error:
+        raise StoreUnavailable(f"the database did not answer as it should: {type(error).__name__}") from error
+    except (OSError, TimeoutError) as error:
+        raise StoreUnavailable(f"the database cannot be reached: {_brief(error)}") from error
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"SQLite: {_brief(error)}") from error
+    except Exception as error:
+        # asyncpg raises its own while connecting, before SQLAlchemy wraps anything.
+        if type(error).__module__.startswith("asyncpg"):
+            raise StoreUnavailable(f"PostgreSQL: {_brief(error)}") from error
+        raise
+
+
+def _translate(error: DBAPIError) -> StoreUnavailable | StoreRejected:
+    original = error.orig
+    state = getattr(original, "sqlstate", None) or ""
+    text = _brief(original)
+    if state in _MISSING or "no such table" in text or "no such column" in text:
+        return StoreUnavailable(UNMIGRATED)
+    if state[:2] in _DATA_CLASSES:
+        return StoreRejected(f"PostgreSQL {state}: {text}")
+    if isinstance(original, sqlite3.IntegrityError | sqlite3.DataError) or "too big" in text:
+        return StoreRejected(f"SQLite: {text}")
+    if _is_encoding_error(original, text):
+        return StoreRejected(text)
+    return StoreUnavailable(f"the database failed: {text}" + (f" ({state})" if state else ""))
+
+
+def _is_encoding_error(original: BaseException | None, text: str) -> bool:
+    """asyncpg refuses a value of the wrong type or range before it is sent."""
+    return isinstance(getattr(original, "__cause__", None), ValueError | OverflowError | TypeError) or (
+        "invalid input for query argument" in text
+    )
+
+
+def _brief(error: BaseException | None) -> str:
+    """One line without the statement, its parameters or an URL."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text[:300]

@@ -1,0 +1,1 @@
+"""Alembic's migrations: add first, remove a release later (design.md §5)."""

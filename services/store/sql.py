@@ -1,0 +1,249 @@
+"""The store on an SQL engine: transactions, reads, and the relay's shards."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.store import statements
+from services.store.dialect import Dialect, Statement
+from services.store.errors import UNMIGRATED, translated
+from services.store.ports import Backlog, StoreUnavailable
+from services.store.rows import SHARDS, Attempt, Gate, OutboxRow
+from services.store.sql_tx import SqlTx, read_activity, read_card
+
+HEAD: Final = "0001"
+"""The migration that this code needs."""
+UNOPENED_AGE: Final = 3_600_000_000
+"""µs after which an unopened activity with nothing parked is forgotten."""
+
+
+class SqlStore:
+    """Implements `services.store.ports.Store` on PostgreSQL or SQLite.
+
+    `slot` is where this process adds to the ledger (0–63), so that processes do not queue for one
+    row. `repair_after` (µs) is how long after a doubt a card is a candidate again.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        dialect: Dialect,
+        *,
+        slot: int,
+        repair_after: int,
+        readers: AsyncEngine | None = None,
+    ) -> None:
+        self.engine, self.dialect = engine, dialect
+        self._readers = readers or engine
+        self._slot, self._repair_after = slot, repair_after
+        candidates = statements.CANDIDATES_POSTGRES if dialect.postgres else statements.CANDIDATES_SQLITE
+        sources = {
+            **statements.TRANSACTION,
+            **statements.READS,
+            **statements.UPKEEP,
+            "candidates": candidates,
+        }
+        self._statements: Mapping[str, Statement] = {
+            name: dialect.statement(name, source.replace("{in shards}", _in_shards(dialect)))
+            for name, source in sources.items()
+        }
+
+    def transaction(self) -> AbstractAsyncContextManager[SqlTx]:
+        return self._transaction()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[SqlTx]:
+        with translated():
+            async with self.engine.begin() as connection:
+                yield SqlTx(connection, self.dialect, self._statements, self._slot)
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Callable[..., Any]]:
+        with translated():
+            async with self._readers.connect() as connection:
+
+                async def run(name: str, **parameters: Any) -> Any:
+                    return await connection.execute(self._statements[name].clause, parameters)
+
+                yield run
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[tuple[AsyncConnection, Callable[..., Any]]]:
+        with translated():
+            async with self.engine.begin() as connection:
+
+                async def run(name: str, **parameters: Any) -> Any:
+                    return await connection.execute(self._statements[name].clause, parameters)
+
+                yield connection, run
+
+    async def ping(self) -> None:
+        with translated():
+            async with self._readers.connect() as connection:
+                found = (
+                    (await connection.exec_driver_sql("SELECT version_num FROM alembic_version"))
+                    .scalars()
+                    .all()
+                )
+        if list(found) != [HEAD]:
+            raise StoreUnavailable(
+                f"{UNMIGRATED} (it is at {', '.join(found) or 'nothing'}, needed is {HEAD})"
+            )
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+        if self._readers is not self.engine:
+            await self._readers.dispose()
+
+    async def candidates(self, limit: int, per_app: int) -> list[str]:
+        async with self._reading() as run:
+            rows = await run("candidates", limit=limit, per_app=per_app, repair=self._repair_after)
+            return [row[0] for row in rows]
+
+    async def next_due(self) -> int | None:
+        async with self._reading() as run:
+            due: int | None = (await run("next_due")).scalar_one()
+            return due
+
+    async def backlog(self) -> Backlog:
+        async with self._reading() as run:
+            return Backlog(*map(int, (await run("backlog")).one()))
+
+    async def totals(self) -> tuple[dict[str, int], int, int]:
+        async with self._reading() as run:
+            values = {name: int(value) for name, value in await run("totals")}
+        return values, values.pop("=pending"), values.pop("=parked")
+
+    async def lease_shards(self, owner: str, lease: int) -> list[int]:
+        async with self._writing() as (connection, run):
+            await run("sign_on", owner=owner, lease=lease)
+            await run("forget_relays")
+            relays = int((await run("count_relays")).scalar_one())
+            owners: dict[int, str] = dict((await run("lock_shards")).tuples().all())
+            share = -(-SHARDS // max(1, relays))
+            mine = [shard for shard, each in owners.items() if each == owner][:share]
+            free = [shard for shard, each in owners.items() if not each]
+            mine = sorted(mine + free[: share - len(mine)])
+            changes = dict.fromkeys(mine, owner)
+            changes |= {shard: "" for shard, each in owners.items() if each == owner and shard not in changes}
+            statement = self._statements["write_shards"]
+            if changes:
+                bound = self.dialect.bind(statement, list(changes.items()))
+                await connection.execute(statement.clause, {**bound, "lease": lease})
+        return mine
+
+    async def release_shards(self, owner: str) -> None:
+        async with self._writing() as (_, run):
+            await run("free_shards", owner=owner)
+            await run("sign_off", owner=owner)
+
+    async def outbox(self, shards: Sequence[int], limit: int) -> list[OutboxRow]:
+        if not shards:
+            return []
+        async with self._reading() as run:
+            rows = await run("outbox_page", shards=self.dialect.many(shards), limit=limit)
+            return [OutboxRow(*row) for row in rows]
+
+    async def delete_outbox(self, seqs: Sequence[int]) -> None:
+        if seqs:
+            statement = self._statements["delete_outbox"]
+            async with self._writing() as (connection, _):
+                await connection.execute(
+                    statement.clause, self.dialect.bind(statement, [(seq,) for seq in seqs])
+                )
+
+    async def open_gates(self, appids: Sequence[str], reason: str | None) -> list[str]:
+        async with self._writing() as (_, run):
+            rows = await run("closed_gates", ids=self.dialect.many(appids), reason=reason or "")
+            closed = [row[0] for row in rows]
+            if closed:
+                await run("open_gates", ids=self.dialect.many(closed))
+        return closed
+
+    async def all_gates(self) -> list[Gate]:
+        async with self._reading() as run:
+            return [Gate(*row) for row in await run("all_gates")]
+
+    async def prune(self, *, inbox: int, attempts: int, activities: int, limit: int) -> dict[str, int]:
+        pruned = {}
+        for table, age in (("inbox", inbox), ("attempts", attempts)):
+            async with self._writing() as (_, run):
+                pruned[table] = (await run(f"prune_{table}", age=age, limit=limit)).rowcount
+        async with self._writing() as (connection, run):
+            old = dict((await run("old_activities", age=activities, limit=limit)).tuples().all())
+            pending = sum(count for count in old.values() if count > 0)
+            if pending:
+                counters = self._statements["counters"]
+                row = (self._slot, "revisions.expired", pending)
+                await connection.execute(counters.clause, self.dialect.bind(counters, [row]))
+            if old:
+                for table in ("members", "attempts", "activities"):
+                    await run(f"delete_{table}", ids=self.dialect.many(old))
+            pruned["activities"] = len(old)
+        async with self._writing() as (_, run):
+            unopened = [row[0] for row in await run("unopened_activities", age=UNOPENED_AGE, limit=limit)]
+            gone = await run("delete_unopened", ids=self.dialect.many(unopened)) if unopened else None
+            pruned["unopened"] = gone.rowcount if gone is not None else 0
+        return pruned
+
+    async def show(self, activity_id: str) -> dict[str, Any] | None:
+        async with self._reading() as run:
+            row = (await run("show_activity", id=activity_id)).one_or_none()
+            if row is None:
+                return None
+            card = read_card((await run("show_card", id=activity_id)).one())
+            members = (await run("show_members", id=activity_id)).tuples().all()
+            aside = [each[0] for each in await run("show_set_aside", id=activity_id)]
+            parked, since = (await run("show_parked", id=activity_id)).one()
+            gates = [Gate(*each) for each in await run("gates", ids=self.dialect.many([card.appid]))]
+            tried = [Attempt(*each) for each in await run("show_attempts", id=activity_id, limit=10)]
+            now = int((await run("now")).scalar_one())
+        details = dict(zip(_DETAILS, row[-len(_DETAILS) :], strict=True))
+        return {
+            "activity": {**msgspec.to_builtins(read_activity(row[: -len(_DETAILS)])), **details},
+            "card": msgspec.to_builtins(card),
+            "members": count_members(members, aside),
+            "gate": msgspec.to_builtins(gates[0]) if gates else None,
+            "parked": {"events": parked, "since": since},
+            "attempts": msgspec.to_builtins(tried),
+            "now": now,
+        }
+
+    async def attempts(self, activity_id: str, limit: int) -> list[Attempt]:
+        async with self._reading() as run:
+            return [Attempt(*row) for row in await run("show_attempts", id=activity_id, limit=limit)]
+
+
+_DETAILS = ("due_at", "title", "publisher", "opengid", "open_single_roomid", "seen_at", "opened_at")
+
+
+def count_members(rows: Sequence[tuple[str, bool, int, int]], aside: list[str]) -> dict[str, Any]:
+    """(state, late, delivered, count) → what `show` tells about members."""
+    counts: dict[str, Any] = {
+        "pending": 0,
+        "done": 0,
+        "late": 0,
+        "owed": 0,
+        "confirmed": 0,
+        "set_aside": aside,
+    }
+    for state, late, delivered, count in rows:
+        counts["done" if state == "done" else "pending"] += count
+        counts["late"] += count if late else 0
+        if state == "done" and not late:
+            counts["owed"] += count if delivered == 0 else 0
+            counts["confirmed"] += count if delivered == 1 else 0
+    return counts
+
+
+def _in_shards(dialect: Dialect) -> str:
+    return (
+        "= ANY(CAST(:shards AS bigint[]))"
+        if dialect.postgres
+        else "IN (SELECT value FROM json_each(:shards))"
+    )

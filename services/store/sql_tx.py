@@ -1,0 +1,194 @@
+"""A transaction on an SQL engine: each primitive is one named statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.records import decode_record, encode_record
+from services.store.dialect import Dialect, Statement
+from services.store.rows import (
+    Admission,
+    Card,
+    Gate,
+    InboxKey,
+    MemberRow,
+    Owed,
+    ParkedRow,
+    Writes,
+)
+from statemachine.model import Activity
+
+_MEMBERS = msgspec.json.Decoder(tuple[str, ...])
+
+
+def read_activity(row: Sequence[Any]) -> Activity:
+    """A row of ACTIVITY_COLUMNS; SQLite keeps booleans as numbers."""
+    activity = Activity(*row)
+    activity.close_when_complete = bool(activity.close_when_complete)
+    return activity
+
+
+def read_card(row: Sequence[Any]) -> Card:
+    """A row of CARD_COLUMNS."""
+    card = Card(*row)
+    card.cannot_lower, card.final, card.succeeded = (
+        bool(card.cannot_lower),
+        bool(card.final),
+        bool(card.succeeded),
+    )
+    members: Any = card.progress_members
+    card.progress_members = _MEMBERS.decode(members) if members else ()
+    return card
+
+
+class SqlTx:
+    """Implements `services.store.ports.Tx` over one connection inside one transaction."""
+
+    def __init__(
+        self, connection: AsyncConnection, dialect: Dialect, statements: Mapping[str, Statement], slot: int
+    ) -> None:
+        self._connection, self._dialect, self._statements, self._slot = connection, dialect, statements, slot
+
+    async def _run(self, name: str, parameters: Mapping[str, Any] | None = None) -> Any:
+        return await self._connection.execute(self._statements[name].clause, parameters or {})
+
+    async def _rows(self, name: str, rows: Iterable[Sequence[Any]]) -> Any:
+        statement = self._statements[name]
+        return await self._connection.execute(statement.clause, self._dialect.bind(statement, rows))
+
+    async def _some(self, name: str, ids: Iterable[str], **more: Any) -> Any:
+        return await self._run(name, {"ids": self._dialect.many(ids), **more})
+
+    async def now(self) -> int:
+        return int((await self._run("now")).scalar_one())
+
+    async def admit(self, keys: Sequence[InboxKey], activity_ids: Sequence[str | None]) -> list[Admission]:
+        if not keys:
+            return []
+        rows = sorted(
+            (*key, activity) for key, activity in zip(keys, [a or "" for a in activity_ids], strict=True)
+        )
+        new = {(row[0], row[1]) for row in await self._rows("admit", rows)}
+        dead: set[tuple[str, str]] = set()
+        if len(new) < len(rows):
+            rest = [row[:2] for row in rows if row[:2] not in new]
+            dead = {(row[0], row[1]) for row in await self._rows("admit_dead", rest)}
+        return ["new" if key in new else "dead" if key in dead else "repeat" for key in keys]
+
+    async def lock(self, activity_ids: Sequence[str]) -> dict[str, Activity]:
+        if not activity_ids:
+            return {}
+        locked = {row[0]: read_activity(row) for row in await self._some("lock", activity_ids)}
+        missing = sorted(set(activity_ids) - locked.keys())
+        if missing:
+            await self._rows("see", [(name,) for name in missing])
+            locked |= {row[0]: read_activity(row) for row in await self._some("lock", missing)}
+        return locked
+
+    async def lock_due(self, limit: int) -> list[Activity]:
+        return [read_activity(row) for row in await self._run("lock_due", {"limit": limit})]
+
+    async def lock_cards(self, activity_ids: Sequence[str], *, wait: bool) -> list[Card]:
+        if not activity_ids:
+            return []
+        rows = await self._some("lock_cards" if wait else "lock_cards_free", activity_ids)
+        return [read_card(row) for row in rows]
+
+    async def lock_expired(self, limit: int) -> list[Card]:
+        return [read_card(row) for row in await self._run("lock_expired", {"limit": limit})]
+
+    async def members(self, pairs: Sequence[tuple[str, str]]) -> list[MemberRow]:
+        if not pairs:
+            return []
+        return [
+            MemberRow(a, m, s, bool(late), at) for a, m, s, late, at in await self._rows("members", pairs)
+        ]
+
+    async def owed(self, activity_ids: Sequence[str]) -> dict[str, list[Owed]]:
+        owed: dict[str, list[Owed]] = {}
+        if activity_ids:
+            for activity_id, group_openid, doubtful in await self._some("owed", activity_ids):
+                owed.setdefault(activity_id, []).append(Owed(group_openid, bool(doubtful)))
+        return owed
+
+    async def set_aside(self, activity_ids: Sequence[str]) -> dict[str, list[str]]:
+        aside: dict[str, list[str]] = {}
+        if activity_ids:
+            for activity_id, group_openid in await self._some("set_aside", activity_ids):
+                aside.setdefault(activity_id, []).append(group_openid)
+        return aside
+
+    async def parked(self, activity_ids: Sequence[str]) -> list[ParkedRow]:
+        if not activity_ids:
+            return []
+        rows = await self._some("parked", activity_ids)
+        return [ParkedRow(a, source, key, at, decode_record(record)) for a, source, key, at, record in rows]
+
+    async def stale_parked(self, before: int, limit: int) -> list[str]:
+        return [row[0] for row in await self._run("stale_parked", {"before": before, "limit": limit})]
+
+    async def gates(self, appids: Sequence[str] | None = None) -> dict[str, Gate]:
+        if appids is None:
+            rows = await self._run("all_gates")
+        else:
+            rows = await self._some("gates", appids)
+        return {row[0]: Gate(*row) for row in rows}
+
+    async def write(self, writes: Writes) -> None:
+        """In an order that the statements rely on: `opened` sets settled before `activities` reads it."""
+        fields = msgspec.structs.astuple
+        for name, rows in (
+            ("outcomes", writes.outcomes),
+            ("opened", [(each.activity_id, *fields(each.opening)) for each in writes.opened]),
+            ("activities", _activity_rows(writes)),
+            ("cards", [_card_row(card) for card in writes.cards]),
+            ("upsert_members", [fields(row) for row in writes.members]),
+            ("marks", writes.marks),
+            ("park", [(*fields(row)[:4], encode_record(row.record)) for row in writes.park]),
+            ("unpark", writes.unpark),
+            ("outbox", [fields(row)[:6] for row in writes.outbox]),
+            ("attempts", [fields(row) for row in writes.attempts]),
+            ("apps", [(appid,) for appid in sorted(set(writes.apps))]),
+            ("write_gates", [fields(gate) for gate in sorted(writes.gates, key=lambda gate: gate.appid)]),
+            ("counters", [(self._slot, name, value) for name, value in sorted(writes.counters.items())]),
+        ):
+            if rows:
+                await self._rows(name, rows)
+
+
+def _activity_rows(writes: Writes) -> list[tuple[Any, ...]]:
+    return [
+        (
+            a.activity_id,
+            a.state,
+            a.reason,
+            a.choose,
+            a.close_when_complete,
+            a.deadline,
+            a.notice,
+            a.expires_at,
+            a.ended_at,
+            a.end_known_at,
+            a.rescheduled_at,
+            a.participants,
+            a.done,
+            a.revision,
+            a.opened_digest,
+            due_at,
+        )
+        for a, due_at in zip(writes.activities, writes.due_at, strict=True)
+    ]
+
+
+def _card_row(card: Card) -> tuple[Any, ...]:
+    """The dispatcher's columns only: state, revision and expiry are the lifecycle's."""
+    values = msgspec.structs.asdict(card)
+    for name in ("appid", "template", "version", "state", "revision", "expires_at", "end_known_at"):
+        del values[name]
+    members = card.progress_members
+    values["progress_members"] = msgspec.json.encode(members).decode() if members else ""
+    return tuple(values.values())

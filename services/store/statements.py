@@ -1,0 +1,270 @@
+"""Every statement of the transactions, by name. Macros: see `dialect`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ACTIVITY_COLUMNS: Final = (
+    "activity_id, state, reason, choose, close_when_complete, deadline, notice, expires_at, ended_at, "
+    "end_known_at, rescheduled_at, participants, done, revision, opened_digest"
+)
+"""In the order of `statemachine.model.Activity`'s fields."""
+
+CARD_COLUMNS: Final = (
+    "activity_id, appid, template, version, state, revision, expires_at, end_known_at, settled, settled_as, "
+    "shown, cannot_lower, look_at, retry_at, attempts, code_attempts, code_revision, fence, lease_until, "
+    "lease_by, suspect_at, verdict, final, list_limit, singles, succeeded, progress_calls, progress_members, "
+    "behind_since"
+)
+"""In the order of `services.store.rows.Card`'s fields; progress_members is a JSON list."""
+
+BEHIND: Final = "(revision > settled OR suspect_at IS NOT NULL)"
+"""The partial indexes' predicate, to the letter."""
+
+OWED: Final = "state = 'done' AND NOT late AND delivered = 0"
+
+TRANSACTION: Final = {
+    "now": "SELECT {clock}",
+    "admit": """
+        INSERT INTO inbox (source, id, activity_id, outcome, reason, received_at)
+        SELECT r.source, r.id, r.activity_id, 'applied', '', {now}
+        FROM {rows: source text, id text, activity_id text} WHERE true
+        ON CONFLICT (source, id) DO NOTHING RETURNING source, id""",
+    "admit_dead": """
+        SELECT i.source, i.id FROM inbox i JOIN {rows: source text, id text}
+        ON i.source = r.source AND i.id = r.id WHERE i.outcome = 'dead'
+        ORDER BY i.source, i.id {for update}""",
+    "lock": f"""
+        SELECT {ACTIVITY_COLUMNS} FROM activities WHERE activity_id {{in ids}}
+        ORDER BY activity_id {{for update}}""",
+    "see": """
+        INSERT INTO activities (activity_id, seen_at)
+        SELECT r.activity_id, {now} FROM {rows: activity_id text} WHERE true ORDER BY r.activity_id
+        ON CONFLICT (activity_id) DO NOTHING""",
+    "lock_due": f"""
+        SELECT {ACTIVITY_COLUMNS} FROM activities WHERE due_at <= {{now}}
+        ORDER BY due_at LIMIT :limit {{skip locked}}""",
+    "lock_cards": f"""
+        SELECT {CARD_COLUMNS} FROM activities WHERE activity_id {{in ids}} AND state <> ''
+        ORDER BY activity_id {{for update}}""",
+    "lock_cards_free": f"""
+        SELECT {CARD_COLUMNS} FROM activities WHERE activity_id {{in ids}} AND state <> ''
+        ORDER BY activity_id {{skip locked}}""",
+    "lock_expired": f"""
+        SELECT {CARD_COLUMNS} FROM activities WHERE {BEHIND} AND state <> '' AND expires_at <= {{now}}
+        ORDER BY expires_at LIMIT :limit {{skip locked}}""",
+    "members": """
+        SELECT m.activity_id, m.group_openid, m.state, m.late, m.done_at
+        FROM {rows: activity_id text, group_openid text}
+        JOIN members m ON m.activity_id = r.activity_id AND m.group_openid = r.group_openid""",
+    "owed": f"""
+        SELECT activity_id, group_openid, doubtful FROM members WHERE activity_id {{in ids}} AND {OWED}
+        ORDER BY activity_id, done_at, group_openid""",
+    "set_aside": """
+        SELECT activity_id, group_openid FROM members WHERE activity_id {in ids} AND delivered = 2
+        ORDER BY activity_id, group_openid""",
+    "parked": """
+        SELECT activity_id, source, id, parked_at, record FROM parked
+          WHERE activity_id {in ids} ORDER BY seq""",
+    "stale_parked": """
+        SELECT activity_id FROM activities a WHERE state = '' AND EXISTS
+          (SELECT 1 FROM parked p WHERE p.activity_id = a.activity_id AND p.parked_at <= :before)
+        ORDER BY activity_id LIMIT :limit {skip locked}""",
+    "gates": """
+        SELECT appid, closed_until, closed_at, reason, errcode, errmsg FROM gates WHERE appid {in ids}""",
+    "all_gates": """
+        SELECT appid, closed_until, closed_at, reason, errcode, errmsg FROM gates ORDER BY appid""",
+    "outcomes": """
+        UPDATE inbox SET outcome = r.outcome, reason = r.reason
+        FROM {rows: source text, id text, outcome text, reason text}
+        WHERE inbox.source = r.source AND inbox.id = r.id""",
+    "opened": """
+        UPDATE activities SET appid = r.appid, template = r.template, version = r.version, title = r.title,
+          publisher = r.publisher, opengid = r.opengid, open_single_roomid = r.open_single_roomid,
+          settled = 1, opened_at = {now}
+        FROM {rows: activity_id text, appid text, template text, version text, title text, publisher text,
+          opengid text, open_single_roomid text}
+        WHERE activities.activity_id = r.activity_id""",
+    "activities": """
+        UPDATE activities SET state = r.state, reason = r.reason, choose = r.choose,
+          close_when_complete = r.close_when_complete, deadline = r.deadline, notice = r.notice,
+          expires_at = r.expires_at, ended_at = r.ended_at, end_known_at = r.end_known_at,
+          rescheduled_at = r.rescheduled_at, participants = r.participants, done = r.done,
+          revision = r.revision, opened_digest = r.opened_digest, due_at = r.due_at,
+          behind_since = CASE WHEN r.revision > settled THEN coalesce(behind_since, {now}) END
+        FROM {rows: activity_id text, state text, reason text, choose text, close_when_complete boolean,
+          deadline bigint, notice bigint, expires_at bigint, ended_at bigint, end_known_at bigint,
+          rescheduled_at bigint, participants bigint, done bigint, revision bigint, opened_digest text,
+          due_at bigint}
+        WHERE activities.activity_id = r.activity_id""",
+    "upsert_members": """
+        INSERT INTO members (activity_id, group_openid, state, late, done_at)
+        SELECT r.activity_id, r.group_openid, r.state, r.late, r.done_at
+        FROM {rows: activity_id text, group_openid text, state text, late boolean, done_at bigint} WHERE true
+        ON CONFLICT (activity_id, group_openid)
+        DO UPDATE SET state = excluded.state, late = excluded.late, done_at = excluded.done_at""",
+    "cards": """
+        UPDATE activities SET settled = r.settled, settled_as = r.settled_as, shown = r.shown,
+          cannot_lower = r.cannot_lower, look_at = r.look_at, retry_at = r.retry_at, attempts = r.attempts,
+          code_attempts = r.code_attempts, code_revision = r.code_revision, fence = r.fence,
+          lease_until = r.lease_until, lease_by = r.lease_by, suspect_at = r.suspect_at, verdict = r.verdict,
+          final = r.final, list_limit = r.list_limit, singles = r.singles, succeeded = r.succeeded,
+          progress_calls = r.progress_calls, progress_members = r.progress_members,
+          behind_since = r.behind_since
+        FROM {rows: activity_id text, settled bigint, settled_as text, shown bigint, cannot_lower boolean,
+          look_at bigint, retry_at bigint, attempts bigint, code_attempts bigint, code_revision bigint,
+          fence bigint, lease_until bigint, lease_by text, suspect_at bigint, verdict text, final boolean,
+          list_limit bigint, singles bigint, succeeded boolean, progress_calls bigint,
+          progress_members text, behind_since bigint}
+        WHERE activities.activity_id = r.activity_id""",
+    "marks": """
+        UPDATE members SET delivered = r.delivered, doubtful = r.doubtful
+        FROM {rows: activity_id text, group_openid text, delivered bigint, doubtful boolean}
+        WHERE members.activity_id = r.activity_id AND members.group_openid = r.group_openid""",
+    "park": """
+        INSERT INTO parked (activity_id, source, id, parked_at, record)
+        SELECT r.activity_id, r.source, r.id, r.parked_at, r.record
+        FROM {rows: activity_id text, source text, id text, parked_at bigint, record text} WHERE true""",
+    "unpark": """
+        DELETE FROM parked WHERE (source, id) IN (SELECT r.source, r.id FROM {rows: source text, id text})""",
+    "outbox": """
+        INSERT INTO outbox (activity_id, topic, id, body, shard, created_at)
+        SELECT r.activity_id, r.topic, r.id, r.body, r.shard, r.created_at
+        FROM {rows: activity_id text, topic text, id text, body text, shard bigint, created_at bigint}
+        WHERE true""",
+    "attempts": """
+        INSERT INTO attempts (activity_id, revision, fence, at, duration, target_state, members, outcome,
+          errcode, errmsg, rid)
+        SELECT r.activity_id, r.revision, r.fence, r.at, r.duration, r.target_state, r.members, r.outcome,
+          r.errcode, r.errmsg, r.rid
+        FROM {rows: activity_id text, revision bigint, fence bigint, at bigint, duration bigint,
+          target_state bigint, members bigint, outcome text, errcode bigint, errmsg text, rid text}
+        WHERE true""",
+    "write_gates": """
+        INSERT INTO gates (appid, closed_until, closed_at, reason, errcode, errmsg)
+        SELECT r.appid, r.closed_until, r.closed_at, r.reason, r.errcode, r.errmsg
+        FROM {rows: appid text, closed_until bigint, closed_at bigint, reason text, errcode bigint,
+          errmsg text}
+        WHERE true ON CONFLICT (appid) DO UPDATE SET closed_until = excluded.closed_until,
+          closed_at = excluded.closed_at, reason = excluded.reason, errcode = excluded.errcode,
+          errmsg = excluded.errmsg""",
+    "apps": """
+        INSERT INTO gates (appid) SELECT r.appid FROM {rows: appid text} WHERE true
+        ON CONFLICT (appid) DO NOTHING""",
+    "counters": """
+        INSERT INTO counters (slot, name, value)
+        SELECT r.slot, r.name, r.value FROM {rows: slot bigint, name text, value bigint} WHERE true
+        ON CONFLICT (slot, name) DO UPDATE SET value = counters.value + excluded.value""",
+}
+
+_READY = f"""{BEHIND} AND state <> '' AND retry_at <= {{now}} AND lease_until <= {{now}}
+          AND expires_at > {{now}} AND NOT final
+          AND ((revision > settled AND (look_at <= {{now}} OR (state = 'ended' AND shown < 3)))
+            OR (revision <= settled AND verdict = '' AND suspect_at + :repair <= {{now}}))"""
+_ENDING = "(CASE WHEN state = 'ended' AND shown < 3 AND revision > settled THEN 0 ELSE 1 END)"
+
+CANDIDATES_POSTGRES: Final = f"""
+    SELECT activity_id FROM (
+      SELECT c.activity_id, c.later, row_number() OVER (PARTITION BY g.appid ORDER BY c.later,
+        c.behind_since) AS turn
+      FROM gates g CROSS JOIN LATERAL (
+        SELECT activity_id, {_ENDING} AS later, behind_since FROM activities a
+        WHERE a.appid = g.appid AND {_READY}
+        ORDER BY {_ENDING}, behind_since LIMIT :per_app) c
+      WHERE g.closed_until <= {{now}}) ranked
+    ORDER BY later, turn, activity_id LIMIT :limit"""
+CANDIDATES_SQLITE: Final = f"""
+    SELECT activity_id FROM (
+      SELECT activity_id, {_ENDING} AS later,
+        row_number() OVER (PARTITION BY appid ORDER BY {_ENDING}, behind_since) AS turn
+      FROM activities WHERE {_READY}
+        AND appid IN (SELECT appid FROM gates WHERE closed_until <= {{now}})) ranked
+    WHERE turn <= :per_app ORDER BY later, turn, activity_id LIMIT :limit"""
+
+_CAP = 10_001
+
+
+def _backlog(name: str, column: str, table: str, where: str) -> str:
+    return (
+        f"(SELECT count(*) FROM (SELECT 1 FROM {table} "
+        f"WHERE {where} LIMIT {_CAP}) AS {name}_some) AS {name}, "
+        f"coalesce({{now}} - (SELECT min({column}) FROM {table} WHERE {where}), 0) AS {name}_age"
+    )
+
+
+READS: Final = {
+    "next_due": "SELECT min(due_at) - {now} FROM activities WHERE due_at IS NOT NULL",
+    "backlog": "SELECT "
+    + ", ".join(
+        (
+            _backlog("behind", "behind_since", "activities", "behind_since IS NOT NULL"),
+            _backlog("parked", "parked_at", "parked", "true"),
+            _backlog("outbox", "created_at", "outbox", "true"),
+            _backlog("due", "due_at", "activities", "due_at <= {now}"),
+        )
+    ),
+    "totals": """
+        SELECT name, CAST(sum(value) {big}) FROM counters GROUP BY name
+        UNION ALL SELECT '=pending', CAST(coalesce(sum(revision - settled), 0) {big}) FROM activities
+          WHERE revision > settled AND state <> ''
+        UNION ALL SELECT '=parked', count(*) FROM parked""",
+    "outbox_page": """
+        SELECT activity_id, topic, id, body, shard, created_at, seq FROM outbox WHERE shard {in shards}
+        ORDER BY seq LIMIT :limit""",
+    "show_activity": f"""
+        SELECT {ACTIVITY_COLUMNS}, due_at, title, publisher, opengid, open_single_roomid, seen_at, opened_at
+        FROM activities WHERE activity_id = :id""",
+    "show_card": f"SELECT {CARD_COLUMNS} FROM activities WHERE activity_id = :id",
+    "show_members": """
+        SELECT state, late, delivered, count(*) FROM members WHERE activity_id = :id
+        GROUP BY state, late, delivered""",
+    "show_set_aside": """
+        SELECT group_openid FROM members WHERE activity_id = :id AND delivered = 2
+        ORDER BY group_openid LIMIT 20""",
+    "show_parked": "SELECT count(*), min(parked_at) FROM parked WHERE activity_id = :id",
+    "show_attempts": """
+        SELECT activity_id, revision, fence, at, duration, target_state, members, outcome, errcode, errmsg,
+          rid
+        FROM attempts WHERE activity_id = :id ORDER BY seq DESC LIMIT :limit""",
+}
+
+UPKEEP: Final = {
+    "delete_outbox": "DELETE FROM outbox WHERE seq IN (SELECT r.seq FROM {rows: seq bigint})",
+    "sign_on": """
+        INSERT INTO relays (owner, until) VALUES (:owner, {now} + :lease)
+        ON CONFLICT (owner) DO UPDATE SET until = excluded.until""",
+    "sign_off": "DELETE FROM relays WHERE owner = :owner",
+    "forget_relays": "DELETE FROM relays WHERE until < {now}",
+    "count_relays": "SELECT count(*) FROM relays WHERE until >= {now}",
+    "lock_shards": """
+        SELECT shard,
+          CASE WHEN until < {now} THEN '' ELSE owner END FROM relay_leases ORDER BY shard {for update}""",
+    "write_shards": """
+        UPDATE relay_leases SET owner = r.owner, until = CASE WHEN r.owner = '' THEN 0 ELSE {now} + :lease END
+        FROM {rows: shard bigint, owner text} WHERE relay_leases.shard = r.shard""",
+    "free_shards": "UPDATE relay_leases SET owner = '', until = 0 WHERE owner = :owner",
+    "closed_gates": """
+        SELECT appid FROM gates WHERE appid {in ids} AND reason <> ''
+          AND (CAST(:reason AS text) = '' OR reason = CAST(:reason AS text)) ORDER BY appid {for update}""",
+    "open_gates": """
+        UPDATE gates SET closed_until = 0, closed_at = 0, reason = '', errcode = 0, errmsg = ''
+        WHERE appid {in ids}""",
+    "prune_inbox": """
+        DELETE FROM inbox WHERE (source, id) IN (SELECT source, id FROM inbox
+          WHERE received_at < {now} - :age AND outcome <> 'parked' ORDER BY received_at LIMIT :limit)""",
+    "prune_attempts": """
+        DELETE FROM attempts WHERE seq IN (SELECT seq FROM attempts WHERE at < {now} - :age
+          ORDER BY at LIMIT :limit)""",
+    "old_activities": """
+        SELECT activity_id, revision - settled FROM activities
+        WHERE state <> '' AND expires_at < {now} - :age ORDER BY expires_at LIMIT :limit {skip locked}""",
+    "unopened_activities": """
+        SELECT activity_id FROM activities WHERE state = '' AND seen_at < {now} - :age
+        ORDER BY seen_at LIMIT :limit {skip locked}""",
+    "delete_unopened": """
+        DELETE FROM activities WHERE activity_id {in ids} AND state = ''
+          AND NOT EXISTS (SELECT 1 FROM parked p WHERE p.activity_id = activities.activity_id)""",
+    "delete_members": "DELETE FROM members WHERE activity_id {in ids}",
+    "delete_attempts": "DELETE FROM attempts WHERE activity_id {in ids}",
+    "delete_activities": "DELETE FROM activities WHERE activity_id {in ids}",
+}
