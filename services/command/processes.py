@@ -16,7 +16,7 @@ from services.runtime.http import HealthServer, split_address
 from services.runtime.real import RealClock
 from services.settings import Settings, database_url
 from services.store.open import migrate, safe_url
-from services.wechat.apps import Apps
+from services.wechat.apps import AppBook
 
 LOG = structlog.get_logger("livecard")
 
@@ -72,7 +72,7 @@ async def _serve_simulator(settings: Settings) -> None:
     stop_on_signals(stopping)
     clock = RealClock()
     host, port = split_address(settings.http or DEFAULT_ADDRESS["simulator"])
-    apps = Apps.load(settings) if settings.apps or settings.apps_file else None
+    apps = AppBook.load(settings) if settings.apps or settings.apps_file else None
     server = simulator_server(settings, host, port, apps)
     service = SimulatorService()
     http = HealthServer(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from services.settings import Settings
 from services.simulator.app import SimulatorServer
-from services.wechat.apps import Apps
+from services.wechat.apps import AppBook
 
 
 class SimulatorService:
@@ -30,7 +30,7 @@ class SimulatorService:
         return None
 
 
-def simulator_server(settings: Settings, host: str, port: int, apps: Apps | None) -> SimulatorServer:
+def simulator_server(settings: Settings, host: str, port: int, apps: AppBook | None) -> SimulatorServer:
     """A stand-in that knows the apps configured, or any when none is; no page need share the cards."""
     return SimulatorServer(
         host,

@@ -19,7 +19,7 @@ from services.runtime.http import AddressError, split_address
 from services.settings import PREFIX, Settings, database_url
 from services.simulator.app import SimulatorServer
 from services.store.open import migrate, safe_url
-from services.wechat.apps import Apps
+from services.wechat.apps import AppBook
 
 SIMULATED_APPS = '{"wx1": "simulated"}'
 """The mini program of the README's examples, where no app is configured."""
@@ -50,7 +50,7 @@ async def embedded(
             if not settings.apps and not settings.apps_file:
                 settings = msgspec.structs.replace(settings, apps=SIMULATED_APPS)
             host, port = split_address(simulator_address)
-            simulator = simulator_server(settings, host, port, Apps.load(settings))
+            simulator = simulator_server(settings, host, port, AppBook.load(settings))
             try:
                 await simulator.start()
             except OSError as error:
@@ -81,7 +81,7 @@ async def up(settings: Settings, out: Console) -> None:
             "store": safe_url(database_url(ready)),
             "WeChat": ready.wechat
             + ("  (the simulator; open it in a browser to see the chat)" if simulator else ""),
-            "apps": ", ".join(Apps.load(ready).appids()),
+            "apps": ", ".join(AppBook.load(ready).appids()),
         }
         for name, text in rows.items():
             out.print(f"{name:>16}  {text}", markup=False)

@@ -1,0 +1,59 @@
+"""What a service may ask of WeChat; the simulation hands in the real client on a transport of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from contracts.wechat import SetChatToolMsg, Verdict
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came of one call.
+
+    `sent`: whether the message itself may have left this process; when it did not, nothing can
+    have been applied. `verdict` None: it was not sent because `may_send` said no. `errcode` is None
+    where WeChat did not say one.
+    """
+
+    verdict: Verdict | None
+    sent: bool = False
+    errcode: int | None = None
+    errmsg: str = ""
+    rid: str = ""
+
+
+class WeChat(Protocol):
+    """The calls we make. None raises for anything that the network or WeChat does."""
+
+    async def set_chat_tool_msg(
+        self, appid: str, message: SetChatToolMsg, deadline: float, may_send: Callable[[], bool]
+    ) -> Answer:
+        """Change a card within `deadline` seconds in total, token and one repeat included.
+
+        `may_send` is asked in the same step as each send, after the token is there: a lease that
+        has become too short stops the call (design.md §6).
+        """
+        ...
+
+    async def quota_left(self, appid: str) -> int | None:
+        """How many setChatToolMsg calls the app has left today; None when that is not to be learnt."""
+        ...
+
+
+class Apps(Protocol):
+    """Which mini programs we have secrets of."""
+
+    def names(self, appid: str) -> bool:
+        """Whether this one is known."""
+        ...
+
+    def appids(self) -> list[str]:
+        """All of them, sorted."""
+        ...
+
+    def refresh(self) -> set[str]:
+        """Read the apps file again if it changed; those newly named or with another secret."""
+        ...
