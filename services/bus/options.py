@@ -1,0 +1,134 @@
+"""How our settings read in aiokafka's terms, and its loggers kept from flooding."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from pathlib import Path
+from typing import Any, Final
+
+from services.settings import Settings
+
+REQUEST_TIMEOUT: Final = 10.0
+"""Seconds after which a request without an answer counts as lost and its connection is renewed."""
+LOG_EVERY: Final = 30.0
+"""Seconds in which aiokafka may say the same thing once: it says it twice a second while a broker is down."""
+
+
+class BrokerError(Exception):
+    """Kafka cannot be reached or used as configured; the text names the address or the setting."""
+
+
+def addresses(settings: Settings) -> list[str]:
+    """`LIVECARD_KAFKA` as aiokafka wants it: a list."""
+    servers = [part.strip() for part in settings.kafka.split(",") if part.strip()]
+    if not servers:
+        raise BrokerError("LIVECARD_KAFKA is not set: name the broker as host:port, such as localhost:9092")
+    for server in servers:
+        host, colon, port = server.rpartition(":")
+        if not colon or not host or not port.isdecimal() or not 0 < int(port) <= 65535:
+            raise BrokerError(f"LIVECARD_KAFKA: {server!r} is not host:port, such as localhost:9092")
+    return servers
+
+
+def kafka_options(settings: Settings) -> dict[str, Any]:
+    """The keyword arguments that every aiokafka client shares; raises `BrokerError` for wrong settings."""
+    limit_logs()
+    options: dict[str, Any] = {
+        "bootstrap_servers": addresses(settings),
+        "client_id": "livecard",
+        "request_timeout_ms": round(REQUEST_TIMEOUT * 1000),
+        "security_protocol": settings.kafka_security,
+    }
+    if settings.kafka_security.startswith("SASL"):
+        if not settings.kafka_sasl_plain_username:
+            raise BrokerError("LIVECARD_KAFKA_SECURITY asks for SASL: set LIVECARD_KAFKA_SASL_PLAIN_USERNAME")
+        options["sasl_mechanism"] = settings.kafka_sasl_mechanism or "PLAIN"
+        options["sasl_plain_username"] = settings.kafka_sasl_plain_username
+        options["sasl_plain_password"] = str(settings.kafka_sasl_plain_password)
+    if settings.kafka_security.endswith("SSL"):
+        options["ssl_context"] = ssl_context(settings)
+    return options
+
+
+def ssl_context(settings: Settings) -> ssl.SSLContext:
+    """TLS towards the brokers: hostnames and certificates are checked, ours is shown if there is one."""
+    files = {
+        "LIVECARD_KAFKA_SSL_CAFILE": settings.kafka_ssl_cafile,
+        "LIVECARD_KAFKA_SSL_CERTFILE": settings.kafka_ssl_certfile,
+        "LIVECARD_KAFKA_SSL_KEYFILE": settings.kafka_ssl_keyfile,
+    }
+    for variable, name in files.items():
+        if name:
+            _readable(variable, name)
+    if settings.kafka_ssl_keyfile and not settings.kafka_ssl_certfile:
+        raise BrokerError("LIVECARD_KAFKA_SSL_KEYFILE is set without LIVECARD_KAFKA_SSL_CERTFILE")
+    try:
+        context = ssl.create_default_context(cafile=settings.kafka_ssl_cafile or None)
+    except ssl.SSLError as error:
+        raise BrokerError(
+            f"LIVECARD_KAFKA_SSL_CAFILE: {settings.kafka_ssl_cafile} holds no certificate in PEM form"
+        ) from error
+    if settings.kafka_ssl_certfile:
+        try:
+            context.load_cert_chain(
+                settings.kafka_ssl_certfile,
+                settings.kafka_ssl_keyfile or None,
+                password=_no_password,
+            )
+        except (ssl.SSLError, ValueError) as error:
+            raise BrokerError(
+                "LIVECARD_KAFKA_SSL_CERTFILE and LIVECARD_KAFKA_SSL_KEYFILE are not a certificate and its "
+                "unencrypted key in PEM form"
+            ) from error
+    return context
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted")  # otherwise OpenSSL would ask at the terminal
+
+
+def _readable(variable: str, name: str) -> None:
+    try:
+        with Path(name).open("rb"):
+            pass
+    except OSError as error:
+        raise BrokerError(f"{variable}: cannot read {name}: {error.strerror}") from error
+
+
+class _Limit(logging.Filter):
+    """Lets a message of a logger pass once in `LOG_EVERY` seconds, and tells how many it held back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to pass; `record.created` is the time, so that no clock is needed."""
+        key = (record.name, str(record.msg))
+        last, held = self._last.get(key, (float("-inf"), 0))
+        if record.created - last < LOG_EVERY:
+            self._last[key] = (last, held + 1)
+            return False
+        self._last[key] = (record.created, 0)
+        if held:
+            record.msg = f"{record.msg} (and {held} more like it)"
+        return True
+
+
+_LIMIT: Final = _Limit()
+
+
+def limit_logs() -> None:
+    """Put the limit on every logger of aiokafka that exists: filters are not inherited."""
+    import aiokafka.client
+    import aiokafka.conn
+    import aiokafka.consumer.fetcher
+    import aiokafka.consumer.group_coordinator
+    import aiokafka.producer.sender  # noqa: F401  # imported for their loggers
+
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("aiokafka"):
+            logger = logging.getLogger(name)
+            if _LIMIT not in logger.filters:
+                logger.addFilter(_LIMIT)

@@ -1,0 +1,1 @@
+"""The lifecycle: events from Kafka → states in the store, batch by batch."""
