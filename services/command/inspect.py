@@ -40,7 +40,7 @@ async def show(settings: Settings, out: Console, activity_id: str, *, as_json: b
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(seen), indent=2).decode())
         return
-    for line in explain(seen, RealClock().wall(), settings):
+    for line in explain(seen, settings):
         out.print(line, markup=False)
 
 
