@@ -182,6 +182,35 @@ class Metrics:
         """How many calls this app may have in flight in this process."""
         self.width.labels(appid).set(width)
 
+    def nudges_lost(self, count: int) -> None:
+        """Nudges that could not be handed over."""
+        self.nudges_dropped.inc(count)
+
+    def batch_taken(self, records: int, seconds: float) -> None:
+        """One batch is in, its dead letters acknowledged."""
+        self.batch_size.observe(records)
+        self.batch_time.observe(seconds)
+
+    def events_repeated(self, count: int) -> None:
+        """Events taken in before, which changed nothing."""
+        self.repeats.inc(count)
+
+    def dead_lettered(self, reason: str, count: int) -> None:
+        """Records that went to the dead letters."""
+        self.dead.labels(reason).inc(count)
+
+    def waited(self, what: str) -> None:
+        """An attempt failed and the batch waits for `what`."""
+        self.waits.labels(what).inc()
+
+    def published(self, topic: str, rows: int) -> None:
+        """Outbox rows acknowledged by the broker, `topic` by role."""
+        self.relayed.labels(topic).inc(rows)
+
+    def relay_failed(self) -> None:
+        """A round of the relay failed; it is repeated."""
+        self.relay_failures.inc()
+
     def outcomes(self, outcomes: Mapping[tuple[str, str], int]) -> None:
         """(type, outcome) → how many events."""
         for (kind, outcome), count in outcomes.items():

@@ -1,0 +1,67 @@
+"""The dispatcher's composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from services.bus.nudges import NudgeConsumer
+from services.dispatcher.dispatcher import Dispatcher
+from services.runtime.parts import Parts, Service
+from services.wechat.apps import AppBook
+from services.wechat.client import WeChatClient
+
+
+class DispatcherService:
+    """A dispatcher with the nudges that wake it and the client it calls WeChat with."""
+
+    name = "dispatcher"
+
+    def __init__(self, dispatcher: Dispatcher, nudges: NudgeConsumer, wechat: WeChatClient) -> None:
+        self._dispatcher, self._nudges, self._wechat = dispatcher, nudges, wechat
+
+    async def run(self) -> None:
+        """Dispatch until stopped; nudges are best effort, so they start and end with it."""
+        await self._nudges.start()
+        try:
+            await self._dispatcher.run()
+        finally:
+            await self._nudges.stop()
+            await self._wechat.close()
+
+    def stop(self) -> None:
+        """Drain."""
+        self._dispatcher.stop()
+
+    def marks(self) -> Mapping[str, float]:
+        """The dispatcher's loops."""
+        return self._dispatcher.marks()
+
+    async def ready(self) -> str | None:
+        """What it waits for."""
+        return await self._dispatcher.ready() or self._nudges.waiting()
+
+
+def build(parts: Parts) -> list[Service]:
+    """The services of a dispatcher process."""
+    apps = AppBook.load(parts.settings)
+    wechat = WeChatClient(
+        parts.settings.wechat,
+        apps,
+        parts.clock,
+        in_flight=parts.settings.in_flight,
+        deadline=parts.settings.call_deadline,
+    )
+    dispatcher = Dispatcher(
+        holder=parts.name,
+        store=parts.store,
+        wechat=wechat,
+        apps=apps,
+        relay=parts.relay,
+        clock=parts.clock,
+        chance=parts.chance,
+        settings=parts.settings,
+        rules=parts.card_rules,
+        metrics=parts.metrics,
+    )
+    nudges = NudgeConsumer(parts.settings, parts.topics.dispatcher_group, dispatcher.nudged)
+    return [DispatcherService(dispatcher, nudges, wechat)]
