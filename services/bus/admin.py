@@ -60,12 +60,7 @@ async def _create(settings: Settings, specs: tuple[TopicSpec, ...]) -> TopicsRep
         if not missing:
             return TopicsReport(existing=_names(specs, existing))
         try:
-            answer = await admin.create_topics(
-                [
-                    NewTopic(spec.name, spec.partitions, settings.replication, topic_configs=spec.config)
-                    for spec in missing
-                ]
-            )
+            answer = await admin.create_topics([_new(spec, settings.replication) for spec in missing])
         except AttributeError:  # how aiokafka fails on a broker without CreateTopics or a controller
             names = ", ".join(spec.name for spec in missing)
             return TopicsReport(
@@ -78,6 +73,12 @@ async def _create(settings: Settings, specs: tuple[TopicSpec, ...]) -> TopicsRep
         return TopicsReport(_names(specs, created), _names(specs, existing))
     finally:
         await admin.close()
+
+
+def _new(spec: TopicSpec, replication: int) -> NewTopic:
+    topic = NewTopic(spec.name, spec.partitions, 1, topic_configs=spec.config)
+    topic.replication_factor = replication  # its constructor refuses -1 (the broker's default)
+    return topic
 
 
 def _names(specs: tuple[TopicSpec, ...], chosen: set[str]) -> tuple[str, ...]:

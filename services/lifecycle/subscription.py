@@ -1,0 +1,250 @@
+"""One membership in the consumer group: FastStream's batch subscriber around `Ingest.take`.
+
+FastStream polls, hands over and drains. What it does not do is here: offsets are committed for
+exactly what was taken in, a batch in hand outlives no revocation, and while one waits (for the
+store, say) its partitions are paused and polling goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import ConsumerStoppedError, KafkaError
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+
+from contracts.records import Record
+from contracts.topics import Topics
+from services.bus import lenient
+from services.bus.options import kafka_options
+from services.lifecycle.ingest import Ingest
+from services.ports import Clock
+from services.settings import Settings
+
+LOG = structlog.get_logger("livecard.lifecycle")
+
+PUMP: Final = 1.0
+"""Seconds a batch may take before its partitions are paused; then the seconds between polls."""
+COMMIT_DEADLINE: Final = 5.0
+"""Seconds for committing offsets; what was not committed goes along with the next batch."""
+LONGEST_GRACE: Final = 5.0
+"""Seconds a rebalance waits, at most, for a batch that is nearly done."""
+LEAVE_DEADLINE: Final = 5.0
+"""Seconds for leaving the group; a broker that is away cannot be told."""
+HEARTBEATS: Final = 3
+"""Heartbeats in one session timeout."""
+
+Batch = tuple["ConsumerRecord[bytes, bytes]", ...]
+
+
+class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's consumer has no types
+    """`start`, then it serves by itself until `stop`. Once `broken` says why, it must be replaced."""
+
+    def __init__(self, settings: Settings, topics: Topics, ingest: Ingest, clock: Clock) -> None:
+        self._settings, self._topic = settings, topics.events
+        self._ingest, self._clock = ingest, clock
+        self._grace = min(LONGEST_GRACE, settings.kafka_session / 2)
+        self._broker = broker(settings)
+        session = round(settings.kafka_session * 1000)
+        self._subscriber = self._broker.subscriber(
+            topics.events,
+            batch=True,
+            group_id=topics.lifecycle_group,
+            auto_offset_reset="earliest",
+            ack_policy=AckPolicy.MANUAL,
+            max_records=settings.batch,
+            batch_timeout_ms=max(1, round(settings.batch_wait * 1000)),
+            session_timeout_ms=session,
+            heartbeat_interval_ms=session // HEARTBEATS,
+            rebalance_timeout_ms=session + round(self._grace * 1000),
+            listener=self,
+            parser=_parse,
+            decoder=_decode,
+            no_reply=True,
+        )
+        self._subscriber(self._handle)
+        self._consumer: AIOKafkaConsumer | None = None
+        self._in_hand: asyncio.Task[None] | None = None
+        self._uncommitted: dict[TopicPartition, int] = {}
+        self._closing = False
+        self.assigned: frozenset[TopicPartition] | None = None
+        self.polled = self.unassigned_since = clock.monotonic()
+        self.broken: str | None = None
+
+    async def start(self) -> None:
+        """Join the group; returns with the first assignment. Raises what aiokafka raises."""
+        lenient.install()
+        await self._broker.start()
+        consumer = self._subscriber.consumer
+        assert consumer is not None
+        self._consumer = consumer
+        consumer.getmany = self._watched(consumer.getmany)  # before the poll loop's first step
+
+    async def stop(self, patience: float) -> None:
+        """Take nothing more, finish and commit what is in hand within `patience` seconds, leave."""
+        self._closing = True
+        await self._finish_in_hand(patience)
+        leaving = asyncio.ensure_future(self._broker.stop())
+        done, _ = await asyncio.wait([leaving], timeout=LEAVE_DEADLINE)
+        if not done:
+            leaving.cancel()
+        with contextlib.suppress(Exception, asyncio.CancelledError):  # it is over either way
+            await leaving
+
+    async def tick(self) -> None:
+        """Now and then: commit what could not be committed with its batch."""
+        if self._uncommitted and self._in_hand is None:
+            await self._commit({})
+
+    async def answers(self) -> None:
+        """Ask the brokers for their metadata over our connections; raises `KafkaError`."""
+        if self._consumer is not None:
+            await self._consumer.topics()
+
+    def _watched(self, getmany: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        """Polls leave a mark. A poll that failed may have dropped records it had read, with their
+        positions moved on: nothing is taken after it, the membership begins anew where it committed."""
+
+        async def watched(*partitions: TopicPartition, **options: Any) -> Any:
+            if self._closing or self.broken:
+                raise ConsumerStoppedError
+            self.polled = self._clock.monotonic()
+            try:
+                records = await getmany(*partitions, **options)
+            except ConsumerStoppedError:
+                raise
+            except Exception as error:
+                self.broken = f"{type(error).__name__}: {error}"
+                raise ConsumerStoppedError from error
+            self.polled = self._clock.monotonic()
+            return records
+
+        return watched
+
+    async def _handle(self, batch: Batch) -> None:
+        """The whole life of one batch: taken in and committed, or dropped uncommitted."""
+        if self._closing or self.broken or not batch:
+            return
+        taking = self._in_hand = asyncio.create_task(self._take(batch), name="batch")
+        try:
+            while not (await asyncio.wait([taking], timeout=PUMP))[0]:
+                await self._poll_paused()
+            if not taking.cancelled() and (error := taking.exception()):
+                self.broken = f"{type(error).__name__}: {error}"  # never skip: begin anew where it committed
+                LOG.error("a batch failed unexpectedly", exc_info=error)
+        finally:
+            taking.cancel()
+            self._in_hand = None
+            self._resume()
+
+    async def _take(self, batch: Batch) -> None:
+        nudges = await self._ingest.take([_record(each) for each in batch])
+        offsets: dict[TopicPartition, int] = {}
+        for each in batch:
+            offsets[TopicPartition(each.topic, each.partition)] = each.offset + 1
+        await self._commit(offsets)
+        self._ingest.nudge(nudges)
+
+    async def _commit(self, offsets: dict[TopicPartition, int]) -> None:
+        """Commit; a failure is harmless (a repeat, at worst) and is made good later."""
+        assert self._consumer is not None
+        self._uncommitted |= offsets
+        assigned = self._consumer.assignment()
+        ours = {place: offset for place, offset in self._uncommitted.items() if place in assigned}
+        try:
+            if ours:
+                async with asyncio.timeout(COMMIT_DEADLINE):
+                    await self._consumer.commit(ours)
+        except (KafkaError, TimeoutError) as error:
+            LOG.warning("offsets could not be committed yet", error=str(error) or type(error).__name__)
+        else:
+            self._uncommitted.clear()
+
+    async def _poll_paused(self) -> None:
+        """Stay a living member while a batch takes long."""
+        consumer = self._consumer
+        if consumer is None or self._closing:
+            return
+        with contextlib.suppress(KafkaError, TimeoutError, ConsumerStoppedError):
+            assigned = consumer.assignment()
+            if assigned:
+                consumer.pause(*assigned)
+                async with asyncio.timeout(PUMP):
+                    await consumer.getmany(*assigned, timeout_ms=0)
+
+    def _resume(self) -> None:
+        if self._consumer is not None:
+            with contextlib.suppress(KafkaError):
+                self._consumer.resume(*self._consumer.paused())
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """A rebalance begins: the batch in hand is finished if that takes moments, else dropped."""
+        self.assigned, self.unassigned_since = None, self._clock.monotonic()
+        await self._finish_in_hand(self._grace)
+        self._uncommitted.clear()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """We are (again) a member; positions are the committed offsets."""
+        self.assigned = frozenset(assigned)
+        LOG.info("joined", topic=self._topic, partitions=sorted(place.partition for place in self.assigned))
+
+    async def _finish_in_hand(self, patience: float) -> None:
+        """Wait for the batch unless it is waiting itself; drop it uncommitted when time is up."""
+        until = self._clock.monotonic() + patience
+        while (taking := self._in_hand) is not None and not taking.done():
+            if self._ingest.waiting or self._clock.monotonic() >= until:
+                taking.cancel()
+                await asyncio.wait([taking])
+                LOG.info("a batch in hand was dropped uncommitted", waiting=self._ingest.waiting)
+                return
+            await asyncio.wait([taking], timeout=0.05)
+
+
+def broker(settings: Settings) -> KafkaBroker:
+    """FastStream's broker, for consuming only: no producer, no admin client, no pydantic."""
+    options = kafka_options(settings)
+    logger = logging.getLogger("faststream.livecard")
+    logger.setLevel(logging.ERROR)  # it warns at every start that it creates no topics
+    return KafkaBroker(
+        options["bootstrap_servers"],
+        client_id=options["client_id"],
+        request_timeout_ms=options["request_timeout_ms"],
+        security=_security(options),
+        consumer_only=True,
+        apply_types=False,
+        graceful_timeout=settings.drain,
+        logger=logger,
+    )
+
+
+def _security(options: dict[str, Any]) -> BaseSecurity:
+    context = options.get("ssl_context")
+    encrypted = context is not None
+    if not options["security_protocol"].startswith("SASL"):
+        return BaseSecurity(context, encrypted)
+    kinds = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
+    kind = kinds[options["sasl_mechanism"]]
+    return kind(options["sasl_plain_username"], options["sasl_plain_password"], context, encrypted)
+
+
+def _record(raw: ConsumerRecord[bytes, bytes]) -> Record:
+    return Record(raw.topic, raw.partition, raw.offset, raw.key, raw.value, tuple(raw.headers))
+
+
+async def _parse(batch: Batch) -> KafkaMessage:
+    """FastStream's envelope; headers are not looked at, whatever is in them."""
+    name = f"{batch[0].topic}/{batch[0].partition}/{batch[0].offset}"
+    return KafkaMessage(batch, b"", consumer=FAKE_CONSUMER, correlation_id=name, message_id=name)
+
+
+async def _decode(message: KafkaMessage) -> Any:
+    """The records as they came: decoding is `Ingest`'s."""
+    return message.raw_message
