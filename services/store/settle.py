@@ -158,9 +158,7 @@ class _Books:
             MemberMark(card.activity_id, each, CONFIRMED, doubtful=False) for each in call.members
         )
         if card.list_limit and call.members:
-            card.list_limit *= 2
-            if card.list_limit >= self.rules.members_per_call:
-                card.list_limit = 0
+            card.list_limit = _widened(card)
         if look.claimed.repair:
             self.out.count("repairs")
             if card.suspect_at == look.claimed.card.suspect_at:
@@ -182,7 +180,7 @@ class _Books:
             return
         self._publish_progress(card, revision, look.claimed.card.fence)
         settle_revision(card, revision, "delivered", self.out, self.now)
-        card.verdict, card.singles = "", 0
+        card.verdict, card.singles, card.list_limit = "", 0, 0
 
     def _publish_progress(self, card: Card, revision: int, fence: int) -> None:
         data = CardDelivered(
@@ -251,7 +249,8 @@ class _Books:
             return
         self._set_aside(card, call.members)
         self._fail(card, look, "rejected", call.members)
-        card.singles, card.list_limit, card.retry_at = card.singles + 1, 1, self.now
+        card.singles, card.retry_at = card.singles + 1, self.now
+        card.list_limit = 0 if card.succeeded else 1  # bad is found: the rest may go at once
         if card.singles >= 3 and not card.succeeded:
             aside = {*self.aside.get(card.activity_id, ()), *call.members}
             self.out.marks = [mark for mark in self.out.marks if mark.activity_id != card.activity_id]
@@ -328,6 +327,14 @@ def gate_until(verdict: Verdict, now: int, jitter: float, rules: CardRules) -> i
     if verdict is Verdict.daily_limit:
         return ((now + SHANGHAI) // DAY + 1) * DAY - SHANGHAI
     return now + rules.probe
+
+
+def _widened(card: Card) -> int:
+    """The limit after a narrowed list was accepted: the bad member is most likely in the next one of
+    the same length, so it stays; alone the one accepted says little."""
+    if card.list_limit > 1:
+        return card.list_limit
+    return 0 if card.singles else 2
 
 
 def _id(look: Look) -> str:
