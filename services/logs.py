@@ -23,6 +23,7 @@ _QUIET: Final = {
     "transitions": logging.WARNING,
     "faststream": logging.WARNING,
     "aiosqlite": logging.WARNING,
+    "alembic": logging.WARNING,
     "asyncio": logging.WARNING,
     "aiokafka": logging.WARNING,
 }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +14,7 @@ from rich.live import Live
 from contracts.changes import CONTENT_TYPE
 from contracts.times import SECOND
 from contracts.topics import Topics
+from services import logs
 from services.bus.ports import Message
 from services.command import script
 from services.command.inspect import print_ledger
@@ -49,26 +48,20 @@ async def run(settings: Settings, out: Console, *, plain: bool) -> int:
             repair_after=4.0,
             log_level="error",
         )
+        logs.configure(demo)  # the picture has no room for less than errors
         async with embedded(demo, environ={}) as (ready, simulator):
             assert simulator is not None
             address = settings.http or DEFAULT_ADDRESS["demo"]
             out.print(f"the chat: {simulator.url}   health and metrics: http://{address}/readyz /metrics")
-            async with _serving(ready, address) as parts:
-                show = _Show(parts, simulator, out, plain=plain)
-                ledger = await show.run()
+            async with opened("demo", ready) as (parts, always):
+                services = [service for build in builders() for service in build(parts)]
+                host = Host(parts, [*services, *always], address)
+                await host.start()
+                try:
+                    ledger = await host.beside(_Show(parts, simulator, out, plain=plain).run())
+                finally:
+                    await host.stop()
         return _verdict(ledger, simulator, out)
-
-
-@asynccontextmanager
-async def _serving(settings: Settings, address: str) -> AsyncIterator[Parts]:
-    async with opened("demo", settings) as (parts, always):
-        services = [service for build in builders() for service in build(parts)]
-        host = Host(parts, [*services, *always], address)
-        await host.start()
-        try:
-            yield parts
-        finally:
-            await host.stop()
 
 
 class _Show:

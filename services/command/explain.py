@@ -141,6 +141,7 @@ def _at(at: int | None, now: int) -> str:
         return "never"
     seconds = (at - now) / SECOND
     far = abs(seconds)
+    text = ""
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
         if far >= 2 * size or size == 1:
             text = f"{far / size:.0f} {unit}"

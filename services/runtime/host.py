@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import random
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import structlog
 
@@ -24,6 +25,7 @@ from services.store.open import open_store
 from services.telemetry import Metrics
 
 LOG = structlog.get_logger("livecard")
+T = TypeVar("T")
 
 DEFAULT_ADDRESS = {
     "gateway": "127.0.0.1:8080",
@@ -102,6 +104,19 @@ class Host:
                 raise RuntimeError(f"{task.get_name()} ended by itself")
         finally:
             waiter.cancel()
+
+    async def beside(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work` while the services serve; raises what a service dies of meanwhile."""
+        task, watch = asyncio.ensure_future(work), asyncio.create_task(self.until(asyncio.Event()))
+        try:
+            await asyncio.wait([task, watch], return_when=asyncio.FIRST_COMPLETED)
+            if watch.done():
+                await watch
+            return await task
+        finally:
+            task.cancel()
+            watch.cancel()
+            await asyncio.gather(task, watch, return_exceptions=True)
 
     async def stop(self) -> None:
         """Drain: services first, then the relay and what else every process runs."""

@@ -1,0 +1,1 @@
+"""Measurements: each prints what it measured, with its peer in the same run. No test asserts them."""
