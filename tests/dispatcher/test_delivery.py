@@ -1,0 +1,262 @@
+"""Bursts, bisection, ends: what the chat sees when much happens at once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+
+from contracts.times import SECOND
+from services.store.cards import redeliver
+from tests.dispatcher.world import BASE, Make, in_virtual_time
+
+
+def names(count: int) -> tuple[str, ...]:
+    return tuple(f"m{number:03}" for number in range(count))
+
+
+def rejecting(*bad: str, code: int = 47001):
+    """WeChat that refuses every list with one of these in it."""
+    return lambda sent: code if set(sent.members or ()) & set(bad) else 0
+
+
+@in_virtual_time()
+async def test_a_burst_of_500_completions_is_gathered_into_few_calls_and_the_end_does_not_wait(
+    make: Make,
+) -> None:
+    world = await make()
+    async with world.running():
+        await world.open("a")
+        for member in names(500):
+            await world.complete("a", member)
+            await asyncio.sleep(0.002)
+        await world.close("a")
+        assert await world.until(lambda: world.wechat.shown["a"] == 3) <= 1.0
+        await world.settled("a")
+    assert len(world.wechat.calls) <= 12
+    assert world.wechat.calls[-1].members is None
+    assert all(count == 1 for count in world.wechat.posts.values())
+    assert len(world.wechat.posts) == 500
+    assert world.wechat.calls[0].at < 0.1, "the first look is at once"
+
+
+@in_virtual_time()
+async def test_a_chatty_activity_is_looked_at_once_per_coalesce_and_never_postponed(make: Make) -> None:
+    world = await make(coalesce=1.0)
+    async with world.running():
+        await world.open("a")
+        for member in names(200):
+            await world.complete("a", member)
+            await asyncio.sleep(0.05)
+        await world.settled("a")
+    starts = [call.at for call in world.wechat.calls]
+    pauses = [after - before for before, after in itertools.pairwise(starts)]
+    assert 10 <= len(starts) <= 12
+    assert all(0.9 <= pause <= 1.2 for pause in pauses)
+
+
+@in_virtual_time()
+async def test_members_before_the_end_go_first_with_the_last_open_state_then_the_end_alone(
+    make: Make,
+) -> None:
+    world = await make()
+    async with world.running():
+        await world.open("a", deadline=1_000.0, notice=3_600)
+        await world.settled("a")
+        await world.complete("a", *names(150))
+        await world.close("a")
+        await world.settled("a")
+    shown = [(call.target_state, len(call.members or ())) for call in world.wechat.calls]
+    assert shown == [(2, 0), (2, 100), (2, 50), (3, 0)]
+
+
+@pytest.mark.parametrize("bad", [("m000",), ("m037",), ("m099",), ("m010", "m090"), ("m050", "m051", "m052")])
+@in_virtual_time()
+async def test_bad_members_are_found_by_halving_and_everybody_else_is_delivered(
+    make: Make, bad: tuple[str, ...]
+) -> None:
+    world = await make()
+    world.wechat.script = rejecting(*bad)
+    async with world.running():
+        await world.open("a")
+        await world.complete("a", *names(100))
+        await world.settled("a")
+        posts = {member for _, member in world.wechat.posts}
+        assert posts == set(names(100)) - set(bad)
+        assert all(count == 1 for count in world.wechat.posts.values())
+        assert len(world.wechat.calls) <= 12 * len(bad)
+        failures = await world.failed("a")
+        assert await world.named("a") == sorted(bad)
+        assert {each.verdict for each in failures} == {"rejected"}
+        world.wechat.script = lambda _: 0
+        again = await redeliver(world.store, "a")
+        assert sorted(again.members) == sorted(bad)
+        await world.settled("a")
+    assert {member for _, member in world.wechat.posts} == set(names(100))
+    assert not (await world.card("a")).verdict
+
+
+@in_virtual_time()
+async def test_after_three_members_rejected_alone_and_no_success_the_request_counts_as_wrong(
+    make: Make,
+) -> None:
+    world = await make()
+    world.wechat.script = lambda _: 40097
+    async with world.running():
+        await world.open("a")
+        await world.complete("a", *names(40))
+        await world.settled("a")
+        calls = len(world.wechat.calls)
+        assert calls <= 10
+        card = await world.card("a")
+        assert (card.settled_as, card.verdict) == ("dead", "rejected")
+        assert not card.final
+        await asyncio.sleep(300)
+        assert len(world.wechat.calls) == calls, "a dead card is left alone"
+        world.wechat.script = lambda _: 0
+        await world.complete("a", "late")
+        await world.settled("a")
+    assert {member for _, member in world.wechat.posts} == {*names(40), "late"}
+
+
+@in_virtual_time()
+async def test_a_dead_card_wakes_by_redeliver(make: Make) -> None:
+    world = await make()
+    world.wechat.script = lambda _: 47503
+    async with world.running():
+        await world.open("a")
+        await world.close("a")
+        await world.settled("a")
+        assert (await world.card("a")).verdict == "rejected"
+        world.wechat.script = lambda _: 0
+        assert (await redeliver(world.store, "a")).woken
+        await world.settled("a")
+    assert world.wechat.shown["a"] == 3
+
+
+@in_virtual_time()
+async def test_the_end_waits_at_most_a_minute_for_members_then_goes_and_names_who_was_left_out(
+    make: Make,
+) -> None:
+    world = await make()
+    world.wechat.script = lambda sent: -1 if sent.members else 0
+    async with world.running():
+        await world.open("a")
+        await world.complete("a", "m1", "m2")
+        await world.close("a")
+        known = (await world.card("a")).end_known_at
+        assert known is not None
+        await world.settled("a")
+    end = world.wechat.calls[-1]
+    assert (end.target_state, end.members) == (3, None)
+    tries = [call for call in world.wechat.calls if call.members]
+    assert all(call.at * SECOND + BASE <= known + 60 * SECOND for call in tries)
+    assert end.at * SECOND + BASE >= known + 60 * SECOND
+    assert end.at * SECOND + BASE <= known + 60 * SECOND + 32 * SECOND, "plus one backoff at most"
+    (failure,) = await world.failed("a")
+    assert (failure.verdict, failure.members) == ("expired", ("m1", "m2"))
+
+
+@in_virtual_time()
+async def test_the_end_waits_for_no_failed_member_within_the_margin_before_expiry(make: Make) -> None:
+    world = await make()
+    world.wechat.script = lambda sent: -1 if sent.members else 0
+    async with world.running():
+        await world.open("a", life=100.0)
+        await asyncio.sleep(39)
+        await world.complete("a", "m1")
+        await asyncio.sleep(1.5)
+        await world.tick()
+        await world.settled("a", patience=30)
+    assert world.wechat.calls[-1].target_state == 3
+    assert world.wechat.calls[-1].at < 50
+    assert [each.members for each in await world.failed("a")] == [("m1",)]
+
+
+@pytest.mark.parametrize("empty", [True, False])
+@in_virtual_time()
+async def test_state_1_with_nobody_to_name_carries_an_empty_list_if_the_setting_says_so(
+    make: Make, empty: bool
+) -> None:
+    world = await make(empty_list_at_open=empty)
+    async with world.running():
+        await world.open("a", deadline=100.0, notice=3_600)
+        await world.settled("a")
+        await world.reschedule("a", 80_000.0)
+        await world.settled("a")
+    assert [call.target_state for call in world.wechat.calls] == [2, 1]
+    assert world.wechat.calls[0].members is None
+    assert world.wechat.calls[1].members == (() if empty else None)
+
+
+@in_virtual_time()
+async def test_a_lost_nudge_is_healed_within_a_sweep(make: Make) -> None:
+    world = await make()
+    world.nudging = False
+    async with world.running():
+        await world.open("a")
+        await world.complete("a", "m1")
+        assert await world.settled("a") <= 5.2
+
+
+@in_virtual_time()
+async def test_what_is_behind_at_the_start_is_found_at_once_and_page_after_page(make: Make) -> None:
+    world = await make(in_flight=4, in_flight_narrow=4)
+    activities = [f"a{number}" for number in range(200)]
+    await world.open(*activities)
+    for activity in activities:
+        await world.complete(activity, "m1")
+    async with world.running():
+        took = await world.settled(*activities)
+    assert took <= 200 / 4 * 0.05 * 2 + 1, "pages follow each other without waiting for the next sweep"
+
+
+@in_virtual_time()
+async def test_cards_whose_id_died_are_written_off_by_the_sweep(make: Make) -> None:
+    world = await make()
+    world.wechat.script = lambda _: -1
+    async with world.running():
+        await world.open("a", life=90.0)
+        await world.complete("a", "m1")
+        await asyncio.sleep(31)
+        await world.tick()
+        await world.settled("a")
+        calls = len(world.wechat.calls)
+        await asyncio.sleep(120)
+    card = await world.card("a")
+    assert (card.settled_as, card.final) == ("expired", True)
+    assert len(world.wechat.calls) == calls
+    assert all(call.at < 90 for call in world.wechat.calls)
+    assert (await world.failed("a"))[-1].verdict == "expired"
+
+
+@in_virtual_time()
+async def test_nothing_is_sent_after_expiry_even_if_the_claim_was_before(make: Make) -> None:
+    world = await make()
+    world.wechat.before_send = 5.0
+    async with world.running():
+        await world.open("a", life=63.0)
+        await asyncio.sleep(59)
+        await world.complete("a", "m1")
+        await world.settled("a")
+    assert world.wechat.calls == []
+    assert (await world.card("a")).settled_as == "expired"
+
+
+@in_virtual_time()
+async def test_two_dispatchers_side_by_side_repeat_nobody(make: Make) -> None:
+    world = await make()
+    activities = [f"a{number}" for number in range(30)]
+    async with world.running("d1", "d2"):
+        await world.open(*activities)
+        for member in names(20):
+            for activity in activities:
+                await world.complete(activity, member)
+            await asyncio.sleep(0.2)
+        for activity in activities:
+            await world.close(activity)
+        await world.settled(*activities)
+    assert len(world.wechat.posts) == 600
+    assert set(world.wechat.posts.values()) == {1}
+    assert all(world.wechat.shown[activity] == 3 for activity in activities)

@@ -1,0 +1,387 @@
+"""A dispatcher on the dict store, a scripted WeChat, and time that passes only when all wait."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+import selectors
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from contracts.changes import CardDelivered, CardFailed, decode_change
+from contracts.events import Closed, Completed, Event, EventData, Opened, Rescheduled
+from contracts.nudge import Nudge
+from contracts.records import Record
+from contracts.times import SECOND
+from contracts.wechat import SetChatToolMsg, Verdict, verdict_of
+from services.dispatcher.dispatcher import Dispatcher
+from services.dispatcher.metrics import NoMetrics
+from services.settings import Settings
+from services.store.apply import Arrival, apply
+from services.store.cards import CardRules, claim
+from services.store.ports import Store
+from services.store.rows import CHANGES, SHARDS, Attempt, Card, Writes
+from services.store.timers import fire_due
+from services.wechat.ports import Answer
+from statemachine.model import Rules
+from tests.dispatcher.faulty import FaultyStore
+
+BASE = 1_790_000_000 * SECOND
+"""The store's time when a test begins: some Monday of 2026, 26.7 s after a full minute."""
+
+
+class _Selector(selectors.SelectSelector):
+    """Never waits for real: whoever would, moves the loop's time on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        if timeout is None:
+            raise RuntimeError("everybody waits for ever")
+        self.now += max(0.0, timeout)
+        return super().select(0)
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop in virtual time: a minute of waiting takes no time at all."""
+
+    def __init__(self) -> None:
+        self.virtual = _Selector()
+        super().__init__(self.virtual)
+
+    def time(self) -> float:
+        return self.virtual.now
+
+
+def in_virtual_time(
+    patience: float = 3_600.0,
+) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[..., None]]:
+    """Run a test's coroutine in virtual time; `patience` bounds it in virtual seconds."""
+
+    def decorate(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+        async def bounded(arguments: dict[str, Any]) -> None:
+            try:
+                async with asyncio.timeout(patience):
+                    await test(**arguments)
+            finally:
+                if "make" in arguments:
+                    await arguments["make"].close()
+
+        @functools.wraps(test)
+        def run(**arguments: Any) -> None:
+            with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+                runner.run(bounded(arguments))
+
+        return run
+
+    return decorate
+
+
+class LoopClock:
+    """The loop's time as a process sees it."""
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def wall(self) -> int:
+        return BASE + round(self.monotonic() * SECOND)
+
+
+class Sent(msgspec.Struct):
+    """One call as WeChat saw it; `at` and `over` in seconds of the loop."""
+
+    at: float
+    appid: str
+    activity_id: str
+    target_state: int
+    members: tuple[str, ...] | None
+    over: float = 0.0
+    errcode: int | None = None
+
+
+Reply = int | str
+"""An errcode, or: `hang` (no answer, not applied), `cut` (applied, then no answer)."""
+Script = Callable[[Sent], Reply]
+
+
+class ScriptedWeChat:
+    """Answers what the script says, keeps what people would see, watches for two calls at once."""
+
+    def __init__(self) -> None:
+        self.calls: list[Sent] = []
+        self.script: Script = lambda _: 0
+        self.latency = 0.05
+        self.shown: dict[str, int] = defaultdict(lambda: 1)
+        self.posts: dict[tuple[str, str], int] = defaultdict(int)
+        self.under_way: set[str] = set()
+        self.most_at_once: dict[str, int] = defaultdict(int)
+        self.now_at_once: dict[str, int] = defaultdict(int)
+        self.quota: dict[str, int | None] = {}
+        self.quota_asked = 0
+        self.before_send = 0.0
+        self.hanging: set[str] = set()
+
+    async def set_chat_tool_msg(
+        self, appid: str, message: SetChatToolMsg, deadline: float, may_send: Callable[[], bool]
+    ) -> Answer:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if self.before_send:
+            await asyncio.sleep(self.before_send)
+        if not may_send():
+            return Answer(None)
+        infos = message.participator_info_list
+        names = None if infos is None else tuple(info.group_openid for info in infos)
+        sent = Sent(loop.time(), appid, message.activity_id, message.target_state, names)
+        assert sent.activity_id not in self.under_way, "two calls at once for one activity"
+        self.under_way.add(sent.activity_id)
+        self.calls.append(sent)
+        self.now_at_once[appid] += 1
+        self.most_at_once[appid] = max(self.most_at_once[appid], self.now_at_once[appid])
+        try:
+            reply = "hang" if appid in self.hanging else self.script(sent)
+            if reply in (0, "cut"):
+                self.shown[sent.activity_id] = sent.target_state
+                for name in names or ():
+                    self.posts[sent.activity_id, name] += 1
+            silent = isinstance(reply, str)
+            await asyncio.sleep(deadline - (loop.time() - began) if silent else self.latency)
+        finally:
+            sent.over = loop.time()
+            self.under_way.discard(sent.activity_id)
+            self.now_at_once[appid] -= 1
+        if isinstance(reply, str):
+            return Answer(Verdict.unknown, sent=True, errmsg="no answer in time")
+        sent.errcode = reply
+        return Answer(verdict_of(reply), sent=True, errcode=reply, errmsg=f"code {reply} rid: r-1", rid="r-1")
+
+    async def quota_left(self, appid: str) -> int | None:
+        self.quota_asked += 1
+        return self.quota.get(appid)
+
+    def of(self, activity_id: str) -> list[Sent]:
+        return [call for call in self.calls if call.activity_id == activity_id]
+
+
+class BookOfApps:
+    """The apps file, by hand."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.known = set(names)
+        self.renewed: set[str] = set()
+
+    def names(self, appid: str) -> bool:
+        return appid in self.known
+
+    def appids(self) -> list[str]:
+        return sorted(self.known)
+
+    def refresh(self) -> set[str]:
+        renewed, self.renewed = self.renewed, set()
+        return renewed
+
+
+class Relay:
+    """Counts kicks."""
+
+    def __init__(self) -> None:
+        self.kicks = 0
+
+    def kick(self) -> None:
+        self.kicks += 1
+
+
+class World:
+    """Feeds events, runs dispatchers, and waits for conditions in virtual time."""
+
+    def __init__(self, store: Store, **settings: Any) -> None:
+        self.settings = Settings(**settings)
+        self.rules = CardRules(
+            lease=self.settings.us("lease"),
+            coalesce=self.settings.us("coalesce"),
+            members_per_call=self.settings.members_per_call,
+            unknown_code_attempts=self.settings.unknown_code_attempts,
+        )
+        self.clock = LoopClock()
+        self.store = store
+        self.front = FaultyStore(self.store)
+        self.wechat = ScriptedWeChat()
+        self.apps = BookOfApps(["wx1", "wx2"])
+        self.relay = Relay()
+        self.dispatchers: list[Dispatcher] = []
+        self.nudging = True
+        self._events = 0
+
+    def dispatcher(self, name: str = "d1") -> Dispatcher:
+        """A dispatcher of its own process, not running yet."""
+        return Dispatcher(
+            holder=name,
+            store=self.front,
+            wechat=self.wechat,
+            apps=self.apps,
+            relay=self.relay,
+            clock=self.clock,
+            chance=random.Random(name),
+            settings=self.settings,
+            rules=self.rules,
+            metrics=NoMetrics(),
+        )
+
+    @asynccontextmanager
+    async def running(self, *names: str) -> AsyncIterator[Dispatcher]:
+        """Run dispatchers (one by default); stop and drain them at the end."""
+        fresh = [self.dispatcher(name) for name in names or ("d1",)]
+        self.dispatchers += fresh
+        tasks = [asyncio.create_task(each.run()) for each in fresh]
+        try:
+            yield fresh[0]
+        finally:
+            for each in fresh:
+                self.dispatchers.remove(each)
+                each.stop()
+            for task in tasks:
+                await task
+
+    async def feed(self, *said: tuple[str, EventData]) -> None:
+        """One batch of events, as the lifecycle takes it in; nudges after the commit."""
+        arrivals = []
+        for activity_id, data in said:
+            self._events += 1
+            name = f"e{self._events}"
+            event = Event("/test", name, f"test.{type(data).__name__}", activity_id, self.clock.wall(), data)
+            arrivals.append(Arrival(Record("t", 0, self._events, None, b"{}"), event))
+        applied = await apply(self.store, arrivals, Rules())
+        assert not applied.dead
+        self.nudge(applied.nudges)
+
+    def nudge(self, nudges: dict[str, int]) -> None:
+        if self.nudging:
+            for each in self.dispatchers:
+                each.nudged(Nudge(name, revision) for name, revision in nudges.items())
+
+    async def open(self, *activity_ids: str, appid: str = "wx1", life: float = 86_400.0, **more: Any) -> None:
+        """Open activities that everyone may take part in; `life` and `deadline` in seconds from now."""
+        now = self.clock.wall()
+        if "deadline" in more:
+            more["deadline"] = now + round(more["deadline"] * SECOND)
+        fields = {"template": "complete", "choose": "everyone", **more}
+        data = Opened(appid=appid, expires_at=now + round(life * SECOND), **fields)
+        await self.feed(*((name, data) for name in activity_ids))
+
+    async def complete(self, activity_id: str, *members: str) -> None:
+        await self.feed((activity_id, Completed(members)))
+
+    async def close(self, activity_id: str) -> None:
+        await self.feed((activity_id, Closed()))
+
+    async def reschedule(self, activity_id: str, seconds: float | None, notice: int | None = None) -> None:
+        deadline = None if seconds is None else self.clock.wall() + round(seconds * SECOND)
+        await self.feed((activity_id, Rescheduled(deadline=deadline, notice=notice)))
+
+    async def tick(self) -> None:
+        """What the clock service does."""
+        fired = await fire_due(self.store, 100, Rules())
+        self.nudge(fired.nudges)
+
+    async def card(self, activity_id: str) -> Card:
+        async with self.store.transaction() as tx:
+            (card,) = await tx.lock_cards([activity_id], wait=True)
+            return card
+
+    async def until(self, condition: Callable[[], Any], patience: float = 300.0) -> float:
+        """Virtual seconds until the condition (plain or a coroutine function) is true."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while True:
+            true = condition()
+            if asyncio.iscoroutine(true):
+                true = await true
+            if true:
+                return loop.time() - began
+            assert loop.time() - began < patience, "this never came true"
+            await asyncio.sleep(max(0.01, patience / 10_000))  # virtual: moves the time on
+
+    async def settled(self, *activity_ids: str, patience: float = 300.0) -> float:
+        """Until every revision is accounted for and nobody holds a card; seconds it took."""
+
+        async def done() -> bool:
+            async with self.store.transaction() as tx:
+                cards = await tx.lock_cards(activity_ids, wait=True)
+            return not any(card.behind or card.lease_until for card in cards)
+
+        return await self.until(done, patience)
+
+    async def changes(self, activity_id: str, kind: type[Any]) -> list[Any]:
+        """What was published about the activity, of one kind, in order."""
+        rows = await self.store.outbox(range(SHARDS), 100_000)
+        read = [decode_change(row.body.encode()) for row in rows if row.topic == CHANGES]
+        return [each.data for each in read if each.activity_id == activity_id and isinstance(each.data, kind)]
+
+    async def delivered(self, activity_id: str) -> list[CardDelivered]:
+        return await self.changes(activity_id, CardDelivered)
+
+    async def failed(self, activity_id: str) -> list[CardFailed]:
+        return await self.changes(activity_id, CardFailed)
+
+    async def named(self, activity_id: str) -> list[str]:
+        """Whom the failures name, sorted."""
+        said = [each.members for each in await self.failed(activity_id)]
+        return sorted(member for members in said if members for member in members)
+
+    async def totals(self) -> dict[str, int]:
+        """The ledger's counters; those never written count 0."""
+        counters, _, _ = await self.store.totals()
+        return defaultdict(int, counters)
+
+    async def change_card(self, activity_id: str, change: Callable[[Card, int], None]) -> None:
+        """Change a row behind the dispatcher's back."""
+        async with self.store.transaction() as tx:
+            (card,) = await tx.lock_cards([activity_id], wait=True)
+            change(card, await tx.now())
+            await tx.write(Writes(cards=[card]))
+
+    async def doubt(self, activity_id: str, seconds_ago: float) -> None:
+        """As a settle without its fence does."""
+
+        def suspect(card: Card, now: int) -> None:
+            card.suspect_at = now - round(seconds_ago * SECOND)
+
+        await self.change_card(activity_id, suspect)
+        self.nudge({activity_id: 0})
+
+    async def claim_and_die(self, activity_id: str) -> None:
+        """A process takes the card and is never heard of again."""
+        claims = await claim(
+            self.store, [activity_id], holder="dead", limit=1, room={}, default_room=1, rules=self.rules
+        )
+        assert claims.cards
+
+    async def attempts(self, activity_id: str) -> list[Attempt]:
+        """The attempt log, oldest first."""
+        return (await self.store.attempts(activity_id, 1_000))[::-1]
+
+
+class Make:
+    """The fixture `make`: makes worlds on the store that the test is run with."""
+
+    def __init__(self, store: Callable[[Callable[[], int]], Awaitable[Store]]) -> None:
+        self._store = store
+        self._made: list[Store] = []
+
+    async def __call__(self, **settings: Any) -> World:
+        """A world with these settings, within the running loop."""
+        store = await self._store(LoopClock().wall)
+        self._made.append(store)
+        return World(store, **settings)
+
+    async def close(self) -> None:
+        """Give the stores' connections back."""
+        for store in self._made:
+            await store.close()
