@@ -59,9 +59,11 @@ async def fill(kafka: str, topic: str, records: list[tuple[str, bytes]]) -> None
 
 async def poll(connection: asyncpg.Connection[Any], query: str, enough: Callable[[int], bool]) -> int:
     """Ask until it is enough; the number then."""
-    while not enough(count := int(await connection.fetchval(query))):
+    while True:
+        count = int(await connection.fetchval(query))
+        if enough(count):
+            return count
         await asyncio.sleep(0.05)
-    return count
 
 
 class Run:

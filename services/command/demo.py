@@ -58,6 +58,8 @@ async def run(settings: Settings, out: Console, *, plain: bool) -> int:
                 host = Host(parts, [*services, *always], address)
                 await host.start()
                 try:
+                    with out.status("joining the consumer groups …"):
+                        await host.beside(host.ready())
                     ledger = await host.beside(_Show(parts, simulator, out, plain=plain).run())
                 finally:
                     await host.stop()
@@ -72,6 +74,7 @@ class _Show:
         self.clock = RealClock()
         self.started = self.clock.monotonic()
         self.log: list[str] = []
+        self.sent: set[str] = set()
         self.told: dict[str, tuple[int, int]] = {}
         self.spoken: dict[str, int] = {}
 
@@ -105,6 +108,7 @@ class _Show:
         if step.act == "revoke":
             self.simulator.model.tokens.revoke(script.APPID)
         if step.event is not None:
+            self.sent.add(step.event[3])
             value = script.event_json(step, start, self.clock.wall())
             headers = (("content-type", CONTENT_TYPE.encode()),)
             message = Message(step.event[1].encode(), value, headers)
@@ -119,7 +123,8 @@ class _Show:
         self.say("the play is over: waiting until nothing is on its way")
         while True:
             ledger = await self._frame(live)
-            if (ledger.settled and not await self._doubts()) or self.seconds > LONGEST:
+            arrived = ledger.events["taken"] == len(self.sent)
+            if (arrived and ledger.settled and not await self._doubts()) or self.seconds > LONGEST:
                 return ledger
             await asyncio.sleep(FRAME)
 
@@ -151,9 +156,7 @@ class _Show:
             if self.told.setdefault(name, (1, 0)) != now:
                 self.told[name] = now
                 view = card.viewers()
-                people = " ".join(
-                    f"{script.NAMES.get(m, m)}:{text}" for m, text in view["participants"].items()
-                )
+                people = " ".join(f"{name}:{text}" for name, text in script.readers(view))
                 state = STATES[card.target_state]
                 self.out.print(
                     f"         ▸ {card.declaration.title} [{state}] 小琳:{view['publisher']} {people}",

@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from services.command.script import NAMES
+from services.command.script import readers
 from services.simulator.cards import Card
 from services.simulator.model import WeChatModel
 
@@ -40,8 +40,8 @@ def _card(card: Card) -> Panel:
     view = card.viewers()
     rows = Table.grid(padding=(0, 1))
     rows.add_row("小琳 (publisher)", Text(view["publisher"], style="bold"))
-    for member, subtitle in view["participants"].items():
-        rows.add_row(NAMES.get(member, member), Text(subtitle, style=_style(subtitle)))
+    for name, subtitle in readers(view):
+        rows.add_row(name, Text(subtitle, style=_style(subtitle)))
     rows.add_row("others", Text(view["others"], style="dim"))
     colour = COLOURS[card.target_state]
     return Panel(rows, title=card.declaration.title, subtitle=STATES[card.target_state], border_style=colour)

@@ -24,16 +24,16 @@ LOG = structlog.get_logger("livecard")
 def builder(kind: str) -> Builder:
     """The composition root of a service by its command's name."""
     if kind == "lifecycle":
-        from services.lifecycle import app as lifecycle
+        from services.lifecycle.app import build as build_lifecycle
 
-        return lifecycle.build
+        return build_lifecycle
     if kind == "clock":
-        from services.clock import app as clock
+        from services.clock.app import build as build_clock
 
-        return clock.build
-    from services.dispatcher import app as dispatcher
+        return build_clock
+    from services.dispatcher.app import build as build_dispatcher
 
-    return dispatcher.build
+    return build_dispatcher
 
 
 async def serve_kind(kind: str, settings: Settings) -> None:

@@ -13,6 +13,7 @@ from services.simulator.cards import Declaration
 from services.simulator.faults import Action, Match, Rule
 
 APPID: Final = "wx1"
+PUBLISHER: Final = "gp-cindy"
 NAMES: Final = {
     "gp-cindy": "小琳",
     "gp-alex": "阿力",
@@ -69,7 +70,7 @@ def declarations(expires_at: int) -> list[Declaration]:
     """What the mini program's page does before any event: share the three cards into the chat."""
     common: dict[str, Any] = {
         "appid": APPID,
-        "publisher": "gp-cindy",
+        "publisher": PUBLISHER,
         "names": NAMES,
         "members": tuple(NAMES),
         "expires_at": expires_at,
@@ -98,7 +99,7 @@ def play(start: int, expires_at: int) -> Play:
     p = Play()
     opened = {
         "appid": APPID,
-        "publisher": "gp-cindy",
+        "publisher": PUBLISHER,
         "expires_at": format_rfc3339(expires_at),
         "room": {"opengid": "g-1"},
     }
@@ -217,6 +218,12 @@ def event_json(step: Step, start: int, at: int) -> bytes:
             "data": data,
         }
     )
+
+
+def readers(view: dict[str, Any]) -> list[tuple[str, str]]:
+    """The participants' nicknames with what each reads; the publisher has a line of her own."""
+    rows = view["participants"].items()
+    return [(NAMES.get(member, member), text) for member, text in rows if member != PUBLISHER]
 
 
 def _once(activity_id: str, action: Action) -> Rule:

@@ -105,6 +105,11 @@ class Host:
         finally:
             waiter.cancel()
 
+    async def ready(self) -> None:
+        """Return once every service can do its work."""
+        while any([await service.ready() for service in self.services]):
+            await asyncio.sleep(0.1)
+
     async def beside(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work` while the services serve; raises what a service dies of meanwhile."""
         task, watch = asyncio.ensure_future(work), asyncio.create_task(self.until(asyncio.Event()))
