@@ -107,7 +107,9 @@ class Host:
 
     async def ready(self) -> None:
         """Return once every service can do its work."""
-        while any([await service.ready() for service in self.services]):
+        while True:
+            if not any([await service.ready() for service in self.services]):
+                return
             await asyncio.sleep(0.1)
 
     async def beside(self, work: Coroutine[Any, Any, T]) -> T:
