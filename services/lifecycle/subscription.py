@@ -39,6 +39,8 @@ LONGEST_GRACE: Final = 5.0
 """Seconds a rebalance waits, at most, for a batch that is nearly done."""
 LEAVE_DEADLINE: Final = 5.0
 """Seconds for leaving the group; a broker that is away cannot be told."""
+LONGEST_POLL: Final = 300.0
+"""Seconds between polls after which aiokafka leaves the group; paused partitions are polled too."""
 HEARTBEATS: Final = 3
 """Heartbeats in one session timeout."""
 
@@ -65,6 +67,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             session_timeout_ms=session,
             heartbeat_interval_ms=session // HEARTBEATS,
             rebalance_timeout_ms=session + round(self._grace * 1000),
+            max_poll_interval_ms=round(LONGEST_POLL * 1000),
             listener=self,
             parser=_parse,
             decoder=_decode,
