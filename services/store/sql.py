@@ -124,7 +124,7 @@ class SqlStore:
             await run("sign_on", owner=owner, lease=lease)
             await run("forget_relays")
             relays = int((await run("count_relays")).scalar_one())
-            owners: dict[int, str] = dict((await run("lock_shards")).tuples().all())
+            owners: dict[int, str] = dict((await run("lock_shards")).all())
             share = -(-SHARDS // max(1, relays))
             mine = [shard for shard, each in owners.items() if each == owner][:share]
             free = [shard for shard, each in owners.items() if not each]
@@ -175,7 +175,7 @@ class SqlStore:
             async with self._writing() as (_, run):
                 pruned[table] = (await run(f"prune_{table}", age=age, limit=limit)).rowcount
         async with self._writing() as (connection, run):
-            old = dict((await run("old_activities", age=activities, limit=limit)).tuples().all())
+            old = dict((await run("old_activities", age=activities, limit=limit)).all())
             pending = sum(count for count in old.values() if count > 0)
             if pending:
                 counters = self._statements["counters"]
@@ -197,7 +197,7 @@ class SqlStore:
             if row is None:
                 return None
             card = read_card((await run("show_card", id=activity_id)).one())
-            members = (await run("show_members", id=activity_id)).tuples().all()
+            members = (await run("show_members", id=activity_id)).all()
             aside = [each[0] for each in await run("show_set_aside", id=activity_id)]
             parked, since = (await run("show_parked", id=activity_id)).one()
             gates = [Gate(*each) for each in await run("gates", ids=self.dialect.many([card.appid]))]
