@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import struct
 from typing import Any
 
 import pytest
@@ -18,13 +19,15 @@ from services.bus.options import LOG_EVERY, _Limit
 from services.bus.ports import Message
 
 
-def raw(messages: list[Message], codec: int = 0) -> bytes:
-    """One record batch as a careless producer writes it."""
+def raw(messages: list[Message], codec: int = 0, base: int = 0) -> bytes:
+    """One record batch, its first offset `base`, as a careless producer and a broker write it."""
     builder = _DefaultRecordBatchBuilderPy(2, codec, 0, -1, -1, 0, 10_000_000)
     for offset, message in enumerate(messages):
         headers: Any = [(_Name(name), value) for name, value in message.headers]
         builder.append(offset, 1_790_000_000_000, message.key, message.value, headers)
-    return bytes(builder.build())
+    built = builder.build()
+    struct.pack_into(">q", built, 0, base)
+    return bytes(built)
 
 
 def read(data: bytes, start: int = 0) -> list[Any]:
@@ -54,8 +57,8 @@ def test_a_name_that_is_not_utf8_costs_no_record_of_its_batch(codec: int, start:
 
 
 def test_several_batches_in_one_answer_are_all_read() -> None:
-    data = raw(MIXED[:1]) + raw(MIXED[:2]) + raw(MIXED[3:4])
-    assert len(read(data)) == 4
+    data = raw(MIXED[:1]) + raw(MIXED[1:3], 1, base=1) + raw(MIXED[3:], base=3)
+    assert [record.value for record in read(data)] == [message.value for message in MIXED]
 
 
 @pytest.mark.parametrize(
