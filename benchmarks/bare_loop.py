@@ -37,7 +37,7 @@ class Envelope(msgspec.Struct):
 
 
 DECODE = msgspec.json.Decoder(Envelope).decode
-NAMED = ("now", "admit", "lock", "members", "activities", "upsert_members", "outbox", "counters")
+NAMED = ("now", "admit", "lock", "members", "progress", "upsert_members", "outbox", "counters")
 
 
 def positional(name: str) -> tuple[str, tuple[str, ...]]:
@@ -79,8 +79,8 @@ async def batch(connection: asyncpg.Connection[Any], events: list[Envelope]) -> 
             row[13] += 1
             body = json.dumps({"type": "livecard.participant.done", "data": {"members": event.data.members}})
             outbox.append((event.subject, "changes", event.id, body, shard_of(event.subject), now))
-        updates = [(*row, row[7]) for row in activities.values()]
-        await connection.execute(SQL["activities"], *map(list, zip(*updates, strict=True)))
+        updates = [(row[0], row[12], row[13]) for row in activities.values()]
+        await connection.execute(SQL["progress"], *map(list, zip(*updates, strict=True)))
         await connection.execute(SQL["upsert_members"], *map(list, zip(*members, strict=True)))
         await connection.execute(SQL["outbox"], *map(list, zip(*outbox, strict=True)))
         counters = [(0, "events.applied", len(fresh)), (0, "events.taken", len(fresh))]

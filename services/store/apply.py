@@ -12,7 +12,7 @@ from contracts.events import Added, Completed, Event, Opened
 from contracts.records import DeadReason, Record
 from services.store.outgoing import change_rows, coordinates
 from services.store.ports import Store, Tx
-from services.store.rows import Admission, InboxKey, InboxOutcome, MemberRow, ParkedRow, Writes
+from services.store.rows import Admission, InboxKey, InboxOutcome, MemberRow, ParkedRow, Progress, Writes
 from services.store.rows import Opened as OpenedRow
 from statemachine import activity as machine
 from statemachine.model import Aggregate, Member, Outcome, Rules
@@ -99,7 +99,7 @@ class _Batch:
         self.applied = Applied()
         self.status: dict[InboxKey, Admission] = {}
         self.aggregates: dict[str, Aggregate] = {}
-        self.revisions: dict[str, int] = {}
+        self.before: dict[str, tuple[int, str]] = {}
         self.parked: dict[InboxKey, ParkedRow] = {}
         self.records: dict[InboxKey, Record] = {}
         self.outcomes: dict[InboxKey, Outcome] = {}
@@ -107,6 +107,7 @@ class _Batch:
         self.retried: set[InboxKey] = set()
         self.rows: dict[InboxKey, InboxOutcome] = {}
         self.changed: set[str] = set()
+        self.wide: set[str] = set()
         self.out = Writes()
 
     async def read(self, arrivals: Sequence[Arrival]) -> None:
@@ -126,7 +127,7 @@ class _Batch:
         activities = await self.tx.lock(sorted({event.activity_id for event in events})) if events else {}
         self.applied.now = await self.tx.now()
         self.aggregates = {name: Aggregate(activity) for name, activity in activities.items()}
-        self.revisions = {name: activity.revision for name, activity in activities.items()}
+        self.before = {name: (each.revision, each.state) for name, each in activities.items()}
         await self._read_members(events)
         await self._read_parked(events)
 
@@ -186,6 +187,8 @@ class _Batch:
                     self.changed.add(event.activity_id)
             if aggregate.published:
                 self.changed.add(content.activity_id)
+            if not isinstance(content.data, Completed):
+                self.wide.add(content.activity_id)
 
     def _settle_dead(self, key: InboxKey) -> None:
         """A key that came to nothing before gets its chance: it no longer counts as dead."""
@@ -246,9 +249,13 @@ class _Batch:
         out.outbox.extend(change_rows(name, aggregate.published, now))
         if activity.state == UNOPENED:  # an `opened` refused as expired leaves the row as it was
             return
-        out.activities.append(activity)
-        out.due_at.append(due_at(activity, self.rules))
-        raised = activity.revision - self.revisions[name]
+        revision, state = self.before[name]
+        if name in self.wide or activity.state != state:
+            out.activities.append(activity)
+            out.due_at.append(due_at(activity, self.rules))
+        else:  # completions count members and revisions; everything else stays as it was read
+            out.progress.append(Progress(name, activity.done, activity.revision))
+        raised = activity.revision - revision
         out.count("revisions.raised", raised)
         if aggregate.opening is not None:
             out.opened.append(OpenedRow(name, aggregate.opening))

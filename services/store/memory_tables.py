@@ -156,6 +156,11 @@ class Tables:
             row.activity, row.due_at = msgspec.structs.replace(activity), due_at
             behind = activity.revision > row.card.settled
             row.card.behind_since = (row.card.behind_since or now) if behind else None
+        for progress in writes.progress:
+            row = self.rows[progress.activity_id]
+            row.activity.done, row.activity.revision = progress.done, progress.revision
+            behind = progress.revision > row.card.settled
+            row.card.behind_since = (row.card.behind_since or now) if behind else None
         for card in writes.cards:
             self.rows[card.activity_id].card = msgspec.structs.replace(card)
         self._write_members(writes)

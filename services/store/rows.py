@@ -177,6 +177,14 @@ class InboxOutcome(NamedTuple):
     reason: str
 
 
+class Progress(NamedTuple):
+    """An activity of which nothing but these changed: what most completions come to."""
+
+    activity_id: str
+    done: int
+    revision: int
+
+
 class Opened(NamedTuple):
     """The columns that only the opening writes. Revision 1 needs no call, so it also sets settled = 1
     (before the lifecycle columns are written, so that `behind_since` sees it)."""
@@ -189,7 +197,8 @@ class Writes(msgspec.Struct):
     """Everything that one transaction writes; each non-empty list is one statement.
 
     `activities`: lifecycle columns of locked rows plus `due_at` (parallel list); the statement
-    also keeps `behind_since` (set when the row falls behind). `cards`: dispatcher columns.
+    also keeps `behind_since` (set when the row falls behind); `progress` is the same for rows of
+    which only two columns changed. `cards`: dispatcher columns.
     `members`: upserts of lifecycle columns (insert with delivered = OWED). `counters` are added to
     the ledger in the slot of the writing process, last, in sorted order.
     """
@@ -197,6 +206,7 @@ class Writes(msgspec.Struct):
     outcomes: list[InboxOutcome] = msgspec.field(default_factory=list)
     activities: list[Activity] = msgspec.field(default_factory=list)
     due_at: list[int | None] = msgspec.field(default_factory=list)
+    progress: list[Progress] = msgspec.field(default_factory=list)
     opened: list[Opened] = msgspec.field(default_factory=list)
     members: list[MemberRow] = msgspec.field(default_factory=list)
     cards: list[Card] = msgspec.field(default_factory=list)

@@ -145,6 +145,7 @@ class SqlTx:
             ("outcomes", writes.outcomes),
             ("opened", [(each.activity_id, *fields(each.opening)) for each in writes.opened]),
             ("activities", _activity_rows(writes)),
+            ("progress", writes.progress),
             ("cards", [_card_row(card) for card in writes.cards]),
             ("upsert_members", [fields(row) for row in writes.members]),
             ("marks", writes.marks),

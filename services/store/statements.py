@@ -97,6 +97,11 @@ TRANSACTION: Final = {
           rescheduled_at bigint, participants bigint, done bigint, revision bigint, opened_digest text,
           due_at bigint}
         WHERE activities.activity_id = r.activity_id""",
+    "progress": """
+        UPDATE activities SET done = r.done, revision = r.revision,
+          behind_since = CASE WHEN r.revision > settled THEN coalesce(behind_since, {now}) END
+        FROM {rows: activity_id text, done bigint, revision bigint}
+        WHERE activities.activity_id = r.activity_id""",
     "upsert_members": """
         INSERT INTO members (activity_id, group_openid, state, late, done_at)
         SELECT r.activity_id, r.group_openid, r.state, r.late, r.done_at
