@@ -75,26 +75,29 @@ class AppBook:
         return renewed
 
 
-def _signature(path: Path) -> tuple[int, int, int] | None:
+def _signature(path: Path) -> tuple[int, ...] | None:
+    """What changes with the file's content, and (ctime) with who may read it."""
     try:
         seen = path.stat()
     except OSError:
         return None
-    return seen.st_mtime_ns, seen.st_size, seen.st_ino
+    return seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino
 
 
 def _read(path: Path) -> dict[str, str]:
     try:
-        mode = path.stat().st_mode
-        if stat.S_IMODE(mode) & 0o077:
+        seen = path.stat()
+        if not stat.S_ISREG(seen.st_mode):
+            raise AppsError(f"LIVECARD_APPS_FILE: {path} is not a file")
+        if stat.S_IMODE(seen.st_mode) & 0o077:
             raise AppsError(
                 f"LIVECARD_APPS_FILE: {path} can be read by others than its owner: chmod 600 {path}"
             )
+        if seen.st_size > LARGEST:
+            raise AppsError(f"LIVECARD_APPS_FILE: {path} is larger than {LARGEST} bytes")
         data = path.read_bytes()
     except OSError as error:
         raise AppsError(f"LIVECARD_APPS_FILE: cannot read {path}: {error.strerror}") from None
-    if len(data) > LARGEST:
-        raise AppsError(f"LIVECARD_APPS_FILE: {path} is larger than {LARGEST} bytes")
     return _parse(data, f"LIVECARD_APPS_FILE: {path}")
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
-import httpx
 import msgspec
+import structlog
 
 from contracts.wechat import (
     CREATE_ACTIVITY_ID_PATH,
@@ -16,25 +16,25 @@ from contracts.wechat import (
     CreateActivityIdAnswer,
     QuotaAnswer,
     QuotaRequest,
-    SendAnswer,
     SetChatToolMsg,
+    Status,
     Verdict,
     expiration_us,
-    rid_of,
-    verdict_of_answer,
+    verdict_of,
 )
 from services.ports import Clock
 from services.wechat.apps import AppBook
 from services.wechat.ports import Answer
-from services.wechat.tokens import Token, TokenKeeper
-from services.wechat.transport import Connections, Exchange
+from services.wechat.reading import classify, read
+from services.wechat.tokens import ABOUT_THE_APP, Token, TokenKeeper
+from services.wechat.transport import Connections, Factory, by_socket
 
-ERRMSG_LENGTH = 500
-"""Characters of an `errmsg` that are kept."""
-NOT_SENT = Answer(None)
+LOG = structlog.get_logger("livecard.wechat")
 
+OTHERS: Final = 8
+"""Connections for tokens and the like, which must not stand behind messages that hang."""
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Status)
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -47,7 +47,8 @@ class Created(msgspec.Struct, frozen=True):
 class WeChatClient:
     """Implements `services.wechat.ports.WeChat`.
 
-    `in_flight` bounds connections; `transport` replaces httpx's (the simulation's has no socket).
+    `in_flight` bounds the messages' connections; `deadline` (seconds, total) is for the calls that
+    have none of their own; `transport` replaces httpx's (the simulation's has no socket).
     """
 
     def __init__(
@@ -58,53 +59,57 @@ class WeChatClient:
         *,
         in_flight: int = 64,
         deadline: float = 10.0,
-        transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
+        transport: Factory | None = None,
     ) -> None:
-        self._connections = Connections(base, in_flight, transport)
-        self._tokens = TokenKeeper(self._connections, apps, clock)
+        connect = transport or by_socket(base)
+        self._messages = Connections(base, in_flight, connect)
+        self._others = Connections(base, OTHERS, connect)
+        self._tokens = TokenKeeper(self._others, apps, clock)
         self._deadline = deadline
 
     def __repr__(self) -> str:
         return "WeChatClient(…)"
 
     async def close(self) -> None:
-        """Close connections and give up fetches."""
+        """Give up token fetches and close the connections."""
         await self._tokens.close()
-        await self._connections.close()
+        await self._others.close()
+        await self._messages.close()
 
     async def set_chat_tool_msg(
         self, appid: str, message: SetChatToolMsg, deadline: float, may_send: Callable[[], bool]
     ) -> Answer:
         """Change a card; see the port. A timeout after the send is unknown, before it is not sent."""
-        body = msgspec.json.encode(message)
         sending = _Sending(may_send)
         try:
             async with asyncio.timeout(deadline):
-                answer, token = await self._send(appid, body, sending)
-                if answer.verdict is not Verdict.token or token is None:
-                    return answer
-                # Once more with another token, if there is one (wechat-api.md §3).
-                self._tokens.drop(appid, token.value)
-                again = await self._tokens.get(appid)
-                if not again.value or again.value == token.value:
-                    return answer
-                sending.under_way = False
-                repeated, _ = await self._send(appid, body, sending)
-                return answer if repeated.verdict is None else repeated
+                return await self._deliver(appid, msgspec.json.encode(message), sending)
         except TimeoutError:
-            if sending.under_way:
-                return Answer(Verdict.unknown, sent=True, errmsg="no answer in time")
-            return Answer(Verdict.busy, errmsg="no token in time")
+            return sending.cut_short("no answer in time")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the port promises an answer
+            LOG.warning("a call failed on our side", appid=appid, error=type(error).__name__)
+            return sending.cut_short(type(error).__name__)
 
-    async def _send(self, appid: str, body: bytes, sending: _Sending) -> tuple[Answer, Token | None]:
+    async def _deliver(self, appid: str, body: bytes, sending: _Sending) -> Answer:
+        """Send; after a token error once more with another token, if there is one (wechat-api.md §3)."""
         token = await self._tokens.get(appid)
         if not token.value:
-            return _no_token(token), None
-        if not sending.begin():
-            return NOT_SENT, token
+            return _no_token(token, sent=False)
+        answer = await self._send(token, body, sending)
+        if answer.verdict is not Verdict.token:
+            return answer
+        fresh = await self._tokens.renew(appid, token.value)
+        if fresh.verdict in ABOUT_THE_APP:
+            return _no_token(fresh, sent=True)
+        if not fresh.value or fresh.value == token.value:
+            return answer
+        again = await self._send(fresh, body, sending)
+        return answer if again.verdict is None else again
+
+    async def _send(self, token: Token, body: bytes, sending: _Sending) -> Answer:
         query = {"access_token": str(token.value)}
-        got = await self._connections.exchange("POST", SET_CHAT_TOOL_MSG_PATH, query, body)
-        return _classify(got), token
+        got = await self._messages.exchange("POST", SET_CHAT_TOOL_MSG_PATH, query, body, sending.begin)
+        return sending.over(classify(got, token.value))
 
     async def quota_left(self, appid: str) -> int | None:
         """What quota/get says remains of setChatToolMsg today; None for anything unclear."""
@@ -117,61 +122,69 @@ class WeChatClient:
     async def create_activity_id(self, appid: str) -> Created | None:
         """A new id of the app's; None when WeChat gave none. An id is never used twice, so try again."""
         answer = await self._ask(appid, "GET", CREATE_ACTIVITY_ID_PATH, None, _CREATED)
-        if answer is None or answer.errcode != 0 or not answer.activity_id:
+        if answer is None or answer.errcode != 0 or not answer.activity_id or answer.expiration_time <= 0:
             return None
         return Created(answer.activity_id, expiration_us(answer.expiration_time))
 
     async def _ask(
         self, appid: str, method: str, path: str, body: bytes | None, decoder: msgspec.json.Decoder[T]
     ) -> T | None:
+        """An answer with data, after one repeat at most when the token was refused; None for no answer."""
         try:
             async with asyncio.timeout(self._deadline):
                 token = await self._tokens.get(appid)
                 if not token.value:
                     return None
-                got = await self._connections.exchange(method, path, {"access_token": str(token.value)}, body)
+                answer = await self._question(token, method, path, body, decoder)
+                if answer is None or verdict_of(answer.errcode) is not Verdict.token:
+                    return answer
+                fresh = await self._tokens.renew(appid, token.value)
+                if not fresh.value or fresh.value == token.value:
+                    return answer
+                return await self._question(fresh, method, path, body, decoder)
         except TimeoutError:
             return None
-        try:
-            return decoder.decode(got.body) if got.status == 200 else None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except Exception as error:  # noqa: BLE001 - asking may fail in any way and then changes nothing
+            LOG.warning("a question failed on our side", appid=appid, error=type(error).__name__)
             return None
+
+    async def _question(
+        self, token: Token, method: str, path: str, body: bytes | None, decoder: msgspec.json.Decoder[T]
+    ) -> T | None:
+        query = {"access_token": str(token.value)}
+        return read(decoder, await self._others.exchange(method, path, query, body))
 
 
 class _Sending:
-    """Whether the message itself may be on its way."""
+    """How far a message has come: what a deadline that strikes now means."""
 
     def __init__(self, may_send: Callable[[], bool]) -> None:
         self._may_send = may_send
-        self.under_way = False
+        self._under_way = False
+        self._answer: Answer | None = None
 
     def begin(self) -> bool:
-        """The lease check and the send are one step: nothing is awaited in between."""
-        self.under_way = self._may_send()
-        return self.under_way
+        """The lease check, in one step with the send."""
+        self._under_way = self._may_send()
+        return self._under_way
+
+    def over(self, answer: Answer) -> Answer:
+        """This send was answered, or not begun."""
+        self._under_way = False
+        if answer.verdict is not None:
+            self._answer = answer
+        return answer
+
+    def cut_short(self, why: str) -> Answer:
+        """Unknown while a send is under way; else what the last one was answered; else not sent."""
+        if self._under_way:
+            return Answer(Verdict.unknown, sent=True, errmsg=why)
+        return self._answer or Answer(Verdict.busy, errmsg=f"not sent: {why}")
 
 
-_ANSWER = msgspec.json.Decoder(SendAnswer)
-_QUOTA = msgspec.json.Decoder(QuotaAnswer)
-_CREATED = msgspec.json.Decoder(CreateActivityIdAnswer)
+_QUOTA: Final = msgspec.json.Decoder(QuotaAnswer)
+_CREATED: Final = msgspec.json.Decoder(CreateActivityIdAnswer)
 
 
-def _no_token(token: Token) -> Answer:
-    return Answer(token.verdict, errcode=token.errcode, errmsg=token.errmsg, rid=token.rid)
-
-
-def _classify(got: Exchange) -> Answer:
-    """Only a refused connection, HTTP 429 or an errcode is known (design.md §6, wechat-api.md §4)."""
-    if got.refused:
-        return Answer(Verdict.busy, errmsg="connection refused")
-    if got.status == 0:
-        return Answer(Verdict.unknown, sent=True, errmsg=got.why)
-    errcode, errmsg = None, got.why or f"HTTP {got.status}"
-    if got.status == 200 and not got.why:
-        try:
-            read = _ANSWER.decode(got.body)
-            errcode, errmsg = read.errcode, read.errmsg[:ERRMSG_LENGTH]
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            errmsg = "an unreadable answer"
-    verdict = verdict_of_answer(got.status, errcode)
-    return Answer(verdict, sent=True, errcode=errcode, errmsg=errmsg, rid=rid_of(errmsg) or "")
+def _no_token(token: Token, *, sent: bool) -> Answer:
+    return Answer(token.verdict, sent=sent, errcode=token.errcode, errmsg=token.errmsg, rid=token.rid)

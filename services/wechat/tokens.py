@@ -6,28 +6,29 @@ import asyncio
 from typing import Final
 
 import msgspec
+import structlog
 
-from contracts.wechat import (
-    STABLE_TOKEN_PATH,
-    StableTokenRequest,
-    TokenAnswer,
-    Verdict,
-    rid_of,
-    verdict_of_token,
-)
+from contracts.wechat import STABLE_TOKEN_PATH, StableTokenRequest, TokenAnswer, Verdict, verdict_of_token
 from services.ports import Clock
 from services.settings import Secret
 from services.wechat.apps import AppBook
+from services.wechat.reading import LARGEST_ERRCODE, read, told
 from services.wechat.transport import Connections
+
+LOG = structlog.get_logger("livecard.wechat")
 
 MARGIN: Final = 60.0
 """Seconds before its end at which a token is fetched anew; the platform renews in the last 5 minutes."""
 FETCH: Final = 8.0
 """Seconds that a fetch may take; those who wait have their own deadlines."""
+ABOUT_THE_APP: Final = frozenset(
+    {Verdict.minute_limit, Verdict.daily_limit, Verdict.misconfigured, Verdict.blocked}
+)
+"""What a refused fetch can say; never anything about a card."""
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A token until `until` (monotonic seconds), or why there is none."""
+    """A token until `until` (monotonic seconds), or (empty `value`) why there is none."""
 
     value: Secret = Secret("")
     until: float = 0.0
@@ -57,59 +58,69 @@ class TokenKeeper:
         if task is None:
             task = self._fetches[appid] = asyncio.create_task(self._fetch(appid), name=f"token-{appid}")
             task.add_done_callback(lambda _: self._fetches.pop(appid, None))
-        return await asyncio.shield(task)  # whoever is cancelled leaves the fetch to the others
+        try:
+            return await asyncio.shield(task)  # whoever is cancelled leaves the fetch to the others
+        except asyncio.CancelledError:
+            waiter = asyncio.current_task()
+            if task.cancelled() and waiter is not None and not waiter.cancelling():
+                return _failed("the client was closed")  # not this waiter was cancelled but the fetch
+            raise
 
-    def drop(self, appid: str, value: str) -> None:
-        """WeChat refused this token; another that came meanwhile stays (design.md §6)."""
+    async def renew(self, appid: str, value: str) -> Token:
+        """WeChat refused this token: drop it, unless another came meanwhile (design.md §6), and get one."""
         kept = self._tokens.get(appid)
         if kept is not None and kept.value == value:
             del self._tokens[appid]
+        return await self.get(appid)
 
     async def close(self) -> None:
         """Give up fetches under way."""
-        for task in list(self._fetches.values()):
+        fetches = list(self._fetches.values())
+        for task in fetches:
             task.cancel()
-        await asyncio.gather(*self._fetches.values(), return_exceptions=True)
+        await asyncio.gather(*fetches, return_exceptions=True)
 
     async def _fetch(self, appid: str) -> Token:
         secret = self._apps.secret(appid)
         if secret is None:
             return Token(verdict=Verdict.misconfigured, errmsg="no secret is configured for this app")
-        body = msgspec.json.encode(StableTokenRequest(appid=appid, secret=str(secret)))
         began = self._clock.monotonic()
         try:
             async with asyncio.timeout(FETCH):
-                got = await self._connections.exchange("POST", STABLE_TOKEN_PATH, {}, body)
+                token = await self._ask(appid, secret, began)
         except TimeoutError:
-            return Token(verdict=Verdict.busy, errmsg="no token: no answer in time")
-        if got.status != 200:
-            return Token(verdict=Verdict.busy, errmsg=f"no token: {got.why or f'HTTP {got.status}'}")
-        try:
-            answer = _ANSWER.decode(got.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return Token(verdict=Verdict.busy, errmsg="no token: an unreadable answer")
-        if answer.errcode != 0:
-            verdict = verdict_of_token(answer.errcode)
-            return Token(
-                verdict=_of_a_fetch(verdict),
-                errcode=answer.errcode,
-                errmsg=answer.errmsg,
-                rid=rid_of(answer.errmsg) or "",
-            )
-        if not answer.access_token or answer.expires_in <= 0:
-            return Token(verdict=Verdict.busy, errmsg="no token: an answer without one")
-        lives = max(answer.expires_in - MARGIN, answer.expires_in / 2)
-        token = Token(Secret(answer.access_token), began + lives)
-        self._tokens[appid] = token
+            return _failed("no answer in time")
+        except Exception as error:  # noqa: BLE001 - the waiters are promised a token or a reason
+            LOG.warning("a token could not be asked for", appid=appid, error=type(error).__name__)
+            return _failed(type(error).__name__)
+        if token.value:
+            self._tokens[appid] = token
         return token
 
+    async def _ask(self, appid: str, secret: Secret, began: float) -> Token:
+        body = msgspec.json.encode(StableTokenRequest(appid=appid, secret=str(secret)))
+        got = await self._connections.exchange("POST", STABLE_TOKEN_PATH, {}, body)
+        answer = read(_ANSWER, got)
+        if answer is None:
+            return _failed("connection refused" if got.refused else got.why or "an unreadable answer")
+        if answer.errcode != 0:
+            verdict = verdict_of_token(answer.errcode)
+            errmsg, rid = told(answer.errmsg, secret)
+            return Token(
+                verdict=verdict if verdict in ABOUT_THE_APP else Verdict.busy,
+                errcode=answer.errcode if abs(answer.errcode) <= LARGEST_ERRCODE else None,
+                errmsg=f"no token: {errmsg}",
+                rid=rid,
+            )
+        if not answer.access_token or answer.expires_in <= 0:
+            return _failed("an answer without one")
+        lives = max(answer.expires_in - MARGIN, answer.expires_in / 2)
+        return Token(Secret(answer.access_token), began + lives)
 
-_ANSWER = msgspec.json.Decoder(TokenAnswer)
-_ABOUT_THE_APP: Final = frozenset(
-    {Verdict.minute_limit, Verdict.daily_limit, Verdict.misconfigured, Verdict.blocked}
-)
+
+_ANSWER: Final = msgspec.json.Decoder(TokenAnswer)
 
 
-def _of_a_fetch(verdict: Verdict) -> Verdict:
-    """A refused fetch says something about the app, or it is to be tried again; never about a card."""
-    return verdict if verdict in _ABOUT_THE_APP else Verdict.busy
+def _failed(why: str) -> Token:
+    """No token this time. The message was not sent, so whatever became of the fetch, it is safe to retry."""
+    return Token(verdict=Verdict.busy, errmsg=f"no token: {why}")

@@ -1,0 +1,76 @@
+"""Reading what WeChat says, as far as it can be believed; what it says is kept only without secrets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+
+from contracts.wechat import OK, Verdict, rid_of, verdict_of_answer
+from services.wechat.ports import Answer
+from services.wechat.transport import Exchange
+
+ERRMSG_LENGTH: Final = 500
+RID_LENGTH: Final = 100
+"""Characters that are kept."""
+LARGEST_ERRCODE: Final = 2**31 - 1
+"""What the store keeps."""
+
+T = TypeVar("T")
+
+
+class _Said(msgspec.Struct, frozen=True):
+    """A believable answer has an errcode of four bytes; an odd errmsg does not make it less believable."""
+
+    errcode: Annotated[int, msgspec.Meta(ge=-LARGEST_ERRCODE, le=LARGEST_ERRCODE)]
+    errmsg: object = None
+
+
+_SAID: Final = msgspec.json.Decoder(_Said)
+
+
+def read(decoder: msgspec.json.Decoder[T], got: Exchange) -> T | None:
+    """The body of an answer with data, None when it is unreadable. Never quotes it."""
+    if got.status != 200 or got.why:
+        return None
+    try:
+        return decoder.decode(got.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def classify(got: Exchange, *secrets: str) -> Answer:
+    """What came of a message (wechat-api.md §4, design.md §6).
+
+    Only a refused connection, HTTP 429 or an errcode is known; success, besides, comes with HTTP 200
+    only. Any content type will do: WeChat sends JSON as text/plain.
+    """
+    if got.withheld:
+        return Answer(None)
+    if got.refused:
+        return Answer(Verdict.busy, errmsg="connection refused")
+    if got.status == 0:
+        return Answer(Verdict.unknown, sent=True, errmsg=got.why)
+    said = None if got.why else _said(got)
+    if said is None or (said.errcode == OK and got.status != 200):
+        errmsg = got.why or f"HTTP {got.status}, an unreadable answer"
+        return Answer(verdict_of_answer(got.status, None), sent=True, errmsg=errmsg)
+    errmsg, rid = told(said.errmsg, *secrets)
+    verdict = verdict_of_answer(got.status, said.errcode)
+    return Answer(verdict, sent=True, errcode=said.errcode, errmsg=errmsg, rid=rid)
+
+
+def told(errmsg: object, *secrets: str) -> tuple[str, str]:
+    """An `errmsg` fit to be stored and shown, and its rid: bounded, printable, without our secrets."""
+    text = errmsg if isinstance(errmsg, str) else ""
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    text = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    return text[:ERRMSG_LENGTH], (rid_of(text) or "")[:RID_LENGTH]
+
+
+def _said(got: Exchange) -> _Said | None:
+    try:
+        return _SAID.decode(got.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

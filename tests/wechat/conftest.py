@@ -1,0 +1,76 @@
+"""A client of one app with a secret, against a server on a real port that does what a test says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from contracts.wechat import TEMPLATE_IDS, ParticipatorInfo, SetChatToolMsg
+from services.wechat.apps import AppBook
+from services.wechat.client import WeChatClient
+from tests.wechat.server import APPS, Platform
+
+MESSAGE = SetChatToolMsg(
+    activity_id="966_NGiq",
+    target_state=1,
+    template_id=TEMPLATE_IDS["complete"],
+    version_type=0,
+    participator_info_list=(ParticipatorInfo("gp-alex"),),
+)
+
+
+class HandClock:
+    """Time as the test sets it."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> int:
+        return round(self.now * 1_000_000)
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+async def platform() -> AsyncIterator[Platform]:
+    running = Platform()
+    await running.start()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+async def connect(clock: HandClock) -> AsyncIterator[Callable[..., WeChatClient]]:
+    """Make clients; they are closed at the end."""
+    made: list[WeChatClient] = []
+
+    def make(base: str, **more: Any) -> WeChatClient:
+        made.append(WeChatClient(base, AppBook(dict(APPS)), clock, **more))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.close()
+
+
+@pytest.fixture
+def client(platform: Platform, connect: Callable[..., WeChatClient]) -> WeChatClient:
+    return connect(platform.url)
+
+
+@pytest.fixture
+def send(client: WeChatClient) -> Callable[..., Any]:
+    """Send the message with nothing against it."""
+
+    def go(deadline: float = 20.0, may_send: Callable[[], bool] = lambda: True, appid: str = "wx1") -> Any:
+        return client.set_chat_tool_msg(appid, MESSAGE, deadline, may_send)
+
+    return go
