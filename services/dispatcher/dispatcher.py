@@ -11,7 +11,7 @@ import structlog
 from contracts.nudge import Nudge
 from services.dispatcher.look import GATE_CLOSING
 from services.dispatcher.metrics import DispatcherMetrics
-from services.dispatcher.permits import Permits
+from services.dispatcher.permits import Permit, Permits
 from services.dispatcher.queue import WorkQueue
 from services.dispatcher.settler import Settler
 from services.dispatcher.sweeper import Sweeper
@@ -172,7 +172,7 @@ class Dispatcher:
 
     async def _claim(self, keys: Sequence[str], group: asyncio.TaskGroup) -> None:
         """One transaction for many keys; the lease is counted from before it was asked for."""
-        began, free = self._clock.monotonic(), self.permits.free
+        began, free, closings = self._clock.monotonic(), self.permits.free, self.permits.closings()
         try:
             claims = await claim(
                 self._store,
@@ -202,7 +202,7 @@ class Dispatcher:
         for gate in claims.gates:
             self.permits.gate_known(gate)
         for claimed in claims.cards:
-            self._start(claimed, began, group)
+            self._start(claimed, self.permits.take(claimed.card.appid, closings), began, group)
         self._put_back(keys, claims)
 
     def _put_back(self, keys: Sequence[str], claims: Claims) -> None:
@@ -234,8 +234,7 @@ class Dispatcher:
         if not self.queue.done(key):
             self.queue.add_after(key, seconds)
 
-    def _start(self, claimed: Claimed, began: float, group: asyncio.TaskGroup) -> None:
-        permit = self.permits.take(claimed.card.appid)
+    def _start(self, claimed: Claimed, permit: Permit, began: float, group: asyncio.TaskGroup) -> None:
         self._in_hand += 1
         task = group.create_task(self._worker.work(claimed, permit, began))
         self._tasks[task] = claimed.card.activity_id

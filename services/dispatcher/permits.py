@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -12,20 +13,23 @@ from services.store.rows import Gate
 
 class _App(msgspec.Struct):
     """`width`: calls it may have in flight. `epoch` counts closings: a success of a call from before
-    one widens nothing. `closing`: an answer closes the gate, but the store does not know yet."""
+    one widens nothing. `closings` counts those that answers here told of; `closing`: the store does
+    not know of the last one yet."""
 
     width: int
     in_flight: int = 0
     epoch: int = 0
     closed_at: int = 0
+    closings: int = 0
     closing: bool = False
 
 
 class Permit(msgspec.Struct, frozen=True):
-    """One call that may be in flight."""
+    """One call that may be in flight; `closings` as they were when its card was asked for."""
 
     appid: str
     epoch: int
+    closings: int
 
 
 class Permits:
@@ -60,25 +64,29 @@ class Permits:
         """The room of every app known here."""
         return {appid: self.room(appid) for appid in self._apps}
 
-    def take(self, appid: str) -> Permit:
-        """A slot for a call that is about to be made; `room` was asked before."""
+    def closings(self) -> Mapping[str, int]:
+        """How often answers have closed each app's gate: to be noted before a claim."""
+        return {appid: app.closings for appid, app in self._apps.items()}
+
+    def take(self, appid: str, closings: Mapping[str, int] = MappingProxyType({})) -> Permit:
+        """A slot for a call that is about to be made; `room` and `closings` were asked before."""
         app = self._apps.get(appid)
         if app is None:
             app = self._apps[appid] = _App(self.narrow)
             self._metrics.gate_width(appid, app.width)
         app.in_flight += 1
         self._count(1)
-        return Permit(appid, app.epoch)
+        return Permit(appid, app.epoch, closings.get(appid, 0))
 
     def give(self, permit: Permit) -> None:
         """The call is over."""
         self._apps[permit.appid].in_flight -= 1
         self._count(-1)
 
-    def closing(self, appid: str) -> bool:
-        """Whether an answer has just closed this app's gate."""
-        app = self._apps.get(appid)
-        return app is not None and app.closing
+    def withdrawn(self, permit: Permit) -> bool:
+        """Whether an answer has closed the app's gate since the card was asked for."""
+        app = self._apps[permit.appid]
+        return app.closing or app.closings != permit.closings
 
     def succeeded(self, permit: Permit) -> None:
         """WeChat said 0: double, unless the gate was closed since the call began."""
@@ -95,6 +103,7 @@ class Permits:
         """An answer says that the app's gate must close: no more calls until the store knows."""
         app = self._apps[permit.appid]
         app.closing = True
+        app.closings += 1
         self._narrow(permit.appid, app)
 
     def closed(self, appid: str) -> None:

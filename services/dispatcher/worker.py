@@ -79,7 +79,7 @@ class Worker:
     async def _permitted(self, claimed: Claimed, permit: Permit) -> bool:
         """Whether the app is known and no answer has closed its gate since the claim."""
         appid = claimed.card.appid
-        if self.stopping or self._permits.closing(appid):
+        if self.stopping or self._permits.withdrawn(permit):
             return False
         if self._apps.names(appid):
             return True

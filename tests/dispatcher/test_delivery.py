@@ -57,6 +57,22 @@ async def test_a_chatty_activity_is_looked_at_once_per_coalesce_and_never_postpo
 
 
 @in_virtual_time()
+async def test_the_end_ignores_throttling(make: Make) -> None:
+    world = await make(coalesce=30.0)
+    async with world.running():
+        await world.open("a")
+        await world.complete("a", "m1")
+        await world.settled("a")
+        await world.complete("a", "m2")
+        await asyncio.sleep(1)
+        assert len(world.wechat.calls) == 1, "the member is gathered"
+        await world.close("a")
+        assert await world.settled("a") <= 0.3
+    assert world.wechat.shown["a"] == 3
+    assert world.wechat.posts["a", "m2"] == 1
+
+
+@in_virtual_time()
 async def test_members_before_the_end_go_first_with_the_last_open_state_then_the_end_alone(
     make: Make,
 ) -> None:

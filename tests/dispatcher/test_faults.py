@@ -172,6 +172,45 @@ async def test_an_app_that_hangs_does_not_starve_the_others(make: Make) -> None:
 
 
 @in_virtual_time()
+async def test_an_app_that_begins_to_hang_is_narrowed(make: Make) -> None:
+    world = await make()
+    activities = [f"a{number}" for number in range(200)]
+    async with world.running():
+        await world.open(*activities)
+        for activity in activities:
+            await world.complete(activity, "m1")
+        await world.settled(*activities)
+        assert world.wechat.most_at_once["wx1"] > 32
+        world.wechat.hanging = {"wx1"}
+        for activity in activities:
+            await world.complete(activity, "m2")
+        await asyncio.sleep(15)
+        world.wechat.most_at_once.clear()
+        await asyncio.sleep(30)
+        assert 1 <= world.wechat.most_at_once["wx1"] <= 2
+        world.wechat.hanging = set()
+        await world.settled(*activities)
+        assert world.wechat.most_at_once["wx1"] > 16
+
+
+@in_virtual_time()
+async def test_what_is_claimed_while_the_gate_closes_is_given_back_unsent(make: Make) -> None:
+    world = await make()
+    async with world.running():
+        await world.open("a", "b")
+        world.wechat.script = lambda _: 45011
+        world.wechat.latency = 0.3
+        await world.complete("a", "m1")
+        await world.until(lambda: world.wechat.under_way)
+        world.front.slow = 0.3
+        await world.complete("b", "m1")
+        await asyncio.sleep(1)
+        assert [call.activity_id for call in world.wechat.calls] == ["a"]
+        card = await world.card("b")
+        assert (card.lease_until, card.attempts, card.behind) == (0, 0, True)
+
+
+@in_virtual_time()
 async def test_a_gate_reopens_narrow_and_widens_with_success(make: Make) -> None:
     world = await make()
     activities = [f"a{number}" for number in range(300)]
@@ -186,7 +225,12 @@ async def test_a_gate_reopens_narrow_and_widens_with_success(make: Make) -> None
         limited[0] = True
         for activity in activities:
             await world.complete(activity, "m2")
-        await world.until(lambda: any(call.errcode == 45011 for call in world.wechat.calls))
+
+        async def closed() -> bool:
+            gates = await world.store.all_gates()
+            return any(gate.closed_until > world.clock.wall() for gate in gates)
+
+        await world.until(closed)
         await world.until(lambda: not world.wechat.under_way)
         limited[0] = False
         world.wechat.most_at_once.clear()

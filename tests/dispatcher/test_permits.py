@@ -41,7 +41,7 @@ def test_a_closing_answer_leaves_no_room_until_the_store_knows_and_then_little()
     permit = each.take("wx1")
     each.close(permit)
     each.give(permit)
-    assert each.closing("wx1")
+    assert each.withdrawn(permit)
     assert each.room("wx1") == 0
     each.closed("wx1")
     assert each.room("wx1") == 4

@@ -306,7 +306,7 @@ class World:
             if true:
                 return loop.time() - began
             assert loop.time() - began < patience, "this never came true"
-            await asyncio.sleep(max(0.01, patience / 10_000))  # virtual: moves the time on
+            await asyncio.sleep(0.01 if patience <= 500 else patience / 10_000)  # virtual: moves the time on
 
     async def settled(self, *activity_ids: str, patience: float = 300.0) -> float:
         """Until every revision is accounted for and nobody holds a card; seconds it took."""
