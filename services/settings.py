@@ -163,6 +163,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 60.0
     drain: Annotated[float, _seconds("longest that SIGTERM waits for what is in hand")] = 15.0
 
+    simulator_http: Annotated[str, _about("host:port of the simulator that `up` and `demo` embed")] = (
+        "127.0.0.1:8084"
+    )
     simulator_faults: Annotated[
         str, _about("file of the simulator's fault rules (JSON), re-read on change")
     ] = ""

@@ -33,9 +33,7 @@ def builders() -> list[Builder]:
 
 @asynccontextmanager
 async def embedded(
-    settings: Settings,
-    environ: Mapping[str, str] = os.environ,
-    simulator_address: str = DEFAULT_ADDRESS["simulator"],
+    settings: Settings, environ: Mapping[str, str] = os.environ
 ) -> AsyncIterator[tuple[Settings, SimulatorServer | None]]:
     """Settings with nothing left to set: Kafka, store, WeChat are there, migrated and with topics."""
     kafka: EmbeddedKafka | None = None
@@ -49,14 +47,14 @@ async def embedded(
         if not environ.get(PREFIX + "WECHAT"):
             if not settings.apps and not settings.apps_file:
                 settings = msgspec.structs.replace(settings, apps=SIMULATED_APPS)
-            host, port = split_address(simulator_address)
+            host, port = split_address(settings.simulator_http, "LIVECARD_SIMULATOR_HTTP")
             simulator = simulator_server(settings, host, port, AppBook.load(settings))
             try:
                 await simulator.start()
             except OSError as error:
                 raise AddressError(
-                    f"the simulator cannot listen on {simulator_address}: {error.strerror}; "
-                    "is another livecard running? Stop it, or set LIVECARD_WECHAT"
+                    f"the simulator cannot listen on {settings.simulator_http}: {error.strerror}; "
+                    "is another livecard running? Stop it, or set LIVECARD_SIMULATOR_HTTP"
                 ) from None
             settings = msgspec.structs.replace(settings, wechat=simulator.url)
         await migrate(database_url(settings))

@@ -103,7 +103,7 @@ class _Batch:
         self.parked: dict[InboxKey, ParkedRow] = {}
         self.records: dict[InboxKey, Record] = {}
         self.outcomes: dict[InboxKey, Outcome] = {}
-        self.types: dict[InboxKey, str] = {}
+        self.events: dict[InboxKey, Event] = {}
         self.retried: set[InboxKey] = set()
         self.rows: dict[InboxKey, InboxOutcome] = {}
         self.changed: set[str] = set()
@@ -159,7 +159,7 @@ class _Batch:
             self.records[key] = row.record
             content = read_arrival(row.record).content
             if isinstance(content, Event):
-                self.types[key] = content.type
+                self.events[key] = content
                 self.aggregates[row.activity_id].early.append(content)
             else:  # it could be read when it was parked: the schema has become stricter since
                 self._die(key, row.record, content)
@@ -179,7 +179,7 @@ class _Batch:
             self._settle_dead(key)
             self.status[key] = "repeat"
             self.records[key] = each.record
-            self.types[key] = content.type
+            self.events[key] = content
             aggregate = self.aggregates[content.activity_id]
             for event, outcome in machine.handle(aggregate, content, self.applied.now, self.rules):
                 self.outcomes[InboxKey(event.source, event.id)] = outcome
@@ -233,16 +233,14 @@ class _Batch:
         elif kind == "parked":
             out.park.append(self._parked_row(key))
         out.count(f"events.{kind}")
-        self.applied.outcomes[self.types[key], kind] += 1
+        self.applied.outcomes[self.events[key].type, kind] += 1
         # Admission wrote `applied` already, but only for keys that were new to it.
         if kind != "applied" or was_parked or key in self.retried:
             self.rows[key] = InboxOutcome(key.source, key.id, kind, outcome.reason)
 
     def _parked_row(self, key: InboxKey) -> ParkedRow:
-        record = self.records[key]
-        event = read_arrival(record).content
-        assert isinstance(event, Event)
-        return ParkedRow(event.activity_id, key.source, key.id, self.applied.now, record)
+        activity_id = self.events[key].activity_id
+        return ParkedRow(activity_id, key.source, key.id, self.applied.now, self.records[key])
 
     def _write_activity(self, name: str, aggregate: Aggregate) -> None:
         out, activity, now = self.out, aggregate.activity, self.applied.now

@@ -1,0 +1,178 @@
+"""The clock on the dict store: timers, order, replicas, what waited too long, a store that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+from contracts.changes import ActivityChanged, decode_change
+from contracts.events import Completed, Event, Opened
+from contracts.records import Record, decode_record
+from contracts.times import SECOND
+from services.bus.ports import Message
+from services.clock.clock import TimerClock
+from services.settings import Settings
+from services.store.apply import Arrival, apply
+from services.store.ledger import read_ledger
+from services.store.memory import MemoryStore
+from services.store.ports import StoreUnavailable
+from services.store.rows import CHANGES, DEAD, SHARDS
+from services.telemetry import Metrics
+from statemachine.model import Rules
+
+BASE = 1_790_000_000 * SECOND
+
+
+class Hands:
+    """Clock, bus and relay in one, all under the test's hand."""
+
+    def __init__(self) -> None:
+        self.now = BASE
+        self.nudges: list[Message] = []
+        self.kicks = 0
+
+    def monotonic(self) -> float:
+        return self.now / SECOND
+
+    def wall(self) -> int:
+        return self.now
+
+    async def publish(self, topic: str, messages: Any) -> None:
+        raise AssertionError("the clock publishes nothing but nudges")
+
+    def nudge(self, topic: str, messages: Any) -> None:
+        self.nudges += messages
+
+    def kick(self) -> None:
+        self.kicks += 1
+
+
+def a_clock(hands: Hands, store: Any, **settings: Any) -> TimerClock:
+    return TimerClock(
+        store=store,
+        bus=hands,
+        relay=hands,
+        clock=hands,
+        chance=random.Random(1),
+        settings=Settings(**settings),
+        rules=Rules(),
+        metrics=Metrics(),
+    )
+
+
+async def feed(store: MemoryStore, now: int, name: str, data: Opened | Completed) -> None:
+    event = Event("/t", f"{name}-{type(data).__name__}", "t", name, now, data)
+    await apply(store, [Arrival(Record("t", 0, 0, b"k", b"{}", (("h", b"v"),)), event)], Rules())
+
+
+def opened(deadline: int) -> Opened:
+    return Opened(
+        appid="wx1", template="complete", expires_at=BASE + 86_400 * SECOND, deadline=deadline, notice=600
+    )
+
+
+async def changes(store: MemoryStore) -> list[tuple[str, str]]:
+    rows = [row for row in await store.outbox(range(SHARDS), 10_000) if row.topic == CHANGES]
+    read = [decode_change(row.body.encode()) for row in rows]
+    return [(each.data.state, each.data.reason) for each in read if isinstance(each.data, ActivityChanged)]
+
+
+async def test_near_then_end_each_at_its_time() -> None:
+    """Nothing fires early; each timer fires once, and nudges the dispatcher after the commit."""
+    hands = Hands()
+    store = MemoryStore(hands.wall)
+    clock = a_clock(hands, store)
+    await feed(store, hands.now, "a", opened(BASE + 3600 * SECOND))
+    await clock.round()
+    assert await changes(store) == [("open", "opened")]
+    hands.now = BASE + 3000 * SECOND
+    await clock.round()
+    await clock.round()
+    assert (await changes(store))[1:] == [("nearing", "notice")]
+    hands.now = BASE + 3600 * SECOND
+    await clock.round()
+    await clock.round()
+    assert (await changes(store))[1:] == [("nearing", "notice"), ("ended", "deadline")]
+    assert len(hands.nudges) == 2
+    assert hands.kicks == 2
+
+
+async def test_a_clock_that_was_down_catches_up_in_order() -> None:
+    """Near and end were both missed: both fire, in order, and one nudge asks for the last revision."""
+    hands = Hands()
+    store = MemoryStore(hands.wall)
+    await feed(store, hands.now, "a", opened(BASE + 3600 * SECOND))
+    hands.now = BASE + 8000 * SECOND
+    await a_clock(hands, store).round()
+    assert (await changes(store))[1:] == [("nearing", "notice"), ("ended", "deadline")]
+    assert [message.value for message in hands.nudges] == [b'{"activity_id":"a","revision":3}']
+
+
+async def test_it_rests_until_the_next_timer_but_never_longer_than_a_tick() -> None:
+    """A deadline sooner than the tick is met; an idle clock asks once a tick."""
+    hands = Hands()
+    store = MemoryStore(hands.wall)
+    clock = a_clock(hands, store, tick=0.5)
+    assert await clock.round() == 0.5
+    await feed(store, hands.now, "a", opened(BASE + 3600 * SECOND))
+    hands.now = BASE + 3000 * SECOND - SECOND // 10
+    assert abs(await clock.round() - 0.1) < 1e-6
+
+
+async def test_two_clocks_fire_each_timer_once() -> None:
+    """Any number of replicas: skip-locked rows are the other's."""
+    hands = Hands()
+    store = MemoryStore(hands.wall, pause=lambda: asyncio.sleep(0))
+    for place in range(50):
+        await feed(store, hands.now, f"a{place}", opened(BASE + 3600 * SECOND))
+    hands.now = BASE + 3600 * SECOND
+    await asyncio.gather(*(a_clock(hands, store).round() for _ in range(3)))
+    ends = [change for change in await changes(store) if change == ("ended", "deadline")]
+    assert len(ends) == 50
+    assert (await read_ledger(store)).balanced
+
+
+async def test_what_waited_too_long_becomes_a_dead_letter_that_may_be_replayed() -> None:
+    """With its bytes, headers and key; replayed after the `opened`, the event counts."""
+    hands = Hands()
+    store = MemoryStore(hands.wall)
+    clock = a_clock(hands, store, parked_after=3600.0)
+    await feed(store, hands.now, "a", Completed(("gp-1",)))
+    hands.now += 3599 * SECOND
+    await clock.round()
+    assert await store.outbox(range(SHARDS), 10) == []
+    hands.now += 10 * SECOND
+    await clock.round()
+    (row,) = await store.outbox(range(SHARDS), 10)
+    assert row.topic == DEAD
+    letter = decode_record(row.body)
+    assert (letter.key, letter.value, letter.headers[0]) == (b"k", b"{}", ("h", b"v"))
+    assert dict(letter.headers)["livecard-reason"] == b"parked_too_long"
+    assert (await read_ledger(store)).events["dead"] == 1
+    await feed(store, hands.now, "a", opened(hands.now + 3600 * SECOND))
+    await feed(store, hands.now, "a", Completed(("gp-1",)))
+    ledger = await read_ledger(store)
+    assert ledger.balanced
+    assert (ledger.events["dead"], ledger.events["refused"], ledger.events["taken"]) == (0, 1, 2)
+
+
+async def test_a_store_that_is_away_is_waited_for() -> None:
+    """The loop goes on, says what it waits for, and recovers by itself."""
+    hands = Hands()
+    store = MemoryStore(hands.wall)
+    clock = a_clock(hands, store)
+    asked = asyncio.Event()
+    round_ = clock.round
+
+    async def away() -> float:
+        asked.set()
+        clock.round = round_  # type: ignore[method-assign]  # away once, then back
+        raise StoreUnavailable("gone for a moment")
+
+    clock.round = away  # type: ignore[method-assign]  # see above
+    task = asyncio.create_task(clock.run())
+    await asked.wait()
+    clock.stop()
+    await task
+    assert await clock.ready() is None

@@ -1,0 +1,165 @@
+"""The `livecard` command as a person meets it: help, clear errors, checking events before sending."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LIVECARD = Path(sys.executable).with_name("livecard")
+OPENED = {
+    "type": "livecard.activity.opened",
+    "subject": "a-1",
+    "data": {"appid": "wx1", "template": "complete", "expires_at": "2099-01-01T00:00:00Z"},
+}
+COMPLETED = {"type": "livecard.participant.completed", "subject": "a-1", "data": {"members": ["gp-1"]}}
+
+
+def livecard(*arguments: str, stdin: str = "", **settings: str) -> tuple[int, str]:
+    """Run it; exit code and everything it printed."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("LIVECARD_")}
+    done = subprocess.run(
+        [LIVECARD, *arguments],
+        env={**environ, **settings},
+        input=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def test_help_names_every_command() -> None:
+    """A stranger sees what there is, in words."""
+    code, printed = livecard("--help")
+    assert code == 0
+    for command in [
+        "init",
+        "up",
+        "demo",
+        "lifecycle",
+        "clock",
+        "dispatcher",
+        "simulator",
+        "show",
+        "send",
+        "ledger",
+        "gates",
+        "redeliver",
+        "settings",
+    ]:
+        assert f"  {command} " in printed, command
+
+
+def test_settings_as_json() -> None:
+    """For programs: variable, unit, default, meaning."""
+    code, printed = livecard("settings", "--json", LIVECARD_COALESCE="2")
+    rows = {row["variable"]: row for row in json.loads(printed)}
+    assert code == 0
+    assert rows["LIVECARD_COALESCE"]["value"] == "2"
+    assert rows["LIVECARD_COALESCE"]["default"] == "1"
+
+
+def test_wrong_settings_are_one_clear_error() -> None:
+    """No traceback."""
+    code, printed = livecard("settings", LIVECARD_COALESCE="x")
+    assert code == 1
+    assert "LIVECARD_COALESCE" in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("form", ["lines", "array", "one"])
+def test_events_are_checked_in_every_form(form: str) -> None:
+    """JSON lines, an array, or a single object; what is missing is filled in, and told."""
+    events = [OPENED] if form == "one" else [OPENED, COMPLETED]
+    text = (
+        "\n".join(map(json.dumps, events))
+        if form == "lines"
+        else json.dumps(events if form == "array" else OPENED)
+    )
+    code, printed = livecard("send", "--check", "-", stdin=text)
+    assert code == 0, printed
+    assert f"{len(events)} events are right" in printed
+    assert "filled in" in printed
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "there is no event in the input"),
+        ("{]", "line 1 is not JSON"),
+        ("[1]", "event 1: an event is a JSON object"),
+        (json.dumps({**COMPLETED, "data": {"members": []}}), "event 1: invalid: data.members"),
+        (json.dumps({**COMPLETED, "type": "livecard.nope"}), "event 1: unknown_type"),
+        (json.dumps(OPENED) + "\n" + json.dumps({**COMPLETED, "subject": 1}), "line 2: malformed: subject"),
+    ],
+)
+def test_wrong_events_are_told_and_nothing_is_sent(text: str, words: str) -> None:
+    """Each with where it stands and what is wrong."""
+    code, printed = livecard("send", "-", stdin=text, LIVECARD_KAFKA="127.0.0.1:1")
+    assert code == 1
+    assert words in printed
+    assert "Traceback" not in printed
+
+
+def test_a_file_that_is_not_there() -> None:
+    """Says so."""
+    code, printed = livecard("send", "--check", "nowhere.json")
+    assert code == 1
+    assert "cannot read nowhere.json" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "words"),
+    [
+        (["send", "-"], {}, ["LIVECARD_KAFKA is not set"]),
+        (["lifecycle"], {}, ["LIVECARD_KAFKA is not set", "livecard up"]),
+        (["init"], {}, ["LIVECARD_KAFKA is not set"]),
+        (["init"], {"LIVECARD_KAFKA": "127.0.0.1:1"}, ["127.0.0.1:1"]),
+        (["ledger"], {}, ["livecard init"]),
+        (["show", "a-1"], {"LIVECARD_DATABASE": "mysql://db/x"}, ["postgresql+asyncpg://"]),
+        (
+            ["ledger"],
+            {"LIVECARD_DATABASE": "postgresql+asyncpg://me:canary@127.0.0.1:1/x"},
+            ["cannot be reached"],
+        ),
+    ],
+)
+def test_what_is_missing_is_named(
+    tmp_path: Path, arguments: list[str], settings: dict[str, str], words: list[str]
+) -> None:
+    """A broker that is not there, a database that was not migrated: one clear message, exit 1."""
+    code, printed = livecard(*arguments, stdin=json.dumps(OPENED), XDG_STATE_HOME=str(tmp_path), **settings)
+    assert code == 1
+    assert "Traceback" not in printed
+    assert "canary" not in printed
+    for word in words:
+        assert word in printed, printed
+
+
+def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:
+    """It names the address and the setting."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, printed = livecard("simulator", LIVECARD_HTTP=f"127.0.0.1:{port}", XDG_STATE_HOME=str(tmp_path))
+    assert code == 1
+    assert f"127.0.0.1:{port} is in use" in printed
+    assert "LIVECARD_HTTP" in printed
+
+
+@pytest.mark.slow
+def test_the_demo_ends_well() -> None:
+    """`make demo`: a group task with faults, exit 0 only because the ledger balances."""
+    code, printed = livecard(
+        "demo", "--plain", LIVECARD_HTTP="127.0.0.1:0", LIVECARD_SIMULATOR_HTTP="127.0.0.1:0"
+    )
+    assert code == 0, printed
+    assert "The ledger balances." in printed
+    assert "Every card shows what it should." in printed

@@ -1,0 +1,138 @@
+"""`livecard show`: the words a person on call reads."""
+
+from typing import Any
+
+import pytest
+
+from contracts.times import SECOND
+from services.command.explain import explain
+from services.settings import Settings
+
+NOW = 1_790_000_000 * SECOND
+
+
+def seen(**changes: Any) -> dict[str, Any]:
+    """What the store answers for an open activity of two, one of them done and delivered."""
+    card = {
+        "appid": "wx1",
+        "template": "complete",
+        "state": "open",
+        "revision": 2,
+        "settled": 2,
+        "settled_as": "delivered",
+        "shown": 1,
+        "look_at": 0,
+        "retry_at": 0,
+        "attempts": 0,
+        "lease_until": 0,
+        "lease_by": "",
+        "suspect_at": None,
+        "verdict": "",
+        "final": False,
+        "behind_since": None,
+        **changes.pop("card", {}),
+    }
+    return {
+        "activity": {
+            "activity_id": "a-1",
+            "title": "团建",
+            "state": card["state"],
+            "reason": "",
+            "choose": "listed",
+            "participants": 2,
+            "deadline": NOW + 3600 * SECOND,
+            "notice": 600 * SECOND,
+            "expires_at": NOW + 86_400 * SECOND,
+            "due_at": NOW + 3000 * SECOND,
+            **changes.pop("activity", {}),
+        },
+        "card": card,
+        "members": {"pending": 1, "done": 1, "late": 0, "owed": 0, "confirmed": 1, "set_aside": []},
+        "gate": None,
+        "parked": {"events": 0, "since": None},
+        "attempts": [],
+        "now": NOW,
+        **changes,
+    }
+
+
+BEHIND = {"revision": 3, "behind_since": NOW - 5 * SECOND}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ["a-1 团建 is open", "1 of 2 listed", "1人已完成", "nothing is owed", "no call was made yet"]),
+        ({"card": BEHIND}, ["behind by 1 revisions", "(5 s ago)", "due now"]),
+        ({"card": {**BEHIND, "look_at": NOW + SECOND}}, ["looked at next", "(in 1 s)"]),
+        ({"card": {**BEHIND, "retry_at": NOW + 30 * SECOND, "attempts": 4}}, ["4 tries failed", "(in 30 s)"]),
+        (
+            {"card": {**BEHIND, "lease_until": NOW + 20 * SECOND, "lease_by": "dispatcher-1"}},
+            ["dispatcher-1 holds it", "lease ends"],
+        ),
+        (
+            {
+                "card": BEHIND,
+                "gate": {
+                    "closed_until": NOW + 7200 * SECOND,
+                    "reason": "daily_limit",
+                    "errcode": 45009,
+                    "errmsg": "reach max api daily quota limit",
+                },
+            },
+            ["gate of wx1 is closed", "(in 2 h)", "calls of today", "45009"],
+        ),
+        (
+            {
+                "card": BEHIND,
+                "gate": {"closed_until": NOW * 2, "reason": "unknown_app", "errcode": 0, "errmsg": ""},
+            },
+            ["no secret is configured"],
+        ),
+        (
+            {"card": {"verdict": "rejected"}},
+            ["given up until", "livecard redeliver", "rejected the request itself"],
+        ),
+        ({"card": {"verdict": "unknown_activity", "final": True}}, ["given up for good", "47501"]),
+        ({"card": {**BEHIND, "verdict": "unknown_code"}}, ["due now"]),
+        ({"card": {"suspect_at": NOW - 10 * SECOND}}, ["unknown outcome", "(in 20 s)"]),
+        (
+            {
+                "members": {
+                    "pending": 0,
+                    "done": 3,
+                    "late": 1,
+                    "owed": 1,
+                    "confirmed": 1,
+                    "set_aside": ["gp-x"],
+                }
+            },
+            ["owed 1", "1 came late", "given up until `livecard redeliver a-1`: gp-x"],
+        ),
+        (
+            {"activity": {"state": ""}, "parked": {"events": 2, "since": NOW - 600 * SECOND}},
+            ["has not been opened", "2 events wait", "dead letter", "(in 50 min)"],
+        ),
+        (
+            {
+                "attempts": [
+                    {
+                        "at": NOW - 3 * SECOND,
+                        "target_state": 1,
+                        "members": 7,
+                        "outcome": "busy",
+                        "errcode": -1,
+                        "errmsg": "system error rid: 1-2-3",
+                        "duration": 45_000,
+                    }
+                ]
+            },
+            ["state 1, 7 members → busy errcode -1 system error rid: 1-2-3 (45 ms)"],
+        ),
+    ],
+)
+def test_it_says_why_and_when(changes: dict[str, Any], words: list[str]) -> None:
+    """Every reason for which a card is held back is named, with the time of the next try."""
+    text = "\n".join(explain(seen(**changes), Settings()))
+    for word in words:
+        assert word in text, text
