@@ -35,6 +35,7 @@ UNKNOWN = {
     "compressed unasked": raw(gzip.compress(GOOD), headers={"Content-Encoding": "gzip"}),
     "a redirect that claims success": raw(GOOD, 302, headers={"Location": "/elsewhere"}),
     "a redirect that keeps the method": raw(GOOD, 307, headers={"Location": "/elsewhere"}),
+    "a redirect that carries a code": json(302, errcode=47501, errmsg="activity_id is invalid"),
     "404 that claims success": json(404, errcode=0, errmsg="ok"),
     "404 with a page": raw(b"<html>not here</html>", 404, "text/html"),
     "cut after the request": cut,
