@@ -101,6 +101,7 @@ class TroubledStore(MemoryStore):
         self.poison: Callable[[InboxKey], bool] = lambda _key: False
         self.hang = 0
         self.broken = 0
+        self.slow = 0.0
         self.entered = 0
         self.batches: list[int] = []
 
@@ -121,6 +122,7 @@ class TroubledStore(MemoryStore):
             await asyncio.Event().wait()
         async with super().transaction() as tx:
             yield _PickyTx(tx, self)
+            await asyncio.sleep(self.slow)
 
     @property
     def ids(self) -> set[str]:

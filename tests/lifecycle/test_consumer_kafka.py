@@ -120,6 +120,7 @@ async def test_members_come_and_go_under_load_without_a_gap_or_a_repeat(
     async with bus_of(settings) as bus:
         await bus.publish(topics.events, openings())
         stop = asyncio.Event()
+        store.slow = 0.1  # so that a rebalance mostly meets a batch in hand
         async with consuming(settings, store, bus) as one:
             await ready(one)
             loading = asyncio.create_task(load(bus, stop))
