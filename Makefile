@@ -54,8 +54,9 @@ generate: install ## write the generated files anew (schemas, AsyncAPI, diagrams
 	$(PY) -m contracts.generate
 	$(PY) -m scripts.diagrams
 
-bench: install ## completions per second through Apache Kafka and PostgreSQL
+bench: install ## ingest next to a bare loop, and a burst's calls and latency, on Apache Kafka and PostgreSQL
 	$(PY) -m benchmarks.ingest
+	$(PY) -m benchmarks.burst
 
 lock: install ## resolve the dependencies anew into the two lock files (LOCK_ARGS=--upgrade for newer ones)
 	$(PY) -m scripts.lock $(LOCK_ARGS)
