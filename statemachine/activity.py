@@ -245,20 +245,18 @@ def _end(aggregate: Aggregate, reason: EndReason, at: int, now: int) -> None:
 def _turn(
     aggregate: Aggregate, trigger: str, reason: ChangeReason, warnings: list[str] | None = None
 ) -> None:
-    previous = cast(State, aggregate.activity.state)
+    previous = cast("State", aggregate.activity.state)
     move(ACTIVITY, aggregate.activity, trigger)
     aggregate.activity.revision += 1
     _changed(aggregate, previous, reason, warnings or [])
 
 
-def _changed(
-    aggregate: Aggregate, previous: State | None, reason: ChangeReason, warnings: list[str]
-) -> None:
+def _changed(aggregate: Aggregate, previous: State | None, reason: ChangeReason, warnings: list[str]) -> None:
     activity = aggregate.activity
     aggregate.publish(
         f"changed:{activity.revision}",
         ActivityChanged(
-            state=cast(State, activity.state),
+            state=cast("State", activity.state),
             previous=previous,
             reason=reason,
             revision=activity.revision,

@@ -1,0 +1,288 @@
+"""The judge: design.md §3 said once more, as plainly as possible and without any of livecard's code.
+
+Nothing here knows of state machines, stores, batches or time: facts go in one at a time, in the order
+in which they arrive, and what ought to be known afterwards comes out. The wire's Structs are shared
+with the code under test; its rules are not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from contracts.changes import ActivityChanged, EventRef, EventRefused, ParticipantDone
+from contracts.events import Added, Closed, Completed, Event, Opened, Rescheduled
+
+Key = tuple[str, str]
+Change = ActivityChanged | ParticipantDone | EventRefused
+Result = tuple[str, str]
+"""An outcome and, when it is `refused`, why; otherwise `""`."""
+
+NUMBERS = {"open": 1, "nearing": 2, "ended": 3}
+NOTHING_YET = ""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is true of one activity. `state` is "" before it was opened; times are µs.
+
+    `done` should show as done on the card; `late` finished too late for that. `listed` is None where
+    everyone takes part. `outcomes` is by `(source, id)`; `published` is in order.
+    """
+
+    state: str
+    reason: str
+    revision: int
+    done: frozenset[str]
+    late: frozenset[str]
+    listed: frozenset[str] | None
+    outcomes: dict[Key, Result]
+    published: tuple[Change, ...]
+    ended_at: int | None
+
+    @property
+    def target_state(self) -> int:
+        """The number WeChat should know; 1, where every card starts, before the opening."""
+        return NUMBERS.get(self.state, 1)
+
+
+@dataclass
+class _Life:
+    """Everything known of one activity, as plain facts."""
+
+    opening: Opened | None = None
+    waiting: list[Event] = field(default_factory=list)
+    state: str = NOTHING_YET
+    reason: str = ""
+    revision: int = 0
+    deadline: int | None = None
+    notice_us: int = 0
+    last_reschedule: int | None = None
+    ended_at: int | None = None
+    listed: set[str] = field(default_factory=set)
+    done_in_time: set[str] = field(default_factory=set)
+    done_late: set[str] = field(default_factory=set)
+    outcomes: dict[Key, Result] = field(default_factory=dict)
+    published: list[Change] = field(default_factory=list)
+
+
+class Reference:
+    """Activities as they should be. `margin_us`: how long before `expires_at` an activity ends."""
+
+    def __init__(self, margin_us: int) -> None:
+        self.margin = margin_us
+        self.lives: dict[str, _Life] = {}
+        self.seen: set[Key] = set()
+        self.repeats = 0
+
+    def feed(self, event: Event, now: int) -> None:
+        """One event arrives at `now` (µs). Events of any number of activities, repeated at will."""
+        if (event.source, event.id) in self.seen:
+            self.repeats += 1
+            return
+        self.seen.add((event.source, event.id))
+        life = self.lives.setdefault(event.activity_id, _Life())
+        if life.state != NOTHING_YET:
+            self._timers(life, now)
+            self._meet(life, event, now)
+            self._timers(life, now)
+        elif isinstance(event.data, Opened):
+            self._begin(life, event, event.data, now)
+        else:
+            life.waiting.append(event)
+            self._note(life, event, "parked")
+
+    def fire(self, now: int, activity_id: str | None = None) -> None:
+        """Time has come to `now`, for one activity or for all."""
+        for name, life in self.lives.items():
+            if activity_id in (None, name):
+                self._timers(life, now)
+
+    def expire(self, activity_id: str, now: int) -> None:
+        """WeChat said 47504: the id is dead."""
+        life = self.lives[activity_id]
+        if life.state in ("open", "nearing"):
+            self._finish(life, "expired", now)
+
+    def bury(self, event: Event) -> None:
+        """A parked event waited too long: it is dead, and sent again it counts as new."""
+        life = self.lives[event.activity_id]
+        if event in life.waiting:
+            life.waiting.remove(event)
+            self._note(life, event, "dead")
+            self.seen.discard((event.source, event.id))
+
+    def expected(self, activity_id: str) -> Expected:
+        """What is true of an activity now; of one never heard of, that nothing is."""
+        life = self.lives.get(activity_id, _Life())
+        everyone = life.opening is not None and life.opening.choose == "everyone"
+        return Expected(
+            state=life.state,
+            reason=life.reason,
+            revision=life.revision,
+            done=frozenset(life.done_in_time),
+            late=frozenset(life.done_late),
+            listed=None if everyone else frozenset(life.listed),
+            outcomes=dict(life.outcomes),
+            published=tuple(life.published),
+            ended_at=life.ended_at,
+        )
+
+    # What an activity does by itself.
+
+    def _last_moment(self, life: _Life) -> int:
+        assert life.opening is not None
+        return life.opening.expires_at - self.margin
+
+    def _end(self, life: _Life) -> int:
+        last = self._last_moment(life)
+        return last if life.deadline is None or life.deadline > last else life.deadline
+
+    def _is_near(self, life: _Life, now: int) -> bool:
+        return life.deadline is not None and now >= self._end(life) - life.notice_us
+
+    def _timers(self, life: _Life, now: int) -> None:
+        if life.state == "open" and self._is_near(life, now):
+            self._become(life, "nearing", "notice")
+        if life.state in ("open", "nearing") and now >= self._end(life):
+            by_deadline = life.deadline is not None and life.deadline <= self._last_moment(life)
+            self._finish(life, "deadline" if by_deadline else "expired", self._end(life))
+
+    def _finish(self, life: _Life, reason: str, at: int) -> None:
+        life.reason, life.ended_at = reason, at
+        self._become(life, "ended", reason)
+
+    def _become(self, life: _Life, state: str, reason: str, warnings: tuple[str, ...] = ()) -> None:
+        previous, life.state = life.state, state
+        life.revision += 1
+        assert life.opening is not None
+        listed = life.opening.choose == "listed"
+        told: dict[str, Any] = {
+            "state": state,
+            "previous": previous or None,
+            "reason": reason,
+            "revision": life.revision,
+            "done": len(life.done_in_time) + len(life.done_late),
+            "participants": len(life.listed) if listed else None,
+            "warnings": warnings,
+        }
+        life.published.append(ActivityChanged(**told))
+
+    # What events do.
+
+    def _begin(self, life: _Life, event: Event, data: Opened, now: int) -> None:
+        waiting, life.waiting = life.waiting, []
+        if now >= data.expires_at:
+            for each in (event, *waiting):
+                self._refuse(life, each, "expired")
+            return
+        life.opening = data
+        life.deadline, life.notice_us = data.deadline, data.notice * 1_000_000
+        warnings = []
+        if data.deadline is not None and data.deadline > self._last_moment(life):
+            warnings.append("deadline_after_expiry")
+        if data.choose == "listed":
+            life.listed = set(data.participants)
+        else:
+            warnings += ["close_when_complete_ignored"] if data.close_when_complete else []
+            warnings += ["participants_ignored"] if data.participants else []
+        self._become(life, "open", "opened", tuple(warnings))
+        self._note(life, event, "applied")
+        for each in waiting:
+            self._meet(life, each, now)
+        self._timers(life, now)
+
+    def _meet(self, life: _Life, event: Event, now: int) -> None:
+        """An event comes to an activity that was opened, whatever has become of it since."""
+        data, time = event.data, min(event.time, now)
+        if isinstance(data, Completed):
+            self._completed(life, event, data, time)
+        elif isinstance(data, Opened) and _same(data, life.opening):
+            self._note(life, event, "duplicate")
+        elif life.state == "ended":
+            self._refuse(life, event, "ended")
+        elif isinstance(data, Opened):
+            self._refuse(life, event, "already_open")
+        elif isinstance(data, Rescheduled):
+            self._rescheduled(life, event, data, time, now)
+        elif isinstance(data, Closed):
+            self._note(life, event, "applied")
+            self._finish(life, "closed", time)
+        else:
+            self._added(life, event, data)
+
+    def _rescheduled(self, life: _Life, event: Event, data: Rescheduled, time: int, now: int) -> None:
+        if life.last_reschedule is not None and life.last_reschedule > time:
+            self._refuse(life, event, "superseded")
+            return
+        life.last_reschedule, life.deadline = time, data.deadline
+        if data.notice is not None:
+            life.notice_us = data.notice * 1_000_000
+        self._note(life, event, "applied")
+        if life.state == "nearing" and not self._is_near(life, now):
+            beyond = data.deadline is not None and data.deadline > self._last_moment(life)
+            self._become(life, "open", "rescheduled", ("deadline_after_expiry",) if beyond else ())
+
+    def _added(self, life: _Life, event: Event, data: Added) -> None:
+        new = set(data.members) - life.listed
+        if life.opening is not None and life.opening.choose == "listed" and new:
+            life.listed |= new
+            self._note(life, event, "applied")
+        else:
+            self._note(life, event, "duplicate")
+
+    def _completed(self, life: _Life, event: Event, data: Completed, time: int) -> None:
+        assert life.opening is not None
+        ended = life.state == "ended"
+        verdicts = {member: self._verdict(life, member, time) for member in data.members}
+        finished = [member for member in data.members if verdicts[member] in ("applied", "late")]
+        if finished:
+            (life.done_late if ended else life.done_in_time).update(finished)
+            life.revision += 0 if ended else 1
+            life.published.append(ParticipantDone(tuple(finished)))
+        refused = [verdict for verdict in verdicts.values() if verdict in ("not_listed", "ended")]
+        for reason in dict.fromkeys(refused):
+            whom = tuple(member for member in data.members if verdicts[member] == reason)
+            self._report(life, event, reason, whom)
+        best = next((kind for kind in ("applied", "late", "duplicate") if kind in verdicts.values()), None)
+        self._note(life, event, best or "refused", "" if best else refused[0])
+        wished = life.opening.close_when_complete and life.opening.choose == "listed"
+        if wished and best == "applied" and life.listed == life.done_in_time:
+            self._finish(life, "complete", time)
+
+    def _verdict(self, life: _Life, member: str, time: int) -> str:
+        assert life.opening is not None
+        if member in life.done_in_time or member in life.done_late:
+            return "duplicate"
+        if life.opening.choose == "listed" and member not in life.listed:
+            return "not_listed"
+        if life.ended_at is None:
+            return "applied"
+        return "late" if time <= life.ended_at else "ended"
+
+    # What is written down.
+
+    def _note(self, life: _Life, event: Event, outcome: str, reason: str = "") -> None:
+        life.outcomes[event.source, event.id] = (outcome, reason)
+
+    def _refuse(self, life: _Life, event: Event, reason: str) -> None:
+        self._note(life, event, "refused", reason)
+        self._report(life, event, reason, None)
+
+    def _report(self, life: _Life, event: Event, reason: str, whom: tuple[str, ...] | None) -> None:
+        told: dict[str, Any] = {"event": EventRef(event.source, event.id, event.type), "reason": reason}
+        if whom is not None:
+            told["members"] = whom
+        life.published.append(EventRefused(**told))
+
+
+def _same(one: Opened, other: Opened | None) -> bool:
+    """Whether two openings say the same; the participants are a set."""
+    if other is None:
+        return False
+
+    def said(opened: Opened) -> dict[str, Any]:
+        facts = {name: getattr(opened, name) for name in opened.__struct_fields__}
+        return {**facts, "participants": frozenset(opened.participants)}
+
+    return said(one) == said(other)
