@@ -179,12 +179,15 @@ async def test_a_batch_that_waits_is_dropped_when_its_partitions_are_revoked(
     topics, here, there = Topics(topic_prefix), TroubledStore(), TroubledStore()
     async with bus_of(settings) as bus, consuming(settings, here, bus) as one:
         await ready(one)
+        assert one._membership is not None
+        one._membership._grace = 3600.0
         here.down = True
         await bus.publish(topics.events, openings())
         await until(lambda: here.entered > 1, "it tries")
         async with consuming(settings, there, bus) as two:
             await ready(two)
             await until(lambda: len(there.ids) > 0, "the other one takes over its part")
+            await until(lambda: one._membership and one._membership.assigned, "both have a part")
         here.down = False
         await until(lambda: len(here.ids | there.ids) == 20, "all are in")
 
