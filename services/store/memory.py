@@ -196,7 +196,8 @@ class MemoryTx:
     async def gates(self, appids: Sequence[str] | None = None) -> dict[str, Gate]:
         await self._step()
         gates = self._tables.gates
-        return {name: msgspec.structs.replace(gates[name]) for name in appids or gates if name in gates}
+        wanted = gates if appids is None else appids
+        return {name: msgspec.structs.replace(gates[name]) for name in wanted if name in gates}
 
     async def write(self, writes: Writes) -> None:
         await self._step()

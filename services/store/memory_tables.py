@@ -162,7 +162,9 @@ class Tables:
             behind = progress.revision > row.card.settled
             row.card.behind_since = (row.card.behind_since or now) if behind else None
         for card in writes.cards:
-            self.rows[card.activity_id].card = msgspec.structs.replace(card)
+            row = self.rows[card.activity_id]
+            fixed = {name: getattr(row.card, name) for name in ("appid", "template", "version")}
+            row.card = msgspec.structs.replace(card, **fixed)
         self._write_members(writes)
         for parked in writes.park:
             self.parked[InboxKey(parked.source, parked.id)] = parked
@@ -278,6 +280,9 @@ class Tables:
     async def all_gates(self) -> list[Gate]:
         return [msgspec.structs.replace(self.gates[appid]) for appid in sorted(self.gates)]
 
+    async def outcomes(self, keys: Sequence[InboxKey]) -> dict[InboxKey, str]:
+        return {key: self.inbox[key].outcome for key in keys if key in self.inbox}
+
     async def prune(self, *, inbox: int, attempts: int, activities: int, limit: int) -> dict[str, int]:
         now = self.clock()
         old_keys = [
@@ -287,15 +292,17 @@ class Tables:
         ][:limit]
         for key in old_keys:
             del self.inbox[key]
-        old_log = [each for each in self.log if each.at < now - attempts][:limit]
-        self.log = [each for each in self.log if each not in old_log]
+        old_log = sorted((each for each in self.log if each.at < now - attempts), key=lambda each: each.at)
+        gone = {id(each) for each in old_log[:limit]}
+        self.log = [each for each in self.log if id(each) not in gone]
         unlocked = [row for name, row in self.rows.items() if ("activity", name) not in self.locks.holder]
-        old = [row for row in unlocked if row.activity.state and row.activity.expires_at < now - activities][
-            :limit
-        ]
-        for row in old:
+        unlocked.sort(key=lambda row: (row.activity.expires_at, row.seen_at))
+        old = [row for row in unlocked if row.activity.state and row.activity.expires_at < now - activities]
+        for row in old[:limit]:
             self.ledger["revisions.expired"] += max(0, row.activity.revision - row.card.settled)
             del self.rows[row.activity.activity_id]
+        deleted = {row.activity.activity_id for row in old[:limit]}
+        self.log = [each for each in self.log if each.activity_id not in deleted]
         waiting = {row.activity_id for row in self.parked.values()}
         unopened = [
             row
@@ -308,8 +315,8 @@ class Tables:
             del self.rows[row.activity.activity_id]
         return {
             "inbox": len(old_keys),
-            "attempts": len(old_log),
-            "activities": len(old),
+            "attempts": len(gone),
+            "activities": len(deleted),
             "unopened": len(unopened),
         }
 

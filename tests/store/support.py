@@ -1,9 +1,11 @@
-"""The three engines behind one face, with a clock that stands still until a test moves it, and a scene to play on."""
+"""The three engines behind one face, on a clock that a test moves; and a scene to play on."""
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from services.store.cards import CardRules, Claimed, claim
 from services.store.ledger import read_ledger
 from services.store.memory import MemoryStore
 from services.store.open import open_store
-from services.store.ports import Store
+from services.store.ports import Store, Tx
 from services.store.rows import CHANGES, SHARDS, Card, OutboxRow, Writes
 from services.store.settle import Look, Settled, settle
 from statemachine.model import Rules
@@ -33,6 +35,19 @@ STANDING = "(SELECT us FROM standing_clock)"
 DROP_ALL = (
     "TRUNCATE inbox, activities, members, parked, outbox, attempts, gates, counters, relays RESTART IDENTITY"
 )
+
+
+class _Undo(Exception):
+    """Leaves a transaction."""
+
+
+@asynccontextmanager
+async def rolled_back(store: Store) -> AsyncIterator[Tx]:
+    """A transaction that ends by an exception."""
+    with contextlib.suppress(_Undo):
+        async with store.transaction() as tx:
+            yield tx
+            raise _Undo
 
 
 class Bench:

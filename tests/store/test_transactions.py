@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from services.store.ports import Store, StoreUnavailable
+from services.store.ports import Store, StoreUnavailable, Tx
 from services.store.rows import Admission, InboxKey, InboxOutcome, MemberRow, Writes
-from tests.store.support import START, Bench, Scene
+from tests.store.support import START, Bench, Scene, rolled_back
 
 KEYS = [InboxKey("/a", f"k{number}") for number in range(20)]
 
@@ -32,10 +32,8 @@ async def test_the_same_keys_admitted_at_once_are_new_exactly_once(bench: Bench)
 
 async def test_a_key_whose_first_transaction_failed_is_new_again(bench: Bench) -> None:
     """Nothing of a transaction that was left by an exception stays."""
-    with pytest.raises(KeyError):
-        async with bench.store.transaction() as tx:
-            assert await tx.admit(KEYS, [None] * 20) == ["new"] * 20
-            raise KeyError
+    async with rolled_back(bench.store) as tx:
+        assert await tx.admit(KEYS, [None] * 20) == ["new"] * 20
     assert await _admit(bench.store, KEYS) == ["new"] * 20
     assert await _admit(bench.store, KEYS) == ["repeat"] * 20
 
@@ -99,7 +97,7 @@ async def test_a_lock_makes_unopened_rows_for_those_never_seen(bench: Bench) -> 
 
     names = ["b", "a", "c"]
     both = await asyncio.gather(see(bench.store, names), see(other, names[::-1]))
-    assert both == [{"a": "", "b": "", "c": ""}] * 2
+    assert list(both) == [{"a": "", "b": "", "c": ""}] * 2
     shown = await bench.store.show("a")
     assert shown is not None
     assert shown["activity"]["seen_at"] == START
@@ -107,10 +105,8 @@ async def test_a_lock_makes_unopened_rows_for_those_never_seen(bench: Bench) -> 
 
 async def test_a_rollback_leaves_no_unopened_row(bench: Bench) -> None:
     """An activity seen by a transaction that failed was never seen."""
-    with pytest.raises(KeyError):
-        async with bench.store.transaction() as tx:
-            await tx.lock(["a"])
-            raise KeyError
+    async with rolled_back(bench.store) as tx:
+        await tx.lock(["a"])
     assert await bench.store.show("a") is None
 
 
@@ -118,21 +114,19 @@ async def test_a_rollback_leaves_nothing_of_what_was_written(scene: Scene) -> No
     """Members, outbox, gates, counters, parked: none outlives its transaction."""
     await scene.open("a")
     before = await scene.counters(), await scene.store.show("a"), await scene.outbox()
-    with pytest.raises(KeyError):
-        async with scene.store.transaction() as tx:
-            activity = (await tx.lock(["a"]))["a"]
-            activity.revision = 7
-            await tx.write(
-                Writes(
-                    activities=[activity],
-                    due_at=[5],
-                    members=[MemberRow("a", "m", "done", False, START)],
-                    outbox=before[2][:1],
-                    apps=["wx9"],
-                    counters={"events.taken": 9},
-                )
+    async with rolled_back(scene.store) as tx:
+        activity = (await tx.lock(["a"]))["a"]
+        activity.revision = 7
+        await tx.write(
+            Writes(
+                activities=[activity],
+                due_at=[5],
+                members=[MemberRow("a", "m", "done", False, START)],
+                outbox=before[2][:1],
+                apps=["wx9"],
+                counters={"events.taken": 9},
             )
-            raise KeyError
+        )
     assert (await scene.counters(), await scene.store.show("a"), await scene.outbox()) == before
     assert [gate.appid for gate in await scene.store.all_gates()] == ["wx1"]
 
@@ -237,20 +231,22 @@ async def test_a_row_that_stays_locked_ends_as_unavailable(bench: Bench, kind: s
     await Scene(bench).open("a", "busy")
     async with bench.store.transaction() as tx:
         await tx.lock(["a"])
+        holding = asyncio.create_task(_keep_busy(tx))
         with pytest.raises(StoreUnavailable):
-            async with other.transaction() as second:
-                holding = asyncio.create_task(_keep_busy(tx))
-                try:
-                    await (second.lock(["a"]) if kind == "lock" else second.lock_cards(["a"], wait=True))
-                finally:
-                    holding.cancel()
-                    await asyncio.gather(holding, return_exceptions=True)
+            await (_lock(other, "a") if kind == "lock" else _cards(other, ["a"]))
+        holding.cancel()
+        await asyncio.gather(holding, return_exceptions=True)
 
 
-async def _keep_busy(tx: object) -> None:
+async def _lock(store: Store, name: str) -> None:
+    async with store.transaction() as tx:
+        await tx.lock([name])
+
+
+async def _keep_busy(tx: Tx) -> None:
     """The holder goes on asking, so that it is not idle in its transaction."""
     while True:
-        await tx.now()  # type: ignore[attr-defined]  # any Tx
+        await tx.now()
         await asyncio.sleep(0.5)
 
 

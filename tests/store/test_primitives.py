@@ -1,0 +1,353 @@
+"""The primitives that need no race: what each answers, row by row (the docstrings of ports.py)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from contracts.records import Record
+from services.store.rows import (
+    CONFIRMED,
+    OWED,
+    SET_ASIDE,
+    Attempt,
+    Card,
+    Gate,
+    InboxKey,
+    MemberMark,
+    MemberRow,
+    Owed,
+    ParkedRow,
+    Writes,
+    shard_of,
+)
+from services.store.rows import Opened as OpenedRow
+from statemachine.model import Opening
+from tests.store.support import DAY, START, Bench, Scene
+
+OPENING = Opening("wx1", "complete", "trial", "团建", "cindy", "room", None)
+
+
+async def test_an_activity_comes_back_as_it_was_written(bench: Bench) -> None:
+    """Every column of the lifecycle's survives, nulls and booleans included."""
+    async with bench.store.transaction() as tx:
+        activity = (await tx.lock(["a"]))["a"]
+        activity.state, activity.reason, activity.choose = "nearing", "notice", "everyone"
+        activity.close_when_complete, activity.notice = True, 7
+        activity.deadline, activity.expires_at, activity.ended_at = START + 1, START + DAY, None
+        activity.end_known_at, activity.rescheduled_at = START + 2, START + 3
+        activity.participants, activity.done, activity.revision, activity.opened_digest = 4, 3, 2, "d"
+        await tx.write(Writes(activities=[activity], due_at=[START + 9]))
+    async with bench.store.transaction() as tx:
+        read = (await tx.lock(["a"]))["a"]
+    assert read == activity
+    assert read.close_when_complete is True
+    assert await bench.store.next_due() == 9
+
+
+async def test_a_card_comes_back_as_it_was_written(bench: Bench) -> None:
+    """Every column of the dispatcher's survives; the lifecycle's are not its to write."""
+    await Scene(bench).open("a", version="develop")
+    wanted = {
+        "settled": 5, "settled_as": "dead", "shown": 2, "cannot_lower": True, "look_at": 1, "retry_at": 2,
+        "attempts": 3, "code_attempts": 4, "code_revision": 5, "fence": 6, "lease_until": 7, "lease_by": "h",
+        "suspect_at": 8, "verdict": "rejected", "final": True, "list_limit": 9, "singles": 10,
+        "succeeded": True, "progress_calls": 11, "progress_members": ("m1", "群 \"x\""), "behind_since": 12,
+    }  # fmt: skip
+    async with bench.store.transaction() as tx:
+        (card,) = await tx.lock_cards(["a"], wait=True)
+        for name, value in wanted.items():
+            setattr(card, name, value)
+        await tx.write(Writes(cards=[card]))
+    changed = msgspec.structs.replace(card, state="ended", revision=99, appid="wx9", version="release")
+    async with bench.store.transaction() as tx:
+        await tx.write(Writes(cards=[changed]))
+    async with bench.store.transaction() as tx:
+        (read,) = await tx.lock_cards(["a"], wait=True)
+    assert {name: getattr(read, name) for name in wanted} == wanted
+    assert (read.state, read.revision, read.version) == ("open", 1, "develop")
+    assert read.final is True
+
+
+async def test_the_opening_is_written_once_and_settles_revision_1(bench: Bench) -> None:
+    """`opened` needs no call: the card is not behind after it."""
+    async with bench.store.transaction() as tx:
+        activity = (await tx.lock(["a"]))["a"]
+        activity.state, activity.revision, activity.expires_at = "open", 1, START + DAY
+        await tx.write(Writes(activities=[activity], due_at=[None], opened=[OpenedRow("a", OPENING)]))
+    async with bench.store.transaction() as tx:
+        (card,) = await tx.lock_cards(["a"], wait=True)
+    assert (card.settled, card.behind_since, card.behind) == (1, None, False)
+    assert (card.appid, card.template, card.version) == ("wx1", "complete", "trial")
+    shown = await bench.store.show("a")
+    assert shown is not None
+    told = {name: shown["activity"][name] for name in ("title", "publisher", "opengid", "opened_at")}
+    assert told == {"title": "团建", "publisher": "cindy", "opengid": "room", "opened_at": START}
+    assert shown["activity"]["open_single_roomid"] is None
+
+
+async def test_behind_since_is_when_the_row_fell_behind(scene: Scene) -> None:
+    """A later revision does not move it; being true again clears it."""
+    await scene.open("a")
+    await scene.complete("a", "m1")
+    await scene.bench.advance(5)
+    await scene.complete("a", "m2")
+    assert (await scene.card("a")).behind_since == START
+    await scene.deliver("a")
+    assert (await scene.card("a")).behind_since is None
+
+
+async def test_members_are_those_named_that_exist(bench: Bench) -> None:
+    """Pairs: a member of one activity is nobody in another."""
+    rows = [
+        MemberRow("a", "m1", "pending", False, None),
+        MemberRow("a", "m2", "done", True, START),
+        MemberRow("b", "m1", "done", False, START + 1),
+    ]
+    async with bench.store.transaction() as tx:
+        await tx.lock(["a", "b"])
+        await tx.write(Writes(members=rows))
+    async with bench.store.transaction() as tx:
+        found = await tx.members([("a", "m2"), ("a", "m1"), ("a", "m3"), ("b", "m2"), ("c", "m1")])
+        assert sorted(map(msgspec.structs.astuple, found)) == sorted(map(msgspec.structs.astuple, rows[:2]))
+        assert all(isinstance(row.late, bool) for row in found)
+        assert await tx.members([]) == []
+
+
+async def test_the_lifecycle_updates_a_member_without_touching_what_was_delivered(bench: Bench) -> None:
+    """`delivered` and `doubtful` are the dispatcher's."""
+    async with bench.store.transaction() as tx:
+        await tx.lock(["a"])
+        await tx.write(Writes(members=[MemberRow("a", "m", "done", False, START)]))
+    async with bench.store.transaction() as tx:
+        await tx.write(Writes(marks=[MemberMark("a", "m", SET_ASIDE, True)]))
+    async with bench.store.transaction() as tx:
+        await tx.write(Writes(members=[MemberRow("a", "m", "done", False, START + 5)]))
+    async with bench.store.transaction() as tx:
+        assert await tx.set_aside(["a"]) == {"a": ["m"]}
+        (row,) = await tx.members([("a", "m")])
+        assert row.done_at == START + 5
+
+
+async def test_owed_are_the_done_ones_not_late_not_told_oldest_first(bench: Bench) -> None:
+    """By done_at, then by name; doubt comes along; activities with nobody are left out."""
+    rows = [
+        MemberRow("a", "z", "done", False, START),
+        MemberRow("a", "b", "done", False, START + 1),
+        MemberRow("a", "a", "done", False, START + 1),
+        MemberRow("a", "late", "done", True, START),
+        MemberRow("a", "pending", "pending", False, None),
+        MemberRow("a", "told", "done", False, START),
+        MemberRow("a", "aside", "done", False, START),
+        MemberRow("b", "x", "done", True, START),
+    ]
+    marks = [
+        MemberMark("a", "told", CONFIRMED, False),
+        MemberMark("a", "aside", SET_ASIDE, False),
+        MemberMark("a", "a", OWED, True),
+    ]
+    async with bench.store.transaction() as tx:
+        await tx.lock(["a", "b"])
+        await tx.write(Writes(members=rows))
+    async with bench.store.transaction() as tx:
+        await tx.write(Writes(marks=marks))
+    async with bench.store.transaction() as tx:
+        owed = await tx.owed(["b", "a", "unknown"])
+        assert owed == {"a": [Owed("z", False), Owed("a", True), Owed("b", False)]}
+        assert await tx.set_aside(["a", "b"]) == {"a": ["aside"]}
+        assert await tx.owed([]) == {}
+        assert await tx.set_aside([]) == {}
+
+
+async def test_what_is_parked_comes_back_byte_by_byte_in_order_of_arrival(bench: Bench) -> None:
+    """Bytes, null values, broken header names and coordinates survive; the key order does not matter."""
+    records = [
+        Record("t", 3, 7, None, b"\x00\xff", ((("\udcff"), b"\x80"), ("h", None), ("h", b""))),
+        Record("t", 3, 8, b"", None, ()),
+        Record("t", 0, 1, b"k", "群".encode(), ()),
+    ]
+    ids = ["z", "a", "m"]
+    rows = [ParkedRow("a", "/s", id_, START + 9 - n, records[n]) for n, id_ in enumerate(ids)]
+    async with bench.store.transaction() as tx:
+        await tx.lock(["a", "b"])
+        await tx.write(Writes(park=rows[:2]))
+    async with bench.store.transaction() as tx:
+        await tx.write(Writes(park=[rows[2], ParkedRow("b", "/s", "other", START, records[0])]))
+    async with bench.store.transaction() as tx:
+        assert await tx.parked(["a"]) == rows
+        assert len(await tx.parked(["b", "a"])) == 4
+        assert await tx.parked([]) == []
+        await tx.write(Writes(unpark=[InboxKey("/s", "a"), InboxKey("/s", "unknown")]))
+    async with bench.store.transaction() as tx:
+        assert await tx.parked(["a"]) == [rows[0], rows[2]]
+
+
+async def test_gates_are_those_asked_for_or_all(bench: Bench) -> None:
+    """An app that was never seen has none; asking for none gives none."""
+    closed = Gate("wx2", START + 5, START, "daily_limit", 45009, "reach max rid: x")
+    async with bench.store.transaction() as tx:
+        await tx.write(Writes(apps=["wx3", "wx1"], gates=[closed]))
+    async with bench.store.transaction() as tx:
+        await tx.write(Writes(apps=["wx2"]))  # seeing an app again does not open its gate
+    async with bench.store.transaction() as tx:
+        assert await tx.gates(["wx2", "wx9"]) == {"wx2": closed}
+        assert await tx.gates([]) == {}
+        assert sorted(await tx.gates()) == ["wx1", "wx2", "wx3"]
+    assert [gate.appid for gate in await bench.store.all_gates()] == ["wx1", "wx2", "wx3"]
+    assert (await bench.store.all_gates())[0] == Gate("wx1")
+
+
+async def test_gates_open_by_name_and_reason(bench: Bench) -> None:
+    """`open_gates` says which were closed; with a reason the others stay."""
+    gates = [
+        Gate("wx1", START + 5, START, "unknown_app"),
+        Gate("wx2", START + 5, START, "daily_limit", 45009),
+    ]
+    async with bench.store.transaction() as tx:
+        await tx.write(Writes(apps=["wx3"], gates=gates))
+    assert await bench.store.open_gates(["wx1", "wx2", "wx3"], "unknown_app") == ["wx1"]
+    assert [gate.reason for gate in await bench.store.all_gates()] == ["", "daily_limit", ""]
+    assert await bench.store.open_gates(["wx1", "wx2", "wx9"], None) == ["wx2"]
+    assert await bench.store.all_gates() == [Gate("wx1"), Gate("wx2"), Gate("wx3")]
+    assert await bench.store.open_gates([], None) == []
+
+
+async def test_attempts_come_newest_first(bench: Bench) -> None:
+    """In the order in which they were written, bounded, of this activity only."""
+    log = [Attempt("a", n, n, START + n, 5, 1, 2, "ok", None if n else 45009, "e", "rid") for n in range(5)]
+    async with bench.store.transaction() as tx:
+        await tx.write(Writes(attempts=[*log, Attempt("b", 1, 1, START, 1, 1, 0, "ok")]))
+    assert await bench.store.attempts("a", 2) == [log[4], log[3]]
+    assert await bench.store.attempts("a", 100) == log[::-1]
+
+
+async def test_stale_parked_are_unopened_activities_with_something_old(scene: Scene) -> None:
+    """One old event is enough; the limit counts activities; opened ones are not asked."""
+    await scene.feed(scene.completed("b", "m"), scene.completed("a", "m"))
+    await scene.bench.advance(10)
+    await scene.feed(scene.completed("c", "m"), scene.completed("b", "n"))
+    async with scene.store.transaction() as tx:
+        assert await tx.stale_parked(START, 10) == ["a", "b"]
+        assert await tx.stale_parked(START, 1) == ["a"]
+        assert await tx.stale_parked(START - 1, 10) == []
+    await scene.open("a")
+    async with scene.store.transaction() as tx:
+        assert await tx.stale_parked(START, 10) == ["b"]
+
+
+async def test_expired_are_cards_behind_or_suspect_whose_id_is_dead(scene: Scene) -> None:
+    """`expires_at` = now is dead; true cards are left alone; the earliest dead first."""
+    await scene.feed(*(scene.opened(name, life=100 + n) for n, name in enumerate("dcba")))
+    await scene.open("alive")
+    await scene.feed(*(scene.completed(name, "m") for name in ("a", "b", "alive")))
+    await scene.set("d", suspect_at=START)
+    await scene.bench.advance(102)
+    async with scene.store.transaction() as tx:
+        assert [card.activity_id for card in await tx.lock_expired(10)] == ["d", "b"]
+    await scene.bench.advance(1)
+    async with scene.store.transaction() as tx:
+        assert [card.activity_id for card in await tx.lock_expired(2)] == ["d", "b"]
+        assert [card.activity_id for card in await tx.lock_expired(10)] == ["d", "b", "a"]
+
+
+async def test_the_outbox_is_read_in_order_by_shard(scene: Scene) -> None:
+    """By seq, of the shards asked for, bounded; what was published is gone."""
+    names = [f"a{n}" for n in range(10, 50)]
+    await scene.open(*names)
+    rows = await scene.outbox()
+    assert [row.activity_id for row in rows] == names
+    assert [row.seq for row in rows] == sorted(row.seq for row in rows)
+    assert all(row.shard == shard_of(row.activity_id) for row in rows)
+    shard = rows[0].shard
+    mine = [row for row in rows if row.shard == shard]
+    assert await scene.store.outbox([shard], 1_000) == mine
+    assert await scene.store.outbox(list(range(16)), 3) == rows[:3]
+    assert await scene.store.outbox([], 3) == []
+    await scene.store.delete_outbox([row.seq for row in rows[:39]])
+    assert [row.activity_id for row in await scene.outbox()] == ["a49"]
+    await scene.store.delete_outbox([])
+    await scene.complete("a49", "m")
+    assert [row.seq for row in await scene.outbox()][1] > rows[39].seq
+
+
+async def test_next_due_is_relative_and_negative_when_overdue(scene: Scene) -> None:
+    """None when nothing will ever be due."""
+    assert await scene.store.next_due() is None
+    await scene.open("a", deadline=100, notice=0)
+    assert await scene.store.next_due() == 100_000_000
+    await scene.bench.advance(101)
+    assert await scene.store.next_due() == -1_000_000
+
+
+async def test_backlog_counts_and_ages(scene: Scene) -> None:
+    """Behind, parked, outbox, due: each with the age of its oldest."""
+    empty = await scene.store.backlog()
+    assert msgspec.structs.astuple(empty) == (0,) * 8
+    await scene.open("a", "b", deadline=4, notice=0)
+    await scene.complete("early", "m")
+    await scene.bench.advance(2)
+    await scene.complete("a", "m")
+    await scene.bench.advance(3)
+    found = await scene.store.backlog()
+    rows = len(await scene.outbox())
+    assert msgspec.structs.astuple(found) == (
+        1, 3_000_000, 1, 5_000_000, rows, 5_000_000, 2, 1_000_000,
+    )  # fmt: skip
+
+
+async def test_show_tells_everything_about_one_activity(scene: Scene) -> None:
+    """Members by state and delivery, attempts, gate, what is parked; None when never seen."""
+    assert await scene.store.show("a") is None
+    await scene.complete("a", "m1")
+    early = await scene.store.show("a")
+    assert early is not None
+    assert early["activity"]["state"] == ""
+    assert early["parked"] == {"events": 1, "since": START}
+    assert early["gate"] is None
+    await scene.open("a", choose="listed", participants=["m1", "m2", "m3", "m4"])
+    await scene.deliver("a")
+    await scene.complete("a", "m2", "m3")
+    async with scene.store.transaction() as tx:
+        await tx.write(Writes(marks=[MemberMark("a", "m3", SET_ASIDE, False)]))
+    shown = await scene.store.show("a")
+    assert shown is not None
+    assert shown["members"] == {
+        "pending": 1, "done": 3, "late": 0, "owed": 1, "confirmed": 1, "set_aside": ["m3"],
+    }  # fmt: skip
+    assert shown["parked"] == {"events": 0, "since": None}
+    assert shown["gate"]["appid"] == "wx1"
+    assert [each["outcome"] for each in shown["attempts"]] == ["ok"]
+    assert shown["card"]["revision"] == 3
+    assert shown["now"] == START
+    assert msgspec.json.decode(msgspec.json.encode(shown))["activity"]["activity_id"] == "a"
+
+
+async def test_a_late_member_counts_as_done_and_late_but_not_as_owed(scene: Scene) -> None:
+    """Late members are recorded and never delivered."""
+    await scene.open("a")
+    await scene.bench.advance(1)
+    await scene.close("a")
+    await scene.feed(scene.completed("a", "m", time=START))
+    shown = await scene.store.show("a")
+    assert shown is not None
+    counts = shown["members"]
+    assert (counts["done"], counts["late"], counts["owed"], counts["confirmed"]) == (1, 1, 0, 0)
+
+
+async def test_a_store_that_answers_says_nothing(bench: Bench) -> None:
+    """`ping` on a migrated store that is there."""
+    await bench.store.ping()
+
+
+def test_a_shard_is_the_same_for_ever() -> None:
+    """Rows carry their shard: another hash would reorder what is under way."""
+    assert [shard_of(name) for name in ("966_NGiq", "a", "群", "")] == [8, 12, 4, 5]
+    assert len({shard_of(f"a{n}") for n in range(200)}) == 16
+
+
+def test_the_end_ignores_throttling_only_until_it_is_shown() -> None:
+    """`end_due`: ended, behind, not yet shown."""
+    card = Card("a", "wx1", "complete", "release", "ended", 2, START, settled=1)
+    assert card.end_due
+    assert not msgspec.structs.replace(card, shown=3).end_due
+    assert not msgspec.structs.replace(card, state="nearing").end_due
+    assert not msgspec.structs.replace(card, settled=2).end_due
