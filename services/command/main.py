@@ -186,6 +186,20 @@ def gates(
 
 
 @app.command()
+def replay(
+    reason: Annotated[list[str] | None, typer.Option(help="Only letters with this livecard-reason.")] = None,
+    activity: Annotated[list[str] | None, typer.Option(help="Only letters about this activity.")] = None,
+    send: Annotated[bool, typer.Option("--send", help="Really send them; without it, only tell.")] = False,
+) -> None:
+    """Take dead letters back to activity.events: tells first, sends with --send. Safe to run twice."""
+    from services.command import replay as replaying
+
+    settings = _settings()
+    work = replaying.replay(settings, OUT, reasons=reason or [], activities=activity or [], send=send)
+    _run(work, settings)
+
+
+@app.command()
 def redeliver(activity_ids: Annotated[list[str], typer.Argument(help="Activities to try again.")]) -> None:
     """Try again what was given up: members set aside, dead cards. Safe to run twice."""
     from services.command import inspect

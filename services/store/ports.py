@@ -171,6 +171,10 @@ class Store(Protocol):
         """Every gate, by appid."""
         ...
 
+    async def outcomes(self, keys: Sequence[InboxKey]) -> dict[InboxKey, str]:
+        """The outcomes of these events, those still remembered."""
+        ...
+
     async def prune(self, *, inbox: int, attempts: int, activities: int, limit: int) -> dict[str, int]:
         """Delete up to `limit` rows a table that are older than these ages (µs): inbox rows by
         arrival (never `parked` ones), attempts by time, activities with members by expires_at

@@ -13,7 +13,7 @@ from services.store import statements
 from services.store.dialect import Dialect, Statement
 from services.store.errors import UNMIGRATED, translated
 from services.store.ports import Backlog, StoreUnavailable
-from services.store.rows import SHARDS, Attempt, Gate, OutboxRow
+from services.store.rows import SHARDS, Attempt, Gate, InboxKey, OutboxRow
 from services.store.sql_tx import SqlTx, read_activity, read_card
 
 HEAD: Final = "0001"
@@ -168,6 +168,14 @@ class SqlStore:
     async def all_gates(self) -> list[Gate]:
         async with self._reading() as run:
             return [Gate(*row) for row in await run("all_gates")]
+
+    async def outcomes(self, keys: Sequence[InboxKey]) -> dict[InboxKey, str]:
+        if not keys:
+            return {}
+        statement = self._statements["inbox_outcomes"]
+        async with self._reading() as run:
+            rows = await run(statement.name, **self.dialect.bind(statement, keys))
+            return {InboxKey(source, name): outcome for source, name, outcome in rows}
 
     async def prune(self, *, inbox: int, attempts: int, activities: int, limit: int) -> dict[str, int]:
         pruned = {}

@@ -216,6 +216,9 @@ READS: Final = {
     "outbox_page": """
         SELECT activity_id, topic, id, body, shard, created_at, seq FROM outbox WHERE shard {in shards}
         ORDER BY seq LIMIT :limit""",
+    "inbox_outcomes": """
+        SELECT i.source, i.id, i.outcome FROM {rows: source text, id text}
+        JOIN inbox i ON i.source = r.source AND i.id = r.id""",
     "show_activity": f"""
         SELECT {ACTIVITY_COLUMNS}, due_at, title, publisher, opengid, open_single_roomid, seen_at, opened_at
         FROM activities WHERE activity_id = :id""",

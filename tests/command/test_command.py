@@ -51,6 +51,7 @@ def test_help_names_every_command() -> None:
         "ledger",
         "gates",
         "redeliver",
+        "replay",
         "settings",
     ]:
         assert f"  {command} " in printed, command
