@@ -12,8 +12,10 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from contracts.topics import Topics
+from scripts.engines import Kafka
+from services.bus.embedded import EmbeddedKafka
 from services.bus.kafka import KafkaBus
-from services.bus.ports import Message
+from services.bus.ports import BusUnavailable, Message
 from services.lifecycle import subscription
 from services.lifecycle.consumer import Consumer
 from services.runtime.real import RealClock
@@ -255,3 +257,47 @@ async def test_a_poll_that_fails_begins_anew_and_loses_nothing(kafka: str, topic
         await bus.publish(topics.events, openings())
         await until(lambda: len(store.ids) == 20, "all are in")
         assert one._membership is not first
+
+
+async def test_the_embedded_broker_serves_one_consumer() -> None:
+    pytest.importorskip("confluent_kafka")
+    topics, embedded, store = Topics("e."), EmbeddedKafka(), TroubledStore()
+    servers = embedded.start([topics.events, topics.dead])
+    settings = Settings(kafka=servers, topic_prefix="e.")
+    try:
+        async with bus_of(settings) as bus, consuming(settings, store, bus) as one:
+            await ready(one)
+            await bus.publish(topics.events, [*openings(), Message(b"k", b"no")])
+            await until(lambda: len(store.ids) == 21, "all are in")
+            assert len(await read_all(servers, topics.dead, 1)) == 1
+    finally:
+        embedded.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("kafka")  # skipped, or failed, where Apache Kafka cannot be had
+async def test_a_broker_that_dies_and_comes_back_is_waited_for(topic_prefix: str) -> None:
+    own = await asyncio.to_thread(Kafka(tied=False).start)
+    try:
+        settings = await settings_for(own.bootstrap, topic_prefix)
+        topics, store = Topics(topic_prefix), TroubledStore()
+        async with bus_of(settings) as bus, consuming(settings, store, bus) as one:
+            await ready(one)
+            await bus.publish(topics.events, openings())
+            await until(lambda: len(store.ids) == 20, "all are in")
+            await asyncio.to_thread(own.kill9)
+            async with asyncio.timeout(30):
+                while await one.ready() is None:  # noqa: ASYNC110 (the broker's death decides)
+                    await asyncio.sleep(0.05)
+            await asyncio.to_thread(own.start)
+            async with asyncio.timeout(60):
+                while True:
+                    try:
+                        await bus.publish(topics.events, events(topics, range(100)))
+                    except BusUnavailable:
+                        continue
+                    break
+            await until(lambda: len(store.ids) == 120, "consuming goes on", 60)
+            await ready(one)
+    finally:
+        await asyncio.to_thread(own.destroy)
