@@ -29,6 +29,8 @@ REMEMBERED: Final = 100_000
 """Most keys in the queue; the sweep finds the others."""
 SIGHT: Final = 4
 """A claim looks at so many times the keys it can take, so that ends and all apps get their turn."""
+LOW_WATER: Final = 2
+"""The next page of the sweep is asked for when so many times the calls in flight are left."""
 GIVEN_BACK: Final = 0.05
 """Seconds until a card that was given back unsent is claimed again."""
 SKIPPED: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -102,6 +104,7 @@ class Dispatcher:
             settings=settings,
         )
         self._tasks: dict[asyncio.Task[None], str] = {}
+        self._low = LOW_WATER * settings.in_flight
         self._in_hand = 0
         self._empty = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -128,7 +131,7 @@ class Dispatcher:
 
     async def ready(self) -> str | None:
         """The dispatcher needs the store; nudges are best effort, gates nobody's affair here."""
-        if waiting := self._waiting or self._settler.waiting:
+        if waiting := self._waiting or self._settler.waiting or self._sweeper.waiting:
             return waiting
         try:
             await self._store.ping()
@@ -158,11 +161,11 @@ class Dispatcher:
         free = self.permits.free
         keys = self.queue.take(free, self.permits.room, SIGHT * free) if free > 0 else []
         self._tell_queue()
+        if len(self.queue) <= self._low or (free > 0 and not keys):
+            self._sweeper.drained()
         if keys:
             await self._claim(keys, group)
             return
-        if free > 0:
-            self._sweeper.drained()
         due = self.queue.next_due()
         try:
             async with asyncio.timeout(IDLE if due is None or free <= 0 else min(IDLE, due)):

@@ -21,11 +21,11 @@ LOG = structlog.get_logger("livecard.dispatcher")
 
 PAGE_PER_CALL: Final = 16
 """A page of the sweep is so many times the calls in flight."""
-PER_APP: Final = 4
+PER_APP: Final = 8
 """An app's part of a page is so many times the calls in flight."""
 EXPIRE: Final = 500
 """Most dead books closed in one transaction."""
-SOONEST: Final = 0.1
+SOONEST: Final = 0.05
 """Seconds between sweeps, at least, while there is more than one page to do."""
 
 
@@ -78,7 +78,7 @@ class Sweeper:
         self._again.set()
 
     def drained(self) -> None:
-        """The queue has nothing left to take: if the last page was not the last, sweep again."""
+        """The queue has little left to take: if the last page was not the last, sweep again."""
         if self._more:
             self._more = False
             self._again.set()

@@ -258,8 +258,11 @@ async def test_a_store_that_is_away_during_settling_is_waited_for_and_readiness_
         assert len(world.wechat.calls) == 1
         world.front.away = False
         await world.settled("a")
-        await world.until(lambda: not dispatcher._settler.waiting)
-        assert await dispatcher.ready() is None
+
+        async def ready() -> bool:
+            return await dispatcher.ready() is None
+
+        assert await world.until(ready) <= 6
     assert len(world.wechat.calls) == 1
     assert (await world.card("a")).suspect_at is None
 

@@ -21,6 +21,7 @@ from contracts.times import SECOND
 from contracts.wechat import SetChatToolMsg, Verdict, verdict_of
 from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.metrics import NoMetrics
+from services.ports import Clock
 from services.settings import Settings
 from services.store.apply import Arrival, apply
 from services.store.cards import CardRules, claim
@@ -201,7 +202,7 @@ class Relay:
 class World:
     """Feeds events, runs dispatchers, and waits for conditions in virtual time."""
 
-    def __init__(self, store: Store, **settings: Any) -> None:
+    def __init__(self, store: Store, clock: Clock | None = None, **settings: Any) -> None:
         self.settings = Settings(**settings)
         self.rules = CardRules(
             lease=self.settings.us("lease"),
@@ -209,7 +210,7 @@ class World:
             members_per_call=self.settings.members_per_call,
             unknown_code_attempts=self.settings.unknown_code_attempts,
         )
-        self.clock = LoopClock()
+        self.clock: Clock = clock or LoopClock()
         self.store = store
         self.front = FaultyStore(self.store)
         self.wechat = ScriptedWeChat()
