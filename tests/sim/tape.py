@@ -1,0 +1,73 @@
+"""Every choice of a schedule, on a tape on which 0 is harmless, so that shrinking is writing zeros."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Final
+
+PARTS: Final = 255
+"""A share is drawn in so many steps."""
+
+
+class Tape:
+    """Draws from a seed, or replays what was drawn once; past the end of a replay all is harmless."""
+
+    def __init__(self, seed: int, choices: Sequence[int] | None = None) -> None:
+        self._random = random.Random(f"tape-{seed}")
+        self._given = choices
+        self.drawn: list[int] = []
+
+    def pick(self, options: int) -> int:
+        """One of `options`, 0 the harmless one."""
+        if options <= 1:
+            return 0
+        if self._given is None:
+            value = int(self._random.random() * options)
+        else:
+            place = len(self.drawn)
+            value = min(self._given[place], options - 1) if place < len(self._given) else 0
+        self.drawn.append(value)
+        return value
+
+    def strikes(self, rate: float) -> bool:
+        """Whether something happens that does so with this probability; never leaves a trace at 0."""
+        if rate <= 0:
+            return False
+        if self._given is None:
+            value = int(self._random.random() < rate)
+        else:
+            place = len(self.drawn)
+            value = self._given[place] if place < len(self._given) else 0
+        self.drawn.append(min(value, 1))
+        return value > 0
+
+    def share(self) -> float:
+        """Something in [0, 1]."""
+        return self.pick(PARTS + 1) / PARTS
+
+
+def shrink(
+    choices: Sequence[int], fails: Callable[[Sequence[int]], bool], most: int = 400
+) -> tuple[list[int], int]:
+    """Write zeros for as long as it still fails, at most `most` tries; the choices, and how many tries."""
+    kept, tries = list(choices), 0
+    size = max(1, len(kept) // 2)
+    while size and tries < most:
+        changed = False
+        for start in range(0, len(kept), size):
+            if tries >= most:
+                break
+            block = kept[start : start + size]
+            if not any(block):
+                continue
+            trial = [*kept[:start], *[0] * len(block), *kept[start + size :]]
+            tries += 1
+            if fails(trial):
+                kept, changed = trial, True
+        if size == 1 and not changed:
+            break
+        size = max(1, size // 2) if size > 1 else (1 if changed else 0)
+    while kept and not kept[-1]:
+        kept.pop()
+    return kept, tries
