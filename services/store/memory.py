@@ -28,6 +28,7 @@ from services.store.rows import (
     Writes,
 )
 from statemachine.model import Activity
+from statemachine.states import ENDED
 
 LOCK_TIMEOUT: Final = 5.0
 """Seconds, as PostgreSQL's sessions have it."""
@@ -150,7 +151,7 @@ class MemoryTx:
         rows = (
             row
             for row in sorted(self._tables.rows.values(), key=lambda row: row.activity.expires_at)
-            if row.activity.state and row.behind and row.activity.expires_at <= now
+            if row.activity.state == ENDED and row.behind and row.activity.expires_at <= now
         )
         return [copy_card(row) for row in self._free_rows(rows, limit)]
 

@@ -25,7 +25,7 @@ from services.store.rows import (
     Writes,
 )
 from statemachine.model import Activity
-from statemachine.states import DONE
+from statemachine.states import DONE, ENDED
 
 UNOPENED_AGE = 3_600_000_000
 
@@ -188,8 +188,10 @@ class Tables:
             )
             entry.state, entry.late, entry.done_at = member.state, member.late, member.done_at
         for mark in writes.marks:
-            entry = self.rows[mark.activity_id].members[mark.group_openid]
-            entry.delivered, entry.doubtful = mark.delivered, mark.doubtful
+            marked = self.rows.get(mark.activity_id)
+            if marked is not None and mark.group_openid in marked.members:
+                entry = marked.members[mark.group_openid]
+                entry.delivered, entry.doubtful = mark.delivered, mark.doubtful
 
     async def candidates(self, limit: int, per_app: int) -> list[str]:
         now = self.clock()
@@ -292,12 +294,16 @@ class Tables:
         ][:limit]
         for key in old_keys:
             del self.inbox[key]
-        old_log = sorted((each for each in self.log if each.at < now - attempts), key=lambda each: each.at)
-        gone = {id(each) for each in old_log[:limit]}
-        self.log = [each for each in self.log if id(each) not in gone]
+        aged = sorted((each.at, n) for n, each in enumerate(self.log) if each.at < now - attempts)
+        gone = {n for _, n in aged[:limit]}
+        self.log = [each for n, each in enumerate(self.log) if n not in gone]
         unlocked = [row for name, row in self.rows.items() if ("activity", name) not in self.locks.holder]
         unlocked.sort(key=lambda row: (row.activity.expires_at, row.seen_at))
-        old = [row for row in unlocked if row.activity.state and row.activity.expires_at < now - activities]
+        old = [
+            row
+            for row in unlocked
+            if row.activity.state == ENDED and row.activity.expires_at < now - activities
+        ]
         for row in old[:limit]:
             self.ledger["revisions.expired"] += max(0, row.activity.revision - row.card.settled)
             del self.rows[row.activity.activity_id]

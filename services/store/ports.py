@@ -80,7 +80,8 @@ class Tx(Protocol):
         ...
 
     async def lock_expired(self, limit: int) -> list[Card]:
-        """Lock cards that are behind or suspect though expires_at ≤ now, skipping locked ones."""
+        """Lock cards of ended activities that are behind or suspect though expires_at ≤ now, skipping
+        locked ones. (The clock ends every activity before its id dies.)"""
         ...
 
     async def members(self, pairs: Sequence[tuple[str, str]]) -> list[MemberRow]:

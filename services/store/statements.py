@@ -51,7 +51,7 @@ TRANSACTION: Final = {
         SELECT {CARD_COLUMNS} FROM activities WHERE activity_id {{in ids}} AND state <> ''
         ORDER BY activity_id {{skip locked}}""",
     "lock_expired": f"""
-        SELECT {CARD_COLUMNS} FROM activities WHERE {BEHIND} AND state <> '' AND expires_at <= {{now}}
+        SELECT {CARD_COLUMNS} FROM activities WHERE state = 'ended' AND {BEHIND} AND expires_at <= {{now}}
         ORDER BY expires_at LIMIT :limit {{skip locked}}""",
     "members": """
         SELECT m.activity_id, m.group_openid, m.state, m.late, m.done_at
@@ -258,14 +258,14 @@ UPKEEP: Final = {
         UPDATE gates SET closed_until = 0, closed_at = 0, reason = '', errcode = 0, errmsg = ''
         WHERE appid {in ids}""",
     "prune_inbox": """
-        DELETE FROM inbox WHERE (source, id) IN (SELECT source, id FROM inbox
+        DELETE FROM inbox WHERE outcome <> 'parked' AND (source, id) IN (SELECT source, id FROM inbox
           WHERE received_at < {now} - :age AND outcome <> 'parked' ORDER BY received_at LIMIT :limit)""",
     "prune_attempts": """
         DELETE FROM attempts WHERE seq IN (SELECT seq FROM attempts WHERE at < {now} - :age
           ORDER BY at LIMIT :limit)""",
     "old_activities": """
         SELECT activity_id, revision - settled FROM activities
-        WHERE state <> '' AND expires_at < {now} - :age ORDER BY expires_at LIMIT :limit {skip locked}""",
+        WHERE state = 'ended' AND expires_at < {now} - :age ORDER BY expires_at LIMIT :limit {skip locked}""",
     "unopened_activities": """
         SELECT activity_id FROM activities WHERE state = '' AND seen_at < {now} - :age
         ORDER BY seen_at LIMIT :limit {skip locked}""",

@@ -13,6 +13,8 @@ from contracts.wechat import Verdict
 from services.store.cards import NEVER, UNKNOWN_APP, claim, close_gate, expire, redeliver
 from services.store.ledger import read_ledger
 from services.store.rows import SET_ASIDE, MemberMark, Writes
+from services.store.timers import fire_due
+from statemachine.model import Rules
 from statemachine.plan import Call
 from tests.store.support import START, Scene
 
@@ -247,14 +249,17 @@ async def test_the_books_of_a_dead_id_are_closed(behind: Scene) -> None:
     """What was pending is expired, whoever holds the card has lost it, and the failure is told."""
     (claimed,) = await behind.claim("a")
     await behind.bench.advance(86_400)
-    assert await expire(behind.store, 10) == 1
+    assert await expire(behind.store, 10) == 0, "the clock ends an activity before its books are closed"
+    await fire_due(behind.store, 10, Rules())  # which leaves `b` behind by its end, too
+    assert await expire(behind.store, 10) == 2
     assert await expire(behind.store, 10) == 0
     card = await behind.card("a")
     assert (card.final, card.settled_as, card.lease_until) == (True, "expired", 0)
-    assert "failed:2:expired" in await behind.changes("a")
+    assert "failed:3:expired" in await behind.changes("a")
     (stale,) = await behind.settle(behind.look(claimed))
     assert stale.stale
-    assert (await read_ledger(behind.store)).revisions["expired"] == 1
+    revisions = (await read_ledger(behind.store)).revisions
+    assert (revisions["expired"], revisions["superseded"], revisions["pending"]) == (2, 1, 0)
 
 
 async def test_redelivering_gives_members_set_aside_and_dead_cards_another_chance(behind: Scene) -> None:

@@ -238,9 +238,13 @@ async def test_expired_are_cards_behind_or_suspect_whose_id_is_dead(scene: Scene
     """`expires_at` = now is dead; true cards are left alone; the earliest dead first."""
     await scene.feed(*(scene.opened(name, life=100 + n) for n, name in enumerate("dcba")))
     await scene.open("alive")
-    await scene.feed(*(scene.completed(name, "m") for name in ("a", "b", "alive")))
+    await scene.complete("alive", "m")
+    await scene.bench.advance(50)
+    await scene.tick()  # the margin before expiry ends them
+    for name in "cd":
+        await scene.deliver(name)
     await scene.set("d", suspect_at=START)
-    await scene.bench.advance(102)
+    await scene.bench.advance(52)
     async with scene.store.transaction() as tx:
         assert [card.activity_id for card in await tx.lock_expired(10)] == ["d", "b"]
     await scene.bench.advance(1)

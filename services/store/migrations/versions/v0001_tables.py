@@ -101,9 +101,10 @@ INDEXES = (
     "inbox_received ON inbox (received_at)",
     "activities_due ON activities (due_at) WHERE due_at IS NOT NULL",
     f"activities_behind ON activities (appid, retry_at) WHERE {BEHIND}",
-    f"activities_behind_expiry ON activities (expires_at) WHERE {BEHIND}",
+    # Only of ended ones, so that completions of open activities touch neither of these two.
+    f"activities_behind_expiry ON activities (expires_at) WHERE state = 'ended' AND {BEHIND}",
     "activities_behind_since ON activities (behind_since) WHERE behind_since IS NOT NULL",
-    "activities_expiry ON activities (expires_at) WHERE state <> ''",
+    "activities_expiry ON activities (expires_at) WHERE state = 'ended'",
     "activities_unopened ON activities (seen_at) WHERE state = ''",
     "members_owed ON members (activity_id) WHERE state = 'done' AND NOT late AND delivered = 0",
     "parked_activity ON parked (activity_id)",
