@@ -100,7 +100,8 @@ class Reference:
 
     def expire(self, activity_id: str, now: int) -> None:
         """WeChat said 47504: the id is dead."""
-        life = self.lives[activity_id]
+        life = self.lives.get(activity_id, _Life())
+        self._timers(life, now)
         if life.state in ("open", "nearing"):
             self._finish(life, "expired", now)
 
@@ -138,13 +139,13 @@ class Reference:
         last = self._last_moment(life)
         return last if life.deadline is None or life.deadline > last else life.deadline
 
-    def _is_near(self, life: _Life, now: int) -> bool:
-        return life.deadline is not None and now >= self._end(life) - life.notice_us
-
     def _timers(self, life: _Life, now: int) -> None:
-        if life.state == "open" and self._is_near(life, now):
+        if life.state in (NOTHING_YET, "ended"):
+            return
+        near = life.deadline is not None and now + life.notice_us >= self._end(life)
+        if life.state == "open" and near:
             self._become(life, "nearing", "notice")
-        if life.state in ("open", "nearing") and now >= self._end(life):
+        if now >= self._end(life):
             by_deadline = life.deadline is not None and life.deadline <= self._last_moment(life)
             self._finish(life, "deadline" if by_deadline else "expired", self._end(life))
 
@@ -219,7 +220,7 @@ class Reference:
         if data.notice is not None:
             life.notice_us = data.notice * 1_000_000
         self._note(life, event, "applied")
-        if life.state == "nearing" and not self._is_near(life, now):
+        if life.state == "nearing" and now + life.notice_us < self._end(life):
             beyond = data.deadline is not None and data.deadline > self._last_moment(life)
             self._become(life, "open", "rescheduled", ("deadline_after_expiry",) if beyond else ())
 

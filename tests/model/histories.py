@@ -1,0 +1,115 @@
+"""Histories for the machines: events and moments, drawn so that boundaries and repetitions are common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from contracts.events import (
+    ADDED,
+    CLOSED,
+    COMPLETED,
+    OPENED,
+    RESCHEDULED,
+    Added,
+    Closed,
+    Completed,
+    Event,
+    EventData,
+    Opened,
+    Rescheduled,
+)
+from contracts.times import SECOND
+
+START = 1_795_248_000 * SECOND
+STEP = 30 * SECOND
+"""Moments lie on a grid, so that "exactly at the end" is drawn all the time."""
+MARGIN = 2 * STEP
+LAST = 40
+
+TYPES: dict[type[EventData], str] = {
+    Opened: OPENED,
+    Rescheduled: RESCHEDULED,
+    Closed: CLOSED,
+    Completed: COMPLETED,
+    Added: ADDED,
+}
+PEOPLE = ("ann", "bob", "cat", "dan")
+
+
+def at(step: int) -> int:
+    """The moment `step` steps after the start, µs."""
+    return START + step * STEP
+
+
+def event(
+    data: EventData, number: int = 0, *, time: int = START, home: str = "a", source: str = "/s"
+) -> Event:
+    """An event around its data; `number` makes its id."""
+    return Event(
+        source=source, id=f"e{number}", type=TYPES[type(data)], activity_id=home, time=time, data=data
+    )
+
+
+def opened(**changed: Any) -> Opened:
+    """An opening that lives from the start to the 40th step, for ann and bob, unless told otherwise."""
+    facts: dict[str, Any] = {
+        "appid": "wx1",
+        "template": "complete",
+        "expires_at": at(LAST),
+        "participants": ("ann", "bob"),
+        "deadline": at(20),
+        "notice": 300,
+    }
+    return Opened(**{**facts, **changed})
+
+
+moments = st.integers(-4, LAST + 4).map(at)
+deadlines = st.none() | st.integers(-2, LAST + 4).map(at)
+notices = st.sampled_from([0, 30, 300, 1200])
+groups = st.lists(st.sampled_from(PEOPLE), min_size=1, max_size=4, unique=True).map(tuple)
+sets_of_people = st.lists(st.sampled_from(PEOPLE), max_size=3, unique=True).map(tuple)
+
+openings = st.builds(
+    opened,
+    expires_at=st.integers(0, LAST).map(at),
+    participants=sets_of_people,
+    deadline=deadlines,
+    notice=notices,
+    choose=st.sampled_from(["listed", "listed", "everyone"]),
+    close_when_complete=st.booleans(),
+)
+completions = st.builds(Completed, groups)
+additions = st.builds(Added, groups)
+reschedules = st.builds(Rescheduled, deadline=deadlines, notice=st.none() | notices)
+closings = st.builds(Closed, note=st.none() | st.just("over"))
+news: st.SearchStrategy[EventData] = st.one_of(completions, completions, additions, reschedules, closings)
+
+
+def events(data: st.SearchStrategy[Any] = openings | news) -> st.SearchStrategy[Event]:
+    """Events of two activities and two sources with few ids: the same id also comes with other content."""
+    return st.builds(
+        event,
+        data,
+        st.integers(0, 9),
+        time=moments,
+        home=st.sampled_from(["a", "a", "b"]),
+        source=st.sampled_from(["/s", "/t"]),
+    )
+
+
+Step = tuple[Event | str | None, int]
+"""What happens and when: an event, an activity's id that WeChat calls dead (47504), or None: timers."""
+
+
+def histories(longest: int = 20) -> st.SearchStrategy[list[Step]]:
+    """Steps at moments that mostly go forward; the database's clock may also be set back."""
+    happenings = events() | events() | events() | st.none() | st.sampled_from(["a", "b"])
+    wild = st.lists(st.tuples(happenings, moments), max_size=longest)
+    begun = st.builds(lambda step, steps: [step, *steps], st.tuples(events(openings), moments), wild)
+    return wild | wild.map(_in_order) | begun.map(_in_order)
+
+
+def _in_order(steps: list[Step]) -> list[Step]:
+    return list(zip([what for what, _ in steps], sorted(now for _, now in steps), strict=True))
