@@ -47,7 +47,7 @@ PARTICIPANTS_IGNORED = "participants_ignored"
 
 
 def handle(aggregate: Aggregate, event: Event, now: int, rules: Rules) -> list[tuple[Event, Outcome]]:
-    """Bring one event to an activity under its lock; the outcomes it decides, its own last-named first.
+    """Bring one event to an activity under its lock; the outcomes it decides, its own first.
 
     What is due fires first. An event ahead of its `opened` is parked on `aggregate.early`; an
     `opened` also decides the early ones, so the list may hold more than one pair.
@@ -75,11 +75,16 @@ def fire_due(aggregate: Aggregate, now: int, rules: Rules) -> None:
         _end(aggregate, timers.end_reason(activity, rules), timers.end_at(activity, rules), now)
 
 
-def end_expired(aggregate: Aggregate, now: int) -> bool:
-    """WeChat says that the id is dead (47504): end as `expired`. False when it had ended already."""
+def end_expired(aggregate: Aggregate, now: int, rules: Rules) -> bool:
+    """WeChat says that the id is dead (47504): end as `expired`. False when it had ended already.
+
+    Here too what is due fires first, so a deadline that the clock had not got to yet is the reason.
+    """
     if aggregate.activity.state not in (OPEN, NEARING):
         return False
-    _end(aggregate, "expired", now, now)
+    fire_due(aggregate, now, rules)
+    if aggregate.activity.state != ENDED:
+        _end(aggregate, "expired", now, now)
     return True
 
 
@@ -212,8 +217,7 @@ def _reschedule(aggregate: Aggregate, event: Event, data: Rescheduled, now: int,
     activity.deadline = data.deadline
     if data.notice is not None:
         activity.notice = data.notice * SECOND
-    near = timers.near_at(activity, rules)
-    if activity.state == NEARING and (near is None or now < near):
+    if activity.state == NEARING and now < timers.end_at(activity, rules) - activity.notice:
         _turn(aggregate, "reopen", "rescheduled", _clamp_warning(activity, rules))
     return APPLIED
 

@@ -52,7 +52,9 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def shown_state(desired: Desired, delivered: Delivered) -> int:
-    """The `target_state` the card should have, given that it may be unable to go below 2."""
+    """The `target_state` the card should have: never below 3 again, nor below 2 if it cannot."""
+    if delivered.target_state == TARGET_STATE[ENDED]:
+        return delivered.target_state
     target = TARGET_STATE[desired.state]
     return max(target, 2) if delivered.cannot_lower and delivered.target_state >= 2 else target
 

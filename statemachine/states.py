@@ -25,28 +25,39 @@ DONE: Final = "done"
 TARGET_STATE: Final = {OPEN: 1, NEARING: 2, ENDED: 3}
 """WeChat's number for each state (wechat-api.md §1)."""
 
-ACTIVITY_TABLE: Final = (
-    {"trigger": "near", "source": OPEN, "dest": NEARING},
-    {"trigger": "reopen", "source": NEARING, "dest": OPEN},
-    {"trigger": "end", "source": OPEN, "dest": ENDED},
-    {"trigger": "end", "source": NEARING, "dest": ENDED},
-)
-PARTICIPANT_TABLE: Final = ({"trigger": "complete", "source": PENDING, "dest": DONE},)
+_END_REACHED: Final = "the end is reached, closed by event, complete, or the id expires"
 
-ACTIVITY: Final = Machine(
-    model=None,
-    states=[OPEN, NEARING, ENDED],
-    transitions=[dict(row) for row in ACTIVITY_TABLE],
-    initial=OPEN,
-    auto_transitions=False,
+ACTIVITY_TABLE: Final = (
+    {
+        "trigger": "near",
+        "source": OPEN,
+        "dest": NEARING,
+        "when": "now ≥ end − notice; only if a deadline was given",
+    },
+    {
+        "trigger": "reopen",
+        "source": NEARING,
+        "dest": OPEN,
+        "when": "rescheduled so that now < end − notice",
+    },
+    {"trigger": "end", "source": OPEN, "dest": ENDED, "when": _END_REACHED},
+    {"trigger": "end", "source": NEARING, "dest": ENDED, "when": _END_REACHED},
 )
-PARTICIPANT: Final = Machine(
-    model=None,
-    states=[PENDING, DONE],
-    transitions=[dict(row) for row in PARTICIPANT_TABLE],
-    initial=PENDING,
-    auto_transitions=False,
+"""`when` is for people: the diagrams in docs/ are drawn from these rows."""
+PARTICIPANT_TABLE: Final = (
+    {"trigger": "complete", "source": PENDING, "dest": DONE, "when": "a completion names the member"},
 )
+
+
+def _machine(states: tuple[str, ...], table: tuple[dict[str, str], ...]) -> Machine:
+    rows = [{name: row[name] for name in ("trigger", "source", "dest")} for row in table]
+    return Machine(
+        model=None, states=list(states), transitions=rows, initial=states[0], auto_transitions=False
+    )
+
+
+ACTIVITY: Final = _machine((OPEN, NEARING, ENDED), ACTIVITY_TABLE)
+PARTICIPANT: Final = _machine((PENDING, DONE), PARTICIPANT_TABLE)
 
 
 class Stateful(Protocol):
@@ -62,9 +73,10 @@ class IllegalTransition(Exception):
 def move(machine: Machine, slot: Stateful, trigger: str) -> None:
     """Fire `trigger` on `slot`, changing `slot.state` by the table.
 
-    Raises `IllegalTransition`, with the state unchanged, where the table has no such row.
+    Raises `IllegalTransition`, with the state unchanged, where the table has no such row; an
+    unopened row is in no state of the machine, so nothing moves it.
     """
     try:
         machine.events[trigger].trigger(slot)
-    except MachineError as error:
+    except (MachineError, ValueError, KeyError) as error:
         raise IllegalTransition(f"{trigger} is not possible in state {slot.state!r}") from error

@@ -17,7 +17,7 @@ from services.store.outgoing import change_row, change_rows
 from services.store.ports import Store, Tx
 from services.store.rows import CONFIRMED, OWED, SET_ASIDE, Attempt, Card, Gate, MemberMark, Writes
 from statemachine.activity import end_expired
-from statemachine.model import Activity, Aggregate
+from statemachine.model import Activity, Aggregate, Rules
 from statemachine.plan import Call
 
 MINUTE = 60_000_000
@@ -226,7 +226,7 @@ class _Books:
         activity = self.activities[card.activity_id]
         aggregate = Aggregate(activity)
         before = activity.revision
-        if end_expired(aggregate, self.now):
+        if end_expired(aggregate, self.now, Rules(self.rules.margin)):
             self.out.activities.append(activity)
             self.out.due_at.append(None)
             self.out.outbox.extend(change_rows(card.activity_id, aggregate.published, self.now))
