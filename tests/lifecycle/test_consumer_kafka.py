@@ -130,9 +130,9 @@ async def test_members_come_and_go_under_load_without_a_gap_or_a_repeat(
                 async with consuming(settings, store, bus) as two:
                     await until(lambda: two._membership and two._membership.assigned, "it has partitions")
                     await ready(one, two)
-                    assert len(one._membership.assigned) == 2  # type: ignore[union-attr, arg-type]  # just ready
+                    assert len(one._membership.assigned) == 2  # type: ignore[union-attr, arg-type]  # it was ready just now
                     before = sent
-                    await until(lambda: len(store.ids) >= before + 20, "both keep up")  # noqa: B023 (used at once)
+                    await until(lambda: len(store.ids) >= before + 20, "both keep up")  # noqa: B023 (it is used at once)
                 await ready(one)
             stop.set()
             await loading
@@ -234,7 +234,7 @@ async def test_a_commit_that_fails_is_made_good_and_ends_nothing(kafka: str, top
         consumer.commit = failing
         await bus.publish(topics.events, openings())
         await until(lambda: len(failures) == 2, "it failed twice")
-        await until(lambda: not one._membership._uncommitted, "made good")  # type: ignore[union-attr]  # there
+        await until(lambda: not one._membership._uncommitted, "made good")  # type: ignore[union-attr]  # it is a member
     assert sum((await committed(kafka, topics.lifecycle_group, topics.events, 4)).values()) == 20
 
 
