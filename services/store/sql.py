@@ -121,10 +121,11 @@ class SqlStore:
 
     async def lease_shards(self, owner: str, lease: int) -> list[int]:
         async with self._writing() as (connection, run):
+            # The shards first: they put relays that come at once in a row.
+            owners: dict[int, str] = dict((await run("lock_shards")).all())
             await run("sign_on", owner=owner, lease=lease)
             await run("forget_relays")
             relays = int((await run("count_relays")).scalar_one())
-            owners: dict[int, str] = dict((await run("lock_shards")).all())
             share = -(-SHARDS // max(1, relays))
             mine = [shard for shard, each in owners.items() if each == owner][:share]
             free = [shard for shard, each in owners.items() if not each]
@@ -139,6 +140,7 @@ class SqlStore:
 
     async def release_shards(self, owner: str) -> None:
         async with self._writing() as (_, run):
+            await run("lock_shards")
             await run("free_shards", owner=owner)
             await run("sign_off", owner=owner)
 

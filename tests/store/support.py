@@ -23,6 +23,7 @@ from services.store.open import open_store
 from services.store.ports import Store, Tx
 from services.store.rows import CHANGES, SHARDS, Card, OutboxRow, Writes
 from services.store.settle import Look, Settled, settle
+from services.store.timers import Fired, fire_due
 from statemachine.model import Rules
 from statemachine.plan import Call
 
@@ -199,6 +200,10 @@ class Scene:
     async def close(self, activity: str) -> Applied:
         """The organiser closes it."""
         return await self.feed(self.event("activity.closed", activity))
+
+    async def tick(self) -> Fired:
+        """What the clock does."""
+        return await fire_due(self.store, 100, self.rules)
 
     async def claim(self, *activities: str, holder: str = "h1", limit: int = 100) -> list[Claimed]:
         """Those of them that could be taken."""
