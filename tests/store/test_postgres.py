@@ -1,0 +1,263 @@
+"""What only PostgreSQL can do to us: killed connections, refused texts, sleeping holders, plans."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import asyncpg
+import pytest
+
+from contracts.times import SECOND
+from services.store import statements
+from services.store.dialect import Dialect
+from services.store.open import migrate, open_store
+from services.store.ports import StoreRejected, StoreUnavailable
+from services.store.rows import Attempt, Writes
+from tests.store.support import DAY, PostgresBench, Scene, rolled_back
+
+pytestmark = pytest.mark.postgres
+
+
+async def _kill_all(bench: PostgresBench) -> int:
+    killed = await bench.admin.fetchval(
+        "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND application_name = 'livecard'"
+    )
+    return int(killed)
+
+
+async def test_a_connection_killed_inside_a_transaction_is_unavailable_and_heals(
+    postgres: PostgresBench,
+) -> None:
+    """The transaction is lost as a whole; the next one works."""
+    scene = Scene(postgres)
+    with pytest.raises(StoreUnavailable):
+        await _killed_halfway(postgres)
+    assert await postgres.store.show("a") is None
+    await scene.open("a")
+    await scene.balance()
+
+
+async def _killed_halfway(bench: PostgresBench) -> None:
+    async with bench.store.transaction() as tx:
+        await tx.lock(["a"])
+        assert await _kill_all(bench) == 1
+        await tx.write(Writes(counters={"x": 1}))
+
+
+async def test_a_connection_killed_before_the_commit_is_unavailable(postgres: PostgresBench) -> None:
+    """Nobody may take the batch for committed."""
+    with pytest.raises(StoreUnavailable):
+        await _killed_at_the_end(postgres)
+    assert (await postgres.store.totals())[0] == {}
+
+
+async def _killed_at_the_end(bench: PostgresBench) -> None:
+    async with bench.store.transaction() as tx:
+        await tx.write(Writes(counters={"x": 1}))
+        await _kill_all(bench)
+
+
+async def test_connections_killed_in_the_pool_heal_by_themselves(postgres: PostgresBench) -> None:
+    """A restart of the server: at most as many failures as there were connections, and no other error."""
+    together = [postgres.store.ping() for _ in range(8)]
+    await asyncio.gather(*together)
+    assert await _kill_all(postgres) >= 1
+    failures = 0
+    for _ in range(20):
+        try:
+            await postgres.store.ping()
+            await Scene(postgres).counters()
+        except StoreUnavailable:
+            failures += 1
+    assert failures <= 8
+    await postgres.store.ping()
+
+
+async def test_a_server_that_is_not_there_is_unavailable() -> None:
+    """A refused connection, from every side; the password is not told."""
+    store = await open_store("postgresql+asyncpg://nobody:hidden@127.0.0.1:1/none")
+    for attempt in (store.ping, lambda: store.candidates(1, 1), lambda: _see(store)):
+        with pytest.raises(StoreUnavailable) as caught:
+            await attempt()
+        assert "hidden" not in f"{caught.value}"
+    await store.close()
+
+
+async def test_a_text_with_a_nul_is_rejected(postgres: PostgresBench) -> None:
+    """PostgreSQL keeps no NUL: the data is to blame, so the batch is bisected and not tried for ever."""
+    for writes in (Writes(apps=["wx\0"]), Writes(attempts=[Attempt("a", 1, 1, 1, 1, 1, 1, "ok", 0, "\0")])):
+        with pytest.raises(StoreRejected):
+            await _write(postgres, writes)
+    with pytest.raises(StoreRejected):
+        await _see(postgres.store, "a\0")
+    await _see(postgres.store, "a")
+
+
+async def _write(bench: PostgresBench, writes: Writes) -> None:
+    async with bench.store.transaction() as tx:
+        await tx.write(writes)
+
+
+async def test_a_number_out_of_range_is_rejected(postgres: PostgresBench) -> None:
+    """Whoever refuses it, the driver or the server."""
+    with pytest.raises(StoreRejected):
+        await _write(postgres, Writes(counters={"x": 1 << 63}))
+    await _write(postgres, Writes(counters={"x": (1 << 63) - 1}))
+    with pytest.raises(StoreRejected):
+        await _write(postgres, Writes(counters={"x": 1}))
+
+
+async def test_a_process_frozen_inside_a_transaction_blocks_nobody_for_long(postgres: PostgresBench) -> None:
+    """The server ends it; whoever waits meanwhile is told to try again, or gets the lock."""
+    scene, other = Scene(postgres), await postgres.another()
+    await scene.open("a")
+    with pytest.raises(StoreUnavailable):
+        await _freeze(postgres, other)
+    await scene.complete("a", "m")
+    assert (await scene.card("a")).revision == 2
+
+
+async def _freeze(bench: PostgresBench, other: Any) -> None:
+    """Hold a lock without a word, as a stopped process does; return once somebody else has it."""
+    async with bench.store.transaction() as tx:
+        await tx.lock(["a"])
+        async with asyncio.timeout(30):
+            while not await _locked(other):
+                pass
+        await tx.now()
+
+
+async def _locked(store: Any) -> bool:
+    try:
+        async with store.transaction() as tx:
+            await tx.lock(["a"])
+    except StoreUnavailable:
+        return False
+    return True
+
+
+async def test_a_pool_that_is_used_up_is_unavailable(
+    postgres: PostgresBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting for a connection is bounded too."""
+    store = await postgres.another(pool=1)
+    store.engine.sync_engine.pool._timeout = 0.2  # type: ignore[attr-defined]  # the SQL store's
+    async with rolled_back(store) as tx:
+        await tx.now()
+        with pytest.raises(StoreUnavailable, match="no connection"):
+            await store.next_due()
+
+
+async def test_migrating_twice_and_two_at_once(postgres_database: str) -> None:
+    """Every replica's init container may do so; the second finds nothing to do."""
+    program = (
+        "import asyncio, sys; from services.store.open import migrate; asyncio.run(migrate(sys.argv[1]))"
+    )
+    started = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", program, postgres_database)
+        for _ in range(3)
+    ]
+    assert [await process.wait() for process in started] == [0, 0, 0]
+    await migrate(postgres_database)
+    store = await open_store(postgres_database)
+    await store.ping()
+    assert await store.lease_shards("r", SECOND) == list(range(16))
+    await store.close()
+
+
+async def test_the_clock_is_the_servers_and_moves_within_a_transaction(postgres_database: str) -> None:
+    """`clock_timestamp()`, not the transaction's start."""
+    await migrate(postgres_database)
+    store = await open_store(postgres_database)
+    async with store.transaction() as tx:
+        first = await tx.now()
+        assert await tx.now() > first
+    await store.close()
+
+
+ACTIVITIES, BEHIND = 200_000, 50_000
+FILL = f"""
+    INSERT INTO activities (activity_id, state, appid, revision, settled, expires_at, due_at, seen_at,
+      behind_since, retry_at)
+    SELECT 'a' || n, 'open', CASE WHEN n <= {BEHIND} THEN 'closed' ELSE 'wx' || n % 10 END,
+      CASE WHEN n <= {BEHIND} OR n % 500 = 0 THEN 2 ELSE 1 END, 1, $1::bigint + {DAY}, $1::bigint + n * 1000,
+      0, CASE WHEN n <= {BEHIND} OR n % 500 = 0 THEN $1::bigint END, 0
+    FROM generate_series(1, {ACTIVITIES}) n"""
+
+
+async def _plan(bench: PostgresBench, source: str, **parameters: Any) -> tuple[str, int]:
+    """The plan as text, and how many pages it touched."""
+    text = str(Dialect(postgres=True).statement("explained", source).clause)
+    for name, value in parameters.items():
+        text = text.replace(f":{name}", str(value))
+    lines = await bench.admin.fetch(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) {text}")
+    plan = "\n".join(line[0] for line in lines)
+    pages = [int(part.split("=")[1]) for line in lines if "Buffers:" in line[0] for part in line[0].split()
+             if part.startswith(("hit=", "read="))]  # fmt: skip
+    return plan, pages[0] if pages else 0
+
+
+@pytest.fixture
+async def crowded(postgres: PostgresBench) -> PostgresBench:
+    """200,000 activities, 50,000 of them behind at a closed gate, 300 behind at open ones."""
+    now = await postgres.admin.fetchval(f"SELECT {Dialect(postgres=True).now}")
+    await postgres.admin.execute(FILL, now)
+    await postgres.admin.execute(
+        "INSERT INTO gates (appid, closed_until) SELECT 'wx' || n, 0 FROM generate_series(0, 9) n"
+    )
+    await postgres.admin.execute("INSERT INTO gates (appid, closed_until) VALUES ('closed', $1)", now + DAY)
+    await postgres.admin.execute("ANALYZE activities; ANALYZE gates")
+    return postgres
+
+
+async def test_the_sweep_does_not_read_those_behind_a_closed_gate(crowded: PostgresBench) -> None:
+    """By the partial index, app by app: neither the true cards nor the 50,000 waiting ones are read."""
+    plan, pages = await _plan(
+        crowded, statements.CANDIDATES_POSTGRES, limit=100, per_app=100, repair=30 * SECOND
+    )
+    assert "activities_behind" in plan
+    assert "Seq Scan on activities" not in plan
+    assert "Seq Scan on gates" in plan or "gates_pkey" in plan
+    total = await crowded.admin.fetchval("SELECT relpages FROM pg_class WHERE relname = 'activities'")
+    assert pages < total / 4, plan
+
+
+async def test_the_clock_reads_only_what_is_due(crowded: PostgresBench) -> None:
+    """By the partial index on `due_at`, in its order, without a sort of everything."""
+    plan, pages = await _plan(crowded, statements.TRANSACTION["lock_due"], limit=100)
+    assert "activities_due" in plan
+    assert "Seq Scan" not in plan
+    assert "Sort" not in plan
+    assert pages < 1_000, plan
+
+
+@pytest.mark.parametrize("name", ["lock_expired", "old_activities"])
+async def test_housekeeping_reads_only_what_is_old(crowded: PostgresBench, name: str) -> None:
+    """Their partial indexes too."""
+    source = {**statements.TRANSACTION, **statements.UPKEEP}[name]
+    plan, _ = await _plan(crowded, source, limit=100, age=DAY)
+    assert "Seq Scan" not in plan
+    assert "activities_" in plan
+
+
+async def test_an_unmigrated_database_is_told_with_what_to_do(postgres_database: str) -> None:
+    """From every side: the text names the command."""
+    store = await open_store(postgres_database)
+    for attempt in (store.ping, lambda: store.candidates(1, 1), lambda: _see(store)):
+        with pytest.raises(StoreUnavailable, match="livecard init"):
+            await attempt()
+    connection = await asyncpg.connect(postgres_database.replace("+asyncpg", ""))
+    await connection.execute("CREATE TABLE alembic_version (version_num text)")
+    await connection.execute("INSERT INTO alembic_version VALUES ('0000')")
+    await connection.close()
+    with pytest.raises(StoreUnavailable, match="it is at 0000"):
+        await store.ping()
+    await store.close()
+
+
+async def _see(store: Any, name: str = "a") -> None:
+    async with store.transaction() as tx:
+        await tx.lock([name])
