@@ -9,8 +9,6 @@ import pytest
 
 from contracts.changes import ActivityChanged, EventRefused, ParticipantDone
 from contracts.events import Added, Closed, Completed, Event, EventData, Opened, Rescheduled
-from statemachine import states
-from statemachine.states import ACTIVITY, PARTICIPANT, IllegalTransition, move
 from tests.model.harness import Machines
 from tests.model.histories import LAST, MARGIN, at, event, opened
 from tests.model.reference import Reference
@@ -282,50 +280,3 @@ def test_every_timer_in_every_state(situation, what, cell):
     assert " ".join(each.state for each in told) == ("" if cell == "nothing" else cell)
     if cell == "nothing":
         assert after.expected("a") == before.expected("a")
-
-
-class Slot:
-    """Anything with a state."""
-
-    def __init__(self, state: str) -> None:
-        self.state = state
-
-
-MOVES = table(
-    """
-    trigger | unopened | open    | nearing | ended
-    near    | illegal  | nearing | illegal | illegal
-    reopen  | illegal  | illegal | open    | illegal
-    end     | illegal  | ended   | ended   | illegal
-    """
-)
-
-
-@pytest.mark.parametrize(("trigger", "state", "to"), [(*key, to) for key, to in MOVES.items()])
-def test_every_trigger_in_every_state_of_the_activity(trigger, state, to):
-    slot = Slot("" if state == "unopened" else state)
-    check_move(ACTIVITY, slot, trigger, to)
-
-
-@pytest.mark.parametrize(("state", "to"), [("pending", "done"), ("done", "illegal")])
-def test_every_trigger_in_every_state_of_a_participant(state, to):
-    check_move(PARTICIPANT, Slot(state), "complete", to)
-
-
-def check_move(machine, slot, trigger, to):
-    was = slot.state
-    if to == "illegal":
-        with pytest.raises(IllegalTransition):
-            move(machine, slot, trigger)
-        assert slot.state == was
-    else:
-        move(machine, slot, trigger)
-        assert slot.state == to
-
-
-def test_the_machines_have_no_triggers_but_those_of_the_tables():
-    """No `to_ended` and the like: auto transitions are off."""
-    assert set(ACTIVITY.events) == {trigger for trigger, _ in MOVES}
-    assert set(PARTICIPANT.events) == {"complete"}
-    with pytest.raises(IllegalTransition):
-        move(ACTIVITY, Slot(states.OPEN), "to_ended")

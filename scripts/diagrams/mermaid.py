@@ -1,0 +1,46 @@
+"""The two machines as Mermaid diagrams and tables, row by row from statemachine.states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from statemachine.states import ACTIVITY_TABLE, ENDED, OPEN, PARTICIPANT_TABLE, PENDING, TARGET_STATE
+
+Row = dict[str, str]
+
+
+def diagram(table: Sequence[Row], first: str, last: str, names: dict[str, str]) -> str:
+    """A `stateDiagram-v2` fenced for Markdown; `names` are the states' captions."""
+    lines = ["```mermaid", "stateDiagram-v2", "    direction LR"]
+    lines += [f"    {state}: {caption}" for state, caption in names.items()]
+    lines.append(f"    [*] --> {first}")
+    lines += [f"    {row['source']} --> {row['dest']}: {row['trigger']}" for row in table]
+    lines += [f"    {last} --> [*]", "```"]
+    return "\n".join(lines)
+
+
+def triggers(table: Sequence[Row]) -> str:
+    """The same rows as a table, with the words that say when."""
+    return markdown(
+        ["trigger", "from", "to", "when"],
+        [[f"`{row['trigger']}`", row["source"], row["dest"], row["when"]] for row in table],
+    )
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def activity() -> str:
+    """The activity machine."""
+    names = {state: f"{state} (target_state {number})" for state, number in TARGET_STATE.items()}
+    return f"{diagram(ACTIVITY_TABLE, OPEN, ENDED, names)}\n\n{triggers(ACTIVITY_TABLE)}"
+
+
+def participant() -> str:
+    """The participant machine."""
+    table, done = PARTICIPANT_TABLE, PARTICIPANT_TABLE[-1]["dest"]
+    names = {PENDING: f"{PENDING} (0)", done: f"{done} (1)"}
+    return f"{diagram(table, PENDING, done, names)}\n\n{triggers(table)}"

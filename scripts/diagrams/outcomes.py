@@ -1,0 +1,97 @@
+"""What becomes of every event in every state: not written down but tried out on the machines."""
+
+from __future__ import annotations
+
+import copy
+from typing import Final
+
+from contracts.changes import ParticipantDone
+from contracts.events import Added, Closed, Completed, Event, EventData, Opened, Rescheduled
+from contracts.times import HOUR, MINUTE
+from scripts.diagrams.mermaid import markdown
+from statemachine import activity as machine
+from statemachine.model import Activity, Aggregate, Rules
+
+RULES: Final = Rules()
+DEADLINE: Final = 10 * HOUR
+STATES: Final = ("unopened", "open", "nearing", "ended")
+NOWS: Final = {"unopened": HOUR, "open": HOUR, "nearing": DEADLINE - MINUTE, "ended": DEADLINE + HOUR}
+LISTED: Final = Opened(
+    appid="wx1", template="complete", expires_at=24 * HOUR, deadline=DEADLINE, participants=("ann", "bob")
+)
+EVERYONE: Final = Opened(
+    appid="wx1", template="complete", expires_at=24 * HOUR, deadline=DEADLINE, choose="everyone"
+)
+
+
+def events() -> str:
+    """All events but completions."""
+    tried: list[tuple[str, Opened, EventData, int | None]] = [
+        ("`opened`, the same again", LISTED, LISTED, None),
+        ("`opened`, saying something else", LISTED, EVERYONE, None),
+        ("`rescheduled` far ahead", LISTED, Rescheduled(deadline=20 * HOUR), None),
+        ("`rescheduled` to within the notice", LISTED, Rescheduled(deadline=DEADLINE, notice=36_000), None),
+        ("`rescheduled` into the past", LISTED, Rescheduled(deadline=MINUTE), None),
+        ("`rescheduled` to no deadline", LISTED, Rescheduled(), None),
+        ("`rescheduled` with an older `time` than the last", LISTED, Rescheduled(), 0),
+        ("`closed`", LISTED, Closed(), None),
+        ("`added`, somebody new", LISTED, Added(("eve",)), None),
+        ("`added`, listed already", LISTED, Added(("bob",)), None),
+        ("`added` with `everyone`", EVERYONE, Added(("eve",)), None),
+    ]
+    rows = [
+        [name, *(_cell(state, opening, data, time) for state in STATES)]
+        for name, opening, data, time in tried
+    ]
+    return markdown(["event", *STATES], rows)
+
+
+def completions() -> str:
+    """A completion of one member, by who that is."""
+    members = [
+        ("listed, pending", LISTED, "bob"),
+        ("listed, done", LISTED, "ann"),
+        ("not listed", LISTED, "eve"),
+        ("everyone, not done yet", EVERYONE, "eve"),
+        ("everyone, done", EVERYONE, "ann"),
+    ]
+    whens = [(state, None) for state in STATES[:3]] + [("ended", DEADLINE), ("ended", DEADLINE + 1)]
+    rows = [
+        [name, *(_cell(state, opening, Completed((member,)), time) for state, time in whens)]
+        for name, opening, member in members
+    ]
+    return markdown(["member", *STATES[:3], "ended, `time` not after it", "ended, `time` after it"], rows)
+
+
+def _event(data: EventData, number: int, time: int) -> Event:
+    kind = type(data).__name__.lower()
+    return Event(source="/docs", id=f"e{number}", type=kind, activity_id="a", time=time, data=data)
+
+
+def _arrive(state: str, opening: Opened) -> Aggregate:
+    """An activity that events and time have brought to this state; ann is done."""
+    aggregate = Aggregate(Activity("a"))
+    if state != "unopened":
+        begun: list[EventData] = [opening, Completed(("ann",)), Rescheduled(deadline=DEADLINE)]
+        for number, data in enumerate(begun):
+            machine.handle(aggregate, _event(data, number, MINUTE), MINUTE, RULES)
+        machine.fire_due(aggregate, NOWS[state], RULES)
+    if (aggregate.activity.state or "unopened") != state:
+        raise AssertionError(f"not {state} but {aggregate.activity.state}")
+    return aggregate
+
+
+def _cell(state: str, opening: Opened, data: EventData, time: int | None) -> str:
+    after = _arrive(state, opening)
+    before = copy.deepcopy(after)
+    now = NOWS[state]
+    incoming = _event(data, 9, now if time is None else time)
+    ((_, outcome),) = machine.handle(after, incoming, now, RULES)
+    words = f"**{outcome.kind}**" if outcome.kind in ("applied", "late") else outcome.kind
+    words += f" `{outcome.reason}`" if outcome.reason else ""
+    if after.activity.state != before.activity.state:
+        words += f" → {after.activity.state}"
+    raised = after.activity.revision - before.activity.revision
+    told = any(isinstance(each.data, ParticipantDone) for each in after.published[len(before.published) :])
+    words += f", revision +{raised}" if raised else (", no revision" if told else "")
+    return words

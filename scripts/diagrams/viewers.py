@@ -1,0 +1,28 @@
+"""What each viewer reads, as a table from statemachine.card."""
+
+from __future__ import annotations
+
+from scripts.diagrams.mermaid import markdown
+from statemachine.card import Viewer, subtitle
+from statemachine.states import TARGET_STATE
+
+WHO = [
+    ("publisher", Viewer.publisher, False),
+    ("participant, not done", Viewer.participant, False),
+    ("participant, done", Viewer.participant, True),
+    ("not a participant", Viewer.outsider, False),
+]
+
+
+def table() -> str:
+    """Each viewer's subtitle in each state, for both templates."""
+    head = ["viewer", *(f"{state} ({number})" for state, number in TARGET_STATE.items())]
+    rows = [[name, *(_cell(viewer, done, number) for number in TARGET_STATE.values())] for name, viewer, done in WHO]
+    return markdown(head, rows)
+
+
+def _cell(viewer: Viewer, done: bool, number: int) -> str:  # noqa: FBT001 (a column of the table)
+    texts = [
+        subtitle(viewer, number, template, done=done, done_count=3) for template in ("complete", "participate")
+    ]
+    return " / ".join(dict.fromkeys(texts))
