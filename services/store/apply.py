@@ -10,7 +10,7 @@ import msgspec
 from contracts.decode import Dead, decode
 from contracts.events import Added, Completed, Event, Opened
 from contracts.records import DeadReason, Record
-from services.store.outgoing import change_rows, coordinates
+from services.store.outgoing import change_rows, coordinates, dead_row
 from services.store.ports import Store, Tx
 from services.store.rows import Admission, InboxKey, InboxOutcome, MemberRow, ParkedRow, Progress, Writes
 from services.store.rows import Opened as OpenedRow
@@ -162,6 +162,10 @@ class _Batch:
                 self.events[key] = content
                 self.aggregates[row.activity_id].early.append(content)
             else:  # it could be read when it was parked: the schema has become stricter since
+                letter = dead_row(
+                    row.activity_id, row.record, content.reason, content.error, self.applied.now
+                )
+                self.out.outbox.append(letter)  # its record's offset is long committed
                 self._die(key, row.record, content)
 
     def fold(self, arrivals: Sequence[Arrival]) -> None:
@@ -199,7 +203,8 @@ class _Batch:
             self.out.count("events.taken")
 
     def _die(self, key: InboxKey, record: Record, why: Failed) -> None:
-        self.applied.dead.append(DeadLetter(record, why.reason, why.error))
+        if key not in self.parked:
+            self.applied.dead.append(DeadLetter(record, why.reason, why.error))
         if self.status.get(key) == "dead":  # its letter may not have been written the last time
             self.applied.repeats += 1
             return

@@ -13,6 +13,7 @@ from services.store.ports import Backlog
 from services.store.rows import (
     CONFIRMED,
     OWED,
+    PAGE_SIZE,
     SET_ASIDE,
     SHARDS,
     Attempt,
@@ -265,8 +266,15 @@ class Tables:
 
     async def outbox(self, shards: Sequence[int], limit: int) -> list[OutboxRow]:
         wanted = set(shards)
-        rows = (row for row in self.outbox_rows.values() if row.shard in wanted)
-        return [row for row, _ in zip(rows, range(limit), strict=False)]
+        page: list[OutboxRow] = []
+        size = 0
+        for row in self.outbox_rows.values():
+            if len(page) == limit or size >= PAGE_SIZE:
+                break
+            if row.shard in wanted:
+                page.append(row)
+                size += len(row.body)
+        return page
 
     async def delete_outbox(self, seqs: Sequence[int]) -> None:
         for seq in seqs:

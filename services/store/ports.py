@@ -157,7 +157,7 @@ class Store(Protocol):
         ...
 
     async def outbox(self, shards: Sequence[int], limit: int) -> list[OutboxRow]:
-        """The oldest rows of these shards, by seq."""
+        """The oldest rows of these shards, by seq: up to `limit`, and of bounded size together."""
         ...
 
     async def delete_outbox(self, seqs: Sequence[int]) -> None:

@@ -23,6 +23,9 @@ DEAD: Final = "dead"
 SHARDS: Final = 16
 """The outbox is relayed in this many shards. Fixed: rows carry their shard."""
 
+PAGE_SIZE: Final = 16 << 20
+"""Characters of a page of the outbox beyond which no further row is read: dead letters may be large."""
+
 
 class InboxKey(NamedTuple):
     """What makes a record count once. Records without an id use `source=""`, id = coordinates."""

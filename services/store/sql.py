@@ -13,7 +13,7 @@ from services.store import statements
 from services.store.dialect import Dialect, Statement
 from services.store.errors import UNMIGRATED, translated
 from services.store.ports import Backlog, StoreUnavailable
-from services.store.rows import SHARDS, Attempt, Gate, InboxKey, OutboxRow
+from services.store.rows import PAGE_SIZE, SHARDS, Attempt, Gate, InboxKey, OutboxRow
 from services.store.sql_tx import SqlTx, read_activity, read_card
 
 HEAD: Final = "0001"
@@ -148,7 +148,7 @@ class SqlStore:
         if not shards:
             return []
         async with self._reading() as run:
-            rows = await run("outbox_page", shards=self.dialect.many(shards), limit=limit)
+            rows = await run("outbox_page", shards=self.dialect.many(shards), limit=limit, size=PAGE_SIZE)
             return [OutboxRow(*row) for row in rows]
 
     async def delete_outbox(self, seqs: Sequence[int]) -> None:

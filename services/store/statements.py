@@ -214,8 +214,10 @@ READS: Final = {
           WHERE revision > settled AND state <> ''
         UNION ALL SELECT '=parked', count(*) FROM parked""",
     "outbox_page": """
-        SELECT activity_id, topic, id, body, shard, created_at, seq FROM outbox WHERE shard {in shards}
-        ORDER BY seq LIMIT :limit""",
+        SELECT activity_id, topic, id, body, shard, created_at, seq FROM (
+          SELECT page.*, sum(length(body)) OVER (ORDER BY seq) - length(body) AS before FROM (
+            SELECT * FROM outbox WHERE shard {in shards} ORDER BY seq LIMIT :limit) page) sized
+        WHERE before < :size ORDER BY seq""",
     "inbox_outcomes": """
         SELECT i.source, i.id, i.outcome FROM {rows: source text, id text}
         JOIN inbox i ON i.source = r.source AND i.id = r.id""",
