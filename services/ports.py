@@ -33,6 +33,14 @@ class Chance(Protocol):
         ...
 
 
+class Kick(Protocol):
+    """Wakes the outbox relay of this process."""
+
+    def kick(self) -> None:
+        """A commit left changes in the outbox: look now rather than at the next poll."""
+        ...
+
+
 def new_name(chance: Chance, kind: str) -> str:
     """A name for one run of one process (`dispatcher-5f1c…`): what leases and logs call it."""
     return f"{kind}-{chance.getrandbits(48):012x}"

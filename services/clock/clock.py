@@ -11,7 +11,7 @@ import structlog
 from contracts.nudge import Nudge, encode_nudge
 from contracts.topics import Topics
 from services.bus.ports import Bus, Message
-from services.ports import Chance, Clock
+from services.ports import Chance, Clock, Kick
 from services.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.store.timers import bury_parked, fire_due
@@ -36,14 +36,6 @@ class ClockMetrics(Protocol):
 
     def pruned(self, table: str, rows: int) -> None:
         """Rows deleted by age."""
-        ...
-
-
-class Kick(Protocol):
-    """Wakes the relay."""
-
-    def kick(self) -> None:
-        """There is something in the outbox."""
         ...
 
 

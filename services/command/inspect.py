@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.times import format_rfc3339
+from services.command.errors import CommandError
 from services.command.explain import explain
-from services.command.main import CommandError
 from services.runtime.real import RealClock
 from services.settings import Settings, database_url, describe
 from services.store.cards import redeliver as redeliver_card

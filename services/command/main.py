@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from services import logs
+from services.command.errors import CommandError
 from services.settings import Settings, SettingsError, load
 
 app = typer.Typer(
@@ -24,10 +25,6 @@ app = typer.Typer(
 )
 OUT = Console(highlight=False, soft_wrap=True)
 ERR = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-class CommandError(Exception):
-    """Told to the person as it is, without a traceback; exit code 1."""
 
 
 def _settings(**overrides: Any) -> Settings:

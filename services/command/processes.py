@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 
 from services.bus.admin import create_topics
+from services.command.errors import CommandError
 from services.command.simulated import SimulatorService, simulator_server
 from services.runtime.host import DEFAULT_ADDRESS, Builder, serve, stop_on_signals
 from services.runtime.http import HealthServer, split_address
@@ -41,8 +42,6 @@ async def serve_kind(kind: str, settings: Settings) -> None:
     if kind == "simulator":
         await _serve_simulator(settings)
         return
-    from services.command.main import CommandError
-
     if not settings.kafka:
         raise CommandError(
             f"LIVECARD_KAFKA is not set: `livecard {kind}` needs a broker, such as "
@@ -53,8 +52,6 @@ async def serve_kind(kind: str, settings: Settings) -> None:
 
 async def init(settings: Settings, out: Console) -> None:
     """Migrate and create topics; warns where the broker cannot create them."""
-    from services.command.main import CommandError
-
     url = database_url(settings)
     await migrate(url)
     out.print(f"database: {safe_url(url)} is up to date", markup=False)

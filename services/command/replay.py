@@ -19,8 +19,8 @@ from services.bus import lenient
 from services.bus.kafka import KafkaBus
 from services.bus.options import BrokerError, kafka_options
 from services.bus.ports import Message
+from services.command.errors import CommandError
 from services.command.inspect import opened_store
-from services.command.main import CommandError
 from services.settings import Settings
 from services.store.ports import Store
 from services.store.rows import InboxKey

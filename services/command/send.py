@@ -17,7 +17,7 @@ from contracts.times import format_rfc3339
 from contracts.topics import Topics
 from services.bus.kafka import KafkaBus
 from services.bus.ports import Message
-from services.command.main import CommandError
+from services.command.errors import CommandError
 from services.runtime.real import RealClock
 from services.settings import Settings
 from services.telemetry import Metrics

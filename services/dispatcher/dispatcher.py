@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -16,7 +16,7 @@ from services.dispatcher.queue import WorkQueue
 from services.dispatcher.settler import Settler
 from services.dispatcher.sweeper import Sweeper
 from services.dispatcher.worker import Worker
-from services.ports import Chance, Clock
+from services.ports import Chance, Clock, Kick
 from services.settings import Settings
 from services.store.cards import CardRules, Claimed, Claims, claim
 from services.store.ports import Store, StoreRejected, StoreUnavailable
@@ -39,14 +39,6 @@ IDLE: Final = 5.0
 """Seconds after which an idle loop shows that it is alive."""
 LONGEST_WAIT: Final = 5.0
 """Seconds; cap of the delay between claims while the store is away."""
-
-
-class Kick(Protocol):
-    """Wakes the relay."""
-
-    def kick(self) -> None:
-        """There is something in the outbox."""
-        ...
 
 
 class Dispatcher:

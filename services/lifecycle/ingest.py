@@ -14,7 +14,7 @@ from contracts.reading import capped
 from contracts.records import Record, dead_headers
 from contracts.topics import Topics
 from services.bus.ports import Bus, BusUnavailable, Message
-from services.ports import Chance, Clock
+from services.ports import Chance, Clock, Kick
 from services.store.apply import Applied, Arrival, DeadLetter, Failed, apply, read_arrival
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.store.rows import InboxKey
@@ -71,14 +71,6 @@ class SilentIngest:
 
     def waited(self, what: str) -> None:
         """Nothing."""
-
-
-class Kick(Protocol):
-    """Wakes the relay."""
-
-    def kick(self) -> None:
-        """There is something in the outbox."""
-        ...
 
 
 class Unhandled(Exception):

@@ -8,20 +8,12 @@ from typing import Protocol
 
 from contracts.topics import Topics
 from services.bus.ports import Bus
-from services.ports import Chance, Clock
+from services.ports import Chance, Clock, Kick
 from services.settings import Settings
 from services.store.cards import CardRules
 from services.store.ports import Store
 from services.telemetry import Metrics
 from statemachine.model import Rules
-
-
-class Kick(Protocol):
-    """Wakes the relay after a commit that left changes in the outbox."""
-
-    def kick(self) -> None:
-        """Look at the outbox now rather than at the next poll."""
-        ...
 
 
 class Service(Protocol):
@@ -75,16 +67,4 @@ class Parts:
     @property
     def card_rules(self) -> CardRules:
         """The settings that decide calls."""
-        settings = self.settings
-        return CardRules(
-            lease=settings.us("lease"),
-            coalesce=settings.us("coalesce"),
-            backoff=settings.us("backoff"),
-            backoff_cap=settings.us("backoff_cap"),
-            repair_after=settings.us("repair_after"),
-            end_wait=settings.us("end_wait"),
-            margin=settings.us("expiry_margin"),
-            probe=settings.us("probe"),
-            members_per_call=settings.members_per_call,
-            unknown_code_attempts=settings.unknown_code_attempts,
-        )
+        return CardRules.of(self.settings)

@@ -10,6 +10,7 @@ import msgspec
 
 from contracts.changes import CardFailed
 from contracts.times import LATEST
+from services.settings import Settings
 from services.store.outgoing import change_row
 from services.store.ports import Store
 from services.store.rows import OWED, Card, Gate, MemberMark, Owed, Writes
@@ -39,6 +40,22 @@ class CardRules(msgspec.Struct, frozen=True):
     probe: int = 60_000_000
     members_per_call: int = 100
     unknown_code_attempts: int = 5
+
+    @classmethod
+    def of(cls, settings: Settings) -> CardRules:
+        """Those that a process was given."""
+        return cls(
+            lease=settings.us("lease"),
+            coalesce=settings.us("coalesce"),
+            backoff=settings.us("backoff"),
+            backoff_cap=settings.us("backoff_cap"),
+            repair_after=settings.us("repair_after"),
+            end_wait=settings.us("end_wait"),
+            margin=settings.us("expiry_margin"),
+            probe=settings.us("probe"),
+            members_per_call=settings.members_per_call,
+            unknown_code_attempts=settings.unknown_code_attempts,
+        )
 
 
 class Claimed(msgspec.Struct, frozen=True):
