@@ -1,0 +1,344 @@
+"""What must hold at every commit and at every call, and what must have come true in the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from contracts.events import Event
+from contracts.records import Record
+from contracts.wechat import SetChatToolMsg, Verdict
+from services.simulator.calls import Call
+from services.store.ledger import read_ledger
+from services.store.rows import CHANGES, CONFIRMED, SET_ASIDE, Card, InboxKey, Writes
+from services.store.settle import Look
+from tests.model.reference import Reference
+
+if TYPE_CHECKING:
+    from tests.sim.world import Actor, World
+
+_MESSAGE = msgspec.json.Decoder(SetChatToolMsg)
+_CHANGE = msgspec.json.Decoder(dict[str, Any])
+
+
+class Broken(AssertionError):
+    """An invariant does not hold: the schedule has found something."""
+
+
+@dataclass(eq=False)
+class Commit:
+    """One committed transaction, as its process wrote it."""
+
+    actor: str
+    batch: tuple[Record, ...]
+    looks: tuple[Look, ...]
+    admitted: dict[InboxKey, str] = field(default_factory=dict)
+    writes: list[Writes] = field(default_factory=list)
+    now: int = 0
+
+
+@dataclass(eq=False)
+class Sent:
+    """One message that left a process. `times`: how often WeChat applied it."""
+
+    actor: str
+    activity_id: str
+    target_state: int
+    members: tuple[str, ...]
+    fence: int
+    at: float
+    times: int = 0
+    confirmed: bool = False
+    what: str = ""
+
+
+class Judges:
+    """See every commit and every call of all processes, in the order in which they happen."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.reference = Reference(world.settings.us("expiry_margin"))
+        self.cards: dict[str, Card] = {}
+        self.marks: dict[tuple[str, str], int] = {}
+        self.admitted: dict[InboxKey, str] = {}
+        self.outbox: list[tuple[str, str, str]] = []
+        self.left_out: set[tuple[str, str]] = set()
+        self.calls: list[Sent] = []
+        self.commits = 0
+
+    def fail(self, what: str) -> None:
+        """Something is wrong: the schedule ends here."""
+        self.world.tell("judge", "finds", what)
+        raise_in_world(self.world, Broken(what))
+
+    def expect(self, truth: object, what: str) -> None:
+        """Fail unless true."""
+        if not truth:
+            self.fail(what)
+
+    # At every commit.
+
+    def committed(self, commit: Commit) -> None:
+        """A transaction has become true; called in the very step."""
+        self.commits += 1
+        self._admissions(commit)
+        for writes in commit.writes:
+            self._buried(commit, writes)
+            if writes.cards:
+                self._cards(commit, writes)
+            for mark in writes.marks:
+                self._mark(mark.activity_id, mark.group_openid, mark.delivered)
+            for row in writes.outbox:
+                if row.topic == CHANGES:
+                    self.outbox.append((row.activity_id, row.id, row.body))
+                    self._failure(row.activity_id, row.body)
+        self.world.tell(commit.actor, "commits", *_told(commit))
+
+    def _admissions(self, commit: Commit) -> None:
+        """Each event counts once; the reference is fed in the order in which the store took them."""
+        for key, how in commit.admitted.items():
+            before = self.admitted.get(key)
+            if how == "new":
+                self.expect(before is None, f"{key} was taken in twice")
+                self.admitted[key] = "new"
+            elif how == "dead":
+                self.expect(before == "dead", f"{key} was said to be dead")
+                self.admitted[key] = "new"
+        fed: set[InboxKey] = set()
+        for record in commit.batch:
+            event = self.world.event_of(record)
+            if event is None:
+                continue
+            key = InboxKey(event.source, event.id)
+            if key not in fed and commit.admitted.get(key) in ("new", "dead"):
+                fed.add(key)
+                self.reference.feed(event, commit.now)
+
+    def _buried(self, commit: Commit, writes: Writes) -> None:
+        if commit.batch:
+            return
+        for outcome in writes.outcomes:
+            event = self.world.events[InboxKey(outcome.source, outcome.id)]
+            self.expect(outcome.outcome == "dead", f"{event.id} became {outcome.outcome} by no event")
+            self.admitted[InboxKey(event.source, event.id)] = "dead"
+            self.reference.bury(event)
+        if commit.looks and writes.activities:
+            self._expired(commit, writes)
+
+    def _expired(self, commit: Commit, writes: Writes) -> None:
+        for activity in writes.activities:
+            card = self.world.model.cards[activity.activity_id]
+            self.expect(self.world.wall() >= card.expires_at, f"{activity.activity_id} was said to be expired")
+            self.reference.expire(activity.activity_id, commit.now)
+
+    def _cards(self, commit: Commit, writes: Writes) -> None:
+        looks = {(look.claimed.card.activity_id, look.claimed.card.fence): look for look in commit.looks}
+        for card in writes.cards:
+            name = card.activity_id
+            before = self.cards.get(name) or Card(name, "", "", "", "", 0, 0, settled=1)
+            self.expect(card.fence >= before.fence, f"the fence of {name} falls to {card.fence}")
+            took = card.lease_by == commit.actor and card.lease_until > self.world.wall()
+            if took and (card.lease_by, card.lease_until) != (before.lease_by, before.lease_until):
+                free = before.lease_until <= self.world.wall()
+                self.expect(free, f"{name} was claimed though {before.lease_by} holds it")
+                self.expect(card.fence > before.fence, f"{name} was claimed without a new fence")
+            look = looks.get((name, before.fence))
+            if commit.looks:
+                self._settled(name, before, card, look)
+            self.cards[name] = msgspec.structs.replace(card)
+
+    def _settled(self, name: str, before: Card, card: Card, look: Look | None) -> None:
+        """Nothing but a doubt is written by whoever has lost its fence."""
+        changed = [
+            each
+            for each in ("settled", "shown", "lease_until", "fence", "verdict", "final", "list_limit")
+            if getattr(card, each) != getattr(before, each)
+        ]
+        self.expect(look is not None or not changed, f"a stale fence settled {changed} of {name}")
+        if look is None:
+            return
+        most = max(before.settled, look.claimed.card.revision)
+        self.expect(card.settled <= most or card.final, f"{name} settled {card.settled}, claimed {most}")
+        shown = self.world.model.cards[name]
+        if card.shown != before.shown:
+            known = any(each.target_state == card.shown for each in shown.history)
+            self.expect(known, f"{name} counts as shown {card.shown}, which WeChat never had")
+        if look.verdict is Verdict.ok and look.call is not None:
+            for sent in self.calls:
+                if sent.activity_id == name and sent.fence == look.claimed.card.fence:
+                    sent.confirmed = True
+
+    def _mark(self, name: str, member: str, delivered: int) -> None:
+        if delivered == CONFIRMED:
+            posts = self.world.model.cards[name].posts
+            self.expect(member in posts, f"{member} of {name} counts as delivered, which WeChat never had")
+        self.marks[name, member] = delivered
+
+    def _failure(self, name: str, body: str) -> None:
+        change = _CHANGE.decode(body)
+        if change["type"] == "livecard.card.failed":
+            self.left_out.update((name, member) for member in change["data"].get("members", ()))
+
+    # At every call.
+
+    def sent(self, actor: Actor, call: Call, ends: float) -> Sent:
+        """A message leaves a process: in the same step as its lease check."""
+        body = _MESSAGE.decode(call.body)
+        name, world = body.activity_id, self.world
+        card = self.cards.get(name)
+        members = tuple(each.group_openid for each in body.participator_info_list or ())
+        if card is None or card.lease_by != actor.name:
+            self.fail(f"{actor.name} calls for {name} without holding it")
+            raise AssertionError
+        until = world.moment(ends)
+        self.expect(card.lease_until >= until, f"the lease of {name} ends before its call must be over")
+        expected = self.reference.expected(name)
+        for member in members:
+            self.expect(member in expected.done, f"{member} of {name} is told as done, which nobody said")
+            told = self.marks.get((name, member), 0)
+            self.expect(told == 0, f"{member} of {name} is told again after it was settled")
+        self.expect(
+            card.shown != 3 or body.target_state == 3, f"{name} is told {body.target_state} after its end"
+        )
+        what = f"{name} := {body.target_state} {' '.join(members)}"
+        sent = Sent(actor.name, name, body.target_state, members, card.fence, world.loop.time(), what=what)
+        self.calls.append(sent)
+        return sent
+
+    def applied(self, sent: Sent) -> None:
+        """WeChat shows it."""
+        sent.times += 1
+
+    # In the end.
+
+    def behind(self) -> str:
+        """What has not come true yet; empty when all is quiet."""
+        world = self.world
+        missing = [key.id for key in world.events if key not in self.admitted]
+        if missing:
+            return f"events not taken in: {' '.join(missing)}"
+        self.reference.fire(world.wall())
+        for name in self.reference.lives:
+            expected, card = self.reference.expected(name), self.cards.get(name)
+            settled = card.settled if card else min(expected.revision, 1)
+            if expected.revision != settled:
+                return f"{name} is at revision {settled} of {expected.revision}"
+            if card and (card.lease_until or (card.suspect_at is not None and not card.final)):
+                return f"{name} is {'held' if card.lease_until else 'doubted'}"
+        published = {self._id(message.value) for message in world.published()}
+        waiting = [each for _, each, _ in self.outbox if each not in published]
+        if waiting:
+            return f"changes not published: {' '.join(waiting)}"
+        for place, log in world.broker.logs.items():
+            if world.broker.committed[place] < len(log):
+                return f"offsets of partition {place} not committed"
+        return ""
+
+    @staticmethod
+    def _id(value: bytes | None) -> str:
+        return str(_CHANGE.decode(value or b"{}")["id"])
+
+    async def final(self) -> None:
+        """All is quiet: is it also right?"""
+        ledger = await read_ledger(self.world.store)
+        self.expect(ledger.balanced, f"the ledger does not balance: {ledger.problems}")
+        self.expect(not ledger.revisions["pending"], "revisions are pending though all is quiet")
+        self._ledger(ledger.events)
+        self._order()
+        for name in sorted(self.reference.lives):
+            await self._card(name)
+        self._repeats()
+
+    def _ledger(self, events: dict[str, int]) -> None:
+        outcomes: Counter[str] = Counter()
+        for name in self.reference.lives:
+            outcomes.update(kind for kind, _ in self.reference.expected(name).outcomes.values())
+        outcomes["dead"] += self.world.malformed_taken
+        found = {kind: events[kind] for kind in ("applied", "duplicate", "late", "refused", "dead", "parked")}
+        wanted = {kind: outcomes[kind] for kind in found}
+        self.expect(found == wanted, f"outcomes are {found}, should be {wanted}")
+
+    def _order(self) -> None:
+        """First occurrences in the order of the outbox, per activity."""
+        seen: dict[str, list[str]] = {}
+        for message in self.world.published():
+            key, name = self._id(message.value), (message.key or b"").decode()
+            order = seen.setdefault(name, [])
+            if key not in order:
+                order.append(key)
+        for name in seen:
+            wanted = list(dict.fromkeys(each for whose, each, _ in self.outbox if whose == name))
+            self.expect(seen[name] == wanted, f"changes of {name} out of order: {seen[name]} for {wanted}")
+
+    async def _card(self, name: str) -> None:
+        world, expected = self.world, self.reference.expected(name)
+        async with world.store.transaction() as tx:
+            cards = await tx.lock_cards([name], wait=True)
+            aside = set((await tx.set_aside([name])).get(name, ()))
+        if not expected.state:
+            self.expect(not cards, f"{name} is open in the store, and should not be")
+            return
+        (card,) = cards
+        self.expect(
+            (card.state, card.revision) == (expected.state, expected.revision),
+            f"{name} is {card.state} at {card.revision}, should be {expected.state} at {expected.revision}",
+        )
+        if card.final:
+            return
+        shown = world.model.cards[name]
+        target = max(expected.target_state, 2) if card.cannot_lower else expected.target_state
+        self.expect(shown.target_state == target, f"{name} shows {shown.target_state}, should show {target}")
+        lacking = expected.done - shown.posts.keys() - aside
+        self.expect(not lacking, f"{name} does not show {sorted(lacking)} as done")
+        wrong = shown.posts.keys() - expected.done
+        self.expect(not wrong, f"{name} shows {sorted(wrong)} as done")
+        for member in aside:
+            self.expect((name, member) in self.left_out, f"{member} of {name} was left out in silence")
+            self.expect(world.struck, f"{member} of {name} was left out for nothing")
+        self.expect(SET_ASIDE in self.marks.values() or not aside, f"{name}: set aside by nobody")
+
+    def _repeats(self) -> None:
+        """A member is posted again only for a call whose result never reached the store."""
+        for name, card in self.world.model.cards.items():
+            doubtful = Counter(
+                member
+                for sent in self.calls
+                if sent.activity_id == name and not sent.confirmed
+                for member in sent.members * sent.times
+            )
+            for member, posts in card.posts.items():
+                allowed = doubtful[member] + 1
+                self.expect(posts <= allowed, f"{member} of {name} was posted {posts} times, not {allowed}")
+
+
+def raise_in_world(world: World, error: Broken) -> None:
+    """The first failure is the one that counts, and ends the schedule."""
+    if world.broken is None:
+        world.broken = error
+        world.loop.halt()
+
+
+def _told(commit: Commit) -> list[object]:
+    """A commit in a few words, for the story and the digest."""
+    words: list[object] = []
+    for key, how in commit.admitted.items():
+        words.append(f"{key.id}:{how}")
+    for look in commit.looks:
+        verdict = look.verdict.value if look.verdict else "nothing"
+        words.append(f"settles {look.claimed.card.activity_id}#{look.claimed.card.fence} {verdict}")
+    for writes in commit.writes:
+        for card in writes.cards:
+            state = f"{card.activity_id}#{card.fence} shown {card.shown} settled {card.settled}/{card.revision}"
+            words.append(state + (" held" if card.lease_until else "") + (" suspect" if card.suspect_at else ""))
+        words += [f"{each.activity_id} is {each.state} at {each.revision}" for each in writes.activities]
+        words += [f"{each.activity_id} at {each.revision}" for each in writes.progress]
+    return words
+
+
+def describe(event: Event) -> str:
+    """An event in a few words."""
+    said = msgspec.to_builtins(event.data)
+    return f"{event.id} {event.type.rsplit('.', 1)[-1]} {event.activity_id} {said.get('members', '')}"

@@ -1,0 +1,270 @@
+"""The shared store as one process reaches it: with latency, outages, answers that get lost, and a judge.
+
+Underneath is the dict store, or the real one on SQLite whose thread is replaced by virtual time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import aiosqlite
+
+from contracts.records import Record
+from services.store.memory import MemoryStore
+from services.store.open import open_store
+from services.store.ports import Store, StoreUnavailable
+from services.store.rows import Admission, InboxKey, Writes
+from services.store.settle import Look
+from tests.sim.judges import Commit
+
+if TYPE_CHECKING:
+    from tests.sim.loop import SimFuture
+    from tests.sim.world import Actor, World
+
+BATCH: ContextVar[tuple[Record, ...]] = ContextVar("batch", default=())
+"""The records that this task takes in."""
+LOOKS: ContextVar[tuple[Look, ...]] = ContextVar("looks", default=())
+"""The looks that this task settles."""
+PATIENCE: Final = 10.0
+"""Seconds for which SQLite waits for its lock."""
+
+
+class FrontTx:
+    """One transaction, watched. `cut`: the server ended the session of a process that stood still."""
+
+    def __init__(self, tx: Any, commit: Commit) -> None:
+        self._tx, self._commit = tx, commit
+        self.cut = False
+
+    async def admit(self, keys: Sequence[InboxKey], activity_ids: Sequence[str | None]) -> list[Admission]:
+        self.here()
+        found: list[Admission] = await self._tx.admit(keys, activity_ids)
+        self._commit.admitted.update(zip(keys, found, strict=True))
+        return found
+
+    async def now(self) -> int:
+        self.here()
+        self._commit.now = now = await self._tx.now()
+        return int(now)
+
+    async def write(self, writes: Writes) -> None:
+        self.here()
+        self._commit.writes.append(writes)
+        await self._tx.write(writes)
+
+    def here(self) -> None:
+        """Whether the session is still there."""
+        if self.cut:
+            raise StoreUnavailable("the session was ended: idle in transaction")
+
+    def __getattr__(self, name: str) -> Any:
+        self.here()
+        return getattr(self._tx, name)
+
+
+class FrontStore:
+    """Implements `services.store.ports.Store` for one process."""
+
+    def __init__(self, inner: Store, actor: Actor) -> None:
+        self.inner, self.actor, self.world = inner, actor, actor.world
+        self.pending: Commit | None = None
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[FrontTx]:
+        world, actor = self.world, self.actor
+        await world.port(actor)
+        fate = world.fate("store")
+        if fate == "store_away" or world.store_away:
+            raise StoreUnavailable("the store is away")
+        commit = Commit(actor.name, BATCH.get(), LOOKS.get())
+        front: FrontTx | None = None
+        try:
+            async with self.inner.transaction() as tx:
+                front = FrontTx(tx, commit)
+                actor.transactions[front] = tx
+                self._watch(tx, commit)
+                yield front
+                await world.port(actor)
+                front.here()
+                if fate == "store_undone":
+                    raise StoreUnavailable("the connection was cut before the commit")
+        finally:
+            if front is not None:
+                actor.transactions.pop(front, None)
+            if self.pending is commit:
+                self.pending = None
+        await world.port(actor)
+        if fate == "store_lost":
+            raise StoreUnavailable("the connection was cut after the commit")
+
+    def _watch(self, tx: Any, commit: Commit) -> None:
+        """The judge hears of the commit in the step in which it happens."""
+        if not isinstance(self.inner, MemoryStore):
+            self.pending = commit
+            return
+        real = tx.commit
+
+        def committed() -> None:
+            real()
+            self.world.judges.committed(commit)
+
+        tx.commit = committed
+
+    def committed(self) -> None:
+        """SQLite committed on this process's only writing connection."""
+        commit, self.pending = self.pending, None
+        if commit is not None:
+            self.world.judges.committed(commit)
+
+    def __getattr__(self, name: str) -> Any:
+        verb = getattr(self.inner, name)
+
+        async def call(*args: Any, **more: Any) -> Any:
+            await self.world.port(self.actor)
+            if self.world.fate("read") or self.world.store_away:
+                raise StoreUnavailable("the store is away")
+            answer = await verb(*args, **more)
+            await self.world.port(self.actor)
+            return answer
+
+        return call
+
+
+def dict_store(world: World) -> MemoryStore:
+    """The dict store, on which other processes come in between any two primitives."""
+
+    async def pause() -> None:
+        chosen = world.tape.pick(8)
+        if chosen > 5:
+            await asyncio.sleep(world.latency() if chosen == 7 else 0)
+
+    return MemoryStore(world.wall, pause=pause)
+
+
+def forget(store: MemoryStore) -> None:
+    """Dead processes wait for no lock; whoever came after them is woken."""
+    waiting = store.locks._waiting  # noqa: SLF001  # what a server knows of its sessions
+    for key, turns in list(waiting.items()):
+        for turn in turns:
+            future: SimFuture = turn  # type: ignore[assignment]  # this loop makes no others
+            if future.owner.dead and not turn.done():
+                turn.cancel()
+        if key not in store.locks.holder:
+            store.locks.give(key)
+
+
+class Lane:
+    """aiosqlite's queue and thread, in virtual time: one function after the other, each a step."""
+
+    daemon = True
+
+    def __init__(self, actor: Actor, path: Path) -> None:
+        self.actor, self.world, self.path = actor, actor.world, path
+        self.queue: deque[tuple[asyncio.Future[Any] | None, Callable[[], Any]]] = deque()
+        self.raw: sqlite3.Connection | None = None
+        self.cut = False
+        self._since = 0.0
+
+    def start(self) -> None:
+        """There is nothing to start."""
+
+    def put_nowait(self, item: tuple[asyncio.Future[Any] | None, Callable[[], Any]]) -> None:
+        """What aiosqlite would hand to its thread."""
+        self.queue.append(item)
+        if len(self.queue) == 1:
+            self._soon()
+
+    def connect(self) -> sqlite3.Connection:
+        """A connection that waits for nothing and knows the world's time."""
+        raw = sqlite3.connect(self.path, timeout=0, check_same_thread=False, factory=_Impatient)
+        raw.create_function("virtual_now", 0, self.world.wall)
+        self.raw = raw
+        return raw
+
+    def _soon(self) -> None:
+        self._since = self.world.loop.time()
+        if self.world.tape.pick(8) == 7:
+            self.world.loop.call_later(self.world.latency(), self._go)
+        else:
+            self.world.loop.call_soon(self._go)
+
+    def _go(self) -> None:
+        future, function = self.queue[0]
+        name = getattr(getattr(function, "func", function), "__name__", "")
+        result, error = None, None
+        try:
+            if self.cut and name not in ("rollback", "close", "close_and_stop"):
+                raise sqlite3.OperationalError("the session was ended: idle in transaction")
+            if name == "rollback":
+                self.cut = False
+            result = function()
+        except sqlite3.OperationalError as busy:
+            waited = self.world.loop.time() - self._since
+            if "locked" in str(busy) and waited < PATIENCE and not (future is None or future.done()):
+                self.world.loop.call_later(0.005 + self.world.latency() / 8, self._go)
+                return
+            error = busy
+        except Exception as failed:  # noqa: BLE001  # handed on to whoever awaits the future
+            error = failed
+        if name == "commit" and error is None:
+            self.actor.store.committed()
+        self.queue.popleft()
+        if future is not None and not future.done():
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+        if self.queue:
+            self._soon()
+
+    def end(self, *, close: bool) -> None:
+        """The server ends the session: first roll back, or a closed connection keeps its lock."""
+        if self.raw is not None:
+            self.raw.rollback()
+            self.cut = not close
+            if close:
+                self.raw.close()
+                self.raw = None
+
+
+class _Cursor(sqlite3.Cursor):
+    """Waiting for a lock would stop the world."""
+
+    def execute(self, sql: str, *args: Any) -> _Cursor:
+        super().execute("PRAGMA busy_timeout=0" if sql.startswith("PRAGMA busy_timeout") else sql, *args)
+        return self
+
+
+class _Impatient(sqlite3.Connection):
+    def cursor(self, *_: Any) -> _Cursor:  # type: ignore[override]  # aiosqlite asks for no other kind
+        return super().cursor(_Cursor)
+
+
+async def sqlite_store(actor: Actor, path: Path) -> Store:
+    """The real store on SQLite WAL, on connections of this process."""
+
+    async def create() -> aiosqlite.Connection:
+        lane = Lane(actor, path)
+        actor.lanes.append(lane)
+        connection = aiosqlite.Connection(lane.connect, 64)
+        stand_in: Any = lane
+        connection._tx = connection._thread = stand_in  # noqa: SLF001  # no thread in virtual time
+        return await connection
+
+    return await open_store(
+        f"sqlite+aiosqlite:///{path}", slot=actor.slot, now="virtual_now()", async_creator=create
+    )
+
+
+def fresh(template: Path, path: Path) -> Path:
+    """A migrated database of a schedule's own."""
+    shutil.copyfile(template, path)
+    return path

@@ -1,0 +1,445 @@
+"""One schedule: processes, store, broker and WeChat under a weather, then a calm in which all comes true."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from contracts.events import Event
+from contracts.records import Record
+from contracts.times import SECOND
+from contracts.topics import Topics
+from services.bus.ports import Message
+from services.dispatcher import settler
+from services.settings import Settings
+from services.simulator.behaviour import Behaviour
+from services.simulator.cards import Declaration
+from services.simulator.model import WeChatModel
+from services.store.memory import MemoryStore
+from services.store.ports import Store
+from services.store.rows import InboxKey
+from services.store.settle import Look, Settled
+from services.store.settle import settle as settle_looks
+from tests.sim.actors import SECRETS, Actor, Core, DispatcherActor
+from tests.sim.bus import SESSION, Broker
+from tests.sim.judges import Broken, Judges, describe, raise_in_world
+from tests.sim.loop import Process, SimLoop
+from tests.sim.script import LENGTH, MEMBERS, Said, encode, script
+from tests.sim.store import LOOKS, FrontStore, Lane, dict_store, forget, sqlite_store
+from tests.sim.tape import Tape
+from tests.sim.weather import PORTS, weather
+
+BASE: Final = 1_790_000_000 * SECOND
+"""The world's first moment: 26.7 s after a full minute."""
+BOUND: Final = 600.0
+"""Seconds of calm within which everything must have come true."""
+IDLE_IN_TRANSACTION: Final = 5.0
+"""Seconds after which the server ends the session of a process that stands still."""
+SLOTS: Final = (Core, Core, DispatcherActor, DispatcherActor)
+GRAVEYARD: Final[list[Any]] = []
+"""Worlds that are over: collected, their coroutines would run their `finally`."""
+
+
+class World:
+    """Everything around the processes. `struck` counts the faults that really did."""
+
+    def __init__(
+        self,
+        seed: int,
+        profile: str,
+        choices: Sequence[int] | None = None,
+        database: Path | None = None,
+        *,
+        story: bool = False,
+    ) -> None:
+        self.seed, self.weather = seed, weather(seed, profile)
+        self.tape = Tape(seed, choices)
+        self.loop = SimLoop(self.tape.pick)
+        self.loop.set_exception_handler(self._unhandled)
+        self.settings = settings(self.weather.parked_after)
+        self.page = 3
+        topics = Topics()
+        self.topics = topics
+        self.broker = Broker(self, topics.events, topics.nudges)
+        self.model = WeChatModel(
+            SECRETS,
+            random.Random(f"wechat-{seed}"),
+            Behaviour(lower_to_open=self.weather.lowers, lower_after_end=True),
+        )
+        self.store_away = False
+        self.refusing = ""
+        self.calm = False
+        self.broken: Broken | None = None
+        self.struck: Counter[str] = Counter()
+        self.lines: list[str] | None = [] if story else None
+        self.events: dict[InboxKey, Event] = {}
+        self.malformed = 0
+        self._digest = hashlib.blake2b(digest_size=8)
+        self._ports = {port: self.weather.port(port) for port in PORTS}
+        self._rates = {port: sum(rate for _, rate in active) for port, active in self._ports.items()}
+        self._births = 0
+        self._database = database
+        self._watcher = Actor(self, 60, -1)
+        self._watcher.process = self.loop.world
+        self.actors: list[Actor] = []
+        self.judges = Judges(self)
+        self.store: Store
+
+    # Time, chance and what is told.
+
+    def moment(self, seconds: float) -> int:
+        """The database's clock at a moment of the loop, µs."""
+        return BASE + round(seconds * SECOND)
+
+    def wall(self) -> int:
+        """The database's clock now, µs."""
+        return self.moment(self.loop.time())
+
+    def latency(self) -> float:
+        """Seconds that something takes on the way: 1 ms, or more."""
+        return 0.001 * (1 + self.tape.pick(15) ** 2)
+
+    def tell(self, *words: object) -> None:
+        """One line of the story, and of the digest that must be the same for the same seed."""
+        line = f"{self.loop.time():9.3f} " + " ".join(str(word) for word in words if word not in ("", None))
+        self._digest.update(line.encode())
+        if self.lines is not None:
+            self.lines.append(line)
+
+    @property
+    def digest(self) -> str:
+        """Of everything that was told."""
+        return self._digest.hexdigest()
+
+    def fate(self, port: str, without: Mapping[str, str] | tuple[str, ...] = ()) -> str:
+        """The fault that strikes this use of a port, or none."""
+        if self.calm or not self.tape.strikes(self._rates[port]):
+            return ""
+        active = self._ports[port]
+        name = active[self.tape.pick(len(active))][0]
+        if name not in without:
+            self.struck[name] += 1
+        return name
+
+    async def port(self, actor: Actor) -> None:
+        """A process reaches out: it may take a while, or never go on."""
+        fate = self.fate("process")
+        if fate == "kill" and not actor.process.dead:
+            self.kill(actor)
+            await self.loop.create_future()
+        if fate == "pause":
+            self.pause(actor, self._pause())
+            await asyncio.sleep(0)
+        chosen = self.tape.pick(8)
+        if chosen > 5:
+            await asyncio.sleep(self.latency())
+
+    # Processes.
+
+    def alive(self, role: str) -> list[Any]:
+        """Processes of a role that were not killed."""
+        return [actor for actor in self.actors if actor.role == role and not actor.process.dead]
+
+    def start(self, slot: int) -> None:
+        """A process for this slot."""
+        self._births += 1
+        actor = SLOTS[slot](self, slot, self._births)
+        self.actors.append(actor)
+        self.tell(actor.name, "starts")
+        self.spawn(self._start(actor))
+
+    async def _start(self, actor: Actor) -> None:
+        inner = self.store
+        if self._database is not None:
+            inner = await sqlite_store(actor, self._database)
+        actor.process.context.run(actor.start, FrontStore(inner, actor))
+
+    def spawn(self, coro: Coroutine[Any, Any, Any]) -> None:
+        """A task of the world's."""
+        self.loop.spawn(self.loop.world, coro)
+
+    def kill(self, actor: Actor, why: str = "is killed") -> None:
+        """kill -9: the servers roll back its transactions and drop its connections."""
+        if actor.process.dead:
+            return
+        self.tell(actor.name, why)
+        self.loop.kill(actor.process)
+        GRAVEYARD.append(actor)
+        self._end_sessions(actor, close=True)
+        if isinstance(actor, Core):
+            self.loop.later(SESSION, self.broker.leave, actor)
+        self.loop.later(0.5 + self.tape.share() * 8, self.start, actor.slot)
+
+    def _end_sessions(self, actor: Actor, *, close: bool) -> None:
+        for front, tx in list(actor.transactions.items()):
+            front.cut = True
+            if isinstance(self.store, MemoryStore):
+                tx.release()
+        for lane in actor.lanes:
+            if close or actor.transactions:
+                lane.end(close=close)
+        if isinstance(self.store, MemoryStore):
+            forget(self.store)
+
+    def pause(self, actor: Actor, seconds: float) -> None:
+        """SIGSTOP for so long."""
+        if actor.process.dead or actor.process.paused:
+            return
+        self.tell(actor.name, f"stands still for {seconds:.1f} s")
+        self.loop.pause(actor.process)
+        turn = actor.process.pauses
+
+        def still() -> bool:
+            process = actor.process
+            return process.paused and process.pauses == turn and not process.dead
+
+        def idle() -> None:
+            if still():
+                self._end_sessions(actor, close=False)
+
+        def silent() -> None:
+            if still() and isinstance(actor, Core):
+                self.broker.leave(actor)
+
+        def resume() -> None:
+            if still():
+                self.tell(actor.name, "goes on")
+                self.loop.resume(actor.process)
+
+        self.loop.later(IDLE_IN_TRANSACTION, idle)
+        self.loop.later(SESSION, silent)
+        self.loop.later(seconds, resume)
+
+    def _pause(self) -> float:
+        low, high = self.weather.pause
+        return low + (high - low) * self.tape.share()
+
+    def stop_for_long(self, actor: Actor) -> float:
+        """Stopped between the lease check and the wire: the seconds until the request leaves."""
+        seconds = self._pause()
+        self.pause(actor, seconds)
+        if self.weather.dies:
+            self.loop.later(seconds + 0.0005, self.kill, actor, "is killed as it wakes")
+        return seconds
+
+    async def _drain(self, actor: Actor) -> None:
+        """SIGTERM, and another process in its place."""
+        self.tell(actor.name, "drains")
+        task = self.loop.spawn(actor.process, actor.drain())
+        actor.stopping = True
+        try:
+            async with asyncio.timeout(40.0):
+                await asyncio.shield(task)
+                await asyncio.sleep(3.0)
+        except TimeoutError:
+            self.tell(actor.name, "does not come to an end")
+        self.kill(actor, "is gone")
+
+    # What happens.
+
+    def event_of(self, record: Record) -> Event | None:
+        """The event that a record carries."""
+        return self._by_value.get(record.value or b"")
+
+    @property
+    def malformed_taken(self) -> int:
+        """Records without an event, all of them taken in by now."""
+        return self.malformed
+
+    def published(self) -> list[Message]:
+        """The topic of changes, in order."""
+        return self.broker.topics.get(self.topics.changes, [])
+
+    def run(self) -> None:
+        """The whole schedule; `broken` says what was found."""
+        self.store = dict_store(self)
+        said = script(self.seed, BASE, self.weather)
+        self._by_value = {encode(each.event): each.event for each in said}
+        self._declare(said)
+        main = self.loop.spawn(self.loop.world, self._main(said))
+        main.add_done_callback(self._over)
+        try:
+            self.loop.drive()
+        except RuntimeError as error:
+            self.broken = self.broken or Broken(str(error))
+        finally:
+            for actor in (*self.actors, self._watcher):
+                for lane in actor.lanes:
+                    lane.end(close=True)
+            GRAVEYARD.append(self)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self.loop.halt()
+        error = task.exception()
+        if error is not None and self.broken is None:
+            self.broken = error if isinstance(error, Broken) else Broken(f"the world broke: {error!r}")
+            self.broken.__cause__ = error
+
+    def _declare(self, said: Sequence[Said]) -> None:
+        """The mini program shares each card before anybody speaks of it."""
+        for each in said:
+            data: Any = each.event.data
+            if hasattr(data, "expires_at"):
+                self.model.declare(
+                    BASE,
+                    Declaration(
+                        activity_id=each.event.activity_id,
+                        appid=data.appid,
+                        template=data.template,
+                        choose=data.choose,
+                        members=MEMBERS,
+                        expires_at=data.expires_at,
+                    ),
+                )
+
+    async def _main(self, said: Sequence[Said]) -> None:
+        if self._database is not None:
+            self.store = await sqlite_store(self._watcher, self._database)
+        for slot in range(len(SLOTS)):
+            self.start(slot)
+        for each in said:
+            self._publish(each)
+        self._spells()
+        await asyncio.sleep(LENGTH)
+        self._calm()
+        began = self.loop.time()
+        while behind := self.judges.behind():
+            if self.loop.time() - began > BOUND:
+                self.judges.fail(f"after {BOUND:.0f} s of calm: {behind}")
+                return
+            await asyncio.sleep(2.5)
+        self.tell("the world", "is quiet")
+        await self.judges.final()
+
+    def _publish(self, said: Said) -> None:
+        """By a producer with a partitioner of its own, now and then twice or late."""
+        event, value = said.event, encode(said.event)
+        self.events[InboxKey(event.source, event.id)] = event
+        rates, tape = self.weather.rates, self.tape
+        delay = tape.share() * 15 if self._strikes("event_delayed") else 0.0
+        self.loop.later(said.at + delay, self._emit, tape.pick(2), event, value)
+        if self._strikes("event_repeated"):
+            self.loop.later(said.at + tape.share() * 40, self._emit, tape.pick(2), event, value)
+        if self._strikes("event_malformed") and rates:
+            self.malformed += 1
+            junk = b"no json %d" % self.malformed
+            self.loop.later(said.at, self.broker.append_event, tape.pick(2), "x", junk)
+
+    def _strikes(self, name: str) -> bool:
+        struck = self.tape.strikes(self.weather.rates.get(name, 0.0))
+        self.struck[name] += struck
+        return struck
+
+    def _emit(self, partition: int, event: Event, value: bytes) -> None:
+        self.tell("a producer", "publishes", describe(event))
+        self.broker.append_event(partition, event.activity_id, value)
+
+    def _spells(self) -> None:
+        """Faults that come at their time."""
+        for name in ("store_outage", "broker_outage", "token_revoked", "rebalance"):
+            if self._strikes(name):
+                self.loop.later(self.tape.share() * LENGTH, getattr(self, f"_{name}"))
+        for name, code in (("minute_quota", "45011"), ("daily_quota", "45009"), ("ip_refused", "40164")):
+            if self._strikes(name):
+                self.loop.later(self.tape.share() * (LENGTH - 10), self._refuse, code, name)
+        for name in ("timed_kill", "timed_pause", "drain"):
+            if self._strikes(name):
+                for _ in range(1 + self.tape.pick(3)):
+                    at, slot = self.tape.share() * (LENGTH - 1), self.tape.pick(len(SLOTS))
+                    self.loop.later(at, self._strike, name, slot)
+
+    def _strike(self, name: str, slot: int) -> None:
+        for actor in self.actors:
+            if actor.slot == slot and not (actor.process.dead or actor.process.paused or actor.stopping):
+                if name == "timed_kill":
+                    self.kill(actor)
+                elif name == "timed_pause":
+                    self.pause(actor, self._pause())
+                elif hasattr(actor, "store"):
+                    self.spawn(self._drain(actor))
+
+    def _store_outage(self) -> None:
+        self.tell("the store", "is away")
+        self.store_away = True
+        self.loop.later(1 + self.tape.share() * 30, self._store_back)
+
+    def _store_back(self) -> None:
+        self.store_away = False
+
+    def _broker_outage(self) -> None:
+        self.tell("the broker", "is away")
+        self.broker.away = True
+        self.loop.later(1 + self.tape.share() * 20, self._broker_back)
+
+    def _broker_back(self) -> None:
+        self.broker.away = False
+
+    def _token_revoked(self) -> None:
+        for appid in SECRETS:
+            self.model.tokens.revoke(appid)
+
+    def _rebalance(self) -> None:
+        self.broker.rebalance()
+
+    def _refuse(self, code: str, name: str) -> None:
+        self.tell("wechat", "refuses everything:", name)
+        self.refusing = code
+        self.loop.later(1 + self.tape.share() * 40, self._accept)
+
+    def _accept(self) -> None:
+        self.refusing = ""
+
+    def _calm(self) -> None:
+        """No fault any more; who stands still will go on, who died is replaced."""
+        self.tell("the world", "calms down")
+        self.calm, self.store_away, self.broker.away, self.refusing = True, False, False, ""
+
+    def _unhandled(self, _: Any, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        raise_in_world(self, Broken(f"unhandled: {context.get('message')} {error!r}"))
+
+
+def settings(parked_after: float) -> Settings:
+    """Production's protocol times; polling is rarer, lists and quota probes shorter."""
+    return Settings(
+        sweep=5.0,
+        tick=2.0,
+        relay_poll=4.0,
+        in_flight=4,
+        in_flight_narrow=2,
+        members_per_call=3,
+        backoff_cap=20.0,
+        probe=20.0,
+        quota_probe=20.0,
+        parked_after=parked_after,
+        prune_every=1000.0,
+    )
+
+
+async def _observed(store: Any, looks: Sequence[Look], rules: Any) -> list[Settled]:
+    """`settle`, with the looks shown to the judges."""
+    token = LOOKS.set(tuple(looks))
+    try:
+        return await settle_looks(store, looks, rules)
+    finally:
+        LOOKS.reset(token)
+
+
+def prepare() -> None:
+    """Once in a process: the judges see what is settled, and nobody writes logs."""
+    settler.settle = _observed  # type: ignore[attr-defined]  # observation only: the real verb does the work
+    structlog.configure(processors=[_drop], cache_logger_on_first_use=False)
+
+
+def _drop(_: Any, __: str, event: Any) -> Any:
+    raise structlog.DropEvent
+
+
+__all__ = ["GRAVEYARD", "World", "Lane", "Process", "prepare"]
