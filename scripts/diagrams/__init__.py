@@ -1,1 +1,1 @@
-"""The pictures and tables of docs/, drawn from the code: state diagrams, outcomes, the line, a card's life."""
+"""The pictures and tables of docs/, drawn from the code: state diagrams, outcomes, a card's life."""

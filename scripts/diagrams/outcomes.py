@@ -27,7 +27,7 @@ EVERYONE: Final = Opened(
 def events() -> str:
     """All events but completions."""
     tried: list[tuple[str, Opened, EventData, int | None]] = [
-        ("`opened`, the same again", LISTED, LISTED, None),
+        ("`opened`, the first or the same again", LISTED, LISTED, None),
         ("`opened`, saying something else", LISTED, EVERYONE, None),
         ("`rescheduled` far ahead", LISTED, Rescheduled(deadline=20 * HOUR), None),
         ("`rescheduled` to within the notice", LISTED, Rescheduled(deadline=DEADLINE, notice=36_000), None),

@@ -17,12 +17,16 @@ WHO = [
 def table() -> str:
     """Each viewer's subtitle in each state, for both templates."""
     head = ["viewer", *(f"{state} ({number})" for state, number in TARGET_STATE.items())]
-    rows = [[name, *(_cell(viewer, done, number) for number in TARGET_STATE.values())] for name, viewer, done in WHO]
+    rows = [
+        [name, *(_cell(viewer, done, number) for number in TARGET_STATE.values())]
+        for name, viewer, done in WHO
+    ]
     return markdown(head, rows)
 
 
 def _cell(viewer: Viewer, done: bool, number: int) -> str:  # noqa: FBT001 (a column of the table)
     texts = [
-        subtitle(viewer, number, template, done=done, done_count=3) for template in ("complete", "participate")
+        subtitle(viewer, number, template, done=done, done_count=3)
+        for template in ("complete", "participate")
     ]
     return " / ".join(dict.fromkeys(texts))
