@@ -243,7 +243,7 @@ async def test_what_is_due_fires_once_and_is_due_again_at_the_end(scene: Scene) 
     assert (await fire_due(scene.store, 10, scene.rules)).taken == 0
     assert await scene.store.next_due() is None
     changed = [decode_change(row.body.encode()).data for row in await scene.outbox()]
-    assert [each.reason for each in changed] == ["opened", "notice", "deadline"]  # type: ignore[union-attr]
+    assert [each.reason for each in changed] == ["opened", "notice", "deadline"]  # type: ignore[union-attr]  # each is an ActivityChanged
 
 
 async def test_two_clocks_fire_each_timer_once(scene: Scene) -> None:
