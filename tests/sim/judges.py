@@ -106,7 +106,7 @@ class Judges:
                 self.admitted[key] = "new"
             elif how == "dead":
                 self.expect(before == "dead", f"{key} was said to be dead")
-                self.admitted[key] = "new"
+                self.admitted[key] = "new" if key in self.world.events else "dead"
         fed: set[InboxKey] = set()
         for record in commit.batch:
             event = self.world.event_of(record)
@@ -119,6 +119,9 @@ class Judges:
 
     def _buried(self, commit: Commit, writes: Writes) -> None:
         if commit.batch:
+            for outcome in writes.outcomes:
+                if outcome.outcome == "dead":
+                    self.admitted[InboxKey(outcome.source, outcome.id)] = "dead"
             return
         for outcome in writes.outcomes:
             event = self.world.events[InboxKey(outcome.source, outcome.id)]

@@ -90,7 +90,7 @@ class FrontStore:
             async with self.inner.transaction() as tx:
                 front = FrontTx(tx, commit)
                 actor.transactions[front] = tx
-                self._watch(tx, commit)
+                self._watch(tx, commit, front)
                 yield front
                 await world.port(actor)
                 front.here()
@@ -105,7 +105,7 @@ class FrontStore:
         if fate == "store_lost":
             raise StoreUnavailable("the connection was cut after the commit")
 
-    def _watch(self, tx: Any, commit: Commit) -> None:
+    def _watch(self, tx: Any, commit: Commit, front: FrontTx) -> None:
         """The judge hears of the commit in the step in which it happens."""
         if not isinstance(self.inner, MemoryStore):
             self.pending = commit
@@ -113,6 +113,7 @@ class FrontStore:
         real = tx.commit
 
         def committed() -> None:
+            front.here()
             real()
             self.world.judges.committed(commit)
 

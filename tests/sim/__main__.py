@@ -1,0 +1,37 @@
+"""`python -m tests.sim`: run schedules, shrink and tell what fails, show that every fault struck."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from tests.sim.run import Campaign, Plan, replay
+from tests.sim.weather import PROFILES
+
+
+def main() -> int:
+    """0 when nothing was found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
+    parser.add_argument("--seed", type=int, default=None, help="the first seed (default: by the clock)")
+    parser.add_argument("--store", choices=("dict", "sqlite"), default="dict")
+    parser.add_argument("--schedules", type=int, default=None, help="how many, at most")
+    parser.add_argument("--seconds", type=float, default=None, help="for how long, at most (default 25)")
+    parser.add_argument("--profile", choices=("mixed", *PROFILES), default="mixed")
+    parser.add_argument("--workers", type=int, default=2, help="processes side by side")
+    parser.add_argument("--keep-going", action="store_true", help="count failures instead of stopping")
+    parser.add_argument("--story", action="store_true", help="tell the schedule of --seed, whatever it finds")
+    parser.add_argument("--tape", default=None, help="the choices to replay, as a failure prints them")
+    wish = parser.parse_args()
+    seed = wish.seed if wish.seed is not None else time.time_ns() // 1_000_000 % 1_000_000_000
+    if wish.story or wish.tape is not None:
+        return replay(seed, wish.profile, wish.store, wish.tape)
+    seconds = wish.seconds
+    if seconds is None and wish.schedules is None:
+        seconds = 25.0
+    plan = Plan(seed, wish.profile, wish.store, wish.schedules, seconds, wish.workers, wish.keep_going)
+    return Campaign(plan).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
