@@ -14,7 +14,7 @@ LOCK_ARGS ?=
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
-.PHONY: help install demo test lint format generate bench lock engines-start engines-stop engines-status clean
+.PHONY: help install demo test lint format generate bench chaos lock engines-start engines-stop engines-status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ generate: install ## write the generated files anew (schemas, AsyncAPI, diagrams
 bench: install ## ingest next to a bare loop, and a burst's calls and latency, on Apache Kafka and PostgreSQL
 	$(PY) -m benchmarks.ingest
 	$(PY) -m benchmarks.burst
+
+chaos: install ## two minutes of kills, crashes and lies on three brokers (CHAOS_ARGS="--seconds 600 --seed 7")
+	$(PY) -m tests.chaos $(CHAOS_ARGS)
 
 lock: install ## resolve the dependencies anew into the two lock files (LOCK_ARGS=--upgrade for newer ones)
 	$(PY) -m scripts.lock $(LOCK_ARGS)

@@ -68,10 +68,14 @@ class Service:
     log: Path
     process: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
-        """Start and wait until it is ready."""
+    async def launch(self) -> None:
+        """Start it."""
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(LIVECARD, self.kind, env=self.env, stderr=log)
+
+    async def start(self) -> None:
+        """Start and wait until it is ready."""
+        await self.launch()
         await until(self.ready, f"{self.kind} is ready; its log: {self.log.read_text()[-2000:]}")
 
     async def ready(self) -> bool:
@@ -83,6 +87,15 @@ class Service:
                 return (await client.get(f"http://127.0.0.1:{self.port}/readyz")).status_code == 200
             except httpx.TransportError:
                 return False
+
+    async def answers(self) -> bool:
+        """Whether it serves already, ready or not: before that a signal just ends it."""
+        async with httpx.AsyncClient() as client:
+            try:
+                await client.get(f"http://127.0.0.1:{self.port}/healthz")
+            except httpx.TransportError:
+                return False
+            return True
 
     async def kill9(self) -> None:
         """As the out-of-memory killer does."""
@@ -235,7 +248,7 @@ class Line:
         """What was published, without repeats, in order, read until it is enough."""
         consumer = AIOKafkaConsumer(
             Topics(self.prefix).changes,
-            bootstrap_servers=[self.kafka],
+            bootstrap_servers=self.kafka.split(","),
             auto_offset_reset="earliest",
             enable_auto_commit=False,
         )
@@ -261,7 +274,7 @@ async def a_line(
     simulator = SimulatorServer(apps={APPID: SECRET})
     await simulator.start()
     line = Line(kafka, database, prefix, folder, simulator, settings)
-    line.producer = AIOKafkaProducer(bootstrap_servers=[kafka], linger_ms=5)
+    line.producer = AIOKafkaProducer(bootstrap_servers=kafka.split(","), linger_ms=5, acks="all")
     try:
         code, printed = await line.run("init")
         assert code == 0, printed

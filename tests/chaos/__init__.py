@@ -1,0 +1,1 @@
+"""The whole line under fire: processes killed and frozen, engines shot, WeChat lying, on real engines."""
