@@ -36,7 +36,7 @@ def draw() -> str:
         words(681, 272, "outbox · gates · ledger", size=12, colour=SOFT),
         labelled(844, 170, 130, 64, colours=BLUE, lines=["dispatcher", "states → WeChat"]),
         labelled(1016, 170, 90, 64, colours=GREEN, lines=["WeChat", "the card"]),
-        labelled(586, 24, 190, 48, colours=BLUE, lines=["outbox relay", "in every service"]),
+        labelled(586, 24, 190, 48, colours=BLUE, lines=["outbox relay", "in all three services"]),
         labelled(822, 18, 174, 60, colours=AMBER, lines=[topics.changes, "Kafka"], radius=30),
         words(1020, 53, "other services", size=13, anchor="start"),
         labelled(606, 346, 150, 60, colours=AMBER, lines=[topics.nudges, "Kafka, best effort"], radius=30),
