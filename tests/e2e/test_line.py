@@ -146,9 +146,12 @@ async def test_kill_9_of_any_service_loses_nothing(line: Line) -> None:
         card = line.card(name)
         assert card.posts.keys() == set(people), name
         assert card.lowered == 0
+        # Who was in flight when a dispatcher died may be posted once more, for each of its two deaths.
+        assert max(card.posts.values()) <= 1 + 2
     assert ledger["events"]["applied"] == len(names) * (1 + len(people))
-    # Whoever was in flight when a dispatcher died may be posted again, nobody else.
-    assert sum(line.card(name).repeated_posts for name in names) <= 2 * 64 * len(people)
+    # A dead dispatcher had at most one call under way for each activity, with the one or two members
+    # who had finished since the call before.
+    assert sum(line.card(name).repeated_posts for name in names) <= 2 * 2 * len(names)
 
 
 async def test_sigterm_drains_and_exits_0(line: Line) -> None:
