@@ -298,7 +298,9 @@ class Tables:
         old_keys = [
             key
             for key, entry in sorted(self.inbox.items(), key=lambda each: each[1].received_at)
-            if entry.received_at < now - inbox and entry.outcome != "parked"
+            if entry.received_at < now - inbox
+            and entry.outcome != "parked"
+            and ("inbox", key) not in self.locks.holder
         ][:limit]
         for key in old_keys:
             del self.inbox[key]

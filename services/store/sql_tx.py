@@ -73,11 +73,27 @@ class SqlTx:
             (*key, activity) for key, activity in zip(keys, [a or "" for a in activity_ids], strict=True)
         )
         new = {(row[0], row[1]) for row in await self._rows("admit", rows)}
-        dead: set[tuple[str, str]] = set()
-        if len(new) < len(rows):
-            rest = [row[:2] for row in rows if row[:2] not in new]
-            dead = {(row[0], row[1]) for row in await self._rows("admit_dead", rest)}
+        rest = [row for row in rows if row[:2] not in new]
+        dead = await self._admit_dead(rest, new) if rest else set()
         return ["new" if key in new else "dead" if key in dead else "repeat" for key in keys]
+
+    async def _admit_dead(
+        self, rows: Sequence[tuple[str, str, str]], new: set[tuple[str, str]]
+    ) -> set[tuple[str, str]]:
+        """Lock the dead ones among these. One that was pruned meanwhile is new: it joins `new`."""
+        outcomes = {
+            (row[0], row[1]): row[2] for row in await self._rows("inbox_outcomes", [row[:2] for row in rows])
+        }
+        rows = [row for row in rows if outcomes.get(row[:2], "dead") == "dead"]
+        if not rows:
+            return set()
+        dead = {(row[0], row[1]) for row in await self._rows("admit_dead", [row[:2] for row in rows])}
+        gone = [row for row in rows if row[:2] not in dead]
+        if gone:  # pruned, or given another outcome by a replay at the same time
+            fresh = {(row[0], row[1]) for row in await self._rows("admit", gone)}
+            new |= fresh
+            gone = [row for row in gone if row[:2] not in fresh]
+        return dead | (await self._admit_dead(gone, new) if gone else set())
 
     async def lock(self, activity_ids: Sequence[str]) -> dict[str, Activity]:
         if not activity_ids:

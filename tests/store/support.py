@@ -126,10 +126,14 @@ class PostgresBench(Bench):
 
     async def begin(self) -> None:
         self.admin = await asyncpg.connect(self.url.replace("postgresql+asyncpg://", "postgresql://"))
-        await self.admin.execute(DROP_ALL)
-        await self.admin.execute("UPDATE relay_leases SET owner = '', until = 0")
-        await self.admin.execute("UPDATE standing_clock SET us = $1", START)
+        await self.clear()
         await super().begin()
+
+    async def clear(self) -> None:
+        """An empty database again, at the start of time."""
+        self.now = START
+        await self.admin.execute(f"{DROP_ALL}; UPDATE relay_leases SET owner = '', until = 0")
+        await self.admin.execute("UPDATE standing_clock SET us = $1", START)
 
     async def _open(self, slot: int, **options: Any) -> Store:
         return await open_store(self.url, slot=slot, **{"now": STANDING, **options})
