@@ -52,6 +52,7 @@ def draw() -> str:
         arrow("M776 48H820"),
         arrow("M996 48H1014"),
         arrow("M455 268 C455 350 520 376 604 376", dotted=True),
+        arrow("M379 182 C340 260 380 384 604 384", dotted=True),
         arrow("M756 376 C850 376 909 340 909 236", dotted=True),
     ]
     notes = [
