@@ -245,10 +245,10 @@ class Judges:
         return str(_CHANGE.decode(value or b"{}")["id"])
 
     async def final(self) -> None:
-        """All is quiet: is it also right?"""
+        """All is quiet: is it also right? Raises `Broken`."""
         ledger = await read_ledger(self.world.store)
-        self.expect(ledger.balanced, f"the ledger does not balance: {ledger.problems}")
-        self.expect(not ledger.revisions["pending"], "revisions are pending though all is quiet")
+        insist(ledger.balanced, f"the ledger does not balance: {ledger.problems}")
+        insist(not ledger.revisions["pending"], "revisions are pending though all is quiet")
         self._ledger(ledger.events)
         self._order()
         for name in sorted(self.reference.lives):
@@ -262,7 +262,7 @@ class Judges:
         outcomes["dead"] += self.world.malformed_taken
         found = {kind: events[kind] for kind in ("applied", "duplicate", "late", "refused", "dead", "parked")}
         wanted = {kind: outcomes[kind] for kind in found}
-        self.expect(found == wanted, f"outcomes are {found}, should be {wanted}")
+        insist(found == wanted, f"outcomes are {found}, should be {wanted}")
 
     def _order(self) -> None:
         """First occurrences in the order of the outbox, per activity."""
@@ -274,7 +274,7 @@ class Judges:
                 order.append(key)
         for name in seen:
             wanted = list(dict.fromkeys(each for whose, each, _ in self.outbox if whose == name))
-            self.expect(seen[name] == wanted, f"changes of {name} out of order: {seen[name]} for {wanted}")
+            insist(seen[name] == wanted, f"changes of {name} out of order: {seen[name]} for {wanted}")
 
     async def _card(self, name: str) -> None:
         world, expected = self.world, self.reference.expected(name)
@@ -282,10 +282,10 @@ class Judges:
             cards = await tx.lock_cards([name], wait=True)
             aside = set((await tx.set_aside([name])).get(name, ()))
         if not expected.state:
-            self.expect(not cards, f"{name} is open in the store, and should not be")
+            insist(not cards, f"{name} is open in the store, and should not be")
             return
         (card,) = cards
-        self.expect(
+        insist(
             (card.state, card.revision) == (expected.state, expected.revision),
             f"{name} is {card.state} at {card.revision}, should be {expected.state} at {expected.revision}",
         )
@@ -293,15 +293,15 @@ class Judges:
             return
         shown = world.model.cards[name]
         target = max(expected.target_state, 2) if card.cannot_lower else expected.target_state
-        self.expect(shown.target_state == target, f"{name} shows {shown.target_state}, should show {target}")
+        insist(shown.target_state == target, f"{name} shows {shown.target_state}, should show {target}")
         lacking = expected.done - shown.posts.keys() - aside
-        self.expect(not lacking, f"{name} does not show {sorted(lacking)} as done")
+        insist(not lacking, f"{name} does not show {sorted(lacking)} as done")
         wrong = shown.posts.keys() - expected.done
-        self.expect(not wrong, f"{name} shows {sorted(wrong)} as done")
+        insist(not wrong, f"{name} shows {sorted(wrong)} as done")
         for member in aside:
-            self.expect((name, member) in self.left_out, f"{member} of {name} was left out in silence")
-            self.expect(world.struck, f"{member} of {name} was left out for nothing")
-        self.expect(SET_ASIDE in self.marks.values() or not aside, f"{name}: set aside by nobody")
+            insist((name, member) in self.left_out, f"{member} of {name} was left out in silence")
+            insist(world.struck, f"{member} of {name} was left out for nothing")
+        insist(SET_ASIDE in self.marks.values() or not aside, f"{name}: set aside by nobody")
 
     def _repeats(self) -> None:
         """A member is posted again only for a call whose result never reached the store."""
@@ -314,7 +314,13 @@ class Judges:
             )
             for member, posts in card.posts.items():
                 allowed = doubtful[member] + 1
-                self.expect(posts <= allowed, f"{member} of {name} was posted {posts} times, not {allowed}")
+                insist(posts <= allowed, f"{member} of {name} was posted {posts} times, not {allowed}")
+
+
+def insist(truth: object, what: str) -> None:
+    """Raise `Broken` unless true."""
+    if not truth:
+        raise Broken(what)
 
 
 def raise_in_world(world: World, error: Broken) -> None:

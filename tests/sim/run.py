@@ -23,6 +23,8 @@ from tests.sim.world import World, prepare
 
 CHUNK: Final = {"dict": 100, "sqlite": 20}
 """Schedules per forked process: what is dead stays in its memory."""
+SHRINKING: Final = 15.0
+"""Seconds for making a failure smaller."""
 ALL_FAULTS: Final = tuple(
     dict.fromkeys([name for names in PORTS.values() for name in names] + [*SPELLS, *EVENTS])
 )
@@ -220,7 +222,8 @@ class Campaign:
         def fails(choices: Sequence[int]) -> bool:
             return bool(self.bench.run(failure.seed, plan.profile, choices).found)
 
-        kept, tries = forked(lambda: shrink(failure.choices, fails))
+        until = time.monotonic() + SHRINKING
+        kept, tries = forked(lambda: shrink(failure.choices, fails, lambda: time.monotonic() < until))
         story = forked(lambda: self.bench.run(failure.seed, plan.profile, kept, story=True))
         marks = sum(map(bool, failure.choices)), sum(map(bool, kept))
         print(f"\nseed {failure.seed}: {failure.found}")

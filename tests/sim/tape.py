@@ -48,15 +48,15 @@ class Tape:
 
 
 def shrink(
-    choices: Sequence[int], fails: Callable[[Sequence[int]], bool], most: int = 400
+    choices: Sequence[int], fails: Callable[[Sequence[int]], bool], may_go_on: Callable[[], bool]
 ) -> tuple[list[int], int]:
-    """Write zeros for as long as it still fails, at most `most` tries; the choices, and how many tries."""
+    """Write zeros for as long as it still fails and may go on; the choices, and how many tries."""
     kept, tries = list(choices), 0
     size = max(1, len(kept) // 2)
-    while size and tries < most:
+    while size and may_go_on():
         changed = False
         for start in range(0, len(kept), size):
-            if tries >= most:
+            if not may_go_on():
                 break
             block = kept[start : start + size]
             if not any(block):
