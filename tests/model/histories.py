@@ -65,15 +65,17 @@ def opened(**changed: Any) -> Opened:
     return Opened(**{**facts, **changed})
 
 
-moments = st.integers(-4, LAST + 4).map(at)
-deadlines = st.none() | st.integers(-2, LAST + 4).map(at)
+knots = st.sampled_from([at(0), at(10), at(20), at(LAST) - MARGIN, at(LAST)])
+"""Moments at which much meets: events and ends of the same µs are what boundaries are made of."""
+moments = knots | st.integers(-4, LAST + 4).map(at)
+deadlines = st.none() | knots | st.integers(-2, LAST + 4).map(at)
 notices = st.sampled_from([0, 30, 300, 1200])
 groups = st.lists(st.sampled_from(PEOPLE), min_size=1, max_size=4, unique=True).map(tuple)
 sets_of_people = st.lists(st.sampled_from(PEOPLE), max_size=3, unique=True).map(tuple)
 
 openings = st.builds(
     opened,
-    expires_at=st.integers(0, LAST).map(at),
+    expires_at=st.just(at(LAST)) | st.integers(0, LAST).map(at),
     participants=sets_of_people,
     deadline=deadlines,
     notice=notices,
@@ -107,8 +109,20 @@ def histories(longest: int = 20) -> st.SearchStrategy[list[Step]]:
     """Steps at moments that mostly go forward; the database's clock may also be set back."""
     happenings = events() | events() | events() | st.none() | st.sampled_from(["a", "b"])
     wild = st.lists(st.tuples(happenings, moments), max_size=longest)
-    begun = st.builds(lambda step, steps: [step, *steps], st.tuples(events(openings), moments), wild)
-    return wild | wild.map(_in_order) | begun.map(_in_order)
+    return wild | wild.map(_in_order) | _lives(longest)
+
+
+def _lives(longest: int) -> st.SearchStrategy[list[Step]]:
+    """One activity that is open at first and meets much, reschedules above all."""
+    first = st.builds(event, st.builds(opened, deadline=deadlines, notice=notices), st.just(99))
+    datas = reschedules | reschedules | completions | additions | closings
+    steps = st.lists(st.tuples(datas, moments, moments), min_size=2, max_size=longest)
+
+    def life(begin: Event, steps: list[tuple[EventData, int, int]]) -> list[Step]:
+        meets = [(event(data, number, time=time), now) for number, (data, time, now) in enumerate(steps)]
+        return [(begin, at(0)), *_in_order(list(meets))]
+
+    return st.builds(life, first, steps)
 
 
 def _in_order(steps: list[Step]) -> list[Step]:
