@@ -123,15 +123,17 @@ async def test_a_doubt_is_repaired_after_its_delay_and_news_do_not_wait_for_it(s
 
 async def test_ends_go_first_then_apps_take_turns(scene: Scene) -> None:
     """One busy app does not hide the others; within a turn the ends lead."""
-    await scene.open("a1", "a2", "a3", "a4")
+    await scene.open("a1", "a2", "a3", "a4", "a5")
     await scene.open("b1", "b2", appid="wx2")
     await scene.open("c1", appid="wx3")
     for name in ("a1", "a2", "a3", "b1", "b2", "c1"):
         await scene.complete(name, "m")
         await scene.bench.advance(1)
     await scene.close("a4")
-    assert await candidates(scene) == ["a4", "b1", "c1", "a1", "b2", "a2", "a3"]
-    assert await candidates(scene, limit=3) == ["a4", "b1", "c1"]
+    await scene.bench.advance(1)
+    await scene.close("a5")
+    assert await candidates(scene) == ["a4", "a5", "b1", "c1", "b2", "a1", "a2", "a3"]
+    assert await candidates(scene, limit=3) == ["a4", "a5", "b1"]
     assert await candidates(scene, per_app=1) == ["a4", "b1", "c1"]
 
 
