@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from contracts.changes import CardDelivered, CardFailed
-from contracts.wechat import ILLEGAL_STATE, Verdict
+from contracts.wechat import ILLEGAL_STATE, TARGET_NEARING, TARGET_OPEN, Verdict
 from services.store.cards import CardRules, Claimed, failed, settle_revision, waits
 from services.store.outgoing import change_row, change_rows
 from services.store.ports import Store, Tx
@@ -237,6 +237,8 @@ class _Books:
         settle_revision(card, card.revision, "expired", self.out, self.now)
 
     def _reject(self, card: Card, look: Look, call: Call) -> None:
+        if look.errcode == ILLEGAL_STATE and call.target_state == TARGET_OPEN and card.suspect_at is not None:
+            card.shown = max(card.shown, TARGET_NEARING)  # a call in doubt has raised it
         if look.errcode == ILLEGAL_STATE and call.target_state < card.shown:
             card.cannot_lower, card.retry_at = True, self.now
             self._fail(card, look, "not_lowered")

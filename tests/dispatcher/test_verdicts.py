@@ -8,7 +8,7 @@ import pytest
 
 from contracts.times import DAY, MINUTE, SECOND
 from services.store.cards import redeliver
-from tests.dispatcher.world import BASE, Make, in_virtual_time
+from tests.dispatcher.world import BASE, Make, Reply, Sent, in_virtual_time
 
 
 def reply(*replies: int | str):
@@ -247,3 +247,33 @@ async def test_47502_to_a_lowering_call_keeps_the_card_at_2_and_tells_once(make:
         ("a", f"m{n}") for n in (1, 2, 3, 4)
     }
     assert [each.verdict for each in await world.failed("a")] == ["not_lowered"]
+
+
+@in_virtual_time()
+async def test_47502_after_a_doubt_means_that_the_card_was_raised_not_that_the_member_is_bad(
+    make: Make,
+) -> None:
+    """The nearing call was applied without an answer, then the deadline moved: WeChat is at 2, our books at 1."""
+    world = await make()
+    await world.open("a", deadline=100.0, notice=10)
+    raised = False
+
+    def stuck(sent: Sent) -> Reply:
+        nonlocal raised
+        if sent.target_state == 2 and not raised:
+            raised = True
+            return "cut"
+        return 47502 if raised and sent.target_state < 2 else 0
+
+    world.wechat.script = stuck
+    async with world.running():
+        await world.reschedule("a", 5.0)
+        await world.until(lambda: raised)
+        await world.reschedule("a", 500.0)
+        await world.complete("a", "m1")
+        await world.settled("a")
+        assert world.wechat.posts["a", "m1"] == 1, "the member is told with the state the card has"
+        assert (await world.card("a")).cannot_lower
+        await world.until(lambda: world.wechat.of("a")[-1].members in (None, ()))
+    assert [each.verdict for each in await world.failed("a")] == ["not_lowered"]
+    assert world.wechat.of("a")[-1].target_state == 2, "and the repair repeats that state"
