@@ -57,6 +57,10 @@ class Quiet(NoMetrics):
         """Nothing."""
 
 
+def _nothing() -> None:
+    """Nobody watches."""
+
+
 class Actor:
     """One process in one slot: killed, it is another one that takes the slot."""
 
@@ -72,6 +76,7 @@ class Actor:
         self.clock = ProcessClock(world, self.chance)
         self.bus = SimBus(self)
         self.store: FrontStore
+        self.committed: Callable[[], None] = _nothing
         self.listens: Callable[[Iterable[Nudge]], None] | None = None
         self.stopping = False
         self.in_send = 0
@@ -79,7 +84,7 @@ class Actor:
 
     def start(self, store: FrontStore) -> None:
         """Build the services and run them."""
-        self.store = store
+        self.store, self.committed = store, store.committed
         world = self.world
         self.relay = Relay(
             store=store,

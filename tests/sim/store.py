@@ -216,7 +216,7 @@ class Lane:
         except Exception as failed:  # noqa: BLE001  # handed on to whoever awaits the future
             error = failed
         if name == "commit" and error is None:
-            self.actor.store.committed()
+            self.actor.committed()
         self.queue.popleft()
         if future is not None and not future.done():
             if error is None:
