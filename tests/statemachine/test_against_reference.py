@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.events import Completed, Event, Opened, Rescheduled
@@ -26,6 +26,8 @@ from tests.model.histories import (
 from tests.model.reference import Reference
 
 HOMES = ("a", "b")
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no reason to fail."""
 
 far = st.builds(Rescheduled, deadline=st.sampled_from([None, at(20), at(30)]), notice=st.none() | st.just(30))
 quiet = completions | completions | additions | closings | far
@@ -43,7 +45,7 @@ def run(line: Machines | Reference, steps: list[Step]) -> None:
             line.expire(what, now)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(PATIENT, max_examples=1500)
 @given(histories())
 def test_any_history_gives_what_the_reference_model_says(steps):
     """Any events, any times, anything before `opened`, timers at any moment: equal after every step."""
@@ -56,7 +58,7 @@ def test_any_history_gives_what_the_reference_model_says(steps):
     assert machines.repeats == reference.repeats
 
 
-@settings(max_examples=150, deadline=None)
+@settings(PATIENT, max_examples=150)
 @given(histories(), st.data())
 def test_a_repeated_event_changes_nothing_wherever_it_comes_again(steps, data):
     again = [(what, now) for what, now in steps if isinstance(what, Event)]
@@ -72,7 +74,7 @@ def test_a_repeated_event_changes_nothing_wherever_it_comes_again(steps, data):
         assert often.expected(home) == once.expected(home)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(PATIENT, max_examples=150)
 @given(st.lists(st.tuples(events(completions | additions), moments), max_size=12))
 def test_the_same_said_under_a_new_id_counts_once(steps):
     """A producer that repeats itself without repeating its ids changes no card either."""
@@ -96,7 +98,7 @@ def test_the_same_said_under_a_new_id_counts_once(steps):
         assert one.revision == other.revision
 
 
-@settings(max_examples=200, deadline=None)
+@settings(PATIENT, max_examples=200)
 @given(st.lists(quiet, min_size=1, max_size=10), st.data(), st.booleans())
 def test_arrival_before_opened_never_matters(datas, data, close_when_complete):
     """Wherever the opening comes among the others, while nothing is due: the same card, the same fate."""
@@ -109,7 +111,7 @@ def test_arrival_before_opened_never_matters(datas, data, close_when_complete):
     assert overtaken.expected("a") == usual.expected("a")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(PATIENT, max_examples=200)
 @given(
     st.lists(completions | additions | reschedules, max_size=8), st.randoms(use_true_random=False), moments
 )
@@ -130,7 +132,7 @@ def test_whatever_arrives_before_opened_in_any_order_is_not_lost(datas, random, 
     assert not machines.parked["a"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(PATIENT, max_examples=150)
 @given(histories())
 def test_nothing_comes_back(steps):
     """Who is done stays done, `ended` stays ended with its reason, revisions never fall."""
@@ -148,7 +150,7 @@ def test_nothing_comes_back(steps):
             before[home] = now
 
 
-@settings(max_examples=150, deadline=None)
+@settings(PATIENT, max_examples=150)
 @given(histories())
 def test_the_ids_of_changes_are_deterministic_and_unique_within_an_activity(steps):
     one, other = Machines(MARGIN), Machines(MARGIN)
