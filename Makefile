@@ -14,7 +14,7 @@ LOCK_ARGS ?=
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
-.PHONY: help install demo test lint format generate bench chaos lock engines-start engines-stop engines-status clean
+.PHONY: help install demo test lint format generate sim bench chaos lock engines-start engines-stop engines-status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,12 @@ format: install ## format the code and apply safe fixes
 generate: install ## write the generated files anew (schemas, AsyncAPI, diagrams)
 	$(PY) -m contracts.generate
 	$(PY) -m scripts.diagrams
+
+SIM_ARGS ?=
+
+sim: install ## the services under every fault in virtual time: half a minute on each store (SIM_ARGS="--seconds 3600")
+	$(PY) -m tests.sim --store dict $(SIM_ARGS)
+	$(PY) -m tests.sim --store sqlite $(SIM_ARGS)
 
 bench: install ## ingest next to a bare loop, and a burst's calls and latency, on Apache Kafka and PostgreSQL
 	$(PY) -m benchmarks.ingest

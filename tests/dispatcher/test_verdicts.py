@@ -253,7 +253,7 @@ async def test_47502_to_a_lowering_call_keeps_the_card_at_2_and_tells_once(make:
 async def test_47502_after_a_doubt_means_that_the_card_was_raised_not_that_the_member_is_bad(
     make: Make,
 ) -> None:
-    """The nearing call was applied without an answer, then the deadline moved: WeChat is at 2, our books at 1."""
+    """Nearing was applied without an answer, then the deadline moved: WeChat is at 2, our books at 1."""
     world = await make()
     await world.open("a", deadline=100.0, notice=10)
     raised = False

@@ -422,8 +422,8 @@ def settings(parked_after: float) -> Settings:
     """Production's protocol times; polling is rarer, lists and quota probes shorter."""
     return Settings(
         sweep=5.0,
-        tick=2.0,
-        relay_poll=4.0,
+        tick=6.0,
+        relay_poll=6.0,
         in_flight=4,
         in_flight_narrow=2,
         members_per_call=3,
