@@ -25,10 +25,14 @@ class Desired(msgspec.Struct, frozen=True):
 
 
 class Delivered(msgspec.Struct, frozen=True):
-    """What WeChat has confirmed. A card starts at 1; `cannot_lower`: 47502 to a 2→1 was seen."""
+    """What WeChat has confirmed. A card starts at 1; `cannot_lower`: 47502 to a 2→1 was seen.
+
+    `reached`: the highest open state that a call of ours may have brought the card to since.
+    """
 
     target_state: int = 1
     cannot_lower: bool = False
+    reached: int = 1
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -63,7 +67,7 @@ def plan(desired: Desired, delivered: Delivered, limits: Limits) -> Plan:
     """The calls that bring a card from `delivered` to `desired`; none when nothing differs.
 
     Nothing lower after 3 and nothing after expiry; 2→1 only because the activity is open again;
-    members done before the end go first, with the state the card has, then the end alone.
+    members done before the end go first, with the state the card has (or may have), then the end alone.
     """
     if desired.expired or delivered.target_state == TARGET_STATE[ENDED]:
         return Plan(left_out=desired.owed)
@@ -75,7 +79,8 @@ def plan(desired: Desired, delivered: Delivered, limits: Limits) -> Plan:
         return Plan(calls)
     if not desired.hold:
         return Plan((Call(target),), left_out=desired.owed)
-    return Plan((*_member_calls(delivered.target_state, desired.owed, limits), Call(target)))
+    last_open = max(delivered.target_state, delivered.reached)
+    return Plan((*_member_calls(last_open, desired.owed, limits), Call(target)))
 
 
 def repair(desired: Desired, delivered: Delivered) -> Plan:

@@ -44,7 +44,7 @@ def plan_look(claimed: Claimed, rules: CardRules) -> Plan:
         hold=hold,
         expired=now >= card.expires_at,
     )
-    delivered = Delivered(card.shown, card.cannot_lower)
+    delivered = Delivered(card.shown, card.cannot_lower, card.reached)
     if claimed.repair:
         return repair(desired, delivered)
     longest = min(card.list_limit or rules.members_per_call, rules.members_per_call)

@@ -14,6 +14,7 @@ from services.settings import Settings
 from services.store.outgoing import change_row
 from services.store.ports import Store
 from services.store.rows import OWED, Card, Gate, MemberMark, Owed, Writes
+from statemachine.states import NEARING
 
 NEVER: Final = LATEST
 """Until when a gate is closed that only an event of ours opens (`unknown_app`)."""
@@ -210,6 +211,8 @@ def _take(card: Card, holder: str, now: int, rules: CardRules) -> None:
     card.fence += 1
     card.lease_until = now + rules.lease
     card.lease_by = holder
+    if card.state == NEARING:  # from now on a call of ours may have raised it, whatever becomes of us
+        card.reached = 2
 
 
 async def close_gate(store: Store, appid: str, reason: str, until: int) -> None:

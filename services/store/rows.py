@@ -91,7 +91,8 @@ class Card(msgspec.Struct):
 
     `settled` is the last revision accounted for, as `settled_as` (`delivered`, `dead`, `expired`);
     revisions up to it that never had a plan of their own were superseded. `shown` is the
-    target_state WeChat confirmed. `verdict` is set while the card is dead (`final`: for good).
+    target_state WeChat confirmed; `reached` is the highest open one (1, 2) that it may show by now, since
+    a call for it may have been applied. `verdict` is set while the card is dead (`final`: for good).
     `list_limit` narrows the list while a rejected one is bisected (0: not narrowed);
     `singles` counts members rejected alone; `succeeded`: any call of this activity ever did.
     `code_attempts` counts unknown codes at revision `code_revision`.
@@ -109,6 +110,7 @@ class Card(msgspec.Struct):
     settled: int = 0
     settled_as: str = "delivered"
     shown: int = 1
+    reached: int = 1
     cannot_lower: bool = False
     look_at: int = 0
     retry_at: int = 0

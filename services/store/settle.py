@@ -153,6 +153,7 @@ class _Books:
     def _confirm(self, card: Card, look: Look, call: Call) -> None:
         card.succeeded, card.attempts, card.code_attempts, card.verdict = True, 0, 0, ""
         card.shown = call.target_state
+        card.reached = min(call.target_state, 2)
         self._reopen_gate(card)
         self.out.marks.extend(
             MemberMark(card.activity_id, each, CONFIRMED, doubtful=False) for each in call.members
