@@ -120,7 +120,7 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def spawn(self, process: Process, coro: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task of this process."""
-        return self.create_task(coro, context=process.context)
+        return self.create_task(coro, context=process.context.copy())
 
     def _enqueue(self, handle: asyncio.Handle) -> None:
         context: Context = handle._context  # type: ignore[attr-defined]  # whose it is stands nowhere else
