@@ -13,8 +13,8 @@ ACTIVITY_COLUMNS: Final = (
 CARD_COLUMNS: Final = (
     "activity_id, appid, template, version, state, revision, expires_at, end_known_at, settled, settled_as, "
     "shown, reached, cannot_lower, look_at, retry_at, attempts, code_attempts, code_revision, fence, "
-    "lease_until, lease_by, suspect_at, verdict, final, list_limit, singles, succeeded, progress_calls, progress_members, "
-    "behind_since"
+    "lease_until, lease_by, suspect_at, verdict, final, list_limit, singles, succeeded, progress_calls, "
+    "progress_members, behind_since"
 )
 """In the order of `services.store.rows.Card`'s fields; progress_members is a JSON list."""
 
@@ -110,14 +110,16 @@ TRANSACTION: Final = {
         DO UPDATE SET state = excluded.state, late = excluded.late, done_at = excluded.done_at""",
     "cards": """
         UPDATE activities SET settled = r.settled, settled_as = r.settled_as, shown = r.shown,
-          reached = r.reached, cannot_lower = r.cannot_lower, look_at = r.look_at, retry_at = r.retry_at, attempts = r.attempts,
+          reached = r.reached, cannot_lower = r.cannot_lower, look_at = r.look_at,
+          retry_at = r.retry_at, attempts = r.attempts,
           code_attempts = r.code_attempts, code_revision = r.code_revision, fence = r.fence,
           lease_until = r.lease_until, lease_by = r.lease_by, suspect_at = r.suspect_at, verdict = r.verdict,
           final = r.final, list_limit = r.list_limit, singles = r.singles, succeeded = r.succeeded,
           progress_calls = r.progress_calls, progress_members = r.progress_members,
           behind_since = r.behind_since
         FROM {rows: activity_id text, settled bigint, settled_as text, shown bigint, reached bigint,
-          cannot_lower boolean, look_at bigint, retry_at bigint, attempts bigint, code_attempts bigint, code_revision bigint,
+          cannot_lower boolean, look_at bigint, retry_at bigint, attempts bigint, code_attempts bigint,
+          code_revision bigint,
           fence bigint, lease_until bigint, lease_by text, suspect_at bigint, verdict text, final boolean,
           list_limit bigint, singles bigint, succeeded boolean, progress_calls bigint,
           progress_members text, behind_since bigint}
