@@ -6,6 +6,7 @@ Underneath is the dict store, or the real one on SQLite whose thread is replaced
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import sqlite3
 from collections import deque
@@ -228,12 +229,14 @@ class Lane:
 
     def end(self, *, close: bool) -> None:
         """The server ends the session: first roll back, or a closed connection keeps its lock."""
-        if self.raw is not None:
+        if self.raw is None:
+            return
+        self.cut = not close
+        with contextlib.suppress(sqlite3.ProgrammingError):  # the process itself had closed it
             self.raw.rollback()
-            self.cut = not close
-            if close:
-                self.raw.close()
-                self.raw = None
+        if close:
+            self.raw.close()
+            self.raw = None
 
 
 class _Cursor(sqlite3.Cursor):
