@@ -34,6 +34,10 @@ class ClockMetrics(Protocol):
         """One activity moved, `lateness` seconds after its due time."""
         ...
 
+    def dead_lettered(self, reason: str, count: int) -> None:
+        """Events that went to the dead letters through the outbox."""
+        ...
+
     def pruned(self, table: str, rows: int) -> None:
         """Rows deleted by age."""
         ...
@@ -106,7 +110,8 @@ class TimerClock:
         now = self._clock.monotonic()
         if now >= self._bury_at:
             self._bury_at = now + BURY_EVERY
-            while await bury_parked(self._store, self._settings.us("parked_after"), BATCH):
+            while buried := await bury_parked(self._store, self._settings.us("parked_after"), BATCH):
+                self._metrics.dead_lettered("parked_too_long", buried)
                 self._relay.kick()
         if now >= self._prune_at:
             self._prune_at = now + self._settings.prune_every

@@ -53,6 +53,9 @@ class Quiet(NoMetrics):
     def timer_fired(self, lateness: float) -> None:
         """Nothing."""
 
+    def dead_lettered(self, reason: str, count: int) -> None:
+        """Nothing."""
+
     def pruned(self, table: str, rows: int) -> None:
         """Nothing."""
 
