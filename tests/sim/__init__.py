@@ -1,1 +1,1 @@
-"""The simulation: the unmodified services under a seeded scheduler in virtual time, killed, paused, lied to."""
+"""The simulation: the unmodified services in virtual time, on a seeded scheduler, killed and lied to."""

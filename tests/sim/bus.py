@@ -11,8 +11,8 @@ from contracts.records import Record
 from services.bus.ports import BusUnavailable, Message
 
 if TYPE_CHECKING:
-    from tests.sim.actors import Core
-    from tests.sim.world import Actor, World
+    from tests.sim.actors import Actor, Core
+    from tests.sim.world import World
 
 PARTITIONS: Final = 2
 SESSION: Final = 10.0

@@ -18,7 +18,8 @@ from services.store.settle import Look
 from tests.model.reference import Reference
 
 if TYPE_CHECKING:
-    from tests.sim.world import Actor, World
+    from tests.sim.actors import Actor
+    from tests.sim.world import World
 
 _MESSAGE = msgspec.json.Decoder(SetChatToolMsg)
 _CHANGE = msgspec.json.Decoder(dict[str, Any])
@@ -134,7 +135,9 @@ class Judges:
     def _expired(self, commit: Commit, writes: Writes) -> None:
         for activity in writes.activities:
             card = self.world.model.cards[activity.activity_id]
-            self.expect(self.world.wall() >= card.expires_at, f"{activity.activity_id} was said to be expired")
+            self.expect(
+                self.world.wall() >= card.expires_at, f"{activity.activity_id} was said to be expired"
+            )
             self.reference.expire(activity.activity_id, commit.now)
 
     def _cards(self, commit: Commit, writes: Writes) -> None:
@@ -272,9 +275,9 @@ class Judges:
             order = seen.setdefault(name, [])
             if key not in order:
                 order.append(key)
-        for name in seen:
+        for name, order in seen.items():
             wanted = list(dict.fromkeys(each for whose, each, _ in self.outbox if whose == name))
-            insist(seen[name] == wanted, f"changes of {name} out of order: {seen[name]} for {wanted}")
+            insist(order == wanted, f"changes of {name} out of order: {order} for {wanted}")
 
     async def _card(self, name: str) -> None:
         world, expected = self.world, self.reference.expected(name)
@@ -340,8 +343,12 @@ def _told(commit: Commit) -> list[object]:
         words.append(f"settles {look.claimed.card.activity_id}#{look.claimed.card.fence} {verdict}")
     for writes in commit.writes:
         for card in writes.cards:
-            state = f"{card.activity_id}#{card.fence} shown {card.shown} settled {card.settled}/{card.revision}"
-            words.append(state + (" held" if card.lease_until else "") + (" suspect" if card.suspect_at else ""))
+            state = (
+                f"{card.activity_id}#{card.fence} shown {card.shown} settled {card.settled}/{card.revision}"
+            )
+            words.append(
+                state + (" held" if card.lease_until else "") + (" suspect" if card.suspect_at else "")
+            )
         words += [f"{each.activity_id} is {each.state} at {each.revision}" for each in writes.activities]
         words += [f"{each.activity_id} at {each.revision}" for each in writes.progress]
     return words

@@ -92,19 +92,19 @@ class SimLoop(asyncio.BaseEventLoop):
             owner.tasks = [each for each in owner.tasks if not each.done()]
         return task
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]  # typeshed's variadic generic says no more than this
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
         self._enqueue(handle)
         return handle
 
-    def call_soon_threadsafe(
+    def call_soon_threadsafe(  # type: ignore[override]  # typeshed's variadic generic, which we only refuse
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         raise AssertionError("a thread in the simulation")
 
-    def call_at(
+    def call_at(  # type: ignore[override]  # typeshed's variadic generic says no more than this
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         timer = asyncio.TimerHandle(when, callback, args, self, context)
@@ -168,7 +168,7 @@ class SimLoop(asyncio.BaseEventLoop):
                 if process.dead or process.paused or not process.ready:
                     continue
                 handle = process.ready.popleft()
-                if not handle._cancelled:  # type: ignore[attr-defined]  # as BaseEventLoop itself looks
+                if not handle._cancelled:
                     handle._run()
                     self.steps += 1
                     if self.steps > most:
@@ -180,12 +180,12 @@ class SimLoop(asyncio.BaseEventLoop):
     def _advance(self) -> None:
         """Nothing is ready: the time moves on to the next timer."""
         timers = self._timers
-        while timers and timers[0][2]._cancelled:  # type: ignore[attr-defined]  # see above
+        while timers and timers[0][2]._cancelled:
             heapq.heappop(timers)
         if not timers:
             raise RuntimeError("everybody waits for ever")
         self._now = max(self._now, timers[0][0])
         while timers and timers[0][0] <= self._now:
             timer = heapq.heappop(timers)[2]
-            if not timer._cancelled:  # type: ignore[attr-defined]  # see above
+            if not timer._cancelled:
                 self._enqueue(timer)

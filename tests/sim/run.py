@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,7 +64,7 @@ class Bench:
     def __init__(self, store: str) -> None:
         self.folder: Path | None = None
         if store == "sqlite":
-            shm = Path("/dev/shm")  # noqa: S108  # memory-backed where there is such a thing
+            shm = Path("/dev/shm")  # memory-backed where there is such a thing
             self.folder = Path(tempfile.mkdtemp(prefix="livecard-sim-", dir=shm if shm.is_dir() else None))
             asyncio.run(migrate(f"sqlite+aiosqlite:///{self.folder / 'template'}"))
 
@@ -83,9 +84,7 @@ class Bench:
         drawn = world.tape.drawn if found else []
         now = world.loop.time()
         lines = world.lines or []
-        return Result(
-            seed, world.digest, found, drawn, world.struck, now, lines, len(world.tape.drawn)
-        )
+        return Result(seed, world.digest, found, drawn, world.struck, now, lines, len(world.tape.drawn))
 
     def close(self) -> None:
         """Remove the databases."""
@@ -133,7 +132,7 @@ def _reap(pid: int, pipe: int) -> Any:
     _, status = os.waitpid(pid, 0)
     if status or not data:
         raise RuntimeError(f"a chunk of schedules ended with status {status}")
-    return pickle.loads(data)  # noqa: S301  # our own child wrote it
+    return pickle.loads(data)  # our own child wrote it
 
 
 class Campaign:
@@ -182,7 +181,7 @@ class Campaign:
             while len(running) < plan.workers and not late and (last is None or seed < last):
                 end = seed + size if last is None else min(seed + size, last)
                 deadline = None if plan.seconds is None else began + plan.seconds
-                running.append(_fork(lambda first=seed, end=end: self._several(first, end, deadline)))
+                running.append(_fork(partial(self._several, seed, end, deadline)))
                 seed = end
             if not running:
                 return
@@ -210,7 +209,9 @@ class Campaign:
             f"{self.plan.seed}: {len(self.failures)} failed; {took:.1f} s, {rate:.0f}/s; each "
             f"{each:.0f} virtual seconds and {drawn} choices"
         )
-        print("struck: " + ", ".join(f"{name} {self.struck[name]}" for name in ALL_FAULTS if self.struck[name]))
+        print(
+            "struck: " + ", ".join(f"{name} {self.struck[name]}" for name in ALL_FAULTS if self.struck[name])
+        )
         silent = [name for name in ALL_FAULTS if not self.struck[name]]
         if silent:
             print("never struck: " + ", ".join(silent))

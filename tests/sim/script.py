@@ -7,8 +7,20 @@ from typing import Any, Final
 
 import msgspec
 
-from contracts.events import ADDED, CLOSED, COMPLETED, OPENED, RESCHEDULED, Event
-from contracts.events import Added, Closed, Completed, EventData, Opened, Rescheduled
+from contracts.events import (
+    ADDED,
+    CLOSED,
+    COMPLETED,
+    OPENED,
+    RESCHEDULED,
+    Added,
+    Closed,
+    Completed,
+    Event,
+    EventData,
+    Opened,
+    Rescheduled,
+)
 from contracts.times import SECOND, format_rfc3339
 from tests.sim.weather import Weather
 

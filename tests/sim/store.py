@@ -27,8 +27,9 @@ from services.store.settle import Look
 from tests.sim.judges import Commit
 
 if TYPE_CHECKING:
+    from tests.sim.actors import Actor
     from tests.sim.loop import SimFuture
-    from tests.sim.world import Actor, World
+    from tests.sim.world import World
 
 BATCH: ContextVar[tuple[Record, ...]] = ContextVar("batch", default=())
 """The records that this task takes in."""
@@ -153,7 +154,7 @@ def dict_store(world: World) -> MemoryStore:
 
 def forget(store: MemoryStore) -> None:
     """Dead processes wait for no lock; whoever came after them is woken."""
-    waiting = store.locks._waiting  # noqa: SLF001  # what a server knows of its sessions
+    waiting = store.locks._waiting  # what a server knows of its sessions
     for key, turns in list(waiting.items()):
         for turn in turns:
             future: SimFuture = turn  # type: ignore[assignment]  # this loop makes no others
@@ -201,13 +202,10 @@ class Lane:
     def _go(self) -> None:
         future, function = self.queue[0]
         name = getattr(getattr(function, "func", function), "__name__", "")
-        result, error = None, None
+        result: Any = None
+        error: Exception | None = None
         try:
-            if self.cut and name not in ("rollback", "close", "close_and_stop"):
-                raise sqlite3.OperationalError("the session was ended: idle in transaction")
-            if name == "rollback":
-                self.cut = False
-            result = function()
+            result = self._run(name, function)
         except sqlite3.OperationalError as busy:
             waited = self.world.loop.time() - self._since
             if "locked" in str(busy) and waited < PATIENCE and not (future is None or future.done()):
@@ -226,6 +224,14 @@ class Lane:
                 future.set_exception(error)
         if self.queue:
             self._soon()
+
+    def _run(self, name: str, function: Callable[[], Any]) -> Any:
+        """A session that the server ended answers nothing until it was rolled back."""
+        if self.cut and name not in ("rollback", "close", "close_and_stop"):
+            raise sqlite3.OperationalError("the session was ended: idle in transaction")
+        if name == "rollback":
+            self.cut = False
+        return function()
 
     def end(self, *, close: bool) -> None:
         """The server ends the session: first roll back, or a closed connection keeps its lock."""
@@ -260,7 +266,7 @@ async def sqlite_store(actor: Actor, path: Path) -> Store:
         actor.lanes.append(lane)
         connection = aiosqlite.Connection(lane.connect, 64)
         stand_in: Any = lane
-        connection._tx = connection._thread = stand_in  # noqa: SLF001  # no thread in virtual time
+        connection._tx = connection._thread = stand_in  # no thread in virtual time
         return await connection
 
     return await open_store(

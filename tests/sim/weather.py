@@ -102,6 +102,8 @@ def _any(chance: random.Random) -> Weather:
 
 def _paused(chance: random.Random) -> Weather:
     rates = {"stopped_in_send": 0.4} | _some(chance, ("nudge_dropped", "timed_pause", "late"), 0.3, 0.1)
+    if chance.random() < 0.5:
+        rates = {"pause": 0.02, "nudge_dropped": 0.5}
     return Weather(rates, pause=(5.0, 100.0))
 
 

@@ -16,8 +16,8 @@ from services.wechat.ports import Answer
 from tests.sim.bus import settle
 
 if TYPE_CHECKING:
+    from tests.sim.actors import Actor
     from tests.sim.judges import Sent
-    from tests.sim.world import Actor
 
 ENDS: ContextVar[float] = ContextVar("ends")
 """When the deadline of the call that this task makes is over, in the loop's seconds."""
@@ -81,7 +81,9 @@ class SimTransport(httpx.AsyncBaseTransport):
 
     def _not_applied(self, call: Call, fate: str, answered: asyncio.Future[object]) -> None:
         if fate == "busy":
-            settle(answered, httpx.Response(200, content=self.world.model.refuse(self.world.wall(), call, -1)))
+            settle(
+                answered, httpx.Response(200, content=self.world.model.refuse(self.world.wall(), call, -1))
+            )
         elif fate == "cut":
             settle(answered, httpx.ReadError("cut"))
         elif fate != "hang":

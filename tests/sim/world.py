@@ -30,9 +30,9 @@ from services.store.settle import settle as settle_looks
 from tests.sim.actors import SECRETS, Actor, Core, DispatcherActor
 from tests.sim.bus import SESSION, Broker
 from tests.sim.judges import Broken, Judges, describe, raise_in_world
-from tests.sim.loop import Process, SimLoop
+from tests.sim.loop import SimLoop
 from tests.sim.script import LENGTH, MEMBERS, Said, encode, script
-from tests.sim.store import LOOKS, FrontStore, Lane, dict_store, forget, sqlite_store
+from tests.sim.store import LOOKS, FrontStore, dict_store, forget, sqlite_store
 from tests.sim.tape import Tape
 from tests.sim.weather import PORTS, weather
 
@@ -452,6 +452,3 @@ def prepare() -> None:
 
 def _drop(_: Any, __: str, event: Any) -> Any:
     raise structlog.DropEvent
-
-
-__all__ = ["GRAVEYARD", "World", "Lane", "Process", "prepare"]
