@@ -59,9 +59,6 @@ class Quiet(NoMetrics):
     def pruned(self, table: str, rows: int) -> None:
         """Nothing."""
 
-    def dead_lettered(self, reason: str, count: int) -> None:
-        """Nothing."""
-
 
 def _nothing() -> None:
     """Nobody watches."""
