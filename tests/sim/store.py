@@ -231,6 +231,9 @@ class Lane:
             raise sqlite3.OperationalError("the session was ended: idle in transaction")
         if name == "rollback":
             self.cut = False
+        elif name in ("close", "close_and_stop") and self.raw is not None:
+            with contextlib.suppress(sqlite3.ProgrammingError):  # closed twice
+                self.raw.rollback()  # an uncollected cursor would keep a closed connection's lock
         return function()
 
     def end(self, *, close: bool) -> None:
