@@ -27,6 +27,7 @@ from tests.sim.store import BATCH, FrontStore, Lane
 from tests.sim.wechat import SimTransport, Watched
 
 if TYPE_CHECKING:
+    from tests.sim.judges import Commit
     from tests.sim.world import World
 
 SECRETS = {"wx1": "secret-one", "wx2": "secret-two"}
@@ -61,7 +62,7 @@ class Quiet(NoMetrics):
 
 
 def _nothing() -> None:
-    """Nobody watches."""
+    """The world itself is not judged."""
 
 
 class Actor:
@@ -79,7 +80,7 @@ class Actor:
         self.clock = ProcessClock(world, self.chance)
         self.bus = SimBus(self)
         self.store: FrontStore
-        self.committed: Callable[[], None] = _nothing
+        self.committing: Callable[[], Commit | None] = _nothing
         self.listens: Callable[[Iterable[Nudge]], None] | None = None
         self.stopping = False
         self.in_send = 0
@@ -87,7 +88,7 @@ class Actor:
 
     def start(self, store: FrontStore) -> None:
         """Build the services and run them."""
-        self.store, self.committed = store, store.committed
+        self.store, self.committing = store, store.committing
         world = self.world
         self.relay = Relay(
             store=store,

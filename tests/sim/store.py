@@ -121,11 +121,10 @@ class FrontStore:
 
         tx.commit = committed
 
-    def committed(self) -> None:
-        """SQLite committed on this process's only writing connection."""
+    def committing(self) -> Commit | None:
+        """What a commit on this process's only writing connection makes true."""
         commit, self.pending = self.pending, None
-        if commit is not None:
-            self.world.judges.committed(commit)
+        return commit
 
     def __getattr__(self, name: str) -> Any:
         verb = getattr(self.inner, name)
@@ -171,7 +170,7 @@ class Lane:
 
     def __init__(self, actor: Actor, path: Path) -> None:
         self.actor, self.world, self.path = actor, actor.world, path
-        self.queue: deque[tuple[asyncio.Future[Any] | None, Callable[[], Any]]] = deque()
+        self.queue: deque[tuple[asyncio.Future[Any] | None, Callable[[], Any], Commit | None]] = deque()
         self.raw: sqlite3.Connection | None = None
         self.cut = False
         self._since = 0.0
@@ -181,7 +180,10 @@ class Lane:
 
     def put_nowait(self, item: tuple[asyncio.Future[Any] | None, Callable[[], Any]]) -> None:
         """What aiosqlite would hand to its thread."""
-        self.queue.append(item)
+        future, function = item
+        self.queue.append(
+            (future, function, self.actor.committing() if _name(function) == "commit" else None)
+        )
         if len(self.queue) == 1:
             self._soon()
 
@@ -200,8 +202,8 @@ class Lane:
             self.world.loop.call_soon(self._go)
 
     def _go(self) -> None:
-        future, function = self.queue[0]
-        name = getattr(getattr(function, "func", function), "__name__", "")
+        future, function, commit = self.queue[0]
+        name = _name(function)
         result: Any = None
         error: Exception | None = None
         try:
@@ -214,8 +216,8 @@ class Lane:
             error = busy
         except Exception as failed:  # noqa: BLE001  # handed on to whoever awaits the future
             error = failed
-        if name == "commit" and error is None:
-            self.actor.committed()
+        if commit is not None and error is None:  # though whoever asked for it may have given up
+            self.world.judges.committed(commit)
         self.queue.popleft()
         if future is not None and not future.done():
             if error is None:
@@ -246,6 +248,11 @@ class Lane:
         if close:
             self.raw.close()
             self.raw = None
+
+
+def _name(function: Any) -> str:
+    """What aiosqlite would have its thread do."""
+    return getattr(getattr(function, "func", function), "__name__", "")
 
 
 class _Cursor(sqlite3.Cursor):
