@@ -233,7 +233,7 @@ class Lane:
             raise sqlite3.OperationalError("the session was ended: idle in transaction")
         if name == "rollback":
             self.cut = False
-        elif name in ("close", "close_and_stop") and self.raw is not None:
+        elif name == "close_and_stop" and self.raw is not None:
             with contextlib.suppress(sqlite3.ProgrammingError):  # closed twice
                 self.raw.rollback()  # an uncollected cursor would keep a closed connection's lock
         return function()
