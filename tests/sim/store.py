@@ -233,7 +233,7 @@ class Lane:
             raise sqlite3.OperationalError("the session was ended: idle in transaction")
         if name == "rollback":
             self.cut = False
-        elif name == "close_and_stop" and self.raw is not None:
+        elif self.raw is not None and (name == "close_and_stop" or _whose(function, "close") is self.raw):
             with contextlib.suppress(sqlite3.ProgrammingError):  # closed twice
                 self.raw.rollback()  # an uncollected cursor would keep a closed connection's lock
         return function()
@@ -253,6 +253,11 @@ class Lane:
 def _name(function: Any) -> str:
     """What aiosqlite would have its thread do."""
     return getattr(getattr(function, "func", function), "__name__", "")
+
+
+def _whose(function: Any, name: str) -> Any:
+    """The object whose method of this name it is: cursors close, too."""
+    return getattr(getattr(function, "func", None), "__self__", None) if _name(function) == name else None
 
 
 class _Cursor(sqlite3.Cursor):

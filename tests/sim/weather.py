@@ -68,7 +68,8 @@ RATES: Final[Mapping[str, float]] = {
 
 class Weather(msgspec.Struct):
     """`rates` by fault (absent: off). `pause`: seconds from–to. `flips`: only reschedules back and forth.
-    `dies`: who was stopped in a send is killed when it wakes. `lowers`: WeChat accepts 2 → 1."""
+    `dies`: who was stopped in a send is killed when it wakes. `lowers`: WeChat accepts 2 → 1.
+    `length`: seconds until the calm."""
 
     rates: dict[str, float]
     pause: tuple[float, float] = (1.0, 60.0)
@@ -76,6 +77,7 @@ class Weather(msgspec.Struct):
     dies: bool = False
     lowers: bool = True
     parked_after: float = 3600.0
+    length: float = 50.0
 
     def port(self, port: str) -> list[tuple[str, float]]:
         """The faults that are on at a port."""
@@ -145,6 +147,12 @@ def _late(chance: random.Random) -> Weather:
     return Weather({"late": 0.3} | _some(chance, ("kill", "timed_pause", "hang", "cut_applied"), 0.4, 0.1))
 
 
+def _repair(chance: random.Random) -> Weather:
+    """A late call goes out while the repair for it is under way."""
+    rates = {"stopped_in_send": 0.3, "slow": 0.5} | _some(chance, ("nudge_dropped",), 0.5, 0.5)
+    return Weather(rates, pause=(58.0, 72.0), length=115.0, flips=chance.random() < 0.5)
+
+
 PROFILES: Final = {
     "any": _any,
     "paused": _paused,
@@ -155,6 +163,7 @@ PROFILES: Final = {
     "gates": _gates,
     "bus": _bus,
     "late": _late,
+    "repair": _repair,
     "calm": lambda _: Weather({}),
 }
 

@@ -307,7 +307,7 @@ class World:
         for each in said:
             self._publish(each)
         self._spells()
-        await asyncio.sleep(LENGTH)
+        await asyncio.sleep(self.weather.length)
         self._calm()
         until = self.loop.time() + BOUND
         while not await self._quiet():
