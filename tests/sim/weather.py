@@ -8,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+from services.settings import Settings
+
 PROCESS: Final = ("kill", "pause", "drain")
 PORTS: Final[Mapping[str, tuple[str, ...]]] = {
     "process": ("kill", "pause"),
@@ -174,3 +176,20 @@ def weather(seed: int, profile: str) -> Weather:
         aimed = [name for name in PROFILES if name not in ("any", "calm")]
         profile = "any" if seed % 3 else aimed[seed // 3 % len(aimed)]
     return PROFILES[profile](random.Random(f"weather-{seed}"))
+
+
+def settings(parked_after: float) -> Settings:
+    """Production's protocol times; polling is rarer, lists and quota probes shorter."""
+    return Settings(
+        sweep=5.0,
+        tick=6.0,
+        relay_poll=6.0,
+        in_flight=4,
+        in_flight_narrow=2,
+        members_per_call=3,
+        backoff_cap=20.0,
+        probe=20.0,
+        quota_probe=20.0,
+        parked_after=parked_after,
+        prune_every=1000.0,
+    )

@@ -18,7 +18,6 @@ from contracts.times import SECOND
 from contracts.topics import Topics
 from services.bus.ports import Message
 from services.dispatcher import settler
-from services.settings import Settings
 from services.simulator.behaviour import Behaviour
 from services.simulator.cards import Declaration
 from services.simulator.model import WeChatModel
@@ -31,10 +30,11 @@ from tests.sim.actors import SECRETS, Actor, Core, DispatcherActor
 from tests.sim.bus import SESSION, Broker
 from tests.sim.judges import Broken, Judges, describe, raise_in_world
 from tests.sim.loop import SimLoop
-from tests.sim.script import LENGTH, MEMBERS, Said, encode, script
+from tests.sim.script import MEMBERS, Said, encode, script
+from tests.sim.spells import Spells
 from tests.sim.store import LOOKS, FrontStore, dict_store, forget, sqlite_store
 from tests.sim.tape import Tape
-from tests.sim.weather import PORTS, weather
+from tests.sim.weather import PORTS, settings, weather
 
 BASE: Final = 1_790_000_000 * SECOND
 """The world's first moment: 26.7 s after a full minute."""
@@ -135,7 +135,7 @@ class World:
             self.kill(actor)
             await self.loop.create_future()
         if fate == "pause":
-            self.pause(actor, self._pause())
+            self.pause(actor, self.how_long())
             await asyncio.sleep(0)
         chosen = self.tape.pick(8)
         if chosen > 5:
@@ -217,19 +217,20 @@ class World:
         self.loop.later(SESSION, silent)
         self.loop.later(seconds, resume)
 
-    def _pause(self) -> float:
+    def how_long(self) -> float:
+        """Seconds that a process stands still."""
         low, high = self.weather.pause
         return low + (high - low) * self.tape.share()
 
     def stop_for_long(self, actor: Actor) -> float:
         """Stopped between the lease check and the wire: the seconds until the request leaves."""
-        seconds = self._pause()
+        seconds = self.how_long()
         self.pause(actor, seconds)
         if self.weather.dies:
             self.loop.later(seconds + 0.0005, self.kill, actor, "is killed as it wakes")
         return seconds
 
-    async def _drain(self, actor: Actor) -> None:
+    async def drain(self, actor: Actor) -> None:
         """SIGTERM, and another process in its place."""
         self.tell(actor.name, "drains")
         task = self.loop.spawn(actor.process, actor.drain())
@@ -306,7 +307,7 @@ class World:
             self.start(slot)
         for each in said:
             self._publish(each)
-        self._spells()
+        Spells(self).cast()
         await asyncio.sleep(self.weather.length)
         self._calm()
         until = self.loop.time() + BOUND
@@ -335,16 +336,17 @@ class World:
         event, value = said.event, encode(said.event)
         self.events[InboxKey(event.source, event.id)] = event
         rates, tape = self.weather.rates, self.tape
-        delay = tape.share() * 15 if self._strikes("event_delayed") else 0.0
+        delay = tape.share() * 15 if self.struck_by("event_delayed") else 0.0
         self.loop.later(said.at + delay, self._emit, tape.pick(2), event, value)
-        if self._strikes("event_repeated"):
+        if self.struck_by("event_repeated"):
             self.loop.later(said.at + tape.share() * 40, self._emit, tape.pick(2), event, value)
-        if self._strikes("event_malformed") and rates:
+        if self.struck_by("event_malformed") and rates:
             self.malformed += 1
             junk = b"no json %d" % self.malformed
             self.loop.later(said.at, self.broker.append_event, tape.pick(2), "x", junk)
 
-    def _strikes(self, name: str) -> bool:
+    def struck_by(self, name: str) -> bool:
+        """Whether a fault of this schedule as a whole strikes."""
         struck = self.tape.strikes(self.weather.rates.get(name, 0.0))
         self.struck[name] += struck
         return struck
@@ -352,61 +354,6 @@ class World:
     def _emit(self, partition: int, event: Event, value: bytes) -> None:
         self.tell("a producer", "publishes", describe(event))
         self.broker.append_event(partition, event.activity_id, value)
-
-    def _spells(self) -> None:
-        """Faults that come at their time."""
-        for name in ("store_outage", "broker_outage", "token_revoked", "rebalance"):
-            if self._strikes(name):
-                self.loop.later(self.tape.share() * LENGTH, getattr(self, f"_{name}"))
-        for name, code in (("minute_quota", "45011"), ("daily_quota", "45009"), ("ip_refused", "40164")):
-            if self._strikes(name):
-                self.loop.later(self.tape.share() * (LENGTH - 10), self._refuse, code, name)
-        for name in ("timed_kill", "timed_pause", "drain"):
-            if self._strikes(name):
-                for _ in range(1 + self.tape.pick(3)):
-                    at, slot = self.tape.share() * (LENGTH - 1), self.tape.pick(len(SLOTS))
-                    self.loop.later(at, self._strike, name, slot)
-
-    def _strike(self, name: str, slot: int) -> None:
-        for actor in self.actors:
-            if actor.slot == slot and not (actor.process.dead or actor.process.paused or actor.stopping):
-                if name == "timed_kill":
-                    self.kill(actor)
-                elif name == "timed_pause":
-                    self.pause(actor, self._pause())
-                elif hasattr(actor, "store"):
-                    self.spawn(self._drain(actor))
-
-    def _store_outage(self) -> None:
-        self.tell("the store", "is away")
-        self.store_away = True
-        self.loop.later(1 + self.tape.share() * 30, self._store_back)
-
-    def _store_back(self) -> None:
-        self.store_away = False
-
-    def _broker_outage(self) -> None:
-        self.tell("the broker", "is away")
-        self.broker.away = True
-        self.loop.later(1 + self.tape.share() * 20, self._broker_back)
-
-    def _broker_back(self) -> None:
-        self.broker.away = False
-
-    def _token_revoked(self) -> None:
-        for appid in SECRETS:
-            self.model.tokens.revoke(appid)
-
-    def _rebalance(self) -> None:
-        self.broker.rebalance()
-
-    def _refuse(self, code: str, name: str) -> None:
-        self.tell("wechat", "refuses everything:", name)
-        self.refusing = code
-        self.loop.later(1 + self.tape.share() * 40, self._accept)
-
-    def _accept(self) -> None:
-        self.refusing = ""
 
     def _calm(self) -> None:
         """No fault any more; who stands still will go on, who died is replaced."""
@@ -416,23 +363,6 @@ class World:
     def _unhandled(self, _: Any, context: dict[str, Any]) -> None:
         error = context.get("exception")
         raise_in_world(self, Broken(f"unhandled: {context.get('message')} {error!r}"))
-
-
-def settings(parked_after: float) -> Settings:
-    """Production's protocol times; polling is rarer, lists and quota probes shorter."""
-    return Settings(
-        sweep=5.0,
-        tick=6.0,
-        relay_poll=6.0,
-        in_flight=4,
-        in_flight_narrow=2,
-        members_per_call=3,
-        backoff_cap=20.0,
-        probe=20.0,
-        quota_probe=20.0,
-        parked_after=parked_after,
-        prune_every=1000.0,
-    )
 
 
 async def _observed(store: Any, looks: Sequence[Look], rules: Any) -> list[Settled]:
