@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from services.store.memory_reads import Reads
 from services.store.memory_tables import Row, Tables, copy_card
 from services.store.ports import StoreUnavailable
 from services.store.rows import (
@@ -205,8 +206,8 @@ class MemoryTx:
         self._writes.append(writes)
 
 
-class MemoryStore(Tables):
-    """Implements `services.store.ports.Store`; reads and upkeep are the tables' own."""
+class MemoryStore(Reads):
+    """Implements `services.store.ports.Store`; reads and upkeep are `Reads`'."""
 
     def __init__(
         self, now: Callable[[], int], *, repair_after: int = 30_000_000, pause: Pause | None = None
