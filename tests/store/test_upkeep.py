@@ -182,6 +182,19 @@ async def test_an_unopened_activity_goes_after_an_hour_unless_something_is_parke
     assert (await scene.card("waiting")).revision == 2
 
 
+async def test_what_is_parked_does_not_keep_younger_unopened_activities(scene: Scene) -> None:
+    """Where events may wait for days, those that wait do not fill every bounded round."""
+    for n in range(3):
+        await scene.complete(f"waiting{n}", "m")
+    await scene.bench.advance(1)
+    async with scene.store.transaction() as tx:
+        await tx.lock(["empty"])
+    await scene.bench.advance(3600.001)
+    assert await prune(scene, limit=3) == {"unopened": 1}
+    assert await scene.store.show("empty") is None
+    assert await scene.store.show("waiting0") is not None
+
+
 async def test_what_is_locked_is_not_pruned(scene: Scene) -> None:
     """Housekeeping waits for nobody, and comes back."""
     if scene.bench.kind == "sqlite":
