@@ -13,6 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from services.store.ports import StoreRejected, StoreUnavailable
 
 UNMIGRATED: Final = "the database is not migrated, or by another release: run `livecard init`"
+NEWER: Final = "the database was migrated by a newer release than this one"
 _DATA_CLASSES: Final = ("22", "23", "54")
 """SQLSTATE classes of data exceptions, integrity violations and exceeded limits."""
 _MISSING: Final = ("42P01", "42703", "3F000")
@@ -25,6 +26,8 @@ def translated() -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise _translate(error) from error.orig
+    except UnicodeEncodeError as error:
+        raise StoreRejected(f"a text that has no UTF-8: {error.reason}") from error
     except PoolTimeout:
         raise StoreUnavailable("no connection to the database came free in time") from None
     except SQLAlchemyError as error:
@@ -46,6 +49,8 @@ def _translate(error: DBAPIError) -> StoreUnavailable | StoreRejected:
     text = _brief(original)
     if state in _MISSING or "no such table" in text or "no such column" in text:
         return StoreUnavailable(UNMIGRATED)
+    if error.statement is None:  # connecting or committing: no data can be to blame
+        return StoreUnavailable(f"the database cannot be reached: {text}" + (f" ({state})" if state else ""))
     if state[:2] in _DATA_CLASSES:
         return StoreRejected(f"PostgreSQL {state}: {text}")
     if isinstance(original, sqlite3.IntegrityError | sqlite3.DataError) or "too big" in text:

@@ -86,6 +86,22 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
     await store.close()
 
 
+async def test_a_failure_to_connect_is_never_the_datas_fault(postgres: PostgresBench) -> None:
+    """Whatever the driver dislikes about the connection, no event may be dead-lettered for it."""
+    for options in ("ssl=bogus", "ssl=require"):
+        store = await open_store(f"{postgres.url}?{options}")
+        for attempt in (store.ping, lambda: _see(store)):  # noqa: B023 (called in this round)
+            with pytest.raises(StoreUnavailable):
+                await attempt()
+        await store.close()
+
+
+async def test_half_a_character_is_rejected(postgres: PostgresBench) -> None:
+    """A lone surrogate has no UTF-8."""
+    with pytest.raises(StoreRejected):
+        await _see(postgres.store, "a\ud800")
+
+
 async def test_a_text_with_a_nul_is_rejected(postgres: PostgresBench) -> None:
     """PostgreSQL keeps no NUL: the data is to blame, so the batch is bisected and not tried for ever."""
     for writes in (Writes(apps=["wx\0"]), Writes(attempts=[Attempt("a", 1, 1, 1, 1, 1, 1, "ok", 0, "\0")])):
@@ -183,7 +199,8 @@ FILL = f"""
     INSERT INTO activities (activity_id, state, appid, revision, settled, expires_at, due_at, seen_at,
       behind_since, retry_at)
     SELECT 'a' || n, 'open', CASE WHEN n <= {BEHIND} THEN 'closed' ELSE 'wx' || n % 10 END,
-      CASE WHEN n <= {BEHIND} OR n % 500 = 0 THEN 2 ELSE 1 END, 1, $1::bigint + {DAY}, $1::bigint + n * 1000,
+      CASE WHEN n <= {BEHIND} OR n % 500 = 0 THEN 2 ELSE 1 END, 1, $1::bigint + {DAY},
+      $1::bigint + n::bigint * 7919 % {ACTIVITIES} * 1000,
       0, CASE WHEN n <= {BEHIND} OR n % 500 = 0 THEN $1::bigint END, 0
     FROM generate_series(1, {ACTIVITIES}) n"""
 
@@ -241,6 +258,36 @@ async def test_housekeeping_reads_only_what_is_old(crowded: PostgresBench, name:
     plan, _ = await _plan(crowded, source, limit=100, age=DAY)
     assert "Seq Scan" not in plan
     assert "activities_" in plan
+
+
+async def test_the_age_of_the_outbox_is_its_first_rows(crowded: PostgresBench) -> None:
+    """Asked for by every process again and again: an outage's backlog is not read for it."""
+    await crowded.admin.execute(
+        "INSERT INTO outbox (activity_id, topic, id, body, shard, created_at) "
+        "SELECT 'a' || n, 'changes', 'c', repeat('x', 400), n % 16, n FROM generate_series(1, 100000) n; "
+        "ANALYZE outbox"
+    )
+    plan, pages = await _plan(crowded, statements.READS["backlog"])
+    total = await crowded.admin.fetchval("SELECT relpages FROM pg_class WHERE relname = 'outbox'")
+    assert pages < total / 2, plan
+
+
+async def test_counting_what_is_due_reads_only_what_is_due(crowded: PostgresBench) -> None:
+    """Though the planner cannot know how little that is."""
+    plan, _ = await _plan(crowded, statements.READS["backlog"])
+    assert "Seq Scan on activities" not in plan, plan
+
+
+async def test_sessions_compile_nothing(postgres: PostgresBench) -> None:
+    """The sweep's estimated cost is high, its true cost low: compiling takes longer than the answer."""
+    async with open_connection(postgres) as connection:
+        assert (await connection.exec_driver_sql("SHOW jit")).scalar_one() == "off"
+
+
+def open_connection(bench: PostgresBench) -> Any:
+    """One of the store's own connections."""
+    store: Any = bench.store
+    return store.engine.connect()
 
 
 async def test_an_unmigrated_database_is_told_with_what_to_do(postgres_database: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from services.store import statements
+from services.store.dialect import Dialect
 from services.store.open import migrate, open_store
-from services.store.ports import StoreUnavailable
+from services.store.ports import StoreRejected, StoreUnavailable
 from services.store.rows import Writes
 
 
@@ -99,10 +102,86 @@ async def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "url", ["mysql://u:hidden@h/d", "sqlite:///x", "postgresql://u:hidden@h/d", "nonsense"]
+    "url",
+    [
+        "mysql://u:hidden@h/d",
+        "sqlite:///x",
+        "postgresql://u:hidden@h/d",
+        "nonsense",
+        "postgresql+asyncpg://u:p@h:hidden/d",
+        "postgresql+asyncpg://u:hidden@[::1/d",
+        "postgresql+asyncpg://u:hidden@h/d?sslmode=require",
+        "postgresql+asyncpg://u:p@h/d?nonsense=hidden",
+    ],
 )
 async def test_an_url_that_is_not_ours_is_told_without_its_password(url: str) -> None:
     """What is spoken is named."""
     with pytest.raises(StoreUnavailable, match="LIVECARD_DATABASE") as caught:
         await open_store(url)
     assert "hidden" not in str(caught.value)
+    assert "sslmode" not in url or "ssl=require" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite+aiosqlite://", "sqlite+aiosqlite:///", "sqlite+aiosqlite:///:memory:"]
+)
+async def test_a_store_in_memory_is_refused(url: str) -> None:
+    """Reader and writer would each have a database of their own."""
+    with pytest.raises(StoreUnavailable, match="names no file"):
+        await open_store(url)
+
+
+async def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """A file stands where the folder should be."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnavailable, match="cannot be made"):
+        await open_store(f"sqlite+aiosqlite:///{tmp_path}/file/below/store.sqlite3")
+
+
+async def test_half_a_character_is_rejected(sqlite_database: str) -> None:
+    """A lone surrogate has no UTF-8: the data is to blame, and nothing of the transaction stays."""
+    await migrate(sqlite_database)
+    store = await open_store(sqlite_database)
+    with pytest.raises(StoreRejected):
+        await _write(store, Writes(counters={"x": 1}), Writes(apps=["wx\ud800"]))
+    assert (await store.totals())[0] == {}
+    await _write(store, Writes(counters={"x": 1}))
+    await store.close()
+
+
+async def _write(store: Any, *all_writes: Writes) -> None:
+    async with store.transaction() as tx:
+        for writes in all_writes:
+            await tx.write(writes)
+
+
+async def test_a_schema_by_a_newer_release_is_told(sqlite_database: str) -> None:
+    """`init` would not help, so it is not named."""
+    await migrate(sqlite_database)
+    store = await open_store(sqlite_database)
+    async with store.engine.begin() as connection:
+        await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreUnavailable, match=r"newer release.* at 9999"):
+        await store.ping()
+    with pytest.raises(StoreUnavailable, match="newer release"):
+        await migrate(sqlite_database)
+    await store.close()
+
+
+FREQUENT = ("lock_due", "lock_expired", "stale_parked", "next_due", "old_activities", "unopened_activities")
+
+
+@pytest.mark.parametrize("name", [*FREQUENT, "candidates"])
+async def test_what_is_asked_again_and_again_reads_no_whole_table(sqlite_database: str, name: str) -> None:
+    """Some hold the one write lock meanwhile."""
+    await migrate(sqlite_database)
+    sources = {**statements.TRANSACTION, **statements.READS, **statements.UPKEEP}
+    source = sources.get(name, statements.CANDIDATES_SQLITE)
+    text = str(Dialect(postgres=False).statement(name, source).clause)
+    connection = sqlite3.connect(sqlite_database.removeprefix("sqlite+aiosqlite:///"))
+    values = dict.fromkeys(("limit", "before", "age", "per_app", "repair"), 1)
+    steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", values)]
+    connection.close()
+    # An index that holds all rows is a whole table too: only partial ones may be walked.
+    whole = [step for step in steps if re.match(r"SCAN (activities|a)\b(?!.* INDEX activities_)", step)]
+    assert whole == [], steps
