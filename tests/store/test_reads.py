@@ -1,0 +1,130 @@
+"""What is looked for among many rows, counted, or shown to people (the docstrings of ports.py)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from services.store.rows import (
+    SET_ASIDE,
+    MemberMark,
+    Writes,
+    shard_of,
+)
+from tests.store.support import START, Scene
+
+
+async def test_stale_parked_are_unopened_activities_with_something_old(scene: Scene) -> None:
+    """One old event is enough; the limit counts activities; opened ones are not asked."""
+    await scene.feed(scene.completed("b", "m"), scene.completed("a", "m"))
+    await scene.bench.advance(10)
+    await scene.feed(scene.completed("c", "m"), scene.completed("b", "n"))
+    async with scene.store.transaction() as tx:
+        assert await tx.stale_parked(START, 10) == ["a", "b"]
+        assert await tx.stale_parked(START, 1) == ["a"]
+        assert await tx.stale_parked(START - 1, 10) == []
+    await scene.open("a")
+    async with scene.store.transaction() as tx:
+        assert await tx.stale_parked(START, 10) == ["b"]
+
+
+async def test_expired_are_cards_behind_or_suspect_whose_id_is_dead(scene: Scene) -> None:
+    """`expires_at` = now is dead; true cards are left alone; the earliest dead first."""
+    await scene.feed(*(scene.opened(name, life=100 + n) for n, name in enumerate("dcba")))
+    await scene.open("alive")
+    await scene.complete("alive", "m")
+    await scene.bench.advance(50)
+    await scene.tick()  # the margin before expiry ends them
+    for name in "cd":
+        await scene.deliver(name)
+    await scene.set("d", suspect_at=START)
+    await scene.bench.advance(52)
+    async with scene.store.transaction() as tx:
+        assert [card.activity_id for card in await tx.lock_expired(10)] == ["d", "b"]
+    await scene.bench.advance(1)
+    async with scene.store.transaction() as tx:
+        assert [card.activity_id for card in await tx.lock_expired(2)] == ["d", "b"]
+        assert [card.activity_id for card in await tx.lock_expired(10)] == ["d", "b", "a"]
+
+
+async def test_the_outbox_is_read_in_order_by_shard(scene: Scene) -> None:
+    """By seq, of the shards asked for, bounded; what was published is gone."""
+    names = [f"a{n}" for n in range(10, 50)]
+    await scene.open(*names)
+    rows = await scene.outbox()
+    assert [row.activity_id for row in rows] == names
+    assert [row.seq for row in rows] == sorted(row.seq for row in rows)
+    assert all(row.shard == shard_of(row.activity_id) for row in rows)
+    shard = rows[0].shard
+    mine = [row for row in rows if row.shard == shard]
+    assert await scene.store.outbox([shard], 1_000) == mine
+    assert await scene.store.outbox(list(range(16)), 3) == rows[:3]
+    assert await scene.store.outbox([], 3) == []
+    await scene.store.delete_outbox([row.seq for row in rows[:39]])
+    assert [row.activity_id for row in await scene.outbox()] == ["a49"]
+    await scene.store.delete_outbox([])
+    await scene.complete("a49", "m")
+    assert [row.seq for row in await scene.outbox()][1] > rows[39].seq
+
+
+async def test_next_due_is_relative_and_negative_when_overdue(scene: Scene) -> None:
+    """None when nothing will ever be due."""
+    assert await scene.store.next_due() is None
+    await scene.open("a", deadline=100, notice=0)
+    assert await scene.store.next_due() == 100_000_000
+    await scene.bench.advance(101)
+    assert await scene.store.next_due() == -1_000_000
+
+
+async def test_backlog_counts_and_ages(scene: Scene) -> None:
+    """Behind, parked, outbox, due: each with the age of its oldest."""
+    empty = await scene.store.backlog()
+    assert msgspec.structs.astuple(empty) == (0,) * 8
+    await scene.open("a", "b", deadline=4, notice=0)
+    await scene.complete("early", "m")
+    await scene.bench.advance(2)
+    await scene.complete("a", "m")
+    await scene.bench.advance(3)
+    found = await scene.store.backlog()
+    rows = len(await scene.outbox())
+    assert msgspec.structs.astuple(found) == (
+        1, 3_000_000, 1, 5_000_000, rows, 5_000_000, 2, 1_000_000,
+    )  # fmt: skip
+
+
+async def test_show_tells_everything_about_one_activity(scene: Scene) -> None:
+    """Members by state and delivery, attempts, gate, what is parked; None when never seen."""
+    assert await scene.store.show("a") is None
+    await scene.complete("a", "m1")
+    early = await scene.store.show("a")
+    assert early is not None
+    assert early["activity"]["state"] == ""
+    assert early["parked"] == {"events": 1, "since": START}
+    assert early["gate"] is None
+    await scene.open("a", choose="listed", participants=["m1", "m2", "m3", "m4"])
+    await scene.deliver("a")
+    await scene.complete("a", "m2", "m3")
+    async with scene.store.transaction() as tx:
+        await tx.write(Writes(marks=[MemberMark("a", "m3", SET_ASIDE, False)]))
+    shown = await scene.store.show("a")
+    assert shown is not None
+    assert shown["members"] == {
+        "pending": 1, "done": 3, "late": 0, "owed": 1, "confirmed": 1, "set_aside": ["m3"],
+    }  # fmt: skip
+    assert shown["parked"] == {"events": 0, "since": None}
+    assert shown["gate"]["appid"] == "wx1"
+    assert [each["outcome"] for each in shown["attempts"]] == ["ok"]
+    assert shown["card"]["revision"] == 3
+    assert shown["now"] == START
+    assert msgspec.json.decode(msgspec.json.encode(shown))["activity"]["activity_id"] == "a"
+
+
+async def test_a_late_member_counts_as_done_and_late_but_not_as_owed(scene: Scene) -> None:
+    """Late members are recorded and never delivered."""
+    await scene.open("a")
+    await scene.bench.advance(1)
+    await scene.close("a")
+    await scene.feed(scene.completed("a", "m", time=START))
+    shown = await scene.store.show("a")
+    assert shown is not None
+    counts = shown["members"]
+    assert (counts["done"], counts["late"], counts["owed"], counts["confirmed"]) == (1, 1, 0, 0)
