@@ -24,6 +24,7 @@ from aiokafka import AIOKafkaProducer
 from contracts.times import SECOND, format_rfc3339
 from contracts.topics import Topics
 from scripts.engines import Kafka, Postgres
+from services.settings import Settings
 
 LIVECARD = Path(sys.executable).with_name("livecard")
 
@@ -160,7 +161,7 @@ def main() -> None:
     )
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--activities", type=int, default=10_000)
-    parser.add_argument("--batch", type=int, default=1000)
+    parser.add_argument("--batch", type=int, default=Settings().batch)
     options = parser.parse_args()
     # The bare loop's own topic is made by the broker at its first record.
     settings = {"auto.create.topics.enable": "true", "num.partitions": "8"}
