@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.store import statements
 from services.store.dialect import Dialect, Statement
-from services.store.errors import NEWER, UNMIGRATED, translated
+from services.store.errors import UNMIGRATED, translated
 from services.store.ports import Backlog, StoreUnavailable
 from services.store.rows import PAGE_SIZE, SHARDS, Attempt, Gate, InboxKey, OutboxRow
 from services.store.sql_tx import SqlTx, read_activity, read_card
@@ -90,9 +90,9 @@ class SqlStore:
                     .scalars()
                     .all()
                 )
-        if list(found) != [HEAD]:
-            what = NEWER if max(found, default="") > HEAD else UNMIGRATED
-            raise StoreUnavailable(f"{what} (it is at {', '.join(found) or 'nothing'}, needed is {HEAD})")
+        at = max(found, default="")
+        if at < HEAD:  # a newer schema only adds: the release before runs on it (design.md §5)
+            raise StoreUnavailable(f"{UNMIGRATED} (it is at {at or 'nothing'}, needed is {HEAD})")
 
     async def close(self) -> None:
         await self.engine.dispose()

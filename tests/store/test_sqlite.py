@@ -155,14 +155,15 @@ async def _write(store: Any, *all_writes: Writes) -> None:
             await tx.write(writes)
 
 
-async def test_a_schema_by_a_newer_release_is_told(sqlite_database: str) -> None:
-    """`init` would not help, so it is not named."""
+async def test_the_release_before_runs_on_a_newer_schema_but_does_not_migrate_it(
+    sqlite_database: str,
+) -> None:
+    """Migrations add first, so a rolling deploy (or its way back) stays ready; only `init` refuses."""
     await migrate(sqlite_database)
     store = await open_store(sqlite_database)
     async with store.engine.begin() as connection:
         await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(StoreUnavailable, match=r"newer release.* at 9999"):
-        await store.ping()
+    await store.ping()
     with pytest.raises(StoreUnavailable, match="newer release"):
         await migrate(sqlite_database)
     await store.close()
