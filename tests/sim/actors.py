@@ -242,19 +242,7 @@ class DispatcherActor(Actor):
             deadline=world.settings.call_deadline,
             transport=lambda: SimTransport(self),
         )
-        settings = world.settings
-        rules = CardRules(
-            lease=settings.us("lease"),
-            coalesce=settings.us("coalesce"),
-            backoff=settings.us("backoff"),
-            backoff_cap=settings.us("backoff_cap"),
-            repair_after=settings.us("repair_after"),
-            end_wait=settings.us("end_wait"),
-            margin=settings.us("expiry_margin"),
-            probe=settings.us("probe"),
-            members_per_call=settings.members_per_call,
-            unknown_code_attempts=settings.unknown_code_attempts,
-        )
+        rules = CardRules.of(world.settings)
         self.dispatcher = Dispatcher(
             holder=self.name,
             store=self.store,
@@ -263,7 +251,7 @@ class DispatcherActor(Actor):
             relay=self.relay,
             clock=self.clock,
             chance=self.chance,
-            settings=settings,
+            settings=world.settings,
             rules=rules,
             metrics=Quiet(),
         )
