@@ -7,6 +7,7 @@ import ssl
 from pathlib import Path
 from typing import Any, Final
 
+from services.bus import bootstrap
 from services.settings import Settings
 
 REQUEST_TIMEOUT: Final = 10.0
@@ -34,6 +35,7 @@ def addresses(settings: Settings) -> list[str]:
 def kafka_options(settings: Settings) -> dict[str, Any]:
     """The keyword arguments that every aiokafka client shares; raises `BrokerError` for wrong settings."""
     limit_logs()
+    bootstrap.install()
     options: dict[str, Any] = {
         "bootstrap_servers": addresses(settings),
         "client_id": "livecard",
