@@ -33,7 +33,8 @@ from statemachine.states import ENDED
 
 LOCK_TIMEOUT: Final = 5.0
 """Seconds, as PostgreSQL's sessions have it."""
-Pause = Callable[[], Awaitable[None]]
+Pause = Callable[[], Awaitable[None] | None]
+"""None: nobody comes in between, so that nothing is waited for."""
 
 
 class MemoryTx:
@@ -47,12 +48,12 @@ class MemoryTx:
         self._writes: list[Writes] = []
 
     async def _step(self) -> None:
-        if self._pause is not None:
-            await self._pause()
+        if self._pause is not None and (waiting := self._pause()):
+            await waiting
 
     async def _lock(self, key: Hashable) -> None:
         locks = self._tables.locks
-        if locks.holder.get(key) is self:
+        if self._lock_free(key):
             return
         try:
             async with asyncio.timeout(LOCK_TIMEOUT):

@@ -197,7 +197,7 @@ class Core(Actor):
     async def _wait(self) -> None:
         self.news.clear()
         try:
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(20.0):
                 await self.news.wait()
         except TimeoutError:
             return

@@ -8,13 +8,13 @@ the order in which a TaskGroup cancels its tasks would change from run to run.
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
+from heapq import heappop, heappush
 from typing import Any
 
-OWNER: ContextVar[Process] = ContextVar("owner")
+OWNER: ContextVar[Process | None] = ContextVar("owner", default=None)
 
 
 class Process:
@@ -22,7 +22,7 @@ class Process:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.ready: deque[asyncio.Handle] = deque()
+        self.ready: deque[Handle] = deque()
         self.tasks: list[asyncio.Task[Any]] = []
         self.listed = False
         self.paused = False
@@ -32,26 +32,43 @@ class Process:
         self.context.run(OWNER.set, self)
 
 
+class Handle:
+    """A callback that waits for its turn, or (`when`) for its time; as little as asyncio asks of one."""
+
+    __slots__ = ("args", "callback", "context", "dropped", "process", "when")
+
+    def __init__(
+        self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context, when: float = 0.0
+    ) -> None:
+        self.callback, self.args, self.context, self.when = callback, args, context, when
+        self.dropped = False
+
+    def cancel(self) -> None:
+        """It does not run; a timer is taken from the heap when its time comes."""
+        self.dropped = True
+
+    def cancelled(self) -> bool:
+        """Whether it was."""
+        return self.dropped
+
+
 class SimTask(asyncio.Task[Any]):
     """A task with a stable hash; its process keeps it, so that a dead one is never collected."""
 
-    def __init__(self, coro: Coroutine[Any, Any, Any], *, loop: SimLoop, **more: Any) -> None:
-        self.birth = loop.born()
-        super().__init__(coro, loop=loop, **more)
+    birth = 0
 
     def __hash__(self) -> int:
         return self.birth
 
 
 class SimFuture(asyncio.Future[Any]):
-    """A future with a stable hash that knows whose it is."""
+    """A future that hashes by the order in which futures were first asked for their hash."""
 
-    def __init__(self, *, loop: SimLoop) -> None:
-        self.birth = loop.born()
-        self.owner = OWNER.get(loop.world)
-        super().__init__(loop=loop)
+    birth = 0
 
     def __hash__(self) -> int:
+        if not self.birth:
+            self.birth = self.get_loop().born()  # type: ignore[attr-defined]  # ours made it
         return self.birth
 
 
@@ -60,11 +77,12 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def __init__(self, choose: Callable[[int], int]) -> None:
         super().__init__()
+        _forget_tasks()
         self.world = Process("world")
         self._choose = choose
         self._now = 0.0
         self._births = 0
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, int, Handle]] = []
         self._runnable: list[Process] = []
         self._halted = False
         self.steps = 0
@@ -84,9 +102,15 @@ class SimLoop(asyncio.BaseEventLoop):
     def create_future(self) -> asyncio.Future[Any]:
         return SimFuture(loop=self)
 
-    def _make_task(self, _: Any, coro: Any, context: Context | None = None, **more: Any) -> Any:
-        task = SimTask(coro, loop=self, context=context, **more)
-        owner = (context or copy_context()).get(OWNER, self.world)
+    def create_task(self, coro: Any, *, name: object = None, context: Context | None = None) -> Any:
+        return self._make_task(self, coro, context)
+
+    def _make_task(self, _: Any, coro: Any, context: Context | None = None, **__: Any) -> Any:
+        if context is None:
+            context = copy_context()
+        task = SimTask(coro, loop=self, name="", context=context)
+        self._births = task.birth = self._births + 1
+        owner = context.get(OWNER) or self.world
         owner.tasks.append(task)
         if len(owner.tasks) > 512:
             owner.tasks = [each for each in owner.tasks if not each.done()]
@@ -94,41 +118,57 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def call_soon(  # type: ignore[override]  # typeshed's variadic generic says no more than this
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
-        self._enqueue(handle)
+    ) -> Handle:
+        if context is None:
+            context = copy_context()
+        handle = Handle(callback, args, context)
+        process = context.get(OWNER) or self.world
+        if process.dead:
+            return handle
+        process.ready.append(handle)
+        if not (process.listed or process.paused):
+            process.listed = True
+            self._runnable.append(process)
         return handle
 
     def call_soon_threadsafe(  # type: ignore[override]  # typeshed's variadic generic, which we only refuse
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> asyncio.Handle:
+    ) -> Handle:
         raise AssertionError("a thread in the simulation")
 
     def call_at(  # type: ignore[override]  # typeshed's variadic generic says no more than this
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> asyncio.TimerHandle:
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
-        heapq.heappush(self._timers, (when, self.born(), timer))
+    ) -> Handle:
+        timer = Handle(callback, args, copy_context() if context is None else context, when)
+        self._births += 1
+        heappush(self._timers, (when, self._births, timer))
         return timer
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Cancelled timers are dropped when their time comes."""
+    def call_later(  # type: ignore[override]  # typeshed's variadic generic says no more than this
+        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> Handle:
+        return self.call_at(self._now + delay, callback, *args, context=context)
 
-    def later(self, delay: float, callback: Callable[..., Any], *args: Any) -> asyncio.TimerHandle:
+    def later(self, delay: float, callback: Callable[..., Any], *args: Any) -> Handle:
         """A timer of the world's, which nobody can kill."""
         return self.call_at(self._now + delay, callback, *args, context=self.world.context)
 
+    async def nap(self, delay: float) -> None:
+        """`asyncio.sleep` without its ceremony."""
+        future = SimFuture(loop=self)
+        self.call_at(self._now + delay, _over, future)
+        await future
+
     def spawn(self, process: Process, coro: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task of this process."""
-        return self.create_task(coro, context=process.context.copy())
+        task: asyncio.Task[Any] = self._make_task(self, coro, process.context.copy())
+        return task
 
-    def _enqueue(self, handle: asyncio.Handle) -> None:
-        context: Context = handle._context  # type: ignore[attr-defined]  # whose it is stands nowhere else
-        process = context.get(OWNER, self.world)
-        if process.dead:
-            return
-        process.ready.append(handle)
-        self._list(process)
+    def _enqueue(self, handle: Handle) -> None:
+        process = handle.context.get(OWNER) or self.world
+        if not process.dead:
+            process.ready.append(handle)
+            self._list(process)
 
     def _list(self, process: Process) -> None:
         if process.ready and not (process.listed or process.paused or process.dead):
@@ -157,35 +197,51 @@ class SimLoop(asyncio.BaseEventLoop):
     def drive(self, most: int = 2_000_000) -> None:
         """Run until `halt`. Raises RuntimeError when nothing is left to do, or too much was done."""
         asyncio.events._set_running_loop(self)
+        runnable, choose = self._runnable, self._choose
         try:
-            runnable = self._runnable
             while not self._halted:
                 if not runnable:
                     self._advance()
                     continue
-                process = runnable.pop(self._choose(len(runnable)) if len(runnable) > 1 else 0)
+                process = runnable.pop(choose(len(runnable)) if len(runnable) > 1 else 0)
                 process.listed = False
                 if process.dead or process.paused or not process.ready:
                     continue
                 handle = process.ready.popleft()
-                if not handle._cancelled:
-                    handle._run()
+                if not handle.dropped:
                     self.steps += 1
-                    if self.steps > most:
-                        raise RuntimeError(f"no end after {most} steps")
-                self._list(process)
+                    try:
+                        handle.context.run(handle.callback, *handle.args)
+                    except Exception as error:  # noqa: BLE001  # as asyncio's own loop does
+                        self.call_exception_handler({"message": f"in {handle.callback}", "exception": error})
+                if process.ready and not (process.listed or process.paused or process.dead):  # type: ignore[redundant-expr]  # the handle may have changed them
+                    process.listed = True
+                    runnable.append(process)
+                if self.steps > most:
+                    raise RuntimeError(f"no end after {most} steps")
         finally:
             asyncio.events._set_running_loop(None)
 
     def _advance(self) -> None:
         """Nothing is ready: the time moves on to the next timer."""
         timers = self._timers
-        while timers and timers[0][2]._cancelled:
-            heapq.heappop(timers)
+        while timers and timers[0][2].dropped:
+            heappop(timers)
         if not timers:
             raise RuntimeError("everybody waits for ever")
-        self._now = max(self._now, timers[0][0])
-        while timers and timers[0][0] <= self._now:
-            timer = heapq.heappop(timers)[2]
-            if not timer._cancelled:
+        now = self._now = max(self._now, timers[0][0])
+        while timers and timers[0][0] <= now:
+            timer = heappop(timers)[2]
+            if not timer.dropped:
                 self._enqueue(timer)
+
+
+def _forget_tasks() -> None:
+    """asyncio remembers every task; those of the schedules before have the same hashes as ours."""
+    for name in ("_all_tasks", "_scheduled_tasks"):
+        getattr(asyncio.tasks, name, set()).clear()
+
+
+def _over(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

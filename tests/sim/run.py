@@ -69,13 +69,19 @@ class Bench:
             asyncio.run(migrate(f"sqlite+aiosqlite:///{self.folder / 'template'}"))
 
     def run(
-        self, seed: int, profile: str, choices: Sequence[int] | None = None, *, story: bool = False
+        self,
+        seed: int,
+        profile: str,
+        choices: Sequence[int] | None = None,
+        *,
+        story: bool = False,
+        digest: bool = False,
     ) -> Result:
         """One schedule, in this process."""
         database = None
         if self.folder is not None:
             database = fresh(self.folder / "template", self.folder / f"run-{os.getpid()}")
-        world = World(seed, profile, choices, database, story=story)
+        world = World(seed, profile, choices, database, story=story, digest=digest)
         world.run()
         if database is not None:
             for suffix in ("", "-wal", "-shm"):

@@ -10,7 +10,7 @@ import contextlib
 import shutil
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -25,10 +25,10 @@ from services.store.ports import Store, StoreUnavailable
 from services.store.rows import Admission, InboxKey, Writes
 from services.store.settle import Look
 from tests.sim.judges import Commit
+from tests.sim.loop import OWNER
 
 if TYPE_CHECKING:
     from tests.sim.actors import Actor
-    from tests.sim.loop import SimFuture
     from tests.sim.world import World
 
 BATCH: ContextVar[tuple[Record, ...]] = ContextVar("batch", default=())
@@ -82,7 +82,8 @@ class FrontStore:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[FrontTx]:
         world, actor = self.world, self.actor
-        await world.port(actor)
+        if waiting := world.delay(actor):
+            await waiting
         fate = world.fate("store")
         if fate == "store_away" or world.store_away:
             raise StoreUnavailable("the store is away")
@@ -94,7 +95,8 @@ class FrontStore:
                 actor.transactions[front] = tx
                 self._watch(tx, commit, front)
                 yield front
-                await world.port(actor)
+                if waiting := world.delay(actor):
+                    await waiting
                 front.here()
                 if fate == "store_undone":
                     raise StoreUnavailable("the connection was cut before the commit")
@@ -103,7 +105,8 @@ class FrontStore:
                 actor.transactions.pop(front, None)
             if self.pending is commit:
                 self.pending = None
-        await world.port(actor)
+        if waiting := world.delay(actor):
+            await waiting
         if fate == "store_lost":
             raise StoreUnavailable("the connection was cut after the commit")
 
@@ -130,34 +133,38 @@ class FrontStore:
         verb = getattr(self.inner, name)
 
         async def call(*args: Any, **more: Any) -> Any:
-            await self.world.port(self.actor)
+            if waiting := self.world.delay(self.actor):
+                await waiting
             if self.world.fate("read") or self.world.store_away:
                 raise StoreUnavailable("the store is away")
             answer = await verb(*args, **more)
-            await self.world.port(self.actor)
+            if waiting := self.world.delay(self.actor):
+                await waiting
             return answer
 
+        setattr(self, name, call)
         return call
 
 
 def dict_store(world: World) -> MemoryStore:
     """The dict store, on which other processes come in between any two primitives."""
 
-    async def pause() -> None:
-        chosen = world.tape.pick(8)
-        if chosen > 5:
-            await asyncio.sleep(world.latency() if chosen == 7 else 0)
+    def pause() -> Awaitable[None] | None:
+        thrown = world.tape.throw()
+        if thrown & 7 < 6:
+            return None
+        return world.loop.nap(0.001 * (1 + (thrown >> 3 & 15) ** 2)) if thrown & 1 else asyncio.sleep(0)
 
     return MemoryStore(world.wall, pause=pause)
 
 
-def forget(store: MemoryStore) -> None:
+def forget(world: World, store: MemoryStore) -> None:
     """Dead processes wait for no lock; whoever came after them is woken."""
     waiting = store.locks._waiting  # what a server knows of its sessions
     for key, turns in list(waiting.items()):
         for turn in turns:
-            future: SimFuture = turn  # type: ignore[assignment]  # this loop makes no others
-            if future.owner.dead and not turn.done():
+            waiters: Any = turn._callbacks  # whose contexts say whose they are
+            if any((context.get(OWNER) or world.loop.world).dead for _, context in waiters or ()):
                 turn.cancel()
         if key not in store.locks.holder:
             store.locks.give(key)

@@ -6,17 +6,37 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Final
 
+SIDES: Final = 1 << 16
+"""Of the die that is thrown at each use of a port."""
 PARTS: Final = 255
 """A share is drawn in so many steps."""
 
 
 class Tape:
-    """Draws from a seed, or replays what was drawn once; past the end of a replay all is harmless."""
+    """Draws from a seed, or replays what was drawn once; past the end of a replay all is harmless.
+
+    `throw()` is one of `SIDES`, 0 the harmless one: whoever throws reads more than one choice off it.
+    """
 
     def __init__(self, seed: int, choices: Sequence[int] | None = None) -> None:
         self._random = random.Random(f"tape-{seed}")
         self._given = choices
         self.drawn: list[int] = []
+        self.throw: Callable[[], int] = self._replayed if choices is not None else self._thrown()
+
+    def _thrown(self) -> Callable[[], int]:
+        """A closure: this is asked at each use of each port."""
+        bits, draw, note = SIDES.bit_length() - 1, self._random.getrandbits, self.drawn.append
+
+        def throw() -> int:
+            value = draw(bits)
+            note(value)
+            return value
+
+        return throw
+
+    def _replayed(self) -> int:
+        return self.pick(SIDES)
 
     def pick(self, options: int) -> int:
         """One of `options`, 0 the harmless one."""

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 DIGESTS = """
 from tests.sim.run import Bench, forked
 bench = Bench({store!r})
-print(*forked(lambda: [bench.run(seed, "mixed").digest for seed in {seeds!r}]))
+print(*forked(lambda: [bench.run(seed, "mixed", digest=True).digest for seed in {seeds!r}]))
 bench.close()
 """
 
@@ -80,9 +80,9 @@ def test_a_tape_repeats_its_schedule_and_zeros_are_harmless() -> None:
     def runs() -> tuple[str, str, Counter[str]]:
         from tests.sim.world import World
 
-        world = World(7, "any")
+        world = World(7, "any", digest=True)
         world.run()
-        again = bench.run(7, "any", unpack(pack(world.tape.drawn)))
+        again = bench.run(7, "any", unpack(pack(world.tape.drawn)), digest=True)
         return world.digest, again.digest, bench.run(7, "any", []).struck
 
     drawn, replayed, struck = forked(runs)

@@ -181,9 +181,10 @@ def weather(seed: int, profile: str) -> Weather:
 def settings(parked_after: float) -> Settings:
     """Production's protocol times; polling is rarer, lists and quota probes shorter."""
     return Settings(
-        sweep=5.0,
-        tick=6.0,
-        relay_poll=6.0,
+        sweep=9.0,
+        tick=13.0,
+        relay_poll=11.0,
+        relay_lease=24.0,
         in_flight=4,
         in_flight_narrow=2,
         members_per_call=3,

@@ -56,7 +56,8 @@ class SimTransport(httpx.AsyncBaseTransport):
         sent = world.judges.sent(self.actor, call, ENDS.get()) if message else None
         fate = world.fate("wechat", () if message else ONLY_MESSAGES)
         fate = fate if message else ONLY_MESSAGES.get(fate, fate)
-        world.tell(self.actor.name, "calls", call.path.rsplit("/", 1)[-1], sent and sent.what, fate)
+        if world.telling:
+            world.tell(self.actor.name, "calls", call.path.rsplit("/", 1)[-1], sent and sent.what, fate)
         answered = asyncio.get_running_loop().create_future()
         if fate == "refused":
             await asyncio.sleep(world.latency())

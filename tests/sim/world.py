@@ -6,10 +6,12 @@ import asyncio
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import structlog
 
 from contracts.events import Event
@@ -17,7 +19,7 @@ from contracts.records import Record
 from contracts.times import SECOND
 from contracts.topics import Topics
 from services.bus.ports import Message
-from services.dispatcher import settler
+from services.dispatcher import dispatcher, settler
 from services.simulator.behaviour import Behaviour
 from services.simulator.cards import Declaration
 from services.simulator.model import WeChatModel
@@ -26,6 +28,7 @@ from services.store.ports import Store
 from services.store.rows import InboxKey
 from services.store.settle import Look, Settled
 from services.store.settle import settle as settle_looks
+from services.wechat import transport
 from tests.sim.actors import SECRETS, Actor, Core, DispatcherActor
 from tests.sim.bus import SESSION, Broker
 from tests.sim.judges import Broken, Judges, describe, raise_in_world
@@ -33,7 +36,7 @@ from tests.sim.loop import SimLoop
 from tests.sim.script import MEMBERS, Said, encode, script
 from tests.sim.spells import Spells
 from tests.sim.store import LOOKS, FrontStore, dict_store, forget, sqlite_store
-from tests.sim.tape import Tape
+from tests.sim.tape import SIDES, Tape
 from tests.sim.weather import PORTS, settings, weather
 
 BASE: Final = 1_790_000_000 * SECOND
@@ -58,6 +61,7 @@ class World:
         database: Path | None = None,
         *,
         story: bool = False,
+        digest: bool = False,
     ) -> None:
         self.seed, self.weather = seed, weather(seed, profile)
         self.tape = Tape(seed, choices)
@@ -79,11 +83,12 @@ class World:
         self.broken: Broken | None = None
         self.struck: Counter[str] = Counter()
         self.lines: list[str] | None = [] if story else None
+        self.telling = story or digest
         self.events: dict[InboxKey, Event] = {}
         self.malformed = 0
         self._digest = hashlib.blake2b(digest_size=8)
-        self._ports = {port: self.weather.port(port) for port in PORTS}
-        self._rates = {port: sum(rate for _, rate in active) for port, active in self._ports.items()}
+        self._throw = self.tape.throw
+        self._ports = {port: _odds(self.weather.port(port)) for port in PORTS}
         self._births = 0
         self._database = database
         self._watcher = Actor(self, 60, -1)
@@ -107,7 +112,12 @@ class World:
         return 0.001 * (1 + self.tape.pick(15) ** 2)
 
     def tell(self, *words: object) -> None:
-        """One line of the story, and of the digest that must be the same for the same seed."""
+        """One line of the story, and of the digest that must be the same for the same seed.
+
+        Most schedules are run for neither.
+        """
+        if not self.telling:
+            return
         line = f"{self.loop.time():9.3f} " + " ".join(str(word) for word in words if word not in ("", None))
         self._digest.update(line.encode())
         if self.lines is not None:
@@ -120,26 +130,34 @@ class World:
 
     def fate(self, port: str, without: Mapping[str, str] | tuple[str, ...] = ()) -> str:
         """The fault that strikes this use of a port, or none."""
-        if self.calm or not self.tape.strikes(self._rates[port]):
+        odds = self._ports[port]
+        if self.calm or not odds:
             return ""
-        active = self._ports[port]
-        name = active[self.tape.pick(len(active))][0]
-        if name not in without:
+        name = _struck(odds, self._throw())
+        if name and name not in without:
             self.struck[name] += 1
         return name
 
+    def delay(self, actor: Actor) -> Awaitable[None] | None:
+        """A process reaches out: None when it goes on at once; else it takes a while, or never goes on."""
+        thrown = self._throw()
+        odds = self._ports["process"]
+        if odds and not self.calm and (fate := _struck(odds, thrown)):
+            self.struck[fate] += 1
+            if fate == "kill" and not actor.process.dead:
+                self.kill(actor)
+                return self.loop.create_future()
+            if fate == "pause":
+                self.pause(actor, self.how_long())
+                return asyncio.sleep(0)
+        if thrown & 7 > 5:
+            return self.loop.nap(0.001 * (1 + (thrown >> 3 & 15) ** 2))
+        return None
+
     async def port(self, actor: Actor) -> None:
-        """A process reaches out: it may take a while, or never go on."""
-        fate = self.fate("process")
-        if fate == "kill" and not actor.process.dead:
-            self.kill(actor)
-            await self.loop.create_future()
-        if fate == "pause":
-            self.pause(actor, self.how_long())
-            await asyncio.sleep(0)
-        chosen = self.tape.pick(8)
-        if chosen > 5:
-            await asyncio.sleep(self.latency())
+        """Reach out, and wait for it."""
+        if waiting := self.delay(actor):
+            await waiting
 
     # Processes.
 
@@ -186,7 +204,7 @@ class World:
             if close or actor.transactions:
                 lane.end(close=close)
         if isinstance(self.store, MemoryStore):
-            forget(self.store)
+            forget(self, self.store)
 
     def pause(self, actor: Actor, seconds: float) -> None:
         """SIGSTOP for so long."""
@@ -352,7 +370,7 @@ class World:
         return struck
 
     def _emit(self, partition: int, event: Event, value: bytes) -> None:
-        self.tell("a producer", "publishes", describe(event))
+        self.tell("a producer", "publishes", self.telling and describe(event))
         self.broker.append_event(partition, event.activity_id, value)
 
     def _calm(self) -> None:
@@ -363,6 +381,23 @@ class World:
     def _unhandled(self, _: Any, context: dict[str, Any]) -> None:
         error = context.get("exception")
         raise_in_world(self, Broken(f"unhandled: {context.get('message')} {error!r}"))
+
+
+def _odds(active: Sequence[tuple[str, float]]) -> list[tuple[int, str]]:
+    """Each fault with the lowest throw at which it strikes, the highest of all first; 0 never does."""
+    odds: list[tuple[int, str]] = []
+    lowest = SIDES
+    for name, rate in active:
+        lowest -= round(rate * SIDES)
+        odds.append((max(1, lowest), name))
+    return odds
+
+
+def _struck(odds: Sequence[tuple[int, str]], thrown: int) -> str:
+    """The fault that this throw stands for, or none."""
+    if thrown < odds[-1][0]:
+        return ""
+    return next(name for lowest, name in odds if thrown >= lowest)
 
 
 async def _observed(store: Any, looks: Sequence[Look], rules: Any) -> list[Settled]:
@@ -377,7 +412,19 @@ async def _observed(store: Any, looks: Sequence[Look], rules: Any) -> list[Settl
 def prepare() -> None:
     """Once in a process: the judges see what is settled, and nobody writes logs."""
     settler.settle = _observed  # type: ignore[attr-defined]  # observation only: the real verb does the work
+    changes: tuple[tuple[Any, str, Any], ...] = (
+        (settler, "IDLE", 40.0),  # how often a loop without work shows that it is alive
+        (dispatcher, "IDLE", 40.0),
+        (transport, "_quieten", _nothing),  # which clears the caches of all loggers for each client
+        (httpx._urls, "urlparse", lru_cache(4096)(httpx._urlparse.urlparse)),  # the same few, again and again
+    )
+    for where, name, value in changes:
+        setattr(where, name, value)
     structlog.configure(processors=[_drop], cache_logger_on_first_use=False)
+
+
+def _nothing() -> None:
+    """Nobody logs anything."""
 
 
 def _drop(_: Any, __: str, event: Any) -> Any:
