@@ -61,6 +61,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             batch=True,
             group_id=topics.lifecycle_group,
             auto_offset_reset="earliest",
+            isolation_level="read_committed",  # what a producer's transaction took back never happened
             ack_policy=AckPolicy.MANUAL,
             max_records=settings.batch,
             batch_timeout_ms=max(1, round(settings.batch_wait * 1000)),
