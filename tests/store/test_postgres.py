@@ -260,15 +260,15 @@ async def test_housekeeping_reads_only_what_is_old(crowded: PostgresBench, name:
     assert "activities_" in plan
 
 
-async def test_the_age_of_the_outbox_is_its_first_rows(crowded: PostgresBench) -> None:
+async def test_the_age_of_the_outbox_is_its_first_rows(postgres: PostgresBench) -> None:
     """Asked for by every process again and again: an outage's backlog is not read for it."""
-    await crowded.admin.execute(
+    await postgres.admin.execute(
         "INSERT INTO outbox (activity_id, topic, id, body, shard, created_at) "
         "SELECT 'a' || n, 'changes', 'c', repeat('x', 400), n % 16, n FROM generate_series(1, 100000) n; "
         "ANALYZE outbox"
     )
-    plan, pages = await _plan(crowded, statements.READS["backlog"])
-    total = await crowded.admin.fetchval("SELECT relpages FROM pg_class WHERE relname = 'outbox'")
+    plan, pages = await _plan(postgres, statements.READS["backlog"])
+    total = await postgres.admin.fetchval("SELECT relpages FROM pg_class WHERE relname = 'outbox'")
     assert pages < total / 2, plan
 
 
