@@ -22,8 +22,9 @@ from services.wechat.apps import AppBook
 from services.wechat.client import WeChatClient
 from statemachine.model import Rules
 from tests.sim.bus import Refused, SimBus
+from tests.sim.lanes import Lane
 from tests.sim.loop import Process
-from tests.sim.store import BATCH, FrontStore, Lane
+from tests.sim.store import BATCH, FrontStore
 from tests.sim.wechat import SimTransport, Watched
 
 if TYPE_CHECKING:

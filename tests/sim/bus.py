@@ -53,7 +53,7 @@ class Broker:
 
     def _nudge(self, messages: Sequence[Message]) -> None:
         """To whichever dispatcher has the partition; without any, nobody hears it."""
-        listening = [actor for actor in self.world.alive("dispatcher") if actor.listens is not None]
+        listening = [actor for actor in self.world.hosts.alive("dispatcher") if actor.listens is not None]
         if not listening:
             return
         heard = listening[self.world.tape.pick(len(listening))]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import pickle
+import shutil
 import sys
 import tempfile
 import time
@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from services.store.open import migrate
-from tests.sim.store import fresh
+from tests.sim.hosts import SLOTS
+from tests.sim.lanes import Seats
 from tests.sim.tape import shrink
 from tests.sim.weather import EVENTS, PORTS, SPELLS
 from tests.sim.world import World, prepare
@@ -63,10 +63,11 @@ class Bench:
 
     def __init__(self, store: str) -> None:
         self.folder: Path | None = None
+        self.seats: Seats | None = None
         if store == "sqlite":
             shm = Path("/dev/shm")  # memory-backed where there is such a thing
             self.folder = Path(tempfile.mkdtemp(prefix="livecard-sim-", dir=shm if shm.is_dir() else None))
-            asyncio.run(migrate(f"sqlite+aiosqlite:///{self.folder / 'template'}"))
+            self.seats = Seats(self.folder, len(SLOTS) + 1)
 
     def run(
         self,
@@ -78,12 +79,13 @@ class Bench:
         digest: bool = False,
     ) -> Result:
         """One schedule, in this process."""
-        database = None
+        database = Path()
         if self.folder is not None:
-            database = fresh(self.folder / "template", self.folder / f"run-{os.getpid()}")
-        world = World(seed, profile, choices, database, story=story, digest=digest)
+            database = self.folder / f"run-{os.getpid()}"
+            shutil.copyfile(self.folder / "template", database)
+        world = World(seed, profile, choices, self.seats, database, story=story, digest=digest)
         world.run()
-        if database is not None:
+        if self.folder is not None:
             for suffix in ("", "-wal", "-shm"):
                 Path(f"{database}{suffix}").unlink(missing_ok=True)
         found = str(world.broken) if world.broken else ""

@@ -22,7 +22,7 @@ from contracts.events import (
     Rescheduled,
 )
 from contracts.times import SECOND, format_rfc3339
-from tests.sim.weather import Weather
+from tests.sim.weather import LENGTH, Weather
 
 TYPES: Final = {
     Opened: OPENED,
@@ -32,8 +32,6 @@ TYPES: Final = {
     Added: ADDED,
 }
 MEMBERS: Final = tuple(f"m{number}" for number in range(1, 7))
-LENGTH: Final = 50.0
-"""Seconds during which events come and faults strike."""
 LIFE: Final = 86_400.0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.sim.actors import SECRETS
-from tests.sim.script import LENGTH
+from tests.sim.weather import LENGTH
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -34,14 +34,14 @@ class Spells:
                     self.world.loop.later(at, self._strike, name, slot)
 
     def _strike(self, name: str, slot: int) -> None:
-        for actor in self.world.actors:
+        for actor in self.world.hosts.actors:
             if actor.slot == slot and not (actor.process.dead or actor.process.paused or actor.stopping):
                 if name == "timed_kill":
-                    self.world.kill(actor)
+                    self.world.hosts.kill(actor)
                 elif name == "timed_pause":
-                    self.world.pause(actor, self.world.how_long())
+                    self.world.hosts.pause(actor, self.world.hosts.how_long())
                 elif hasattr(actor, "store"):
-                    self.world.spawn(self.world.drain(actor))
+                    self.world.hosts.spawn(self.world.hosts.drain(actor))
 
     def _store_outage(self) -> None:
         self.world.tell("the store", "is away")

@@ -1,26 +1,18 @@
 """The shared store as one process reaches it: with latency, outages, answers that get lost, and a judge.
 
-Underneath is the dict store, or the real one on SQLite whose thread is replaced by virtual time.
+Underneath is the dict store, or the real one on SQLite (`lanes.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import shutil
-import sqlite3
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import aiosqlite
+from typing import TYPE_CHECKING, Any
 
 from contracts.records import Record
 from services.store.memory import MemoryStore
-from services.store.open import open_store
 from services.store.ports import Store, StoreUnavailable
 from services.store.rows import Admission, InboxKey, Writes
 from services.store.settle import Look
@@ -35,8 +27,6 @@ BATCH: ContextVar[tuple[Record, ...]] = ContextVar("batch", default=())
 """The records that this task takes in."""
 LOOKS: ContextVar[tuple[Look, ...]] = ContextVar("looks", default=())
 """The looks that this task settles."""
-PATIENCE: Final = 10.0
-"""Seconds for which SQLite waits for its lock."""
 
 
 class FrontTx:
@@ -168,135 +158,3 @@ def forget(world: World, store: MemoryStore) -> None:
                 turn.cancel()
         if key not in store.locks.holder:
             store.locks.give(key)
-
-
-class Lane:
-    """aiosqlite's queue and thread, in virtual time: one function after the other, each a step."""
-
-    daemon = True
-
-    def __init__(self, actor: Actor, path: Path) -> None:
-        self.actor, self.world, self.path = actor, actor.world, path
-        self.queue: deque[tuple[asyncio.Future[Any] | None, Callable[[], Any], Commit | None]] = deque()
-        self.raw: sqlite3.Connection | None = None
-        self.cut = False
-        self._since = 0.0
-
-    def start(self) -> None:
-        """There is nothing to start."""
-
-    def put_nowait(self, item: tuple[asyncio.Future[Any] | None, Callable[[], Any]]) -> None:
-        """What aiosqlite would hand to its thread."""
-        future, function = item
-        self.queue.append(
-            (future, function, self.actor.committing() if _name(function) == "commit" else None)
-        )
-        if len(self.queue) == 1:
-            self._soon()
-
-    def connect(self) -> sqlite3.Connection:
-        """A connection that waits for nothing and knows the world's time."""
-        raw = sqlite3.connect(self.path, timeout=0, check_same_thread=False, factory=_Impatient)
-        raw.create_function("virtual_now", 0, self.world.wall)
-        self.raw = raw
-        return raw
-
-    def _soon(self) -> None:
-        self._since = self.world.loop.time()
-        if self.world.tape.pick(8) == 7:
-            self.world.loop.call_later(self.world.latency(), self._go)
-        else:
-            self.world.loop.call_soon(self._go)
-
-    def _go(self) -> None:
-        future, function, commit = self.queue[0]
-        name = _name(function)
-        result: Any = None
-        error: Exception | None = None
-        try:
-            result = self._run(name, function)
-        except sqlite3.OperationalError as busy:
-            waited = self.world.loop.time() - self._since
-            if "locked" in str(busy) and waited < PATIENCE and not (future is None or future.done()):
-                self.world.loop.call_later(0.005 + self.world.latency() / 8, self._go)
-                return
-            error = busy
-        except Exception as failed:  # noqa: BLE001  # handed on to whoever awaits the future
-            error = failed
-        if commit is not None and error is None:  # though whoever asked for it may have given up
-            self.world.judges.committed(commit)
-        self.queue.popleft()
-        if future is not None and not future.done():
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-        if self.queue:
-            self._soon()
-
-    def _run(self, name: str, function: Callable[[], Any]) -> Any:
-        """A session that the server ended answers nothing until it was rolled back."""
-        if self.cut and name not in ("rollback", "close", "close_and_stop"):
-            raise sqlite3.OperationalError("the session was ended: idle in transaction")
-        if name == "rollback":
-            self.cut = False
-        elif self.raw is not None and (name == "close_and_stop" or _whose(function, "close") is self.raw):
-            with contextlib.suppress(sqlite3.ProgrammingError):  # closed twice
-                self.raw.rollback()  # an uncollected cursor would keep a closed connection's lock
-        return function()
-
-    def end(self, *, close: bool) -> None:
-        """The server ends the session: first roll back, or a closed connection keeps its lock."""
-        if self.raw is None:
-            return
-        self.cut = not close
-        with contextlib.suppress(sqlite3.ProgrammingError):  # the process itself had closed it
-            self.raw.rollback()
-        if close:
-            self.raw.close()
-            self.raw = None
-
-
-def _name(function: Any) -> str:
-    """What aiosqlite would have its thread do."""
-    return getattr(getattr(function, "func", function), "__name__", "")
-
-
-def _whose(function: Any, name: str) -> Any:
-    """The object whose method of this name it is: cursors close, too."""
-    return getattr(getattr(function, "func", None), "__self__", None) if _name(function) == name else None
-
-
-class _Cursor(sqlite3.Cursor):
-    """Waiting for a lock would stop the world."""
-
-    def execute(self, sql: str, *args: Any) -> _Cursor:
-        super().execute("PRAGMA busy_timeout=0" if sql.startswith("PRAGMA busy_timeout") else sql, *args)
-        return self
-
-
-class _Impatient(sqlite3.Connection):
-    def cursor(self, *_: Any) -> _Cursor:  # type: ignore[override]  # aiosqlite asks for no other kind
-        return super().cursor(_Cursor)
-
-
-async def sqlite_store(actor: Actor, path: Path) -> Store:
-    """The real store on SQLite WAL, on connections of this process."""
-
-    async def create() -> aiosqlite.Connection:
-        lane = Lane(actor, path)
-        actor.lanes.append(lane)
-        connection = aiosqlite.Connection(lane.connect, 64)
-        stand_in: Any = lane
-        connection._tx = connection._thread = stand_in  # no thread in virtual time
-        return await connection
-
-    return await open_store(
-        f"sqlite+aiosqlite:///{path}", slot=actor.slot, now="virtual_now()", async_creator=create
-    )
-
-
-def fresh(template: Path, path: Path) -> Path:
-    """A migrated database of a schedule's own."""
-    shutil.copyfile(template, path)
-    return path

@@ -10,6 +10,8 @@ import msgspec
 
 from services.settings import Settings
 
+LENGTH: Final = 40.0
+"""Seconds during which events come and faults strike."""
 PROCESS: Final = ("kill", "pause", "drain")
 PORTS: Final[Mapping[str, tuple[str, ...]]] = {
     "process": ("kill", "pause"),
@@ -79,7 +81,7 @@ class Weather(msgspec.Struct):
     dies: bool = False
     lowers: bool = True
     parked_after: float = 3600.0
-    length: float = 50.0
+    length: float = LENGTH
 
     def port(self, port: str) -> list[tuple[str, float]]:
         """The faults that are on at a port."""
@@ -181,10 +183,10 @@ def weather(seed: int, profile: str) -> Weather:
 def settings(parked_after: float) -> Settings:
     """Production's protocol times; polling is rarer, lists and quota probes shorter."""
     return Settings(
-        sweep=9.0,
-        tick=13.0,
-        relay_poll=11.0,
-        relay_lease=24.0,
+        sweep=12.0,
+        tick=17.0,
+        relay_poll=16.0,
+        relay_lease=30.0,
         in_flight=4,
         in_flight_narrow=2,
         members_per_call=3,

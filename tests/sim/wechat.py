@@ -70,7 +70,7 @@ class SimTransport(httpx.AsyncBaseTransport):
         """The request is on the wire."""
         world, delay = self.world, self.world.latency()
         if fate == "stopped_in_send":
-            stopped = world.stop_for_long(self.actor)
+            stopped = world.hosts.stop_for_long(self.actor)
             delay += stopped
         elif fate == "late":
             world.loop.later(delay, settle, answered, httpx.ReadError("cut"))

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -23,19 +23,20 @@ from services.dispatcher import dispatcher, settler
 from services.simulator.behaviour import Behaviour
 from services.simulator.cards import Declaration
 from services.simulator.model import WeChatModel
-from services.store.memory import MemoryStore
 from services.store.ports import Store
 from services.store.rows import InboxKey
 from services.store.settle import Look, Settled
 from services.store.settle import settle as settle_looks
 from services.wechat import transport
-from tests.sim.actors import SECRETS, Actor, Core, DispatcherActor
-from tests.sim.bus import SESSION, Broker
+from tests.sim.actors import SECRETS, Actor
+from tests.sim.bus import Broker
+from tests.sim.hosts import GRAVEYARD, SLOTS, Hosts
 from tests.sim.judges import Broken, Judges, describe, raise_in_world
+from tests.sim.lanes import Seats
 from tests.sim.loop import SimLoop
 from tests.sim.script import MEMBERS, Said, encode, script
 from tests.sim.spells import Spells
-from tests.sim.store import LOOKS, FrontStore, dict_store, forget, sqlite_store
+from tests.sim.store import LOOKS
 from tests.sim.tape import SIDES, Tape
 from tests.sim.weather import PORTS, settings, weather
 
@@ -43,11 +44,6 @@ BASE: Final = 1_790_000_000 * SECOND
 """The world's first moment: 26.7 s after a full minute."""
 BOUND: Final = 300.0
 """Seconds of calm within which everything must have come true."""
-IDLE_IN_TRANSACTION: Final = 5.0
-"""Seconds after which the server ends the session of a process that stands still."""
-SLOTS: Final = (Core, Core, DispatcherActor, DispatcherActor)
-GRAVEYARD: Final[list[Any]] = []
-"""Worlds that are over: collected, their coroutines would run their `finally`."""
 
 
 class World:
@@ -58,7 +54,8 @@ class World:
         seed: int,
         profile: str,
         choices: Sequence[int] | None = None,
-        database: Path | None = None,
+        seats: Seats | None = None,
+        database: Path = Path(),
         *,
         story: bool = False,
         digest: bool = False,
@@ -89,11 +86,7 @@ class World:
         self._digest = hashlib.blake2b(digest_size=8)
         self._throw = self.tape.throw
         self._ports = {port: _odds(self.weather.port(port)) for port in PORTS}
-        self._births = 0
-        self._database = database
-        self._watcher = Actor(self, 60, -1)
-        self._watcher.process = self.loop.world
-        self.actors: list[Actor] = []
+        self.hosts = Hosts(self, seats, database)
         self.judges = Judges(self)
         self.store: Store
 
@@ -105,7 +98,7 @@ class World:
 
     def wall(self) -> int:
         """The database's clock now, µs."""
-        return self.moment(self.loop.time())
+        return BASE + round(self.loop._now * SECOND)
 
     def latency(self) -> float:
         """Seconds that something takes on the way: 1 ms, or more."""
@@ -145,10 +138,10 @@ class World:
         if odds and not self.calm and (fate := _struck(odds, thrown)):
             self.struck[fate] += 1
             if fate == "kill" and not actor.process.dead:
-                self.kill(actor)
+                self.hosts.kill(actor)
                 return self.loop.create_future()
             if fate == "pause":
-                self.pause(actor, self.how_long())
+                self.hosts.pause(actor, self.hosts.how_long())
                 return asyncio.sleep(0)
         if thrown & 7 > 5:
             return self.loop.nap(0.001 * (1 + (thrown >> 3 & 15) ** 2))
@@ -158,108 +151,6 @@ class World:
         """Reach out, and wait for it."""
         if waiting := self.delay(actor):
             await waiting
-
-    # Processes.
-
-    def alive(self, role: str) -> list[Any]:
-        """Processes of a role that were not killed."""
-        return [actor for actor in self.actors if actor.role == role and not actor.process.dead]
-
-    def start(self, slot: int) -> None:
-        """A process for this slot."""
-        self._births += 1
-        actor = SLOTS[slot](self, slot, self._births)
-        self.actors.append(actor)
-        self.tell(actor.name, "starts")
-        self.spawn(self._start(actor))
-
-    async def _start(self, actor: Actor) -> None:
-        inner = self.store
-        if self._database is not None:
-            inner = await sqlite_store(actor, self._database)
-        actor.process.context.run(actor.start, FrontStore(inner, actor))
-
-    def spawn(self, coro: Coroutine[Any, Any, Any]) -> None:
-        """A task of the world's."""
-        self.loop.spawn(self.loop.world, coro)
-
-    def kill(self, actor: Actor, why: str = "is killed") -> None:
-        """kill -9: the servers roll back its transactions and drop its connections."""
-        if actor.process.dead:
-            return
-        self.tell(actor.name, why)
-        self.loop.kill(actor.process)
-        GRAVEYARD.append(actor)
-        self._end_sessions(actor, close=True)
-        if isinstance(actor, Core):
-            self.loop.later(SESSION, self.broker.leave, actor)
-        self.loop.later(0.5 + self.tape.share() * 8, self.start, actor.slot)
-
-    def _end_sessions(self, actor: Actor, *, close: bool) -> None:
-        for front, tx in list(actor.transactions.items()):
-            front.cut = True
-            if isinstance(self.store, MemoryStore):
-                tx.release()
-        for lane in actor.lanes:
-            if close or actor.transactions:
-                lane.end(close=close)
-        if isinstance(self.store, MemoryStore):
-            forget(self, self.store)
-
-    def pause(self, actor: Actor, seconds: float) -> None:
-        """SIGSTOP for so long."""
-        if actor.process.dead or actor.process.paused:
-            return
-        self.tell(actor.name, f"stands still for {seconds:.1f} s")
-        self.loop.pause(actor.process)
-        turn = actor.process.pauses
-
-        def still() -> bool:
-            process = actor.process
-            return process.paused and process.pauses == turn and not process.dead
-
-        def idle() -> None:
-            if still():
-                self._end_sessions(actor, close=False)
-
-        def silent() -> None:
-            if still() and isinstance(actor, Core):
-                self.broker.leave(actor)
-
-        def resume() -> None:
-            if still():
-                self.tell(actor.name, "goes on")
-                self.loop.resume(actor.process)
-
-        self.loop.later(IDLE_IN_TRANSACTION, idle)
-        self.loop.later(SESSION, silent)
-        self.loop.later(seconds, resume)
-
-    def how_long(self) -> float:
-        """Seconds that a process stands still."""
-        low, high = self.weather.pause
-        return low + (high - low) * self.tape.share()
-
-    def stop_for_long(self, actor: Actor) -> float:
-        """Stopped between the lease check and the wire: the seconds until the request leaves."""
-        seconds = self.how_long()
-        self.pause(actor, seconds)
-        if self.weather.dies:
-            self.loop.later(seconds + 0.0005, self.kill, actor, "is killed as it wakes")
-        return seconds
-
-    async def drain(self, actor: Actor) -> None:
-        """SIGTERM, and another process in its place."""
-        self.tell(actor.name, "drains")
-        task = self.loop.spawn(actor.process, actor.drain())
-        actor.stopping = True
-        try:
-            async with asyncio.timeout(40.0):
-                await asyncio.shield(task)
-                await asyncio.sleep(3.0)
-        except TimeoutError:
-            self.tell(actor.name, "does not come to an end")
-        self.kill(actor, "is gone")
 
     # What happens.
 
@@ -278,7 +169,7 @@ class World:
 
     def run(self) -> None:
         """The whole schedule; `broken` says what was found."""
-        self.store = dict_store(self)
+        self.store = self.hosts.shared_store()
         said = script(self.seed, BASE, self.weather)
         self._by_value = {encode(each.event): each.event for each in said}
         self._declare(said)
@@ -289,7 +180,7 @@ class World:
         except RuntimeError as error:
             self.broken = self.broken or Broken(str(error))
         finally:
-            for actor in (*self.actors, self._watcher):
+            for actor in (*self.hosts.actors, self.hosts.watcher):
                 for lane in actor.lanes:
                     lane.end(close=True)
             GRAVEYARD.append(self)
@@ -319,10 +210,8 @@ class World:
                 )
 
     async def _main(self, said: Sequence[Said]) -> None:
-        if self._database is not None:
-            self.store = await sqlite_store(self._watcher, self._database)
         for slot in range(len(SLOTS)):
-            self.start(slot)
+            self.hosts.start(slot)
         for each in said:
             self._publish(each)
         Spells(self).cast()
