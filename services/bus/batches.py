@@ -10,13 +10,11 @@ from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
-from contracts.topics import MAX_DEAD_BYTES
+from services.bus.fitting import COMPRESS_ABOVE, size
 from services.bus.ports import Message
 
 MAX_BATCH_BYTES: Final = 256 * 1024
 """Below every topic's limit; a larger message travels in a batch of its own."""
-COMPRESS_ABOVE: Final = MAX_DEAD_BYTES - 64 * 1024
-"""Bytes above which a message came compressed (it passed the input's limit), so it leaves compressed."""
 _GZIP: Final = 1
 
 
@@ -48,7 +46,7 @@ def build(messages: Iterable[Message], make: Callable[[], BatchBuilder]) -> list
     batches: list[BatchBuilder] = []
     current: BatchBuilder | None = None
     for message in messages:
-        if len(message.value or b"") > COMPRESS_ABOVE:
+        if size(message) > COMPRESS_ABOVE:
             batches.append(_alone(message, _GZIP))
             current = None
             continue

@@ -13,6 +13,7 @@ from contracts.nudge import Nudge, encode_nudge
 from contracts.reading import capped
 from contracts.records import Record, dead_headers
 from contracts.topics import Topics
+from services.bus.fitting import fitted
 from services.bus.ports import Bus, BusUnavailable, Message
 from services.ports import Chance, Clock, Kick
 from services.store.apply import Applied, Arrival, DeadLetter, Failed, apply, read_arrival
@@ -190,10 +191,12 @@ class Ingest:
         if not dead:
             return
         messages = [
-            Message(
-                each.record.key,
-                each.record.value,
-                tuple(dead_headers(each.record, each.reason, each.error, now)),
+            fitted(
+                Message(
+                    each.record.key,
+                    each.record.value,
+                    tuple(dead_headers(each.record, each.reason, each.error, now)),
+                )
             )
             for each in dead
         ]

@@ -11,6 +11,7 @@ import structlog
 from contracts.changes import CONTENT_TYPE
 from contracts.records import decode_record
 from contracts.topics import Topics
+from services.bus.fitting import fitted
 from services.bus.ports import Bus, BusUnavailable, Message
 from services.ports import Chance, Clock
 from services.settings import Settings
@@ -187,7 +188,7 @@ def _messages(rows: Sequence[OutboxRow]) -> dict[str, list[Message]]:
     for row in rows:
         if row.topic == DEAD:
             record = decode_record(row.body)
-            message = Message(record.key, record.value, record.headers)
+            message = fitted(Message(record.key, record.value, record.headers))
         else:
             message = Message(row.activity_id.encode(), row.body.encode(), _HEADERS)
         messages.setdefault(row.topic, []).append(message)
