@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
 import structlog
 
+from contracts.events import Added, Completed, Event, Opened
 from contracts.nudge import Nudge, encode_nudge
 from contracts.reading import capped
 from contracts.records import Record, dead_headers
@@ -27,6 +28,9 @@ ATTEMPT_DEADLINE: Final = 30.0
 """Seconds one attempt at a transaction may take; waiting for the store has no bound."""
 FIRST_WAIT: Final = 0.1
 """Seconds before the second attempt, doubled up to `LONGEST_WAIT`; a deadlock needs no more."""
+MOST_MEMBERS: Final = 20_000
+"""Members named by the events of one transaction (one event may name more): each takes tens of µs, and
+PostgreSQL cuts off a transaction that lets it wait for 5 s, so that a heavier one might never succeed."""
 LONGEST_WAIT: Final = 10.0
 """Seconds between attempts while the store or the broker is away."""
 
@@ -110,7 +114,9 @@ class Ingest:
         """
         begun = self._clock.monotonic()
         try:
-            applied = await self._apply([read_arrival(record) for record in records])
+            applied = Applied()
+            for arrivals in _bounded([read_arrival(record) for record in records]):
+                applied = _joined(applied, await self._apply(arrivals))
             self._relay.kick()
             self._count(applied)
             await self._bury(applied.dead, applied.now)
@@ -225,6 +231,26 @@ class Ingest:
         self._metrics.outcomes(applied.outcomes)
         if applied.repeats:
             self._metrics.events_repeated(applied.repeats)
+
+
+def _bounded(arrivals: Sequence[Arrival]) -> Iterator[Sequence[Arrival]]:
+    """The batch in order, in as few parts as `MOST_MEMBERS` allows: mostly one."""
+    start = weight = 0
+    for place, arrival in enumerate(arrivals):
+        more = _named(arrival)
+        if weight + more > MOST_MEMBERS and place > start:
+            yield arrivals[start:place]
+            start, weight = place, 0
+        weight += more
+    yield arrivals[start:]
+
+
+def _named(arrival: Arrival) -> int:
+    """How many members an event names."""
+    data = arrival.content.data if isinstance(arrival.content, Event) else None
+    if isinstance(data, Completed | Added):
+        return len(data.members)
+    return len(data.participants) if isinstance(data, Opened) else 0
 
 
 def _joined(first: Applied, then: Applied) -> Applied:

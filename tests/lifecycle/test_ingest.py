@@ -163,6 +163,26 @@ async def test_refused_data_is_bisected_down_to_the_event_that_is_to_blame(seed:
     assert (ledger.events["applied"], ledger.events["dead"]) == (38, 2)
 
 
+async def test_a_batch_that_names_very_many_members_comes_in_by_parts_in_order() -> None:
+    """PostgreSQL would cut off a transaction that lets it wait while a million members are folded."""
+    store = TroubledStore()
+    many = [[f"m-{n}-{each}" for each in range(500)] for n in range(90)]
+    listed = [name for names in many for name in names]
+    batch = [
+        record(0, opened("a", choose="listed", participants=listed, close_when_complete=True)),
+        *(record(1 + n, completed(f"c{n}", "a", *names)) for n, names in enumerate(many)),
+        record(91, completed("last", "a", many[0][0])),
+    ]
+    nudges = await make_ingest(store, MemoryBus()).take(batch)
+    assert store.batches == [1, 40, 40, 11]
+    activity = ((await store.show("a")) or {})["activity"]
+    assert (activity["state"], activity["done"]) == ("ended", len(listed))
+    assert nudges == {"a": activity["revision"]}
+    ledger = await read_ledger(store)
+    assert ledger.balanced
+    assert (ledger.events["applied"], ledger.events["duplicate"]) == (91, 1)
+
+
 async def test_dead_letters_wait_for_the_broker_and_are_never_skipped() -> None:
     store, bus, told = TroubledStore(), MemoryBus(), Told()
     bus.failures = 3
