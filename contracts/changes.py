@@ -45,7 +45,10 @@ class ParticipantDone(msgspec.Struct, frozen=True):
 
 
 class CardDelivered(msgspec.Struct, frozen=True, kw_only=True):
-    """`members` are those this revision delivered; `calls` is how many calls it took, maybe none."""
+    """`members` are those this revision delivered; `calls` is how many calls it took, maybe none.
+
+    More than 500 members come in several changes of the same revision; the first one counts the calls.
+    """
 
     revision: int
     target_state: int
@@ -54,7 +57,10 @@ class CardDelivered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CardFailed(msgspec.Struct, frozen=True, kw_only=True):
-    """`members` is left out when nobody in particular is concerned; `rid` is for WeChat's support."""
+    """`members` is left out when nobody in particular is concerned; `rid` is for WeChat's support.
+
+    More than 500 members come in several changes.
+    """
 
     revision: int
     verdict: FailedVerdict

@@ -11,7 +11,7 @@ import msgspec
 from contracts.changes import CardFailed
 from contracts.times import LATEST
 from services.settings import Settings
-from services.store.outgoing import change_row
+from services.store.outgoing import card_rows
 from services.store.ports import Store
 from services.store.rows import OWED, Card, Gate, MemberMark, Owed, Writes
 from statemachine.states import NEARING
@@ -245,7 +245,7 @@ async def expire(store: Store, limit: int) -> int:
             if card.behind:
                 left = tuple(each.group_openid for each in owed.get(card.activity_id, ()))
                 data = failed(card.revision, "expired", left)
-                out.outbox.append(change_row(card.activity_id, f"failed:{card.revision}:expired", now, data))
+                out.outbox.extend(card_rows(card.activity_id, f"failed:{card.revision}:expired", now, data))
             settle_revision(card, card.revision, "expired", out, now)
             card.final, card.verdict = True, card.verdict or "expired"
             if card.lease_until:  # whoever still calls must not settle over this

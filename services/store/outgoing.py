@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from contracts.changes import ChangeData, encode_change
+import msgspec
+
+from contracts.changes import CardDelivered, CardFailed, ChangeData, encode_change
+from contracts.events import MOST_MEMBERS
 from contracts.records import DeadReason, Record, dead_headers, encode_record
 from services.store.rows import CHANGES, DEAD, OutboxRow, shard_of
 from statemachine.model import Published
@@ -15,6 +18,22 @@ def change_row(activity_id: str, key: str, now: int, data: ChangeData) -> Outbox
     change_id = f"{activity_id}:{key}"
     body = encode_change(change_id, activity_id, now, data).decode()
     return OutboxRow(activity_id, CHANGES, change_id, body, shard_of(activity_id), now)
+
+
+def card_rows(activity_id: str, key: str, now: int, data: CardDelivered | CardFailed) -> list[OutboxRow]:
+    """What became of a revision, in as many changes as its members need: no broker takes a change of any
+    length, and one that it refuses would hold up the outbox for ever. The first one counts the calls.
+    """
+    members = data.members or ()
+    if len(members) <= MOST_MEMBERS:
+        return [change_row(activity_id, key, now, data)]
+    rows = []
+    for start in range(0, len(members), MOST_MEMBERS):
+        part = msgspec.structs.replace(data, members=members[start : start + MOST_MEMBERS])
+        if start and isinstance(part, CardDelivered):
+            part = msgspec.structs.replace(part, calls=0)
+        rows.append(change_row(activity_id, f"{key}:{start}" if start else key, now, part))
+    return rows
 
 
 def change_rows(activity_id: str, published: Iterable[Published], now: int) -> list[OutboxRow]:

@@ -13,7 +13,7 @@ import msgspec
 from contracts.changes import CardDelivered, CardFailed
 from contracts.wechat import ILLEGAL_STATE, TARGET_NEARING, TARGET_OPEN, Verdict
 from services.store.cards import CardRules, Claimed, failed, settle_revision, waits
-from services.store.outgoing import change_row, change_rows
+from services.store.outgoing import card_rows, change_rows
 from services.store.ports import Store, Tx
 from services.store.rows import CONFIRMED, OWED, SET_ASIDE, Attempt, Card, Gate, MemberMark, Writes
 from statemachine.activity import end_expired
@@ -292,7 +292,7 @@ class _Books:
         self._publish(card, key, failed(revision, verdict, members, **why))
 
     def _publish(self, card: Card, key: str, data: CardDelivered | CardFailed) -> None:
-        self.out.outbox.append(change_row(card.activity_id, key, self.now, data))
+        self.out.outbox.extend(card_rows(card.activity_id, key, self.now, data))
 
     def _log(self, look: Look) -> None:
         """One row of the attempt log, and the ledger's counts of calls and repeated members."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from contracts.changes import CardDelivered, CardFailed, decode_change
 from contracts.records import decode_record
+from contracts.wechat import Verdict
+from services.store.cards import expire
 from services.store.ledger import read_ledger
 from services.store.rows import DEAD, SHARDS, InboxKey, OutboxRow, ParkedRow, Writes
 from tests.store.support import Scene
@@ -47,3 +50,30 @@ async def test_a_page_of_the_outbox_is_bounded_in_size(scene: Scene) -> None:
         pages += 1
     assert read == [row.id for row in rows]
     assert pages > 1
+
+
+async def test_no_change_names_more_members_than_an_event_may(scene: Scene) -> None:
+    """A change longer than the broker takes would hold up the outbox, and every card's changes, for ever."""
+    crowd = [f"m{place:04}" for place in range(1200)]
+    await scene.open("a", "b", "c", life=7200, deadline=3600)
+    for name in "abc":
+        for start in range(0, len(crowd), 500):
+            await scene.complete(name, *crowd[start : start + 500])
+    await scene.deliver("a")
+    (claimed,) = await scene.claim("b")
+    await scene.settle(scene.look(claimed, Verdict.expired, errcode=47504))
+    await scene.bench.advance(7201)
+    await scene.tick()
+    await expire(scene.store, 10)
+    told: dict[tuple[str, type], list[CardDelivered | CardFailed]] = {}
+    for row in await scene.outbox():
+        data = decode_change(row.body.encode()).data
+        if isinstance(data, CardDelivered | CardFailed):
+            told.setdefault((row.activity_id, type(data)), []).append(data)
+    parts = [told["a", CardDelivered], told["b", CardFailed], told["c", CardFailed]]
+    for each in parts:
+        assert [len(part.members or ()) for part in each] == [500, 500, 200]
+        assert [name for part in each for name in part.members or ()] == crowd
+    assert [part.calls for part in parts[0] if isinstance(part, CardDelivered)] == [1, 0, 0]
+    ids = [row.id for row in await scene.outbox()]
+    assert len(ids) == len(set(ids))
