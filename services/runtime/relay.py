@@ -138,10 +138,17 @@ class Relay:
         rows = await self._store.outbox(self._shards, self._page)
         if not rows or not self._holds():
             return 0
-        for role, messages in _messages(rows).items():
-            await self._bus.publish(self._topics[role], messages)
-            self._metrics.published(role, len(messages))
-        await self._store.delete_outbox([row.seq for row in rows])
+        refused: BusUnavailable | None = None
+        for role, each in _by_role(rows).items():
+            try:
+                await self._bus.publish(self._topics[role], [_message(row) for row in each])
+            except BusUnavailable as error:
+                refused = error  # the other topic need not wait, nor what it took be published again
+                continue
+            self._metrics.published(role, len(each))
+            await self._store.delete_outbox([row.seq for row in each])
+        if refused is not None:
+            raise refused
         return len(rows)
 
     async def _hold(self) -> None:
@@ -182,14 +189,16 @@ class Relay:
             LOG.info("the shards were not given back: their leases run out", error=str(error))
 
 
-def _messages(rows: Sequence[OutboxRow]) -> dict[str, list[Message]]:
-    """The rows' messages by role, in order."""
-    messages: dict[str, list[Message]] = {}
+def _by_role(rows: Sequence[OutboxRow]) -> dict[str, list[OutboxRow]]:
+    """The rows of each topic, in order."""
+    roles: dict[str, list[OutboxRow]] = {}
     for row in rows:
-        if row.topic == DEAD:
-            record = decode_record(row.body)
-            message = fitted(Message(record.key, record.value, record.headers))
-        else:
-            message = Message(row.activity_id.encode(), row.body.encode(), _HEADERS)
-        messages.setdefault(row.topic, []).append(message)
-    return messages
+        roles.setdefault(row.topic, []).append(row)
+    return roles
+
+
+def _message(row: OutboxRow) -> Message:
+    if row.topic == DEAD:
+        record = decode_record(row.body)
+        return fitted(Message(record.key, record.value, record.headers))
+    return Message(row.activity_id.encode(), row.body.encode(), _HEADERS)

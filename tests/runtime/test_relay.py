@@ -12,6 +12,7 @@ import pytest
 from contracts.changes import decode_change
 from contracts.records import Record
 from contracts.topics import Topics
+from services.bus.ports import BusUnavailable
 from services.runtime.real import RealClock
 from services.runtime.relay import Relay, SilentRelay
 from services.settings import Settings
@@ -109,6 +110,33 @@ async def test_a_broker_that_is_away_leaves_the_rows_and_delays_them() -> None:
     bus.failures = 2
     await serve(relay(store, bus), lambda: len(bus.published) >= 10, "all are out")
     assert bus.tries == 3
+    assert await left(store) == []
+
+
+async def test_a_topic_that_refuses_holds_up_no_other_and_repeats_nothing_of_it() -> None:
+    """The dead letters' topic is missing, say: changes go out once each, the letters wait."""
+    store, bus = TroubledStore(), MemoryBus()
+    refused = ["p.activity.events.dead"]
+    publish = bus.publish
+
+    async def picky(topic: str, messages: Any) -> None:
+        if topic in refused:
+            raise BusUnavailable("no such topic")
+        await publish(topic, messages)
+
+    bus.publish = picky  # type: ignore[method-assign]  # one topic of two
+    async with store.transaction() as tx:
+        letter = dead_row("act-0", record(0, b"no"), "parked_too_long", "no opened came", 0)
+        await tx.write(Writes(outbox=[letter]))
+    await fill(store, 3)
+    one = relay(store, bus)
+    for _ in range(3):
+        with pytest.raises(BusUnavailable):
+            await one.round()
+    assert [topic for topic, _ in bus.published] == ["p.activity.changes"] * 3
+    refused.clear()
+    assert await one.round() == 1
+    assert [message.value for _, message in bus.published[3:]] == [b"no"]
     assert await left(store) == []
 
 
