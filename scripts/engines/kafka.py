@@ -113,40 +113,51 @@ class Kafka:
         heap_mb: int = 384,
         fast_start: bool = True,
         settings: Mapping[str, str] | None = None,
+        listeners: Mapping[str, str] | None = None,
     ) -> None:
         """Describe the cluster; `start` starts it.
 
         `folder`: where data and logs live (default: a temporary one); `destroy` removes it. `tied`: the
         brokers die with the thread that starts them. `fast_start`: quick to start, slower under load; turn it
         off and raise `heap_mb` for benchmarks. `settings`: more broker properties, they win over ours.
+        `listeners`: more doors of each broker, name → protocol (`SSL`, `SASL_SSL`, …), advertised as
+        localhost; `address` tells them, and `settings` (listener.name.…) say what is shown and asked there.
         """
         self.folder = folder or new_folder("kafka")
         self.folder.mkdir(parents=True, exist_ok=True)
-        facts = remember(self.folder, "kafka", lambda: self._facts(brokers))
+        self._listeners = dict(listeners or {})
+        facts = remember(self.folder, "kafka", lambda: self._facts(brokers, len(self._listeners)))
         self._cluster = facts["cluster"]
         self._ports = [int(port) for port in facts["ports"].split(",")]
         self._controllers = [int(port) for port in facts["controllers"].split(",")]
+        self._doors = [int(port) for port in facts.get("doors", "").split(",") if port]
         self._heap_mb, self._fast_start, self._settings = heap_mb, fast_start, dict(settings or {})
         self.processes = [
             EngineProcess(self.folder, f"kafka-{node}", tied=tied) for node in range(1, len(self._ports) + 1)
         ]
 
     @staticmethod
-    def _facts(brokers: int) -> dict[str, str]:
-        ports = [str(port) for port in free_ports(2 * brokers)]
+    def _facts(brokers: int, listeners: int) -> dict[str, str]:
+        ports = [str(port) for port in free_ports((2 + listeners) * brokers)]
         noise = os.urandom(16)
         # The top bit is cleared: an id that begins with "-" looks like an option to the storage tool.
         cluster = base64.urlsafe_b64encode(bytes([noise[0] & 127]) + noise[1:]).decode().rstrip("=")
         return {
             "cluster": cluster,
             "ports": ",".join(ports[:brokers]),
-            "controllers": ",".join(ports[brokers:]),
+            "controllers": ",".join(ports[brokers : 2 * brokers]),
+            "doors": ",".join(ports[2 * brokers :]),
         }
 
     @property
     def bootstrap(self) -> str:
         """The addresses of all brokers, comma-separated."""
         return ",".join(f"127.0.0.1:{port}" for port in self._ports)
+
+    def address(self, listener: str) -> str:
+        """The addresses of all brokers at one of the `listeners`, comma-separated."""
+        place, brokers = list(self._listeners).index(listener), len(self._ports)
+        return ",".join(f"localhost:{port}" for port in self._doors[place * brokers : (place + 1) * brokers])
 
     @property
     def running(self) -> bool:
@@ -255,14 +266,33 @@ class Kafka:
         node, copies = index + 1, min(3, len(self._ports))
         in_sync = max(1, copies - 1)
         voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(self._controllers, 1))
+        doors = {name: self.address(name).split(",")[index] for name in self._listeners}
         values = {
             "process.roles": "broker,controller",
             "node.id": str(node),
             "controller.quorum.voters": voters,
-            "listeners": f"PLAINTEXT://127.0.0.1:{self._ports[index]},CONTROLLER://127.0.0.1:{self._controllers[index]}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._ports[index]}",
+            "listeners": ",".join(
+                [
+                    f"PLAINTEXT://127.0.0.1:{self._ports[index]}",
+                    f"CONTROLLER://127.0.0.1:{self._controllers[index]}",
+                    *(f"{name}://{address}" for name, address in doors.items()),
+                ]
+            ),
+            "advertised.listeners": ",".join(
+                [
+                    f"PLAINTEXT://127.0.0.1:{self._ports[index]}",
+                    *(f"{name}://{address}" for name, address in doors.items()),
+                ]
+            ),
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": ",".join(
+                f"{name}:{protocol}"
+                for name, protocol in {
+                    "PLAINTEXT": "PLAINTEXT",
+                    "CONTROLLER": "PLAINTEXT",
+                    **self._listeners,
+                }.items()
+            ),
             "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": str(self.folder / f"kafka-{node}"),
             "num.partitions": "4",

@@ -1,8 +1,9 @@
-"""A start cut short: aiokafka 0.14 forgets its first connection then, so we close it.
+"""How aiokafka 0.14 comes to its first connections: none is forgotten, and a failure says why.
 
 `AIOKafkaClient.bootstrap` closes the connection it asks for the cluster's brokers when the question
-fails, but not when it is cancelled meanwhile (a deadline, a SIGTERM): the socket stays open until the
-garbage collector happens by.
+fails, but not when it is cancelled meanwhile (a deadline, a SIGTERM): the socket would stay open until
+the garbage collector happens by. And when nobody lets it in, its error names the addresses only: the
+certificate, the password or whatever else was wrong goes to its log.
 """
 
 from __future__ import annotations
@@ -13,34 +14,65 @@ from typing import Any
 
 import aiokafka.client
 from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError
 
-_opened: ContextVar[list[Any] | None] = ContextVar("opened", default=None)
+from services.bus.why import NoConnection, told
+
+
+class _Tries:
+    """What one bootstrap did so far."""
+
+    def __init__(self) -> None:
+        self.opened: list[Any] = []
+        self.failures: list[str] = []
+
+
+_tries: ContextVar[_Tries | None] = ContextVar("tries", default=None)
 _create_conn, _bootstrap = aiokafka.client.create_conn, AIOKafkaClient.bootstrap
 
 
 @functools.wraps(_create_conn)
-async def _remembering(*args: Any, **options: Any) -> Any:
-    connection = await _create_conn(*args, **options)
-    if (opened := _opened.get()) is not None:
-        opened.append(connection)
+async def _telling(host: str, port: int, **options: Any) -> Any:
+    tries = _tries.get()
+    try:
+        connection = await _create_conn(host, port, **options)
+    except Exception as error:
+        why = told(error, options["security_protocol"])
+        if tries is not None:
+            tries.failures.append(f"{host}:{port}: {why}")
+        raise NoConnection(why) from error
+    if tries is not None:
+        tries.opened.append(connection)
     return connection
 
 
 @functools.wraps(_bootstrap)
 async def _closing(self: AIOKafkaClient) -> None:
-    opened: list[Any] = []
-    token = _opened.set(opened)
+    tries = _Tries()
+    token = _tries.set(tries)
     try:
         await _bootstrap(self)
+    except KafkaConnectionError as error:
+        reasons = tries.failures + [_mute(each) for each in tries.opened]
+        raise NoConnection("; ".join(reasons) or str(error)) from error
     except BaseException:
-        for connection in opened:
+        for connection in tries.opened:
             connection.close()
         raise
     finally:
-        _opened.reset(token)
+        _tries.reset(token)
+
+
+def _mute(connection: Any) -> str:
+    """It let us in and then did not say which brokers there are."""
+    connection.close()
+    return (
+        f"{connection.host}:{connection.port}: the broker did not answer our first question; does it ask "
+        "for a user (LIVECARD_KAFKA_SECURITY)?"
+    )
 
 
 def install() -> None:
-    """Let every aiokafka client close what a cancelled start had opened; safe to call again."""
-    aiokafka.client.create_conn = _remembering
+    """Let every aiokafka client of this process start so; safe to call again."""
+    aiokafka.client.create_conn = _telling
     AIOKafkaClient.bootstrap = _closing
