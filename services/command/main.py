@@ -76,12 +76,16 @@ def _serve(kind: str) -> None:
 
 
 @app.command()
-def init() -> None:
+def init(
+    finish: Annotated[
+        bool, typer.Option("--finish", help="drop what only the release before needs, once it runs no more")
+    ] = False,
+) -> None:
     """Migrate the database and create the topics. Safe to run again; run it before the services."""
     from services.command import processes
 
     settings = _settings()
-    _run(processes.init(settings, OUT), settings)
+    _run(processes.init(settings, OUT, finish=finish), settings)
 
 
 @app.command()

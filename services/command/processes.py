@@ -16,6 +16,7 @@ from services.runtime.host import DEFAULT_ADDRESS, Builder, serve, stop_on_signa
 from services.runtime.http import HealthServer, split_address
 from services.runtime.real import RealClock
 from services.settings import Settings, database_url
+from services.store.migrating import NEWEST
 from services.store.open import migrate, safe_url
 from services.wechat.apps import AppBook
 
@@ -50,11 +51,13 @@ async def serve_kind(kind: str, settings: Settings) -> None:
     await serve(kind, settings, [builder(kind)])
 
 
-async def init(settings: Settings, out: Console) -> None:
+async def init(settings: Settings, out: Console, *, finish: bool = False) -> None:
     """Migrate and create topics; warns where the broker cannot create them."""
     url = database_url(settings)
-    await migrate(url)
+    at = await migrate(url, finish=finish)
     out.print(f"database: {safe_url(url)} is up to date", markup=False)
+    if at < NEWEST:
+        out.print("database: once no service of the release before runs, run `livecard init --finish`")
     if not settings.kafka:
         raise CommandError(
             "topics: LIVECARD_KAFKA is not set, so none were created; set it and run init again"

@@ -57,7 +57,7 @@ async def embedded(
                     "is another livecard running? Stop it, or set LIVECARD_SIMULATOR_HTTP"
                 ) from None
             settings = msgspec.structs.replace(settings, wechat=simulator.url)
-        await migrate(database_url(settings))
+        await migrate(database_url(settings), finish=True)  # everything in one process: no other release
         if kafka is None:
             await create_topics(settings)
         yield settings, simulator

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
-from alembic import command
-from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL, Connection, NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from services.store.dialect import Dialect
 from services.store.errors import NEWER, translated
+from services.store.migrating import upgrade
 from services.store.ports import StoreUnavailable
 from services.store.sql import SqlStore
+from services.store.url import parse_url, safe_url
+
+__all__ = ["migrate", "open_store", "safe_url"]
 
 OLDEST_SQLITE: Final = (3, 35, 0)
 """RETURNING and UPDATE … FROM."""
@@ -45,7 +45,7 @@ async def open_store(
     `now` replaces the SQL of the clock and `engine` goes to SQLAlchemy (the simulation hands in an
     `async_creator`).
     """
-    parsed = _parse(url)
+    parsed = parse_url(url)
     if parsed.get_backend_name() == "postgresql":
         made = create_async_engine(
             parsed,
@@ -66,58 +66,26 @@ async def open_store(
     return SqlStore(writer, dialect, slot=slot, repair_after=repair_after, readers=readers)
 
 
-def safe_url(url: str) -> str:
-    """The URL without its password, for people and logs."""
-    return _parse(url).render_as_string(hide_password=True)
+async def migrate(url: str, *, finish: bool = False) -> str:
+    """Bring the schema to this release, also while services run; the revision it is at then.
 
-
-async def migrate(url: str) -> None:
-    """Bring the schema to this release. Safe to repeat, and for two at once (an advisory lock)."""
-    store = await open_store(url)
+    Safe to repeat, and for two at once. `finish`: take away what only the release before needs, too.
+    Raises `StoreUnavailable`.
+    """
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        session = {"server_settings": _SESSION, "timeout": 5}  # an index may take longer than any command
+        engine = create_async_engine(parsed, poolclass=NullPool, connect_args=session)
+    else:
+        engine = (await open_store(url)).engine
     try:
         with translated():
-            async with store.engine.connect() as connection:
-                await connection.run_sync(_upgrade)
-                await connection.commit()
+            async with engine.connect() as connection:
+                return await upgrade(connection, finish=finish)
     except CommandError as error:  # the revision it is at is none of ours
         raise StoreUnavailable(f"{NEWER}: {error}") from error
     finally:
-        await store.close()
-
-
-def _upgrade(connection: Connection) -> None:
-    config = Config()
-    # Alembic reads it as a template, in which a percent sign is doubled.
-    folder = str(Path(__file__).with_name("migrations")).replace("%", "%%")
-    config.set_main_option("script_location", folder)
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-
-
-def _parse(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):  # a port that is no number; it may be a piece of a password
-        raise StoreUnavailable("LIVECARD_DATABASE is not an SQLAlchemy URL") from None
-    if parsed.drivername not in ("postgresql+asyncpg", "sqlite+aiosqlite"):
-        raise StoreUnavailable(
-            f"LIVECARD_DATABASE begins with {parsed.drivername}://, but livecard speaks "
-            "postgresql+asyncpg:// and sqlite+aiosqlite:///"
-        )
-    if parsed.get_backend_name() == "postgresql" and (unknown := _unknown_options(parsed)):
-        raise StoreUnavailable(
-            f"LIVECARD_DATABASE: the driver of PostgreSQL knows no option {', '.join(unknown)}"
-            + (" (TLS is asked for by ssl=require)" if "sslmode" in unknown else "")
-        )
-    return parsed
-
-
-def _unknown_options(url: URL) -> list[str]:
-    """What stands behind the `?` though the driver would trip over it."""
-    import asyncpg
-
-    known = inspect.signature(asyncpg.connect).parameters.keys() | {"prepared_statement_cache_size"}
-    return sorted(url.query.keys() - known)
+        await engine.dispose()
 
 
 def _make_folder(url: URL) -> None:

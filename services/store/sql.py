@@ -12,12 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.store import statements
 from services.store.dialect import Dialect, Statement
 from services.store.errors import UNMIGRATED, translated
+from services.store.migrating import NEEDED
 from services.store.ports import Backlog, StoreUnavailable
 from services.store.rows import PAGE_SIZE, SHARDS, Attempt, Gate, InboxKey, OutboxRow
 from services.store.sql_tx import SqlTx, read_activity, read_card
 
-HEAD: Final = "0001"
-"""The migration that this code needs."""
 UNOPENED_AGE: Final = 3_600_000_000
 """µs after which an unopened activity with nothing parked is forgotten."""
 
@@ -91,8 +90,8 @@ class SqlStore:
                     .all()
                 )
         at = max(found, default="")
-        if at < HEAD:  # a newer schema only adds: the release before runs on it (design.md §5)
-            raise StoreUnavailable(f"{UNMIGRATED} (it is at {at or 'nothing'}, needed is {HEAD})")
+        if at < NEEDED:  # a newer schema only adds: the release before runs on it (design.md §5)
+            raise StoreUnavailable(f"{UNMIGRATED} (it is at {at or 'nothing'}, needed is {NEEDED})")
 
     async def close(self) -> None:
         await self.engine.dispose()

@@ -18,8 +18,8 @@ CARD_COLUMNS: Final = (
 )
 """In the order of `services.store.rows.Card`'s fields; progress_members is a JSON list."""
 
-BEHIND: Final = "(revision > settled OR suspect_at IS NOT NULL)"
-"""The partial indexes' predicate, to the letter."""
+BEHIND: Final = "(behind_since IS NOT NULL OR suspect_at IS NOT NULL)"
+"""The partial indexes' predicate, to the letter. `behind_since` is set while revision > settled."""
 
 OWED: Final = "state = 'done' AND NOT late AND delivered = 0"
 

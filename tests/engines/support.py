@@ -79,7 +79,7 @@ def sources() -> dict[str, Source]:
     }
 
 
-def run_apart(work: Coroutine[Any, Any, None]) -> None:
+def run_apart(work: Coroutine[Any, Any, object]) -> None:
     """Run a coroutine on a loop in a thread of its own, so that sync and async tests can use one fixture."""
     with ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, work).result()

@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from contracts.events import Event
 from contracts.records import Record
 from contracts.times import SECOND, format_rfc3339
 from contracts.wechat import Verdict
@@ -156,6 +157,7 @@ class Scene:
         self.rules = Rules()
         self.cards = CardRules()
         self._offset = 0
+        self._names: list[str] = []
 
     def record(self, value: bytes | None, headers: tuple[Any, ...] = ()) -> Record:
         """A record with coordinates of its own."""
@@ -191,6 +193,7 @@ class Scene:
 
     async def feed(self, *arrivals: Arrival, store: Store | None = None) -> Applied:
         """One batch."""
+        self._names += [each.content.activity_id for each in arrivals if isinstance(each.content, Event)]
         return await apply(store or self.store, arrivals, self.rules)
 
     async def open(self, *activities: str, **data: Any) -> None:
@@ -272,3 +275,7 @@ class Scene:
         """The ledger balances: asked after every scenario."""
         ledger = await read_ledger(self.store)
         assert ledger.problems == ()
+        async with self.store.transaction() as tx:
+            cards = await tx.lock_cards(self._names, wait=True)
+        for card in cards:  # the partial indexes know by this alone who is behind
+            assert (card.behind_since is not None) == card.behind, card

@@ -235,7 +235,7 @@ async def test_the_sweep_does_not_read_those_behind_a_closed_gate(crowded: Postg
     plan, pages = await _plan(
         crowded, statements.CANDIDATES_POSTGRES, limit=100, per_app=100, repair=30 * SECOND
     )
-    assert "activities_behind" in plan
+    assert "activities_ready" in plan
     assert "Seq Scan on activities" not in plan
     assert "Seq Scan on gates" in plan or "gates_pkey" in plan
     total = await crowded.admin.fetchval("SELECT relpages FROM pg_class WHERE relname = 'activities'")

@@ -1,16 +1,27 @@
-"""Run by alembic with the connection that `services.store.open.migrate` hands over."""
+"""Run by alembic with the connection that `services.store.migrating` hands over."""
 
 from alembic import context
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event
 
-ADVISORY_LOCK = 0x6C697665
-"""`live`: two processes that migrate at once take turns."""
+LOCK_TIMEOUT = "2s"
+"""How long a change of the schema may stand in the queue for a table, with every writer behind it."""
 
 connection: Connection = context.config.attributes["connection"]
-context.configure(connection=connection, transactional_ddl=True)
-with context.begin_transaction():
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SET LOCAL lock_timeout = 0"))
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
-    context.run_migrations()
+postgres = connection.dialect.name == "postgresql"
+context.configure(connection=connection, transactional_ddl=True, transaction_per_migration=postgres)
+
+
+def patient(begun: Connection) -> None:
+    """At the start of each transaction: short in queues, as long as it takes in work."""
+    begun.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+    begun.exec_driver_sql("SET LOCAL statement_timeout = 0")
+
+
+if postgres:
+    event.listen(connection, "begin", patient)
+try:
+    with context.begin_transaction():
+        context.run_migrations()
+finally:
+    if postgres:
+        event.remove(connection, "begin", patient)

@@ -1,0 +1,149 @@
+"""Changing the schema while others use it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from services.store import migrating
+from services.store.migrating import NEEDED, NEWEST
+from services.store.open import migrate, open_store
+from services.store.ports import StoreUnavailable
+from services.store.rows import Writes
+
+OF_THE_FIRST = {"activities_behind", "activities_behind_expiry"}
+OF_THE_SECOND = {"activities_ready", "activities_stranded"}
+SECOND_INIT = (
+    "datname = current_database() AND query LIKE '%pg_%advisory_lock%' AND query NOT LIKE '%activity%'"
+)
+FIND_INDEXES = {
+    True: "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema()",
+    False: "SELECT name FROM sqlite_master WHERE type = 'index'",
+}
+
+
+async def _first(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The schema as the first release made it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(migrating, "NEWEST", "0001")
+        assert await migrate(url) == "0001"
+
+
+async def _indexes(url: str) -> set[str]:
+    store = await open_store(url)
+    async with store.engine.connect() as connection:
+        found = await connection.exec_driver_sql(FIND_INDEXES["postgres" in url])
+        names = {row[0] for row in found}
+    await store.close()
+    return names & (OF_THE_FIRST | OF_THE_SECOND)
+
+
+@pytest.fixture
+async def watcher(postgres_database: str) -> AsyncIterator[Any]:
+    """A connection of somebody else's."""
+    connection = await asyncpg.connect(postgres_database.replace("+asyncpg", ""))
+    yield connection
+    await connection.close()
+
+
+async def test_an_empty_database_gets_everything_at_once(store_url: str) -> None:
+    """No other release can be at work there."""
+    assert await migrate(store_url) == NEWEST
+    assert await _indexes(store_url) == OF_THE_SECOND
+
+
+async def test_what_the_release_before_needs_stays_until_it_is_said_to_be_gone(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Add first, take away later; a plain `init` afterwards goes no way back."""
+    await _first(store_url, monkeypatch)
+    assert await migrate(store_url) == NEEDED
+    assert await _indexes(store_url) == OF_THE_FIRST | OF_THE_SECOND
+    assert await migrate(store_url, finish=True) == NEWEST
+    assert await _indexes(store_url) == OF_THE_SECOND
+    assert await migrate(store_url) == NEWEST
+
+
+async def test_this_release_does_not_start_on_the_schema_before(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says where the schema is and what to run."""
+    await _first(store_url, monkeypatch)
+    store = await open_store(store_url)
+    with pytest.raises(StoreUnavailable, match=r"livecard init.*it is at 0001, needed is 0002"):
+        await store.ping()
+    await migrate(store_url)
+    await store.ping()
+    await store.close()
+
+
+async def test_migrations_of_one_process_take_turns(tmp_path: Path) -> None:
+    """Alembic's context is a global: even of different databases, two at once would share it."""
+    urls = [f"sqlite+aiosqlite:///{tmp_path}/{n}.sqlite3" for n in range(4)]
+    assert await asyncio.gather(*map(migrate, urls)) == [NEWEST] * 4
+    assert [await _indexes(url) for url in urls] == [OF_THE_SECOND] * 4
+
+
+async def test_building_an_index_waits_for_old_transactions_and_blocks_no_new_one(
+    postgres_database: str, watcher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long transaction of somebody's, an `init` behind it, a second `init`, and writers all the while."""
+    await _first(postgres_database, monkeypatch)
+    store = await open_store(postgres_database)
+    old = watcher.transaction()
+    await old.start()
+    await watcher.execute("INSERT INTO activities (activity_id, seen_at) VALUES ('held', 0)")
+    init = asyncio.create_task(migrate(postgres_database))
+    await _until(store, "SELECT count(*) FROM pg_stat_progress_create_index")
+    program = "import asyncio, sys; from services.store.open import migrate as m; asyncio.run(m(sys.argv[1]))"
+    second = await asyncio.create_subprocess_exec(sys.executable, "-c", program, postgres_database)
+    await _until(store, f"SELECT count(*) > 0 FROM pg_stat_activity WHERE {SECOND_INIT}")
+    for round_ in range(3):
+        async with store.transaction() as tx:
+            await tx.lock([f"new{round_}"])
+            await tx.write(Writes(counters={"x": 1}))
+    assert not init.done()
+    await old.commit()
+    assert (await init, await second.wait()) == (NEEDED, 0)
+    await store.close()
+
+
+async def test_a_table_that_stays_locked_does_not_put_writers_in_a_queue_for_long(
+    postgres_database: str, watcher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The change gives up its place, is tried again, and says in the end what is in its way."""
+    await _first(postgres_database, monkeypatch)
+    monkeypatch.setattr(migrating, "TRIES", 2)
+    monkeypatch.setattr(migrating, "PAUSE", 0.01)
+    async with watcher.transaction():
+        await watcher.execute("LOCK TABLE inbox IN SHARE UPDATE EXCLUSIVE MODE")
+        with pytest.raises(StoreUnavailable, match="stayed locked"):
+            await migrate(postgres_database)
+    assert await migrate(postgres_database) == NEEDED
+
+
+async def test_an_index_whose_building_was_interrupted_is_made_anew(
+    postgres_database: str, watcher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL leaves it behind as invalid: kept up by every writer, read by nobody."""
+    await _first(postgres_database, monkeypatch)
+    await watcher.execute(
+        "CREATE INDEX activities_ready ON activities (appid); "
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'activities_ready'::regclass"
+    )
+    await migrate(postgres_database)
+    made = await watcher.fetchval("SELECT pg_get_indexdef('activities_ready'::regclass)")
+    assert "retry_at" in made
+    assert await watcher.fetchval("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 0
+
+
+async def _until(store: Any, query: str) -> None:
+    async with asyncio.timeout(30), store.engine.connect() as connection:
+        while not (await connection.exec_driver_sql(query)).scalar_one():
+            await connection.rollback()
