@@ -14,7 +14,7 @@ from services.settings import Settings
 from services.store.outgoing import card_rows
 from services.store.ports import Store
 from services.store.rows import OWED, Card, Gate, MemberMark, Owed, Writes
-from statemachine.states import NEARING
+from statemachine.states import ENDED, NEARING
 
 NEVER: Final = LATEST
 """Until when a gate is closed that only an event of ours opens (`unknown_app`)."""
@@ -294,6 +294,12 @@ async def redeliver(store: Store, activity_id: str) -> Redelivered:
         woken = bool(card.verdict)
         if not aside and not woken:
             return Redelivered()
+        if card.lease_until:  # whoever calls knows nothing of these members, and would settle over them
+            return Redelivered(refused="a call for it is under way: run this again in a minute")
+        if aside and card.state == ENDED and card.suspect_at is not None:
+            if not woken:
+                return Redelivered(refused="the card may show its end already: nothing goes after it")
+            aside = []
         out.marks.extend(MemberMark(activity_id, each, OWED, doubtful=False) for each in aside)
         if not card.behind and card.revision > 1:
             out.count(f"revisions.{card.settled_as}", -1)

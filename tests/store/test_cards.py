@@ -287,6 +287,26 @@ async def test_two_redeliveries_at_once_count_once(behind: Scene) -> None:
     assert (await read_ledger(behind.store)).revisions["pending"] == 1
 
 
+async def test_redelivery_waits_for_the_call_under_way(behind: Scene) -> None:
+    """Whoever makes it knows nothing of the members, and settles the revision without them."""
+    async with behind.store.transaction() as tx:
+        await tx.write(Writes(marks=[MemberMark("a", "m1", SET_ASIDE, False)]))
+    (claimed,) = await behind.claim("a")
+    assert (await redeliver(behind.store, "a")).refused
+    await behind.settle(behind.look(claimed))
+    assert (await redeliver(behind.store, "a")).members == ("m1",)
+    assert await candidates(behind) == ["a"]
+
+
+async def test_redelivery_sends_nobody_after_an_end_that_may_be_shown(behind: Scene) -> None:
+    """The end was called with an unknown outcome: a member now might follow it."""
+    async with behind.store.transaction() as tx:
+        await tx.write(Writes(marks=[MemberMark("a", "m1", SET_ASIDE, False)]))
+    await behind.close("a")
+    await behind.deliver("a", Verdict.unknown)
+    assert (await redeliver(behind.store, "a")).refused
+
+
 @pytest.mark.parametrize("why", ["unknown", "unopened", "final", "dead", "ended"])
 async def test_redelivery_is_refused_where_no_call_is_possible(behind: Scene, why: str) -> None:
     """With a text that says why."""
