@@ -187,14 +187,14 @@ MUTANTS: Final = (
         "services/store/settle.py",
         "        return ((now + SHANGHAI) // DAY + 1) * DAY - SHANGHAI",
         "        return (now // DAY + 1) * DAY",
-        STORE,
+        DISPATCHER,
     ),
     Mutant(
         "a-dead-id-ends-nothing",
         "services/store/settle.py",
         "        if end_expired(aggregate, self.now, Rules(self.rules.margin)):",
         "        if False:",
-        STORE,
+        DISPATCHER,
     ),
     Mutant(
         "what-was-parked-in-time-is-buried",
