@@ -238,14 +238,23 @@ def _is_secret(name: str) -> bool:
 
 def _shown(name: str, value: Any) -> str:
     if value and get_args(_HINTS[name])[1].extra.get("secret") == "url":
-        from sqlalchemy.engine import make_url
-
-        return make_url(value).render_as_string(hide_password=True)
+        return _without_password(value)
     if value and _is_secret(name):
         return "***"
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _without_password(url: str) -> str:
+    from sqlalchemy.engine import make_url
+
+    try:
+        parsed = make_url(url)
+    except Exception:  # noqa: BLE001 (whatever is wrong with it, its text may be a piece of a password)
+        return "***"
+    shown = {name: "***" for name in parsed.query if "pass" in name}
+    return parsed.update_query_dict(shown).render_as_string(hide_password=True)
 
 
 _OTHERS: Final = frozenset({"TEST_KAFKA", "TEST_POSTGRES", "REQUIRE_ENGINES"})
@@ -274,10 +283,37 @@ def _contradictions(settings: Settings) -> list[str]:
         wrong.append("LIVECARD_APPS and LIVECARD_APPS_FILE are both set: set one of them")
     if settings.backoff_cap < settings.backoff:
         wrong.append("LIVECARD_BACKOFF_CAP must not be shorter than LIVECARD_BACKOFF")
-    if settings.kafka_security.startswith("SASL") and not settings.kafka_sasl_mechanism:
-        wrong.append("LIVECARD_KAFKA_SECURITY asks for SASL: set LIVECARD_KAFKA_SASL_MECHANISM too")
+    wrong += _of_kafka(settings)
     if not settings.wechat.startswith(("http://", "https://")):
         wrong.append("LIVECARD_WECHAT must begin with https:// (or http:// for the simulator)")
     if settings.database and "://" not in settings.database:
         wrong.append("LIVECARD_DATABASE must be a URL such as postgresql+asyncpg://user@host/livecard")
     return wrong
+
+
+def _of_kafka(settings: Settings) -> list[str]:
+    """What is asked for is complete, and nothing is given that would not be used."""
+    security = settings.kafka_security
+    asked = security.split("_")
+    wrong = []
+    for name in ("kafka_sasl_mechanism", "kafka_sasl_plain_username", "kafka_sasl_plain_password"):
+        if "SASL" in asked and not getattr(settings, name):
+            wrong.append(
+                f"LIVECARD_KAFKA_SECURITY={security} asks for a user: set {PREFIX}{name.upper()} too"
+            )
+        if "SASL" not in asked and getattr(settings, name):
+            wrong.append(_unused(name, security, "SASL_SSL"))
+    if "SSL" not in asked:
+        files = ("kafka_ssl_cafile", "kafka_ssl_certfile", "kafka_ssl_keyfile")
+        better = "SASL_SSL" if "SASL" in asked else "SSL"
+        wrong += [_unused(name, security, better) for name in files if getattr(settings, name)]
+    if settings.kafka_ssl_keyfile and not settings.kafka_ssl_certfile:
+        wrong.append("LIVECARD_KAFKA_SSL_KEYFILE is set without LIVECARD_KAFKA_SSL_CERTFILE")
+    return wrong
+
+
+def _unused(name: str, security: str, better: str) -> str:
+    return (
+        f"{PREFIX}{name.upper()} is set, but LIVECARD_KAFKA_SECURITY={security} does not use it: "
+        f"set LIVECARD_KAFKA_SECURITY={better}, or leave it out"
+    )

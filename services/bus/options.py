@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import ssl
-from pathlib import Path
 from typing import Any, Final
 
 from services.bus import bootstrap
 from services.settings import Settings
+from services.tls import Files, TlsError, client_context
 
 REQUEST_TIMEOUT: Final = 10.0
 """Seconds after which a request without an answer counts as lost and its connection is renewed."""
@@ -43,9 +43,7 @@ def kafka_options(settings: Settings) -> dict[str, Any]:
         "security_protocol": settings.kafka_security,
     }
     if settings.kafka_security.startswith("SASL"):
-        if not settings.kafka_sasl_plain_username:
-            raise BrokerError("LIVECARD_KAFKA_SECURITY asks for SASL: set LIVECARD_KAFKA_SASL_PLAIN_USERNAME")
-        options["sasl_mechanism"] = settings.kafka_sasl_mechanism or "PLAIN"
+        options["sasl_mechanism"] = settings.kafka_sasl_mechanism
         options["sasl_plain_username"] = settings.kafka_sasl_plain_username
         options["sasl_plain_password"] = str(settings.kafka_sasl_plain_password)
     if settings.kafka_security.endswith("SSL"):
@@ -55,47 +53,12 @@ def kafka_options(settings: Settings) -> dict[str, Any]:
 
 def ssl_context(settings: Settings) -> ssl.SSLContext:
     """TLS towards the brokers: hostnames and certificates are checked, ours is shown if there is one."""
-    files = {
-        "LIVECARD_KAFKA_SSL_CAFILE": settings.kafka_ssl_cafile,
-        "LIVECARD_KAFKA_SSL_CERTFILE": settings.kafka_ssl_certfile,
-        "LIVECARD_KAFKA_SSL_KEYFILE": settings.kafka_ssl_keyfile,
-    }
-    for variable, name in files.items():
-        if name:
-            _readable(variable, name)
-    if settings.kafka_ssl_keyfile and not settings.kafka_ssl_certfile:
-        raise BrokerError("LIVECARD_KAFKA_SSL_KEYFILE is set without LIVECARD_KAFKA_SSL_CERTFILE")
+    names = ("LIVECARD_KAFKA_SSL_CAFILE", "LIVECARD_KAFKA_SSL_CERTFILE", "LIVECARD_KAFKA_SSL_KEYFILE")
+    files = Files(settings.kafka_ssl_cafile, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile, names)
     try:
-        context = ssl.create_default_context(cafile=settings.kafka_ssl_cafile or None)
-    except ssl.SSLError as error:
-        raise BrokerError(
-            f"LIVECARD_KAFKA_SSL_CAFILE: {settings.kafka_ssl_cafile} holds no certificate in PEM form"
-        ) from error
-    if settings.kafka_ssl_certfile:
-        try:
-            context.load_cert_chain(
-                settings.kafka_ssl_certfile,
-                settings.kafka_ssl_keyfile or None,
-                password=_no_password,
-            )
-        except (ssl.SSLError, ValueError) as error:
-            raise BrokerError(
-                "LIVECARD_KAFKA_SSL_CERTFILE and LIVECARD_KAFKA_SSL_KEYFILE are not a certificate and its "
-                "unencrypted key in PEM form"
-            ) from error
-    return context
-
-
-def _no_password() -> str:
-    raise ValueError("the key is encrypted")  # otherwise OpenSSL would ask at the terminal
-
-
-def _readable(variable: str, name: str) -> None:
-    try:
-        with Path(name).open("rb"):
-            pass
-    except OSError as error:
-        raise BrokerError(f"{variable}: cannot read {name}: {error.strerror}") from error
+        return client_context(files)
+    except TlsError as error:
+        raise BrokerError(str(error)) from None
 
 
 class _Limit(logging.Filter):
@@ -132,5 +95,7 @@ def limit_logs() -> None:
     for name in list(logging.root.manager.loggerDict):
         if name.startswith("aiokafka"):
             logger = logging.getLogger(name)
+            # At DEBUG it writes every request down, the one with the password included.
+            logger.setLevel(max(logger.level, logging.WARNING))
             if _LIMIT not in logger.filters:
                 logger.addFilter(_LIMIT)

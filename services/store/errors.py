@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import ssl
 from collections.abc import Iterator
 from typing import Final
 
@@ -32,6 +33,8 @@ def translated() -> Iterator[None]:
         raise StoreUnavailable("no connection to the database came free in time") from None
     except SQLAlchemyError as error:
         raise StoreUnavailable(f"the database did not answer as it should: {type(error).__name__}") from error
+    except ssl.SSLCertVerificationError as error:
+        raise StoreUnavailable(_not_ours(error)) from error
     except (OSError, TimeoutError) as error:
         raise StoreUnavailable(f"the database cannot be reached: {_brief(error)}") from error
     except sqlite3.Error as error:
@@ -41,6 +44,13 @@ def translated() -> Iterator[None]:
         if type(error).__module__.startswith("asyncpg"):
             raise StoreUnavailable(f"PostgreSQL: {_brief(error)}") from error
         raise
+
+
+def _not_ours(error: ssl.SSLCertVerificationError) -> str:
+    return (
+        f"the database's certificate is not accepted: {error.verify_message.rstrip('.')} (sslmode and "
+        "sslrootcert in LIVECARD_DATABASE say which are)"
+    )
 
 
 def _translate(error: DBAPIError) -> StoreUnavailable | StoreRejected:

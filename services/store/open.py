@@ -15,6 +15,7 @@ from services.store.errors import NEWER, translated
 from services.store.migrating import upgrade
 from services.store.ports import StoreUnavailable
 from services.store.sql import SqlStore
+from services.store.tls import with_tls
 from services.store.url import parse_url, safe_url
 
 __all__ = ["migrate", "open_store", "safe_url"]
@@ -45,7 +46,7 @@ async def open_store(
     `now` replaces the SQL of the clock and `engine` goes to SQLAlchemy (the simulation hands in an
     `async_creator`).
     """
-    parsed = parse_url(url)
+    parsed, tls = with_tls(parse_url(url))
     if parsed.get_backend_name() == "postgresql":
         made = create_async_engine(
             parsed,
@@ -53,7 +54,7 @@ async def open_store(
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=False,
-            connect_args={"server_settings": _SESSION, "timeout": 5, "command_timeout": 30},
+            connect_args={"server_settings": _SESSION, "timeout": 5, "command_timeout": 30, **tls},
             **engine,
         )
         return SqlStore(made, Dialect(postgres=True, now=now), slot=slot, repair_after=repair_after)
@@ -72,9 +73,10 @@ async def migrate(url: str, *, finish: bool = False) -> str:
     Safe to repeat, and for two at once. `finish`: take away what only the release before needs, too.
     Raises `StoreUnavailable`.
     """
-    parsed = parse_url(url)
+    parsed, tls = with_tls(parse_url(url))
     if parsed.get_backend_name() == "postgresql":
-        session = {"server_settings": _SESSION, "timeout": 5}  # an index may take longer than any command
+        # No deadline for a command: an index may take long.
+        session = {"server_settings": _SESSION, "timeout": 5, **tls}
         engine = create_async_engine(parsed, poolclass=NullPool, connect_args=session)
     else:
         engine = (await open_store(url)).engine

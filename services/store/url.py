@@ -8,6 +8,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from services.store.ports import StoreUnavailable
+from services.store.tls import OPTIONS
 
 
 def safe_url(url: str) -> str:
@@ -29,7 +30,10 @@ def parse_url(url: str) -> URL:
     if parsed.get_backend_name() == "postgresql" and (unknown := _unknown_options(parsed)):
         raise StoreUnavailable(
             f"LIVECARD_DATABASE: the driver of PostgreSQL knows no option {', '.join(unknown)}"
-            + (" (TLS is asked for by ssl=require)" if "sslmode" in unknown else "")
+        )
+    if "password" in parsed.query:  # there it would be shown
+        raise StoreUnavailable(
+            "LIVECARD_DATABASE: write the password as postgresql+asyncpg://user:password@…"
         )
     return parsed
 
@@ -38,5 +42,5 @@ def _unknown_options(url: URL) -> list[str]:
     """What stands behind the `?` though the driver would trip over it."""
     import asyncpg
 
-    known = inspect.signature(asyncpg.connect).parameters.keys() | {"prepared_statement_cache_size"}
+    known = inspect.signature(asyncpg.connect).parameters.keys() | {"prepared_statement_cache_size"} | OPTIONS
     return sorted(url.query.keys() - known)

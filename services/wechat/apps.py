@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
-from typing import Final
 
 import msgspec
 import structlog
 
+from services.secret_file import SecretFileError, read_secret
 from services.settings import Secret, Settings
 
 LOG = structlog.get_logger("livecard.wechat")
 
-LARGEST: Final = 1 << 20
-"""Bytes of an apps file."""
 _DECODER = msgspec.json.Decoder(dict[str, str])
 
 
@@ -86,18 +83,9 @@ def _signature(path: Path) -> tuple[int, ...] | None:
 
 def _read(path: Path) -> dict[str, str]:
     try:
-        seen = path.stat()
-        if not stat.S_ISREG(seen.st_mode):
-            raise AppsError(f"LIVECARD_APPS_FILE: {path} is not a file")
-        if stat.S_IMODE(seen.st_mode) & 0o077:
-            raise AppsError(
-                f"LIVECARD_APPS_FILE: {path} can be read by others than its owner: chmod 600 {path}"
-            )
-        if seen.st_size > LARGEST:
-            raise AppsError(f"LIVECARD_APPS_FILE: {path} is larger than {LARGEST} bytes")
-        data = path.read_bytes()
-    except OSError as error:
-        raise AppsError(f"LIVECARD_APPS_FILE: cannot read {path}: {error.strerror}") from None
+        data = read_secret(path)
+    except SecretFileError as error:
+        raise AppsError(f"LIVECARD_APPS_FILE: {error}") from None
     return _parse(data, f"LIVECARD_APPS_FILE: {path}")
 
 

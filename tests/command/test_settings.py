@@ -42,7 +42,22 @@ def test_an_empty_variable_is_not_set() -> None:
         ({"LIVECARD_LEASE": "5"}, ["LIVECARD_LEASE", "LIVECARD_CALL_DEADLINE"]),
         ({"LIVECARD_APPS": "{}", "LIVECARD_APPS_FILE": "x"}, ["LIVECARD_APPS", "LIVECARD_APPS_FILE"]),
         ({"LIVECARD_BACKOFF": "90"}, ["LIVECARD_BACKOFF_CAP"]),
-        ({"LIVECARD_KAFKA_SECURITY": "SASL_SSL"}, ["LIVECARD_KAFKA_SASL_MECHANISM"]),
+        (
+            {"LIVECARD_KAFKA_SECURITY": "SASL_SSL"},
+            [f"LIVECARD_KAFKA_SASL_{rest}" for rest in ("MECHANISM", "PLAIN_USERNAME", "PLAIN_PASSWORD")],
+        ),
+        (
+            {"LIVECARD_KAFKA_SECURITY": "SSL", "LIVECARD_KAFKA_SASL_PLAIN_PASSWORD": "p"},
+            ["LIVECARD_KAFKA_SASL_PLAIN_PASSWORD is set", "LIVECARD_KAFKA_SECURITY=SASL_SSL"],
+        ),
+        (
+            {"LIVECARD_KAFKA_SSL_CAFILE": "x"},
+            ["LIVECARD_KAFKA_SSL_CAFILE is set", "LIVECARD_KAFKA_SECURITY=SSL"],
+        ),
+        (
+            {"LIVECARD_KAFKA_SECURITY": "SSL", "LIVECARD_KAFKA_SSL_KEYFILE": "x"},
+            ["LIVECARD_KAFKA_SSL_KEYFILE is set without LIVECARD_KAFKA_SSL_CERTFILE"],
+        ),
         ({"LIVECARD_WECHAT": "api.weixin.qq.com"}, ["LIVECARD_WECHAT", "https://"]),
         ({"LIVECARD_DATABASE": "localhost"}, ["LIVECARD_DATABASE", "postgresql+asyncpg://"]),
     ],
@@ -76,12 +91,28 @@ def test_secrets_never_show() -> None:
     settings = load(
         {
             "LIVECARD_APPS": f'{{"wx1": "{canary}"}}',
+            "LIVECARD_KAFKA_SECURITY": "SASL_SSL",
+            "LIVECARD_KAFKA_SASL_MECHANISM": "PLAIN",
+            "LIVECARD_KAFKA_SASL_PLAIN_USERNAME": "me",
             "LIVECARD_KAFKA_SASL_PLAIN_PASSWORD": canary,
             "LIVECARD_DATABASE": f"postgresql+asyncpg://me:{canary}@db/livecard",
         }
     )
     assert canary not in "".join(row.value for row in describe(settings))
     assert "postgresql+asyncpg://me:***@db/livecard" in {row.value for row in describe(settings)}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+asyncpg://me@db/livecard?password=canary-7d1f",
+        "postgresql+asyncpg://me:canary@7d1f:canary@db:x/livecard",
+        "postgresql+asyncpg://me:7d1f/canary@db/livecard",
+    ],
+)
+def test_a_password_in_the_wrong_place_does_not_show_either(url: str) -> None:
+    """Behind the question mark, or not escaped."""
+    assert "canary" not in "".join(row.value for row in describe(Settings(database=url)))
 
 
 def test_the_embedded_store_lives_in_the_state_folder() -> None:

@@ -110,7 +110,7 @@ async def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None
         "nonsense",
         "postgresql+asyncpg://u:p@h:hidden/d",
         "postgresql+asyncpg://u:hidden@[::1/d",
-        "postgresql+asyncpg://u:hidden@h/d?sslmode=require",
+        "postgresql+asyncpg://u:hidden@h/d?sslmode=bogus",
         "postgresql+asyncpg://u:p@h/d?nonsense=hidden",
     ],
 )
@@ -119,7 +119,6 @@ async def test_an_url_that_is_not_ours_is_told_without_its_password(url: str) ->
     with pytest.raises(StoreUnavailable, match="LIVECARD_DATABASE") as caught:
         await open_store(url)
     assert "hidden" not in str(caught.value)
-    assert "sslmode" not in url or "ssl=require" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from services.secret_file import LARGEST
 from services.settings import Settings
-from services.wechat.apps import LARGEST, AppBook, AppsError
+from services.wechat.apps import AppBook, AppsError
 
 
 @pytest.fixture
