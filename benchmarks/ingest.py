@@ -113,9 +113,17 @@ class Run:
             caught_up = time.perf_counter() - began
             return {"rate": rate, "outbox_left": left, "relay_caught_up_after": caught_up}
         finally:
-            await connection.close()
             process.terminate()
-            await process.wait()
+            await process.wait()  # its sessions tell what they did when they end
+            await connection.close()
+
+    async def updates(self) -> tuple[int, int]:
+        """How many rows of `activities` were updated, and how many of them without touching an index."""
+        connection = await asyncpg.connect(self.dsn)
+        counts = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'activities'"
+        row = await connection.fetchrow(counts)
+        await connection.close()
+        return int(row["n_tup_upd"]), int(row["n_tup_hot_upd"])
 
 
 async def measure(kafka: Kafka, postgres: Postgres, options: argparse.Namespace) -> None:
@@ -126,6 +134,7 @@ async def measure(kafka: Kafka, postgres: Postgres, options: argparse.Namespace)
         await run.prepare()
     await fill(kafka.bootstrap, Topics("livecard.").events, records)
     got = await ours.livecard(until=len(records))
+    updated, heap_only = await ours.updates()
     # The bare loop knows completions only: its activities are opened by livecard beforehand.
     await fill(kafka.bootstrap, Topics("bare.").events, records[: options.activities])
     await bare.livecard(until=options.activities)
@@ -148,6 +157,7 @@ async def measure(kafka: Kafka, postgres: Postgres, options: argparse.Namespace)
     print(f"livecard lifecycle: {got['rate']:10,.0f} completions/s, relay of the changes included")
     print(f"bare loop:          {peer:10,.0f} completions/s")
     print(f"ratio:              {got['rate'] / peer:10.2f}")
+    print(f"{updated:,} updates of activities, {heap_only:,} of them ({heap_only / updated:.0%}) heap-only")
     print(
         f"when the last was in, {got['outbox_left']:,} changes were not published yet; "
         f"they were {got['relay_caught_up_after']:.1f} s later"

@@ -20,7 +20,7 @@ from statemachine.model import Rules
 LOG = structlog.get_logger("livecard.clock")
 
 BATCH: Final = 500
-"""Most timers in one transaction."""
+"""Most timers in one transaction, and most rows of a table in one step of pruning."""
 BURY_EVERY: Final = 5.0
 """Seconds between looks for events that waited too long for their `opened`."""
 LONGEST_WAIT: Final = 30.0
@@ -101,36 +101,43 @@ class TimerClock:
                 )
             if fired.taken < BATCH or self._stopping.is_set():
                 break
-        await self._housekeeping()
+        if await self._housekeeping():
+            return 0.0
         due = await self._store.next_due()
         rest = self._settings.tick
         return rest if due is None else min(rest, max(0.0, due / 1_000_000))
 
-    async def _housekeeping(self) -> None:
+    async def _housekeeping(self) -> bool:
+        """One small step of each kind whose turn it is; whether more is to be done at once.
+
+        Timers come in between, also while weeks of rows are caught up with.
+        """
         now = self._clock.monotonic()
+        more = False
         if now >= self._bury_at:
-            self._bury_at = now + BURY_EVERY
-            while buried := await bury_parked(self._store, self._settings.us("parked_after"), BATCH):
+            self._bury_at = now + BURY_EVERY  # also if this fails
+            if buried := await bury_parked(self._store, self._settings.us("parked_after"), BATCH):
+                self._bury_at, more = now, True
                 self._metrics.dead_lettered("parked_too_long", buried)
                 self._relay.kick()
         if now >= self._prune_at:
             self._prune_at = now + self._settings.prune_every
-            await self._prune()
+            if await self._prune():
+                self._prune_at, more = now, True
+        self._moved = self._clock.monotonic()
+        return more
 
-    async def _prune(self) -> None:
-        """In small steps, so that no transaction is long; stops at once when asked to."""
-        while not self._stopping.is_set():
-            pruned = await self._store.prune(
-                inbox=self._settings.us("keep_inbox"),
-                attempts=self._settings.us("keep_attempts"),
-                activities=self._settings.us("keep_activities"),
-                limit=BATCH,
-            )
-            for table, rows in pruned.items():
-                self._metrics.pruned(table, rows)
-            self._moved = self._clock.monotonic()
-            if max(pruned.values(), default=0) < BATCH:
-                return
+    async def _prune(self) -> bool:
+        """Whether there is more: steps that came back half empty have caught up."""
+        pruned = await self._store.prune(
+            inbox=self._settings.us("keep_inbox"),
+            attempts=self._settings.us("keep_attempts"),
+            activities=self._settings.us("keep_activities"),
+            limit=BATCH,
+        )
+        for table, rows in pruned.items():
+            self._metrics.pruned(table, rows)
+        return max(pruned.values(), default=0) >= BATCH // 2
 
     async def _rest(self, seconds: float) -> None:
         try:

@@ -7,6 +7,7 @@
 | `{in name}` | `= ANY(array)` | `IN (SELECT value FROM json_each)` |
 | `{for update}`, `{skip locked}` | as it says | nothing: one writer at a time |
 | `{big}` | `AS bigint` | `AS INTEGER` |
+| `{row}`, `{of these}` … `{end}` | `ctid`, `= ANY(ARRAY(` … `))` | `rowid`, `IN (` … `)` |
 """
 
 from __future__ import annotations
@@ -69,6 +70,9 @@ class Dialect:
             ("{for update}", "FOR UPDATE", ""),
             ("{skip locked}", "FOR UPDATE SKIP LOCKED", ""),
             ("{big}", "AS bigint", "AS INTEGER"),
+            ("{row}", "ctid", "rowid"),
+            ("{of these}", "= ANY(ARRAY(", "IN ("),  # as an array it is never joined to the whole table
+            ("{end}", "))", ")"),
             ("{now}", f"(SELECT {self.now})", f"(SELECT {self.now})"),
             ("{clock}", self.now, self.now),
         ):

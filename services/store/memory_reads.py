@@ -21,9 +21,8 @@ from services.store.rows import (
     InboxKey,
     OutboxRow,
 )
+from services.store.upkeep import UNOPENED_AGE, few_members
 from statemachine.states import DONE, ENDED
-
-UNOPENED_AGE = 3_600_000_000
 
 
 class Reads(Tables):
@@ -149,10 +148,19 @@ class Reads(Tables):
             for row in unlocked
             if row.activity.state == ENDED and row.activity.expires_at < now - activities
         ]
-        for row in old[:limit]:
+        few = few_members(
+            [
+                (row.activity.activity_id, 0, max(row.activity.participants, row.activity.done))
+                for row in old[:limit]
+            ],
+            limit,
+        )
+        old = old[: len(few)]
+        members = sum(len(row.members) for row in old)
+        for row in old:
             self.ledger["revisions.expired"] += max(0, row.activity.revision - row.card.settled)
             del self.rows[row.activity.activity_id]
-        deleted = {row.activity.activity_id for row in old[:limit]}
+        deleted = few.keys()
         self.log = [each for each in self.log if each.activity_id not in deleted]
         waiting = {row.activity_id for row in self.parked.values()}
         unopened = [
@@ -167,6 +175,7 @@ class Reads(Tables):
         return {
             "inbox": len(old_keys),
             "attempts": len(gone),
+            "members": members,
             "activities": len(deleted),
             "unopened": len(unopened),
         }

@@ -177,9 +177,11 @@ class Store(Protocol):
         ...
 
     async def prune(self, *, inbox: int, attempts: int, activities: int, limit: int) -> dict[str, int]:
-        """Delete up to `limit` rows a table that are older than these ages (µs): inbox rows by
-        arrival (never `parked` ones), attempts by time, activities with members by expires_at
-        (their pending revisions count as expired), unopened activities with nothing parked."""
+        """One step: delete up to `limit` rows a table that are older than these ages (µs): inbox rows
+        by arrival (never `parked` ones), attempts by time, activities with members by expires_at
+        (their pending revisions count as expired) until these are `limit` members together, unopened
+        activities with nothing parked. Rows that somebody holds are left for later, so any number may
+        prune at once. Near `limit` in any table: there is more."""
         ...
 
     async def show(self, activity_id: str) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -16,9 +16,7 @@ from services.store.migrating import NEEDED
 from services.store.ports import Backlog, StoreUnavailable
 from services.store.rows import PAGE_SIZE, SHARDS, Attempt, Gate, InboxKey, OutboxRow
 from services.store.sql_tx import SqlTx, read_activity, read_card
-
-UNOPENED_AGE: Final = 3_600_000_000
-"""µs after which an unopened activity with nothing parked is forgotten."""
+from services.store.upkeep import UNOPENED_AGE, few_members
 
 
 class SqlStore:
@@ -183,16 +181,18 @@ class SqlStore:
             async with self._writing() as (_, run):
                 pruned[table] = (await run(f"prune_{table}", age=age, limit=limit)).rowcount
         async with self._writing() as (connection, run):
-            old = dict((await run("old_activities", age=activities, limit=limit)).all())
+            old = few_members((await run("old_activities", age=activities, limit=limit)).all(), limit)
             pending = sum(count for count in old.values() if count > 0)
             if pending:
                 counters = self._statements["counters"]
                 row = (self._slot, "revisions.expired", pending)
                 await connection.execute(counters.clause, self.dialect.bind(counters, [row]))
+            pruned["members"], pruned["activities"] = 0, len(old)
             if old:
-                for table in ("members", "attempts", "activities"):
-                    await run(f"delete_{table}", ids=self.dialect.many(old))
-            pruned["activities"] = len(old)
+                ids = self.dialect.many(old)
+                pruned["members"] = (await run("delete_members", ids=ids)).rowcount
+                await run("delete_attempts", ids=ids)
+                await run("delete_activities", ids=ids)
         async with self._writing() as (_, run):
             unopened = [row[0] for row in await run("unopened_activities", age=UNOPENED_AGE, limit=limit)]
             gone = await run("delete_unopened", ids=self.dialect.many(unopened)) if unopened else None

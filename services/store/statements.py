@@ -243,6 +243,15 @@ READS: Final = {
 
 _NOTHING_PARKED: Final = "NOT EXISTS (SELECT 1 FROM parked WHERE parked.activity_id = activities.activity_id)"
 
+
+def _delete_oldest(table: str, where: str, order: str) -> str:
+    """Up to `:limit` rows that nobody else holds: pruners do not wait for each other, nor for writers."""
+    return (
+        f"DELETE FROM {table} WHERE {{row}} {{of these}}SELECT {{row}} FROM {table} "
+        f"WHERE {where} ORDER BY {order} LIMIT :limit {{skip locked}}{{end}}"
+    )
+
+
 UPKEEP: Final = {
     "delete_outbox": "DELETE FROM outbox WHERE seq IN (SELECT r.seq FROM {rows: seq bigint})",
     "sign_on": """
@@ -264,14 +273,13 @@ UPKEEP: Final = {
     "open_gates": """
         UPDATE gates SET closed_until = 0, closed_at = 0, reason = '', errcode = 0, errmsg = ''
         WHERE appid {in ids}""",
-    "prune_inbox": """
-        DELETE FROM inbox WHERE outcome <> 'parked' AND (source, id) IN (SELECT source, id FROM inbox
-          WHERE received_at < {now} - :age AND outcome <> 'parked' ORDER BY received_at LIMIT :limit)""",
-    "prune_attempts": """
-        DELETE FROM attempts WHERE seq IN (SELECT seq FROM attempts WHERE at < {now} - :age
-          ORDER BY at LIMIT :limit)""",
+    "prune_inbox": _delete_oldest(
+        "inbox", "received_at < {now} - :age AND outcome <> 'parked'", "received_at"
+    ),
+    "prune_attempts": _delete_oldest("attempts", "at < {now} - :age", "at"),
     "old_activities": """
-        SELECT activity_id, revision - settled FROM activities
+        SELECT activity_id, revision - settled, CASE WHEN participants > done THEN participants ELSE done END
+        FROM activities
         WHERE state = 'ended' AND expires_at < {now} - :age ORDER BY expires_at LIMIT :limit {skip locked}""",
     "unopened_activities": f"""
         SELECT activity_id FROM activities

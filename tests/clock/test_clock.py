@@ -11,7 +11,7 @@ from contracts.events import Completed, Event, Opened
 from contracts.records import Record, decode_record
 from contracts.times import SECOND
 from services.bus.ports import Message
-from services.clock.clock import TimerClock
+from services.clock.clock import BATCH, TimerClock
 from services.settings import Settings
 from services.store.apply import Arrival, apply
 from services.store.ledger import read_ledger
@@ -155,6 +155,28 @@ async def test_what_waited_too_long_becomes_a_dead_letter_that_may_be_replayed()
     ledger = await read_ledger(store)
     assert ledger.balanced
     assert (ledger.events["dead"], ledger.events["refused"], ledger.events["taken"]) == (0, 1, 2)
+
+
+async def test_timers_fire_between_the_steps_of_pruning() -> None:
+    """After a long stop weeks of rows are caught up with, and no end is late for it."""
+    hands = Hands()
+    store = MemoryStore(hands.wall)
+    clock = a_clock(hands, store, keep_inbox=1000.0, keep_activities=1.0)
+    await feed(store, hands.now, "late", opened(hands.now + 2001 * SECOND))
+    for number in range(3 * BATCH):
+        await feed(store, hands.now, f"early{number}", Completed(("gp-1",)))
+    await clock.round()
+    hands.now += 2000 * SECOND
+    for number in range(3 * BATCH):
+        await feed(store, hands.now - 2000 * SECOND, f"early{number}", opened(hands.now + 3600 * SECOND))
+    assert await clock.round() == 0
+    assert 0 < len(store.inbox) - 3 * BATCH <= 2 * BATCH + 1
+    hands.now += SECOND
+    assert await clock.round() == 0
+    assert ("ended", "deadline") in await changes(store)
+    while await clock.round() == 0:
+        pass
+    assert len(store.inbox) == 3 * BATCH
 
 
 async def test_a_store_that_is_away_is_waited_for() -> None:

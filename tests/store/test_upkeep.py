@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 from contracts.times import SECOND
@@ -103,7 +104,7 @@ async def test_nothing_young_is_pruned(scene: Scene) -> None:
     await scene.bench.advance(0.001)
     assert await prune(scene) == {"inbox": 2, "attempts": 1}
     await scene.bench.advance(100)
-    assert await prune(scene) == {"activities": 1}
+    assert await prune(scene) == {"activities": 1, "members": 1}
 
 
 async def test_the_inbox_is_pruned_by_arrival_and_bounded_but_parked_rows_stay(scene: Scene) -> None:
@@ -147,7 +148,7 @@ async def test_an_old_activity_goes_with_everything_about_it(scene: Scene) -> No
     assert await prune(scene, activities=HOUR) == {}  # the clock ends it first
     await scene.tick()
     assert (await read_ledger(scene.store)).revisions["pending"] == 2
-    assert await prune(scene, activities=HOUR) == {"activities": 1}
+    assert await prune(scene, activities=HOUR) == {"activities": 1, "members": 2}
     revisions = (await read_ledger(scene.store)).revisions
     assert (revisions["pending"], revisions["expired"]) == (0, 2)
     assert await scene.store.show("a") is None
@@ -165,6 +166,37 @@ async def test_the_oldest_activities_go_first(scene: Scene) -> None:
     await scene.tick()
     assert await prune(scene, limit=3) == {"inbox": 3, "activities": 3}
     assert await scene.store.show("a") is not None
+
+
+async def test_activities_with_many_members_go_in_more_steps(scene: Scene) -> None:
+    """A step deletes about as many rows as it may; one activity goes as a whole."""
+    await scene.feed(*(scene.opened(name, life=100 + n) for n, name in enumerate("abcd")))
+    for name in "abcd":
+        await scene.complete(name, *(f"m{n}" for n in range(30)))
+    await scene.bench.advance(2 * 86_400)
+    await scene.tick()
+    assert await prune(scene, limit=50) == {"inbox": 8, "activities": 2, "members": 60}
+    assert await prune(scene, limit=1) == {"activities": 1, "members": 30}
+    assert await prune(scene, limit=50) == {"activities": 1, "members": 30}
+    assert await prune(scene) == {}
+
+
+async def test_pruners_that_come_at_once_share_the_work(scene: Scene) -> None:
+    """None waits for another, none fails, and together they leave nothing."""
+    for n in range(40):
+        await scene.open(f"a{n}", life=100)
+        await scene.complete(f"a{n}", "m")
+        await scene.deliver(f"a{n}")
+    await scene.bench.advance(2 * 86_400)
+    await scene.tick()
+    stores = [scene.store, *[await scene.bench.another() for _ in range(3)]]
+    total: Counter[str] = Counter()
+    for _ in range(4):
+        ages = {"inbox": DAY, "attempts": DAY, "activities": DAY}
+        for pruned in await asyncio.gather(*(store.prune(**ages, limit=10) for store in stores)):
+            total.update(pruned)
+    assert (total["inbox"], total["members"], total["activities"]) == (80, 40, 40)
+    assert [await scene.store.attempts(f"a{n}", 1) for n in range(40)] == [[]] * 40
 
 
 async def test_an_unopened_activity_goes_after_an_hour_unless_something_is_parked(scene: Scene) -> None:

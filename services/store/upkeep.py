@@ -1,0 +1,22 @@
+"""What the engines' housekeeping agrees upon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+UNOPENED_AGE: Final = 3_600_000_000
+"""µs after which an unopened activity with nothing parked is forgotten."""
+
+
+def few_members(rows: Iterable[tuple[str, int, int]], limit: int) -> dict[str, int]:
+    """(activity_id, pending, members) → pending by activity_id: the first ones, until their members are
+    `limit` together. Members go with their activity, so one with more than that is a step of its own."""
+    few: dict[str, int] = {}
+    members = 0
+    for activity_id, pending, count in rows:
+        few[activity_id] = pending
+        members += count
+        if members >= limit:
+            break
+    return few
