@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
+from pathlib import Path
 
 from tests.sim.run import Campaign, Plan, replay
 from tests.sim.weather import PROFILES
@@ -13,12 +15,15 @@ from tests.sim.weather import PROFILES
 def main() -> int:
     """0 when nothing was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
-    parser.add_argument("--seed", type=int, default=None, help="the first seed (default: by the clock)")
+    parser.add_argument(
+        "--seed", "--first-seed", type=int, default=None, help="the first seed (default: by the clock)"
+    )
     parser.add_argument("--store", choices=("dict", "sqlite"), default="dict")
     parser.add_argument("--schedules", type=int, default=None, help="how many, at most")
     parser.add_argument("--seconds", type=float, default=None, help="for how long, at most (default 25)")
     parser.add_argument("--profile", choices=("mixed", *PROFILES), default="mixed")
-    parser.add_argument("--workers", type=int, default=2, help="processes side by side")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes side by side")
+    parser.add_argument("--log", type=Path, default=None, help="append a line of JSON every half minute")
     parser.add_argument("--keep-going", action="store_true", help="count failures instead of stopping")
     parser.add_argument("--story", action="store_true", help="tell the schedule of --seed, whatever it finds")
     parser.add_argument("--tape", default=None, help="the choices to replay, as a failure prints them")
@@ -29,7 +34,9 @@ def main() -> int:
     seconds = wish.seconds
     if seconds is None and wish.schedules is None:
         seconds = 25.0
-    plan = Plan(seed, wish.profile, wish.store, wish.schedules, seconds, wish.workers, wish.keep_going)
+    plan = Plan(
+        seed, wish.profile, wish.store, wish.schedules, seconds, wish.workers, wish.keep_going, wish.log
+    )
     return Campaign(plan).run()
 
 

@@ -49,6 +49,17 @@ class ProcessClock:
         return self._world.wall() + self._skew
 
 
+class AppsFile:
+    """What stands in for the file: `AppBook` asks for its signature and reads it (see `prepare`)."""
+
+    def __init__(self) -> None:
+        self.secrets, self.version = dict(SECRETS), 0
+
+    def write(self, secrets: dict[str, str]) -> None:
+        """Somebody changed it."""
+        self.secrets, self.version = secrets, self.version + 1
+
+
 class Quiet(NoMetrics):
     """Tells nobody, for the clock too."""
 
@@ -234,7 +245,8 @@ class DispatcherActor(Actor):
 
     def build(self) -> None:
         world = self.world
-        apps = AppBook(SECRETS)
+        file: Any = world.apps_file
+        apps = AppBook(dict(file.secrets), file)
         client = WeChatClient(
             "http://wechat",
             apps,

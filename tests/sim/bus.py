@@ -35,7 +35,13 @@ class Broker:
         self.committed: dict[int, int] = dict.fromkeys(range(PARTITIONS), 0)
         self.generation = 0
         self.group: list[Core] = []
-        self.away = False
+        self.away = 0
+
+    def gone(self) -> bool:
+        """Whether nobody reaches it; whoever asks has felt it."""
+        if self.away:
+            self.world.hit("broker_outage", self.away)
+        return self.away > 0
 
     def append_event(self, partition: int, key: str, value: bytes) -> None:
         """A producer of other services' wrote."""
@@ -86,7 +92,7 @@ class Broker:
 
     def commit(self, core: Core, generation: int, offsets: dict[int, int]) -> None:
         """Take offsets. Raises `Refused` for a generation that is over."""
-        if core not in self.group or generation != self.generation or self.away:
+        if core not in self.group or generation != self.generation or self.gone():
             raise Refused("the generation is over")
         self.committed.update(offsets)
 
@@ -101,7 +107,7 @@ class SimBus:
         world = self.world
         await world.port(self.actor)
         fate = world.fate("publish")
-        if fate == "publish_refused" or self.broker.away:
+        if fate == "publish_refused" or self.broker.gone():
             raise BusUnavailable("the broker is away")
         kept = len(messages) - world.tape.pick(len(messages) + 1) if fate else len(messages)
         done = asyncio.get_running_loop().create_future()

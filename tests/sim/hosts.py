@@ -12,6 +12,7 @@ from services.store.ports import Store
 from tests.sim.actors import Actor, Core, DispatcherActor
 from tests.sim.bus import SESSION
 from tests.sim.lanes import Seats
+from tests.sim.oncall import Command
 from tests.sim.store import FrontStore, dict_store, forget
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 IDLE_IN_TRANSACTION: Final = 5.0
 """Seconds after which the server ends the session of a process that stands still."""
 SLOTS: Final = (Core, Core, DispatcherActor, DispatcherActor)
+ONCALL: Final = len(SLOTS) + 1
+SEATS: Final = len(SLOTS) + 2
+"""Places of stores: the processes', the world's own, the commands'."""
 GRAVEYARD: Final[list[Any]] = []
 """Killed processes and worlds that are over: collected, their coroutines would run their `finally`."""
 
@@ -33,11 +37,18 @@ class Hosts:
         self.births = 0
         self.actors: list[Actor] = []
         self.watcher = Actor(world, len(SLOTS), -1)
+        self.oncall: Command | None = None
         self.watcher.process = world.loop.world
 
     def shared_store(self) -> Store:
         """The store as the world itself sees it."""
         return self.seats.take(self.watcher, self.database) if self.seats else dict_store(self.world)
+
+    def front(self, store: Store) -> FrontStore:
+        """The same, watched by the judges."""
+        front = FrontStore(store, self.watcher)
+        self.watcher.committing = front.committing
+        return front
 
     def alive(self, role: str) -> list[Any]:
         """Processes of a role that were not killed."""
@@ -46,7 +57,17 @@ class Hosts:
     def start(self, slot: int) -> None:
         """A process for this slot."""
         self.births += 1
-        actor = SLOTS[slot](self.world, slot, self.births)
+        self._begin(SLOTS[slot](self.world, slot, self.births))
+
+    def command(self, what: str) -> None:
+        """Somebody runs a command; whoever still waits for the last one stops it."""
+        if self.oncall is not None:
+            self.kill(self.oncall, "is stopped")
+        self.births += 1
+        self.oncall = Command(self.world, ONCALL, self.births, what)
+        self._begin(self.oncall)
+
+    def _begin(self, actor: Actor) -> None:
         self.actors.append(actor)
         self.world.tell(actor.name, "starts")
         inner = self.seats.take(actor, self.database) if self.seats else self.world.store
@@ -66,7 +87,8 @@ class Hosts:
         self._end_sessions(actor, close=True)
         if isinstance(actor, Core):
             self.loop.later(SESSION, self.world.broker.leave, actor)
-        self.loop.later(0.5 + self.world.tape.share() * 8, self.start, actor.slot)
+        if actor.slot < len(SLOTS):
+            self.loop.later(0.5 + self.world.tape.share() * 8, self.start, actor.slot)
 
     def _end_sessions(self, actor: Actor, *, close: bool) -> None:
         for front, tx in list(actor.transactions.items()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,9 @@ from contracts.events import Event
 from contracts.records import Record
 from contracts.wechat import SetChatToolMsg, Verdict
 from services.simulator.calls import Call
-from services.store.ledger import read_ledger
 from services.store.rows import CHANGES, CONFIRMED, SET_ASIDE, Card, InboxKey, Writes
 from services.store.settle import Look
+from statemachine.states import ENDED
 from tests.model.reference import Reference
 
 if TYPE_CHECKING:
@@ -31,13 +30,14 @@ class Broken(AssertionError):
 
 @dataclass(eq=False)
 class Commit:
-    """One committed transaction, as its process wrote it."""
+    """One committed transaction, as its process wrote it. `gates`: until when those it saw were closed."""
 
     actor: str
     batch: tuple[Record, ...]
     looks: tuple[Look, ...]
     admitted: dict[InboxKey, str] = field(default_factory=dict)
     writes: list[Writes] = field(default_factory=list)
+    gates: dict[str, int] = field(default_factory=dict)
     now: int = 0
 
 
@@ -69,8 +69,8 @@ class Judges:
         self.left_out: set[tuple[str, str]] = set()
         self.calls: list[Sent] = []
         self.commits = 0
-        self._published: set[str] = set()
-        self._seen = 0
+        self.states: dict[tuple[str, int], str] = {}
+        self.parked_at: dict[InboxKey, int] = {}
 
     def fail(self, what: str) -> None:
         """Something is wrong: the schedule ends here."""
@@ -93,7 +93,7 @@ class Judges:
             if writes.cards:
                 self._cards(commit, writes)
             for mark in writes.marks:
-                self._mark(mark.activity_id, mark.group_openid, mark.delivered)
+                self._mark(commit, mark.activity_id, mark.group_openid, mark.delivered)
             for row in writes.outbox:
                 if row.topic == CHANGES:
                     self.outbox.append((row.activity_id, row.id, row.body))
@@ -111,6 +111,10 @@ class Judges:
             elif how == "dead":
                 self.expect(before == "dead", f"{key} was said to be dead")
                 self.admitted[key] = "new" if key in self.world.events else "dead"
+            else:
+                self.expect(
+                    before == "new", f"{key} counts as a repeat, and was {before or 'never taken in'}"
+                )
         fed: set[InboxKey] = set()
         for record in commit.batch:
             event = self.world.event_of(record)
@@ -119,6 +123,7 @@ class Judges:
             key = InboxKey(event.source, event.id)
             if key not in fed and commit.admitted.get(key) in ("new", "dead"):
                 fed.add(key)
+                self.parked_at[key] = commit.now
                 self.reference.feed(event, commit.now)
 
     def _buried(self, commit: Commit, writes: Writes) -> None:
@@ -130,7 +135,10 @@ class Judges:
         for outcome in writes.outcomes:
             event = self.world.events[InboxKey(outcome.source, outcome.id)]
             self.expect(outcome.outcome == "dead", f"{event.id} became {outcome.outcome} by no event")
-            self.admitted[InboxKey(event.source, event.id)] = "dead"
+            key = InboxKey(event.source, event.id)
+            waited = commit.now - self.parked_at[key]
+            self.expect(waited >= self.world.settings.us("parked_after"), f"{key} was buried too early")
+            self.admitted[key] = "dead"
             self.reference.bury(event)
         if commit.looks and writes.activities:
             self._expired(commit, writes)
@@ -154,6 +162,9 @@ class Judges:
                 free = before.lease_until <= self.world.wall()
                 self.expect(free, f"{name} was claimed though {before.lease_by} holds it")
                 self.expect(card.fence > before.fence, f"{name} was claimed without a new fence")
+                shut = commit.gates.get(card.appid, commit.now + 1) > commit.now
+                self.expect(not shut, f"{name} was claimed though the gate of {card.appid} is closed")
+                self.states[name, card.fence] = card.state
             look = looks.get((name, before.fence))
             if commit.looks:
                 self._settled(name, before, card, look)
@@ -171,6 +182,8 @@ class Judges:
             return
         most = max(before.settled, look.claimed.card.revision)
         self.expect(card.settled <= most or card.final, f"{name} settled {card.settled}, claimed {most}")
+        if card.verdict != before.verdict:
+            self._given_up(name, card)
         shown = self.world.model.cards[name]
         if card.shown != before.shown:
             known = any(each.target_state == card.shown for each in shown.history)
@@ -180,7 +193,22 @@ class Judges:
                 if sent.activity_id == name and sent.fence == look.claimed.card.fence:
                     sent.confirmed = True
 
-    def _mark(self, name: str, member: str, delivered: int) -> None:
+    def _given_up(self, name: str, card: Card) -> None:
+        """Dead for a revision: only for what was really refused."""
+        if card.verdict == "rejected":
+            strangers = self.world.strangers[name]
+            self.expect(len(strangers) > 2, f"{name} was given up for {len(strangers)} strangers")
+            confirmed = any(sent.confirmed for sent in self.calls if sent.activity_id == name)
+            self.expect(not confirmed, f"{name} was given up though a call of it succeeded")
+        elif card.verdict == "unknown_code":
+            struck = self.world.struck
+            self.expect(struck["odd_code"] + struck["odd_codes"] > 2, f"{name} was given up for no code")
+
+    def _mark(self, commit: Commit, name: str, member: str, delivered: int) -> None:
+        if delivered == SET_ASIDE:
+            left_out = {who for look in commit.looks for who in look.left_out if _id(look) == name}
+            fit = member in self.world.strangers.get(name, ()) or member in left_out
+            self.expect(fit, f"{member} of {name} was set aside, and WeChat knows it")
         if delivered == CONFIRMED:
             posts = self.world.model.cards[name].posts
             self.expect(member in posts, f"{member} of {name} counts as delivered, which WeChat never had")
@@ -211,6 +239,8 @@ class Judges:
             self.expect(member in expected.done, f"{member} of {name} is told as done, which nobody said")
             told = self.marks.get((name, member), 0)
             self.expect(told == 0, f"{member} of {name} is told again after it was settled")
+        ended = self.states.get((name, card.fence)) == ENDED
+        self.expect(members or not ended or body.target_state == 3, f"{name} has ended and is told otherwise")
         self.expect(
             card.shown != 3 or body.target_state == 3, f"{name} is told {body.target_state} after its end"
         )
@@ -222,109 +252,6 @@ class Judges:
     def applied(self, sent: Sent) -> None:
         """WeChat shows it."""
         sent.times += 1
-
-    # In the end.
-
-    def behind(self) -> str:
-        """What has not come true yet; empty when all is quiet."""
-        world = self.world
-        missing = [key.id for key in world.events if key not in self.admitted]
-        if missing:
-            return f"events not taken in: {' '.join(missing)}"
-        self.reference.fire(world.wall())
-        for name in self.reference.lives:
-            expected, card = self.reference.expected(name), self.cards.get(name)
-            settled = card.settled if card else min(expected.revision, 1)
-            if expected.revision != settled:
-                return f"{name} is at revision {settled} of {expected.revision}"
-            if card and (card.lease_until or (card.suspect_at is not None and not card.final)):
-                return f"{name} is {'held' if card.lease_until else 'doubted'}"
-        published = world.published()
-        self._published.update(self._id(message.value) for message in published[self._seen :])
-        self._seen = len(published)
-        waiting = [each for _, each, _ in self.outbox if each not in self._published]
-        if waiting:
-            return f"changes not published: {' '.join(waiting)}"
-        for place, log in world.broker.logs.items():
-            if world.broker.committed[place] < len(log):
-                return f"offsets of partition {place} not committed"
-        return ""
-
-    @staticmethod
-    def _id(value: bytes | None) -> str:
-        return str(_CHANGE.decode(value or b"{}")["id"])
-
-    async def final(self) -> None:
-        """All is quiet: is it also right? Raises `Broken`."""
-        ledger = await read_ledger(self.world.store)
-        insist(ledger.balanced, f"the ledger does not balance: {ledger.problems}")
-        insist(not ledger.revisions["pending"], "revisions are pending though all is quiet")
-        self._ledger(ledger.events)
-        self._order()
-        for name in sorted(self.reference.lives):
-            await self._card(name)
-        self._repeats()
-
-    def _ledger(self, events: dict[str, int]) -> None:
-        outcomes: Counter[str] = Counter()
-        for name in self.reference.lives:
-            outcomes.update(kind for kind, _ in self.reference.expected(name).outcomes.values())
-        outcomes["dead"] += self.world.malformed_taken
-        found = {kind: events[kind] for kind in ("applied", "duplicate", "late", "refused", "dead", "parked")}
-        wanted = {kind: outcomes[kind] for kind in found}
-        insist(found == wanted, f"outcomes are {found}, should be {wanted}")
-
-    def _order(self) -> None:
-        """First occurrences in the order of the outbox, per activity."""
-        seen: dict[str, list[str]] = {}
-        for message in self.world.published():
-            key, name = self._id(message.value), (message.key or b"").decode()
-            order = seen.setdefault(name, [])
-            if key not in order:
-                order.append(key)
-        for name, order in seen.items():
-            wanted = list(dict.fromkeys(each for whose, each, _ in self.outbox if whose == name))
-            insist(order == wanted, f"changes of {name} out of order: {order} for {wanted}")
-
-    async def _card(self, name: str) -> None:
-        world, expected = self.world, self.reference.expected(name)
-        async with world.store.transaction() as tx:
-            cards = await tx.lock_cards([name], wait=True)
-            aside = set((await tx.set_aside([name])).get(name, ()))
-        if not expected.state:
-            insist(not cards, f"{name} is open in the store, and should not be")
-            return
-        (card,) = cards
-        insist(
-            (card.state, card.revision) == (expected.state, expected.revision),
-            f"{name} is {card.state} at {card.revision}, should be {expected.state} at {expected.revision}",
-        )
-        if card.final:
-            return
-        shown = world.model.cards[name]
-        target = max(expected.target_state, 2) if card.cannot_lower else expected.target_state
-        insist(shown.target_state == target, f"{name} shows {shown.target_state}, should show {target}")
-        lacking = expected.done - shown.posts.keys() - aside
-        insist(not lacking, f"{name} does not show {sorted(lacking)} as done")
-        wrong = shown.posts.keys() - expected.done
-        insist(not wrong, f"{name} shows {sorted(wrong)} as done")
-        for member in aside:
-            insist((name, member) in self.left_out, f"{member} of {name} was left out in silence")
-            insist(world.struck, f"{member} of {name} was left out for nothing")
-        insist(SET_ASIDE in self.marks.values() or not aside, f"{name}: set aside by nobody")
-
-    def _repeats(self) -> None:
-        """A member is posted again only for a call whose result never reached the store."""
-        for name, card in self.world.model.cards.items():
-            doubtful = Counter(
-                member
-                for sent in self.calls
-                if sent.activity_id == name and not sent.confirmed
-                for member in sent.members * sent.times
-            )
-            for member, posts in card.posts.items():
-                allowed = doubtful[member] + 1
-                insist(posts <= allowed, f"{member} of {name} was posted {posts} times, not {allowed}")
 
 
 def insist(truth: object, what: str) -> None:
@@ -359,6 +286,10 @@ def _told(commit: Commit) -> list[object]:
         words += [f"{each.activity_id} is {each.state} at {each.revision}" for each in writes.activities]
         words += [f"{each.activity_id} at {each.revision}" for each in writes.progress]
     return words
+
+
+def _id(look: Look) -> str:
+    return look.claimed.card.activity_id
 
 
 def describe(event: Event) -> str:

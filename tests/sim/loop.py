@@ -153,6 +153,10 @@ class SimLoop(asyncio.BaseEventLoop):
         """A timer of the world's, which nobody can kill."""
         return self.call_at(self._now + delay, callback, *args, context=self.world.context)
 
+    def leap(self, seconds: float) -> None:
+        """Time goes by in which nobody does anything, as for a machine that was suspended."""
+        self._now += seconds
+
     async def nap(self, delay: float) -> None:
         """`asyncio.sleep` without its ceremony."""
         future = SimFuture(loop=self)

@@ -1,33 +1,36 @@
-"""Many schedules: in forked chunks that end by `os._exit`, so that no dead coroutine is ever collected."""
+"""Many schedules: in forked chunks, side by side; what they found and what truly struck."""
 
 from __future__ import annotations
 
-import gc
+import json
 import os
-import pickle
 import shutil
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from tests.sim.hosts import SLOTS
+from tests.sim.forks import fork, forked, reap
+from tests.sim.hosts import SEATS
 from tests.sim.lanes import Seats
-from tests.sim.tape import shrink
-from tests.sim.weather import EVENTS, PORTS, SPELLS
+from tests.sim.tape import pack, shrink, unpack
+from tests.sim.weather import EVENTS, LEAP, OTHERS, PORTS, SPELLS
 from tests.sim.world import World, prepare
 
 CHUNK: Final = {"dict": 100, "sqlite": 20}
 """Schedules per forked process: what is dead stays in its memory."""
 SHRINKING: Final = 15.0
 """Seconds for making a failure smaller."""
+ENOUGH: Final = 5000
+"""Schedules in which every kind of fault must have struck."""
+PROGRESS: Final = 30.0
+"""Seconds between two lines of a log."""
 ALL_FAULTS: Final = tuple(
-    dict.fromkeys([name for names in PORTS.values() for name in names] + [*SPELLS, *EVENTS])
+    dict.fromkeys([name for names in PORTS.values() for name in names] + [*SPELLS, *EVENTS, *OTHERS])
 )
 
 
@@ -40,8 +43,9 @@ class Plan:
     store: str = "dict"
     schedules: int | None = None
     seconds: float | None = None
-    workers: int = 2
+    workers: int = os.cpu_count() or 1
     keep_going: bool = False
+    log: Path | None = None
 
 
 @dataclass
@@ -55,19 +59,20 @@ class Result:
     struck: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     lines: list[str] = field(default_factory=list)
-    drawn: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
 
 
 class Bench:
     """Runs single schedules; on SQLite each gets a copy of one migrated database."""
 
     def __init__(self, store: str) -> None:
+        prepare()
         self.folder: Path | None = None
         self.seats: Seats | None = None
         if store == "sqlite":
             shm = Path("/dev/shm")  # memory-backed where there is such a thing
             self.folder = Path(tempfile.mkdtemp(prefix="livecard-sim-", dir=shm if shm.is_dir() else None))
-            self.seats = Seats(self.folder, len(SLOTS) + 1)
+            self.seats = Seats(self.folder, SEATS)
 
     def run(
         self,
@@ -90,9 +95,17 @@ class Bench:
                 Path(f"{database}{suffix}").unlink(missing_ok=True)
         found = str(world.broken) if world.broken else ""
         drawn = world.tape.drawn if found else []
-        now = world.loop.time()
-        lines = world.lines or []
-        return Result(seed, world.digest, found, drawn, world.struck, now, lines, len(world.tape.drawn))
+        counts = Counter(
+            steps=world.loop.steps,
+            choices=len(world.tape.drawn),
+            events=len(world.events),
+            commits=world.judges.commits,
+            calls=len(world.judges.calls),
+            faults=world.struck.total(),
+            processes=world.hosts.births,
+        )
+        seconds = world.loop.time() - (LEAP if world.struck["leap"] else 0.0)
+        return Result(seed, world.digest, found, drawn, world.struck, seconds, world.lines or [], counts)
 
     def close(self) -> None:
         """Remove the databases."""
@@ -102,63 +115,26 @@ class Bench:
             self.folder.rmdir()
 
 
-def forked(work: Callable[[], Any]) -> Any:
-    """The result of `work` in a process of its own that is never tidied up."""
-    pid, pipe = _fork(work)
-    return _reap(pid, pipe)
-
-
-def _fork(work: Callable[[], Any]) -> tuple[int, int]:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid:
-        os.close(writer)
-        return pid, reader
-    status = 1
-    try:
-        os.close(reader)
-        gc.disable()
-        prepare()
-        answer = pickle.dumps(work())
-        with os.fdopen(writer, "wb") as out:
-            out.write(answer)
-        status = 0
-    except BaseException:  # noqa: BLE001  # this process ends here, whatever it was
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
-
-
-def _reap(pid: int, pipe: int) -> Any:
-    with os.fdopen(pipe, "rb") as answer:
-        data = answer.read()
-    _, status = os.waitpid(pid, 0)
-    if status or not data:
-        raise RuntimeError(f"a chunk of schedules ended with status {status}")
-    return pickle.loads(data)  # our own child wrote it
-
-
 class Campaign:
     """Runs a plan, side by side, and tells what came of it."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.bench = plan, Bench(plan.store)
-        self.done, self.virtual, self.choices = 0, 0.0, 0
+        self.done, self.virtual, self.cpu = 0, 0.0, 0.0
         self.struck: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self._told = 0.0
         self.failures: list[Result] = []
 
     def run(self) -> int:
         """0 when nothing was found."""
         began = time.monotonic()
         try:
-            for results in self._chunks(began):
+            for results, cpu in self._chunks(began):
+                self.cpu += cpu
                 for result in results:
                     self._take(result)
+                self._progress(time.monotonic() - began)
                 if self.failures and not self.plan.keep_going:
                     break
             took = time.monotonic() - began
@@ -172,13 +148,13 @@ class Campaign:
     def _take(self, result: Result) -> None:
         self.done += 1
         self.virtual += result.seconds
-        self.choices += result.drawn
+        self.counts.update(result.counts)
         self.struck.update(result.struck)
         if result.found:
             self.failures.append(result)
             print(f"seed {result.seed}: {result.found}")
 
-    def _chunks(self, began: float) -> Iterator[list[Result]]:
+    def _chunks(self, began: float) -> Iterator[tuple[list[Result], float]]:
         """Results of each chunk; as many chunks at once as there are workers."""
         plan, size = self.plan, CHUNK[self.plan.store]
         seed = plan.seed
@@ -189,40 +165,68 @@ class Campaign:
             while len(running) < plan.workers and not late and (last is None or seed < last):
                 end = seed + size if last is None else min(seed + size, last)
                 deadline = None if plan.seconds is None else began + plan.seconds
-                running.append(_fork(partial(self._several, seed, end, deadline)))
+                running.append(fork(partial(self._several, seed, end, deadline)))
                 seed = end
             if not running:
                 return
             try:
-                yield _reap(*running.pop(0))
+                yield reap(*running.pop(0))
             except GeneratorExit:
                 for child in running:
-                    _reap(*child)
+                    reap(*child)
                 raise
 
-    def _several(self, first: int, end: int, deadline: float | None) -> list[Result]:
+    def _several(self, first: int, end: int, deadline: float | None) -> tuple[list[Result], float]:
+        """The results of a chunk, and the seconds of processor time that it took."""
         results = []
         for seed in range(first, end):
             results.append(self.bench.run(seed, self.plan.profile))
             if deadline is not None and time.monotonic() > deadline:
                 break
-        return results
+        return results, time.process_time()
+
+    def _progress(self, took: float) -> None:
+        """For a run of hours: a line of JSON now and then, of which the last tells the whole part."""
+        plan = self.plan
+        if plan.log is None or took - self._told < PROGRESS:
+            return
+        self._told = took
+        self._log(took)
+
+    def _log(self, took: float) -> None:
+        if self.plan.log is None:
+            return
+        part = {
+            "first_seed": self.plan.seed,
+            "next_seed": self.plan.seed + self.done,
+            "store": self.plan.store,
+            "profile": self.plan.profile,
+            "schedules": self.done,
+            "failed": [failure.seed for failure in self.failures],
+            "wall_seconds": round(took, 1),
+            "cpu_seconds": round(self.cpu, 1),
+            "counts": dict(self.counts),
+            "struck": dict(self.struck),
+        }
+        with self.plan.log.open("a") as log:
+            log.write(json.dumps(part) + "\n")
 
     def _tell(self, took: float) -> None:
-        rate = self.done / max(took, 1e-9)
-        each = self.virtual / max(1, self.done)
-        drawn = self.choices // max(1, self.done)
+        self._log(took)
+        plan, done = self.plan, max(1, self.done)
         print(
-            f"{self.done} schedules on {self.plan.store}, profile {self.plan.profile}, seeds from "
-            f"{self.plan.seed}: {len(self.failures)} failed; {took:.1f} s, {rate:.0f}/s; each "
-            f"{each:.0f} virtual seconds and {drawn} choices"
+            f"{self.done} schedules on {plan.store}, profile {plan.profile}, seeds from {plan.seed}: "
+            f"{len(self.failures)} failed; {took:.1f} s, {self.done / max(took, 1e-9):.0f}/s; "
+            f"{self.cpu:.1f} s of processor time, {self.done / max(self.cpu, 1e-9):.0f} in each"
         )
-        print(
-            "struck: " + ", ".join(f"{name} {self.struck[name]}" for name in ALL_FAULTS if self.struck[name])
-        )
+        means = ", ".join(f"{count / done:.1f} {name}" for name, count in sorted(self.counts.items()))
+        print(f"each: {self.virtual / done:.0f} virtual seconds, {means}")
+        told = ", ".join(f"{name} {self.struck[name]}" for name in ALL_FAULTS if self.struck[name])
+        print(f"struck: {told}")
         silent = [name for name in ALL_FAULTS if not self.struck[name]]
-        if silent:
-            print("never struck: " + ", ".join(silent))
+        if silent and plan.profile == "mixed":
+            loud = "NEVER STRUCK, so nothing is known of them: " if self.done >= ENOUGH else "never struck: "
+            print(loud + ", ".join(silent))
 
     def _explain(self, failure: Result) -> None:
         """Shrink it, tell its story, and say how to see it again."""
@@ -246,32 +250,6 @@ class Campaign:
 def telling(lines: Sequence[str]) -> list[str]:
     """The story without commits in which nothing happened."""
     return [line for line in lines if not line.endswith(" commits")]
-
-
-def pack(choices: Sequence[int]) -> str:
-    """Choices as text: runs of zeros as `_n`, the others as they are."""
-    words: list[str] = []
-    zeros = 0
-    for choice in [*choices, -1]:
-        if choice == 0:
-            zeros += 1
-            continue
-        if zeros:
-            words.append(f"_{zeros}")
-            zeros = 0
-        words.append(str(choice))
-    return ".".join(words[:-1])
-
-
-def unpack(text: str) -> list[int]:
-    """The inverse of `pack`."""
-    choices: list[int] = []
-    for word in text.split("."):
-        if word.startswith("_"):
-            choices += [0] * int(word[1:])
-        elif word:
-            choices.append(int(word))
-    return choices
 
 
 def replay(seed: int, profile: str, store: str, tape: str | None) -> int:

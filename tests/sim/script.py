@@ -22,7 +22,7 @@ from contracts.events import (
     Rescheduled,
 )
 from contracts.times import SECOND, format_rfc3339
-from tests.sim.weather import LENGTH, Weather
+from tests.sim.weather import LEAP, LENGTH, Weather
 
 TYPES: Final = {
     Opened: OPENED,
@@ -33,6 +33,12 @@ TYPES: Final = {
 }
 MEMBERS: Final = tuple(f"m{number}" for number in range(1, 7))
 LIFE: Final = 86_400.0
+NEVER: Final = "never"
+"""The activity that nobody opens."""
+OLD: Final = "old"
+"""The activity whose life was over before the others began."""
+BEFORE: Final = 20.0
+"""Seconds of that life, until time leaps."""
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -46,13 +52,38 @@ def script(seed: int, begin: int, weather: Weather) -> list[Said]:
     """The events of a seed in order of publication; `begin` is the world's first moment, µs."""
     chance = random.Random(f"script-{seed}")
     said: list[Said] = []
+    later = 0.0
+    if "leap" in weather.rates:
+        said += _other_life(chance, begin)
+        later = LEAP + BEFORE
+        begin += round(later * SECOND)
     for number in range(1 + chance.randrange(3)):
         name = f"a{number + 1}"
         for at, data in _life(chance, begin, weather):
             time = begin + round((at - chance.choice((0.0, 0.0, 1.0, 20.0))) * SECOND)
             key = f"e{len(said) + 1}"
-            said.append(Said(at, Event("/sim", key, TYPES[type(data)], name, time, data)))
+            said.append(Said(later + at, Event("/sim", key, TYPES[type(data)], name, time, data)))
+    if later:  # the event that waited for weeks comes once more
+        said.append(Said(later + chance.uniform(0.0, 40.0), said[0].event))
     return sorted(said, key=lambda each: each.at)
+
+
+def _other_life(chance: random.Random, begin: int) -> list[Said]:
+    """An activity that is over and forgotten before the others begin, and an event far ahead of its own."""
+    early = Completed(tuple(chance.sample(MEMBERS, 2)))
+    opened = Opened(
+        appid="wx1", template="complete", choose="everyone", expires_at=begin + round(LIFE * SECOND)
+    )
+    happens: list[tuple[float, str, EventData]] = [
+        (chance.uniform(0.5, 5.0), NEVER, early),
+        (0.2, OLD, opened),
+        (chance.uniform(1.0, 6.0), OLD, Completed(tuple(chance.sample(MEMBERS, 3)))),
+        (chance.uniform(4.0, 9.0), OLD, Closed()),
+    ]
+    return [
+        Said(at, Event("/sim", f"o{place}", TYPES[type(data)], name, begin + round(at * SECOND), data))
+        for place, (at, name, data) in enumerate(happens)
+    ]
 
 
 def _life(chance: random.Random, begin: int, weather: Weather) -> list[tuple[float, EventData]]:
@@ -73,7 +104,7 @@ def _life(chance: random.Random, begin: int, weather: Weather) -> list[tuple[flo
         notice=chance.randrange(3, 20),
         close_when_complete=listed and chance.random() < 0.3,
     )
-    first = chance.uniform(0, 6)
+    first = chance.uniform(*weather.opens)
     happens: list[tuple[float, EventData]] = [(first, opened)]
     for _ in range(chance.randrange(2, 6)):
         at = chance.uniform(first if chance.random() < 0.8 else 0.0, LENGTH - 5)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from contracts.records import Record
 from services.store.memory import MemoryStore
 from services.store.ports import Store, StoreUnavailable
-from services.store.rows import Admission, InboxKey, Writes
+from services.store.rows import Admission, Gate, InboxKey, Writes
 from services.store.settle import Look
 from tests.sim.judges import Commit
 from tests.sim.loop import OWNER
@@ -47,6 +47,12 @@ class FrontTx:
         self._commit.now = now = await self._tx.now()
         return int(now)
 
+    async def gates(self, appids: Sequence[str] | None = None) -> dict[str, Gate]:
+        self.here()
+        found: dict[str, Gate] = await self._tx.gates(appids)
+        self._commit.gates = {appid: gate.closed_until for appid, gate in found.items()}
+        return found
+
     async def write(self, writes: Writes) -> None:
         self.here()
         self._commit.writes.append(writes)
@@ -75,7 +81,7 @@ class FrontStore:
         if waiting := world.delay(actor):
             await waiting
         fate = world.fate("store")
-        if fate == "store_away" or world.store_away:
+        if fate == "store_away" or world.gone():
             raise StoreUnavailable("the store is away")
         commit = Commit(actor.name, BATCH.get(), LOOKS.get())
         front: FrontTx | None = None
@@ -125,7 +131,7 @@ class FrontStore:
         async def call(*args: Any, **more: Any) -> Any:
             if waiting := self.world.delay(self.actor):
                 await waiting
-            if self.world.fate("read") or self.world.store_away:
+            if self.world.fate("read") or self.world.gone():
                 raise StoreUnavailable("the store is away")
             answer = await verb(*args, **more)
             if waiting := self.world.delay(self.actor):

@@ -91,3 +91,29 @@ def shrink(
     while kept and not kept[-1]:
         kept.pop()
     return kept, tries
+
+
+def pack(choices: Sequence[int]) -> str:
+    """Choices as text: runs of zeros as `_n`, the others as they are."""
+    words: list[str] = []
+    zeros = 0
+    for choice in [*choices, -1]:
+        if choice == 0:
+            zeros += 1
+            continue
+        if zeros:
+            words.append(f"_{zeros}")
+            zeros = 0
+        words.append(str(choice))
+    return ".".join(words[:-1])
+
+
+def unpack(text: str) -> list[int]:
+    """The inverse of `pack`."""
+    choices: list[int] = []
+    for word in text.split("."):
+        if word.startswith("_"):
+            choices += [0] * int(word[1:])
+        elif word:
+            choices.append(int(word))
+    return choices

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.run import ALL_FAULTS, Bench, Campaign, Plan, Result, forked, pack, unpack
+from tests.sim.forks import forked
+from tests.sim.run import ALL_FAULTS, Bench, Campaign, Plan, Result
 from tests.sim.seeds import FOUND
-from tests.sim.tape import shrink
+from tests.sim.tape import pack, shrink, unpack
 
 ROOT = Path(__file__).parents[2]
 DIGESTS = """
-from tests.sim.run import Bench, forked
+from tests.sim.forks import forked
+from tests.sim.run import Bench
 bench = Bench({store!r})
 print(*forked(lambda: [bench.run(seed, "mixed", digest=True).digest for seed in {seeds!r}]))
 bench.close()

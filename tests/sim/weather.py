@@ -12,6 +12,9 @@ from services.settings import Settings
 
 LENGTH: Final = 40.0
 """Seconds during which events come and faults strike."""
+LEAP: Final = 40 * 86_400.0
+"""Seconds by which time leaps where it does: more than anything but parked events is kept."""
+WEEKS: Final = 50 * 86_400.0
 PROCESS: Final = ("kill", "pause", "drain")
 PORTS: Final[Mapping[str, tuple[str, ...]]] = {
     "process": ("kill", "pause"),
@@ -33,6 +36,7 @@ PORTS: Final[Mapping[str, tuple[str, ...]]] = {
         "late",
         "slow",
         "garbage",
+        "odd_code",
         "stopped_in_send",
     ),
 }
@@ -48,9 +52,23 @@ SPELLS: Final = (
     "drain",
     "timed_kill",
     "timed_pause",
+    "odd_codes",
+    "bad_member",
+    "app_missing",
+    "secret_wrong",
+    "redeliver",
+    "replay",
+    "gates_opened",
+    "leap",
 )
-"""Faults that come at some time and may last."""
+"""Faults that come at some time and may last, and what a person on call does."""
+REFUSALS: Final = {"minute_quota": 45011, "daily_quota": 45009, "ip_refused": 40164, "odd_codes": 99901}
+"""What WeChat answers to everything for a while; to messages only, but for `ip_refused`."""
 EVENTS: Final = ("event_repeated", "event_delayed", "event_malformed")
+OTHERS: Final = ("lowering_refused",)
+"""What WeChat does by its nature in some schedules."""
+RARE: Final = ("leap",)
+"""What only a profile of its own brings."""
 
 RATES: Final[Mapping[str, float]] = {
     "kill": 0.004,
@@ -72,7 +90,8 @@ RATES: Final[Mapping[str, float]] = {
 
 class Weather(msgspec.Struct):
     """`rates` by fault (absent: off). `pause`: seconds from–to. `flips`: only reschedules back and forth.
-    `dies`: who was stopped in a send is killed when it wakes. `lowers`: WeChat accepts 2 → 1.
+    `opens`: when activities are opened, from–to. `dies`: who was stopped in a send is killed when it wakes.
+    `lowers`: WeChat accepts 2 → 1. `parked_after`, `prune_every`: settings.
     `length`: seconds until the calm."""
 
     rates: dict[str, float]
@@ -81,6 +100,8 @@ class Weather(msgspec.Struct):
     dies: bool = False
     lowers: bool = True
     parked_after: float = 3600.0
+    prune_every: float = 45.0
+    opens: tuple[float, float] = (0.0, 6.0)
     length: float = LENGTH
 
     def port(self, port: str) -> list[tuple[str, float]]:
@@ -96,13 +117,15 @@ def _any(chance: random.Random) -> Weather:
     rates: dict[str, float] = {}
     for port, names in PORTS.items():
         rates |= _some(chance, names, 0.3, 0.08 if port == "wechat" else 0.03)
-    rates |= _some(chance, SPELLS, 0.2, 0.7)
+    rates |= _some(chance, tuple(name for name in SPELLS if name not in RARE), 0.17, 0.7)
     rates |= _some(chance, EVENTS, 0.5, 0.3)
+    buries = chance.random() < 0.15
     return Weather(
         rates,
         flips=chance.random() < 0.2,
         lowers=chance.random() < 0.85,
-        parked_after=20.0 if chance.random() < 0.15 else 3600.0,
+        parked_after=12.0 if buries else 3600.0,
+        opens=(4.0, 30.0) if buries else (0.0, 6.0),
     )
 
 
@@ -151,6 +174,40 @@ def _late(chance: random.Random) -> Weather:
     return Weather({"late": 0.3} | _some(chance, ("kill", "timed_pause", "hang", "cut_applied"), 0.4, 0.1))
 
 
+def _lists(chance: random.Random) -> Weather:
+    """Lists with members whom WeChat does not know, and codes that nobody knows."""
+    rates = {"bad_member": 1.0} | _some(chance, ("odd_codes", "redeliver", "timed_kill"), 0.4, 0.7)
+    return Weather(rates | _some(chance, ("odd_code", "cut_applied", "busy", "late"), 0.3, 0.15))
+
+
+def _oncall(chance: random.Random) -> Weather:
+    """A person takes dead letters back, opens gates and has cards tried again while all goes on."""
+    names = (
+        "bad_member",
+        "odd_codes",
+        "redeliver",
+        "replay",
+        "gates_opened",
+        "daily_quota",
+        "event_repeated",
+    )
+    rates = {"event_delayed": 0.6} | _some(chance, names, 0.7, 0.8)
+    rates |= _some(chance, ("kill", "store_lost", "store_undone", "timed_kill"), 0.3, 0.05)
+    return Weather(rates, parked_after=8.0, opens=chance.choice(((0.0, 6.0), (10.0, 30.0))))
+
+
+def _apps(chance: random.Random) -> Weather:
+    """The apps file changes under way."""
+    names = ("app_missing", "secret_wrong", "token_revoked", "timed_kill", "late", "busy", "gates_opened")
+    return Weather({"app_missing": 0.8} | _some(chance, names, 0.6, 0.5))
+
+
+def _aged(chance: random.Random) -> Weather:
+    """First another life, then weeks later this one; old rows are pruned beside it."""
+    names = ("kill", "store_lost", "store_undone", "timed_kill", "timed_pause", "event_repeated", "late")
+    return Weather({"leap": 1.0} | _some(chance, names, 0.4, 0.05), prune_every=4.0, parked_after=WEEKS)
+
+
 def _repair(chance: random.Random) -> Weather:
     """A late call goes out while the repair for it is under way."""
     rates = {"stopped_in_send": 0.3, "slow": 0.5} | _some(chance, ("nudge_dropped",), 0.5, 0.5)
@@ -168,6 +225,10 @@ PROFILES: Final = {
     "bus": _bus,
     "late": _late,
     "repair": _repair,
+    "lists": _lists,
+    "oncall": _oncall,
+    "apps": _apps,
+    "aged": _aged,
     "calm": lambda _: Weather({}),
 }
 
@@ -180,7 +241,7 @@ def weather(seed: int, profile: str) -> Weather:
     return PROFILES[profile](random.Random(f"weather-{seed}"))
 
 
-def settings(parked_after: float) -> Settings:
+def settings(weather: Weather) -> Settings:
     """Production's protocol times; polling is rarer, lists and quota probes shorter."""
     return Settings(
         sweep=12.0,
@@ -193,6 +254,7 @@ def settings(parked_after: float) -> Settings:
         backoff_cap=20.0,
         probe=20.0,
         quota_probe=20.0,
-        parked_after=parked_after,
-        prune_every=1000.0,
+        parked_after=weather.parked_after,
+        prune_every=weather.prune_every,
+        unknown_code_attempts=3,
     )

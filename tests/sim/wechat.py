@@ -14,6 +14,7 @@ from services.simulator.calls import Call
 from services.wechat.client import WeChatClient
 from services.wechat.ports import Answer
 from tests.sim.bus import settle
+from tests.sim.weather import REFUSALS
 
 if TYPE_CHECKING:
     from tests.sim.actors import Actor
@@ -23,7 +24,7 @@ ENDS: ContextVar[float] = ContextVar("ends")
 """When the deadline of the call that this task makes is over, in the loop's seconds."""
 LATEST: Final = 25.0
 """Seconds after the send at which WeChat may still apply a call: less than `repair_after`."""
-ONLY_MESSAGES: Final = {"late": "cut", "stopped_in_send": ""}
+ONLY_MESSAGES: Final = {"late": "cut", "stopped_in_send": "", "odd_code": "busy"}
 """What strikes another call instead of these."""
 
 
@@ -93,15 +94,20 @@ class SimTransport(httpx.AsyncBaseTransport):
     def _arrive(self, call: Call, sent: Sent | None, fate: str, answered: asyncio.Future[object]) -> None:
         """WeChat has it: it is applied, or refused, as a whole."""
         world = self.world
-        refusing = world.refusing if sent or world.refusing == "40164" else ""
+        refusing = world.refusing if sent or world.refusing == "ip_refused" else ""
         if refusing:
-            body = world.model.refuse(world.wall(), call, int(refusing))
+            world.hit(refusing, world.loop.steps)
+            body = world.model.refuse(world.wall(), call, REFUSALS[refusing])
+        elif fate == "odd_code":
+            body = world.model.refuse(world.wall(), call, REFUSALS["odd_codes"])
         else:
             card = world.model.cards.get(sent.activity_id) if sent else None
             before = len(card.history) if card else 0
             body = world.model.handle(world.wall(), call)
             if sent and card and len(card.history) > before:
                 world.judges.applied(sent)
+            elif sent:
+                self._refused(sent, body)
         world.tell("wechat", "has", sent and sent.what, body[:30] if sent else "", fate)
         delay = world.latency() if fate != "slow" else 2.0 + world.tape.share() * 10.0
         if fate in ("hang_applied", "late"):
@@ -114,3 +120,10 @@ class SimTransport(httpx.AsyncBaseTransport):
         elif fate == "garbage":
             answer = httpx.Response(200, content=b"<html>welcome</html>")
         world.loop.later(delay, settle, answered, answer)
+
+    def _refused(self, sent: Sent, body: bytes) -> None:
+        """What WeChat refuses by itself: a list with a stranger, a state that it does not lower."""
+        if b"group_openid" in body:
+            self.world.hit("bad_member")
+        elif b'"errcode":47502' in body:
+            self.world.hit("lowering_refused")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import msgspec
 import structlog
 
 from contracts.events import Event
@@ -23,22 +24,24 @@ from services.dispatcher import dispatcher, settler
 from services.simulator.behaviour import Behaviour
 from services.simulator.cards import Declaration
 from services.simulator.model import WeChatModel
+from services.store.cards import redeliver
 from services.store.ports import Store
 from services.store.rows import InboxKey
 from services.store.settle import Look, Settled
 from services.store.settle import settle as settle_looks
-from services.wechat import transport
-from tests.sim.actors import SECRETS, Actor
+from services.wechat import apps, transport
+from tests.sim.actors import SECRETS, Actor, AppsFile
 from tests.sim.bus import Broker
+from tests.sim.endings import Endings
 from tests.sim.hosts import GRAVEYARD, SLOTS, Hosts
 from tests.sim.judges import Broken, Judges, describe, raise_in_world
 from tests.sim.lanes import Seats
 from tests.sim.loop import SimLoop
-from tests.sim.script import MEMBERS, Said, encode, script
+from tests.sim.script import BEFORE, MEMBERS, Said, encode, script
 from tests.sim.spells import Spells
 from tests.sim.store import LOOKS
 from tests.sim.tape import SIDES, Tape
-from tests.sim.weather import PORTS, settings, weather
+from tests.sim.weather import LEAP, PORTS, settings, weather
 
 BASE: Final = 1_790_000_000 * SECOND
 """The world's first moment: 26.7 s after a full minute."""
@@ -64,7 +67,7 @@ class World:
         self.tape = Tape(seed, choices)
         self.loop = SimLoop(self.tape.pick)
         self.loop.set_exception_handler(self._unhandled)
-        self.settings = settings(self.weather.parked_after)
+        self.settings = settings(self.weather)
         self.page = 3
         topics = Topics()
         self.topics = topics
@@ -74,8 +77,11 @@ class World:
             random.Random(f"wechat-{seed}"),
             Behaviour(lower_to_open=self.weather.lowers, lower_after_end=True),
         )
-        self.store_away = False
+        self.store_away = 0
         self.refusing = ""
+        self.spell = Counter[str]()
+        self.apps_file = AppsFile()
+        self.strangers: dict[str, set[str]] = {}
         self.calm = False
         self.broken: Broken | None = None
         self.struck: Counter[str] = Counter()
@@ -88,6 +94,7 @@ class World:
         self._ports = {port: _odds(self.weather.port(port)) for port in PORTS}
         self.hosts = Hosts(self, seats, database)
         self.judges = Judges(self)
+        self.endings = Endings(self)
         self.store: Store
 
     # Time, chance and what is told.
@@ -170,6 +177,7 @@ class World:
     def run(self) -> None:
         """The whole schedule; `broken` says what was found."""
         self.store = self.hosts.shared_store()
+        self.front = self.hosts.front(self.store)
         said = script(self.seed, BASE, self.weather)
         self._by_value = {encode(each.event): each.event for each in said}
         self._declare(said)
@@ -193,10 +201,14 @@ class World:
             self.broken.__cause__ = error
 
     def _declare(self, said: Sequence[Said]) -> None:
-        """The mini program shares each card before anybody speaks of it."""
+        """The mini program shares each card before anybody speaks of it; some members are not in its room."""
+        strange = self.tape.strikes(self.weather.rates.get("bad_member", 0.0))
         for each in said:
             data: Any = each.event.data
             if hasattr(data, "expires_at"):
+                first, some = (self.tape.pick(len(MEMBERS)), self.tape.pick(5)) if strange else (0, 0)
+                strangers = {MEMBERS[(first + place) % len(MEMBERS)] for place in range(some)}
+                self.strangers[each.event.activity_id] = strangers
                 self.model.declare(
                     BASE,
                     Declaration(
@@ -204,7 +216,7 @@ class World:
                         appid=data.appid,
                         template=data.template,
                         choose=data.choose,
-                        members=MEMBERS,
+                        members=tuple(member for member in MEMBERS if member not in strangers),
                         expires_at=data.expires_at,
                     ),
                 )
@@ -214,25 +226,50 @@ class World:
             self.hosts.start(slot)
         for each in said:
             self._publish(each)
+        if "leap" in self.weather.rates:
+            await self._other_life()
         Spells(self).cast()
         await asyncio.sleep(self.weather.length)
         self._calm()
         until = self.loop.time() + BOUND
         while not await self._quiet():
             if self.loop.time() > until:
-                self.judges.fail(f"after {BOUND:.0f} s of calm: {self.judges.behind()}")
+                self.judges.fail(f"after {BOUND:.0f} s of calm: {self.endings.behind()}")
                 return
             await asyncio.sleep(2.5)
         self.tell("the world", "is quiet")
 
+    async def _other_life(self) -> None:
+        """Without any fault; then weeks go by."""
+        self.calm = True
+        await asyncio.sleep(BEFORE)
+        self.calm = False
+        self.hit("leap")
+        self.tell("the world", "is weeks older")
+        self.loop.leap(LEAP)
+
+    async def _mend(self) -> bool:
+        """Once all is quiet, what was given up is tried again: whether anything was. Twice does no harm."""
+        tried = False
+        for name in self.endings.given_up():
+            again = await redeliver(self.front, name)
+            if again.members or again.woken:
+                tried = True
+                once_more = await redeliver(self.front, name)
+                if once_more.members or once_more.woken:
+                    self.judges.fail(f"{name} is redelivered, and nobody had given it up")
+        return tried
+
     async def _quiet(self) -> bool:
         """Whether all has come true, and is right; a timer that fires while we look begins it anew."""
-        if self.judges.behind():
+        if self.broken:
+            return True
+        if self.endings.behind() or await self._mend():
             return False
         try:
-            await self.judges.final()
+            await self.endings.final()
         except Broken as wrong:
-            if not self.judges.behind():
+            if not self.endings.behind():
                 self.judges.fail(str(wrong))
                 return True
             return False
@@ -243,20 +280,38 @@ class World:
         event, value = said.event, encode(said.event)
         self.events[InboxKey(event.source, event.id)] = event
         rates, tape = self.weather.rates, self.tape
-        delay = tape.share() * 15 if self.struck_by("event_delayed") else 0.0
+        delay = 0.0
+        if said.at < BEFORE and "leap" in rates:  # that life is short: no repeat of it may come weeks later
+            self.loop.later(said.at, self._emit, tape.pick(2), event, value)
+            return
+        if self.struck_by("event_delayed"):
+            self.hit("event_delayed")
+            delay = tape.share() * 15
         self.loop.later(said.at + delay, self._emit, tape.pick(2), event, value)
         if self.struck_by("event_repeated"):
+            self.hit("event_repeated")
             self.loop.later(said.at + tape.share() * 40, self._emit, tape.pick(2), event, value)
         if self.struck_by("event_malformed") and rates:
+            self.hit("event_malformed")
             self.malformed += 1
             junk = b"no json %d" % self.malformed
             self.loop.later(said.at, self.broker.append_event, tape.pick(2), "x", junk)
 
     def struck_by(self, name: str) -> bool:
-        """Whether a fault of this schedule as a whole strikes."""
-        struck = self.tape.strikes(self.weather.rates.get(name, 0.0))
-        self.struck[name] += struck
-        return struck
+        """Whether a fault of this schedule as a whole is to strike; it counts when it does."""
+        return self.tape.strikes(self.weather.rates.get(name, 0.0))
+
+    def gone(self) -> bool:
+        """Whether nobody reaches the store; whoever asks has felt it."""
+        if self.store_away:
+            self.hit("store_outage", self.store_away)
+        return self.store_away > 0
+
+    def hit(self, name: str, turn: int | None = None) -> None:
+        """It did; a spell once in each `turn`."""
+        if turn is None or self.spell[name] != turn:
+            self.struck[name] += 1
+            self.spell[name] = self.spell[name] if turn is None else turn
 
     def _emit(self, partition: int, event: Event, value: bytes) -> None:
         self.tell("a producer", "publishes", self.telling and describe(event))
@@ -265,7 +320,10 @@ class World:
     def _calm(self) -> None:
         """No fault any more; who stands still will go on, who died is replaced."""
         self.tell("the world", "calms down")
-        self.calm, self.store_away, self.broker.away, self.refusing = True, False, False, ""
+        self.calm, self.store_away, self.broker.away, self.refusing = True, 0, 0, ""
+        self.apps_file.write(dict(SECRETS))
+        for card in self.model.cards.values():
+            card.declare(msgspec.structs.replace(card.declaration, members=MEMBERS), card.expires_at)
 
     def _unhandled(self, _: Any, context: dict[str, Any]) -> None:
         error = context.get("exception")
@@ -305,6 +363,8 @@ def prepare() -> None:
         (settler, "IDLE", 40.0),  # how often a loop without work shows that it is alive
         (dispatcher, "IDLE", 40.0),
         (transport, "_quieten", _nothing),  # which clears the caches of all loggers for each client
+        (apps, "_signature", lambda file: file.version),
+        (apps, "_read", lambda file: dict(file.secrets)),
         (httpx._urls, "urlparse", lru_cache(4096)(httpx._urlparse.urlparse)),  # the same few, again and again
     )
     for where, name, value in changes:
