@@ -9,12 +9,13 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 LOCK := requirements-dev.txt
 PYTEST_ARGS ?=
 LOCK_ARGS ?=
+AUDIT_ARGS ?=
 
 # The first interpreter that runs and is new enough; override with `make PYTHON=/path/to/python3 …`.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
-.PHONY: help install demo test lint format generate sim bench chaos lock engines-start engines-stop engines-status clean
+.PHONY: help install demo test lint format generate audit sim bench chaos lock engines-start engines-stop engines-status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,9 @@ format: install ## format the code and apply safe fixes
 generate: install ## write the generated files anew (schemas, AsyncAPI, diagrams)
 	$(PY) -m contracts.generate
 	$(PY) -m scripts.diagrams
+
+audit: install ## look for known vulnerabilities in the locked dependencies (AUDIT_ARGS=--strict)
+	$(PY) -m scripts.audit $(AUDIT_ARGS)
 
 SIM_ARGS ?=
 
