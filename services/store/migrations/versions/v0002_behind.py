@@ -19,6 +19,8 @@ INDEXES = {
     "activities_stranded": f"activities (expires_at) WHERE state = 'ended' AND {BEHIND}",
 }
 STORAGE = {
+    # Room on the page for the next versions of its rows.
+    "activities": "fillfactor = 60",
     # Weeks of rows, from which the oldest are deleted all the time.
     "inbox": "autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 1",
     "attempts": "autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 1",

@@ -1,0 +1,1 @@
+"""What must hold from one release to the next: both at work on one database, old rows, old histories."""
