@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -23,15 +24,22 @@ async def _prepare(url: str) -> None:
     await connection.close()
 
 
+@contextmanager
+def prepare_postgres(server: str) -> Iterator[str]:
+    """The URL of a migrated database of one's own on this server, with a clock that a test moves."""
+    name = f"store{uuid.uuid4().hex}"
+    run_apart(administer(server, f'CREATE DATABASE "{name}"'))
+    url = sibling(server, name)
+    run_apart(_prepare(url))
+    yield url
+    run_apart(administer(server, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
 @pytest.fixture(scope="session")
 def migrated_postgres(postgres_url: str) -> Iterator[str]:
     """The URL of a migrated database, shared by the tests one after the other."""
-    name = f"store{uuid.uuid4().hex}"
-    run_apart(administer(postgres_url, f'CREATE DATABASE "{name}"'))
-    url = sibling(postgres_url, name)
-    run_apart(_prepare(url))
-    yield url
-    run_apart(administer(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
+    with prepare_postgres(postgres_url) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
