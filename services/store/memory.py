@@ -8,9 +8,9 @@ each primitive, where another process may come in between.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Self
 
 import msgspec
 
@@ -46,6 +46,17 @@ class MemoryTx:
         self._admitted: dict[InboxKey, str] = {}
         self._seen: set[str] = set()
         self._writes: list[Writes] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, error: type[BaseException] | None, *_: object) -> None:
+        try:
+            if error is None:
+                await self._step()  # the commit is a step of its own
+                self.commit()
+        finally:
+            self.release()
 
     async def _step(self) -> None:
         if self._pause is not None and (waiting := self._pause()):
@@ -217,17 +228,7 @@ class MemoryStore(Reads):
         self.pause = pause
 
     def transaction(self) -> AbstractAsyncContextManager[MemoryTx]:
-        return self._transaction()
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[MemoryTx]:
-        tx = MemoryTx(self, self.clock, self.pause)
-        try:
-            yield tx
-            await tx._step()  # noqa: SLF001 (the commit is a step of its own)
-            tx.commit()
-        finally:
-            tx.release()
+        return MemoryTx(self, self.clock, self.pause)
 
     async def ping(self) -> None:
         """Always there."""

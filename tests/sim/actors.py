@@ -84,7 +84,7 @@ class Actor:
 
     def __init__(self, world: World, slot: int, birth: int) -> None:
         self.world, self.slot = world, slot
-        self.chance = random.Random(f"{world.seed}-{birth}")
+        self.chance = random.Random((world.seed << 10) + birth)
         self.name = f"{new_name(self.chance, self.role)[: len(self.role) + 5]}"
         self.process = Process(self.name)
         self.lanes: list[Lane] = []

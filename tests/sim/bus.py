@@ -48,7 +48,8 @@ class Broker:
         log = self.logs[partition]
         log.append(Record(self.events, partition, len(log), key.encode(), value, ()))
         for core in self.group:
-            core.news.set()
+            if partition in core.positions or core.generation != self.generation:
+                core.news.set()
 
     def append(self, topic: str, messages: Sequence[Message]) -> None:
         """One of ours wrote."""

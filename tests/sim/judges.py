@@ -87,6 +87,8 @@ class Judges:
     def committed(self, commit: Commit) -> None:
         """A transaction has become true; called in the very step."""
         self.commits += 1
+        if not (commit.admitted or commit.writes):
+            return
         self._admissions(commit)
         for writes in commit.writes:
             self._buried(commit, writes)

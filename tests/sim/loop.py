@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
 from heapq import heappop, heappush
 from typing import Any
@@ -70,6 +70,42 @@ class SimFuture(asyncio.Future[Any]):
         if not self.birth:
             self.birth = self.get_loop().born()  # type: ignore[attr-defined]  # ours made it
         return self.birth
+
+
+class Nap:
+    """As much of a future as a task needs that sleeps: its timer is what wakes the task."""
+
+    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_delay", "_loop", "_timer", "_wake")
+
+    def __init__(self, loop: SimLoop, delay: float) -> None:
+        self._loop, self._delay = loop, delay
+        self._asyncio_future_blocking = False
+        self._cancelled = False
+
+    def __await__(self) -> Generator[Nap, None, None]:
+        self._asyncio_future_blocking = True
+        yield self
+        if self._cancelled:
+            raise asyncio.CancelledError
+
+    def get_loop(self) -> SimLoop:
+        """Asked by the task."""
+        return self._loop
+
+    def add_done_callback(self, wake: Callable[[Nap], None], *, context: Context) -> None:
+        """The task sleeps."""
+        self._wake = wake
+        self._timer = self._loop.call_at(self._loop._now + self._delay, wake, self, context=context)
+
+    def result(self) -> None:
+        """Asked by the task as it wakes."""
+
+    def cancel(self, msg: object = None) -> bool:
+        """The task is cancelled: it wakes now."""
+        self._cancelled = True
+        self._timer.cancel()
+        self._loop.call_soon(self._wake, self, context=self._timer.context)
+        return True
 
 
 class SimLoop(asyncio.BaseEventLoop):
@@ -157,22 +193,14 @@ class SimLoop(asyncio.BaseEventLoop):
         """Time goes by in which nobody does anything, as for a machine that was suspended."""
         self._now += seconds
 
-    async def nap(self, delay: float) -> None:
+    def nap(self, delay: float) -> Nap:
         """`asyncio.sleep` without its ceremony."""
-        future = SimFuture(loop=self)
-        self.call_at(self._now + delay, _over, future)
-        await future
+        return Nap(self, delay)
 
     def spawn(self, process: Process, coro: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task of this process."""
         task: asyncio.Task[Any] = self._make_task(self, coro, process.context.copy())
         return task
-
-    def _enqueue(self, handle: Handle) -> None:
-        process = handle.context.get(OWNER) or self.world
-        if not process.dead:
-            process.ready.append(handle)
-            self._list(process)
 
     def _list(self, process: Process) -> None:
         if process.ready and not (process.listed or process.paused or process.dead):
@@ -237,15 +265,15 @@ class SimLoop(asyncio.BaseEventLoop):
         while timers and timers[0][0] <= now:
             timer = heappop(timers)[2]
             if not timer.dropped:
-                self._enqueue(timer)
+                process = timer.context.get(OWNER) or self.world
+                if not process.dead:
+                    process.ready.append(timer)
+                    if not (process.listed or process.paused):
+                        process.listed = True
+                        self._runnable.append(process)
 
 
 def _forget_tasks() -> None:
     """asyncio remembers every task; those of the schedules before have the same hashes as ours."""
     for name in ("_all_tasks", "_scheduled_tasks"):
         getattr(asyncio.tasks, name, set()).clear()
-
-
-def _over(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

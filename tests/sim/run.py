@@ -21,7 +21,7 @@ from tests.sim.tape import pack, shrink, unpack
 from tests.sim.weather import EVENTS, LEAP, OTHERS, PORTS, SPELLS
 from tests.sim.world import World, prepare
 
-CHUNK: Final = {"dict": 100, "sqlite": 20}
+CHUNK: Final = {"dict": 250, "sqlite": 20}
 """Schedules per forked process: what is dead stays in its memory."""
 SHRINKING: Final = 15.0
 """Seconds for making a failure smaller."""

@@ -6,10 +6,10 @@ Underneath is the dict store, or the real one on SQLite (`lanes.py`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from contracts.records import Record
 from services.store.memory import MemoryStore
@@ -32,9 +32,52 @@ LOOKS: ContextVar[tuple[Look, ...]] = ContextVar("looks", default=())
 class FrontTx:
     """One transaction, watched. `cut`: the server ended the session of a process that stood still."""
 
-    def __init__(self, tx: Any, commit: Commit) -> None:
-        self._tx, self._commit = tx, commit
+    def __init__(self, front: FrontStore) -> None:
+        self._front, self._actor, self._world = front, front.actor, front.world
+        self._commit = Commit(front.actor.name, BATCH.get(), LOOKS.get())
         self.cut = False
+        self._fate = ""
+        self._whole: Any
+        self._tx: Any
+
+    async def __aenter__(self) -> Self:
+        world = self._world
+        if waiting := world.delay(self._actor):
+            await waiting
+        self._fate = world.fate("store")
+        if self._fate == "store_away" or world.gone():
+            raise StoreUnavailable("the store is away")
+        self._whole = self._front.inner.transaction()
+        self._tx = await self._whole.__aenter__()
+        self._actor.transactions[self] = self._tx
+        self._front.watch(self._tx, self._commit, self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                await self._before()
+            await self._whole.__aexit__(kind, error, trace)
+        finally:
+            self._actor.transactions.pop(self, None)
+            self._front.forget(self._commit)
+        if kind is None:
+            if waiting := self._world.delay(self._actor):
+                await waiting
+            if self._fate == "store_lost":
+                raise StoreUnavailable("the connection was cut after the commit")
+
+    async def _before(self) -> None:
+        """On the way to the commit."""
+        try:
+            if waiting := self._world.delay(self._actor):
+                await waiting
+            self.here("the connection was cut" if self._fate == "store_undone" else "")
+        except BaseException as error:
+            await self._whole.__aexit__(type(error), error, error.__traceback__)
+            raise
 
     async def admit(self, keys: Sequence[InboxKey], activity_ids: Sequence[str | None]) -> list[Admission]:
         self.here()
@@ -58,10 +101,10 @@ class FrontTx:
         self._commit.writes.append(writes)
         await self._tx.write(writes)
 
-    def here(self) -> None:
-        """Whether the session is still there."""
-        if self.cut:
-            raise StoreUnavailable("the session was ended: idle in transaction")
+    def here(self, lost: str = "") -> None:
+        """Raise `StoreUnavailable` unless the session is still there."""
+        if self.cut or lost:
+            raise StoreUnavailable(lost or "the session was ended: idle in transaction")
 
     def __getattr__(self, name: str) -> Any:
         self.here()
@@ -75,38 +118,16 @@ class FrontStore:
         self.inner, self.actor, self.world = inner, actor, actor.world
         self.pending: Commit | None = None
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[FrontTx]:
-        world, actor = self.world, self.actor
-        if waiting := world.delay(actor):
-            await waiting
-        fate = world.fate("store")
-        if fate == "store_away" or world.gone():
-            raise StoreUnavailable("the store is away")
-        commit = Commit(actor.name, BATCH.get(), LOOKS.get())
-        front: FrontTx | None = None
-        try:
-            async with self.inner.transaction() as tx:
-                front = FrontTx(tx, commit)
-                actor.transactions[front] = tx
-                self._watch(tx, commit, front)
-                yield front
-                if waiting := world.delay(actor):
-                    await waiting
-                front.here()
-                if fate == "store_undone":
-                    raise StoreUnavailable("the connection was cut before the commit")
-        finally:
-            if front is not None:
-                actor.transactions.pop(front, None)
-            if self.pending is commit:
-                self.pending = None
-        if waiting := world.delay(actor):
-            await waiting
-        if fate == "store_lost":
-            raise StoreUnavailable("the connection was cut after the commit")
+    def transaction(self) -> FrontTx:
+        """One that the judges see."""
+        return FrontTx(self)
 
-    def _watch(self, tx: Any, commit: Commit, front: FrontTx) -> None:
+    def forget(self, commit: Commit) -> None:
+        """It is over, whatever became of it."""
+        if self.pending is commit:
+            self.pending = None
+
+    def watch(self, tx: Any, commit: Commit, front: FrontTx) -> None:
         """The judge hears of the commit in the step in which it happens."""
         if not isinstance(self.inner, MemoryStore):
             self.pending = commit
@@ -145,11 +166,13 @@ class FrontStore:
 def dict_store(world: World) -> MemoryStore:
     """The dict store, on which other processes come in between any two primitives."""
 
+    throw = world.tape.throw
+
     def pause() -> Awaitable[None] | None:
-        thrown = world.tape.throw()
-        if thrown & 7 < 6:
+        thrown = throw()
+        if thrown & 15 < 13:
             return None
-        return world.loop.nap(0.001 * (1 + (thrown >> 3 & 15) ** 2)) if thrown & 1 else asyncio.sleep(0)
+        return world.loop.nap(0.001 * (1 + (thrown >> 4 & 15) ** 2)) if thrown & 1 else asyncio.sleep(0)
 
     return MemoryStore(world.wall, pause=pause)
 

@@ -244,9 +244,9 @@ def weather(seed: int, profile: str) -> Weather:
 def settings(weather: Weather) -> Settings:
     """Production's protocol times; polling is rarer, lists and quota probes shorter."""
     return Settings(
-        sweep=12.0,
-        tick=17.0,
-        relay_poll=16.0,
+        sweep=14.0,
+        tick=19.0,
+        relay_poll=18.0,
         relay_lease=30.0,
         in_flight=4,
         in_flight_narrow=2,

@@ -150,8 +150,8 @@ class World:
             if fate == "pause":
                 self.hosts.pause(actor, self.hosts.how_long())
                 return asyncio.sleep(0)
-        if thrown & 7 > 5:
-            return self.loop.nap(0.001 * (1 + (thrown >> 3 & 15) ** 2))
+        if thrown & 15 > 12:
+            return self.loop.nap(0.001 * (1 + (thrown >> 4 & 15) ** 2))
         return None
 
     async def port(self, actor: Actor) -> None:
