@@ -156,13 +156,13 @@ class Scene:
         self.store = bench.store
         self.rules = Rules()
         self.cards = CardRules()
-        self._offset = 0
+        self.offset = 0
         self._names: list[str] = []
 
     def record(self, value: bytes | None, headers: tuple[Any, ...] = ()) -> Record:
         """A record with coordinates of its own."""
-        self._offset += 1
-        return Record("activity.events", 0, self._offset, b"key", value, headers)
+        self.offset += 1
+        return Record("activity.events", 0, self.offset, b"key", value, headers)
 
     def event(
         self, kind: str, activity: str, id_: str = "", *, time: int | None = None, **data: Any
@@ -170,7 +170,7 @@ class Scene:
         """One event, through the real decoder; `time` µs, now when not given."""
         body = {
             "specversion": "1.0",
-            "id": id_ or f"e{self._offset + 1}",
+            "id": id_ or f"e{self.offset + 1}",
             "source": "/tests",
             "type": f"livecard.{kind}",
             "subject": activity,
