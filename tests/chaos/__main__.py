@@ -7,35 +7,35 @@ import asyncio
 import logging
 import random
 import sys
+from functools import partial
 
-from scripts.engines import Kafka, Postgres
-from tests.chaos.run import Verdict, chaos
+from scripts.engines import Postgres
+from tests.chaos.run import Outcome, chaos
+from tests.chaos.stage import ProxiedKafka
+from tests.chaos.verdict import judge, report
+
+tell = partial(print, flush=True)
 
 
-def tell(verdict: Verdict) -> None:
-    """What was done, and what came of it."""
-    print(f"seed {verdict.seed}: {verdict.kills} kills; {verdict.acts}")
-    print(f"{verdict.events} distinct events in {verdict.records} records")
-    print(f"unknown outcomes: {verdict.unknown}, repeated member posts: {verdict.repeated_posts}")
-    if verdict.wrong:
-        print("\n".join(["the acts:", *verdict.story, "WRONG:", *verdict.wrong[:20]]))
-        print(f"again: python -m tests.chaos --seed {verdict.seed}")
-    else:
-        print("0 lost, 0 wrong cards, the ledger balances")
+def conclude(outcome: Outcome) -> int:
+    """Tell what was done and what came of it; the exit code."""
+    verdict = judge(outcome.record)
+    tell("\n".join(report(outcome, verdict)))
+    return 1 if verdict.wrong else 0
 
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--activities", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=120, help="how long the weather lasts (%(default)s)")
+    parser.add_argument("--activities", type=int, help="how many lives (default: five a second)")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30), help="which run")
     options = parser.parse_args()
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own producers see the brokers die, too
-    with Kafka(brokers=3) as kafka, Postgres(durable=True) as postgres:
-        verdict = asyncio.run(chaos(kafka, postgres, options.seed, options.seconds, options.activities))
-    tell(verdict)
-    return 1 if verdict.wrong else 0
+    activities = options.activities or round(options.seconds * 5)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own clients see the brokers die, too
+    with ProxiedKafka() as kafka, Postgres(durable=True) as postgres:
+        outcome = asyncio.run(chaos(kafka, postgres, options.seed, options.seconds, activities, tell=tell))
+    return conclude(outcome)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,104 @@
+"""The reference model, fed with the topic's log: what should be true of an activity in the end."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+from contracts.changes import ActivityChanged, EventRefused, ParticipantDone
+from contracts.events import Completed
+from contracts.times import SECOND
+from tests.chaos.record import Arrival, Published, Record
+from tests.model.reference import Expected, Reference
+
+LONGEST_TRANSACTION = 30 * SECOND
+"""From the admission of an event to the clock that decides about it: waits for locks lie in between."""
+
+
+def first_arrivals(record: Record, name: str) -> list[Arrival]:
+    """The first record of each event, in order of arrival: a partition's log is the order.
+
+    Of events in several partitions nobody outside knows the order, so that of the changes is taken.
+    """
+    log = record.arrivals[name]
+    if len({each.partition for each in log}) > 1:
+        told = _told_order(record, name)
+        log = sorted(log, key=lambda each: (_told(told, each), _admitted(record, each), each.offset))
+    else:
+        log = sorted(log, key=lambda each: each.offset)
+    firsts: dict[tuple[str, str], Arrival] = {}
+    for each in log:
+        firsts.setdefault((each.event.source, each.event.id), each)
+    return list(firsts.values())
+
+
+def _told_order(record: Record, name: str) -> dict[str, int]:
+    """When each member was first told as done; "" is the opening."""
+    order: dict[str, int] = {}
+    for place, each in enumerate(record.changes[name]):
+        data = each.change.data
+        if isinstance(data, ParticipantDone):
+            for member in data.members:
+                order.setdefault(member, place)
+        elif isinstance(data, ActivityChanged) and data.previous is None:
+            order.setdefault("", place)
+    return order
+
+
+def _told(order: dict[str, int], arrival: Arrival) -> int:
+    data = arrival.event.data
+    members = data.members if isinstance(data, Completed) else ("",)
+    return min(order.get(member, len(order) + 1_000) for member in members)
+
+
+def _admitted(record: Record, arrival: Arrival) -> int:
+    taken = record.taken.get((arrival.event.source, arrival.event.id))
+    return taken.at if taken else arrival.at
+
+
+def follow(record: Record, name: str, firsts: list[Arrival], published: list[Published]) -> Expected:
+    """Feed the reference at the moments of admission.
+
+    The store decides by a clock it reads after the locks, so a deadline may lie between the admission and
+    that moment. Where the simple account differs from what was published, each event is fed at the first
+    moment, of its admission and those that its changes name, at which the reference tells what was told.
+    """
+    reference = Reference(record.margin)
+    for each in firsts:
+        reference.feed(each.event, _admitted(record, each))
+    reference.fire(record.end)
+    expected = reference.expected(name)
+    told = [
+        (each.change.time, each.change.data)
+        for each in published
+        if isinstance(each.change.data, ActivityChanged | ParticipantDone | EventRefused)
+    ]
+    if expected.published == tuple(data for _, data in told):
+        return expected
+    return _follow_closely(record, name, firsts, told) or expected
+
+
+def _follow_closely(
+    record: Record, name: str, firsts: list[Arrival], told: Sequence[tuple[int, object]]
+) -> Expected | None:
+    """The same with the moments that were published; None when no moments explain it."""
+    reference = Reference(record.margin)
+    wanted = [data for _, data in told]
+    for each in firsts:
+        admitted = _admitted(record, each)
+        moments = {admitted, *(at for at, _ in told if admitted <= at <= admitted + LONGEST_TRANSACTION)}
+        for moment in sorted(moments):
+            trial = copy.deepcopy(reference)
+            trial.feed(each.event, moment)
+            expected = trial.expected(name)
+            taken = record.taken.get((each.event.source, each.event.id))
+            said = list(expected.published)
+            outcome = expected.outcomes[each.event.source, each.event.id]
+            fits = taken is None or outcome[0] == "parked" or (taken.outcome, taken.reason) == outcome
+            if said == wanted[: len(said)] and fits:
+                reference = trial
+                break
+        else:
+            return None
+    reference.fire(record.end)
+    return reference.expected(name)
