@@ -288,20 +288,20 @@ async def redeliver(store: Store, activity_id: str) -> Redelivered:
             return Redelivered(
                 refused=f"the card is final ({card.verdict or 'expired'}): no call is possible"
             )
-        if card.shown == 3:
-            return Redelivered(refused="the card shows its end already: nothing goes after it")
         aside = (await tx.set_aside([activity_id])).get(activity_id, [])
-        woken = bool(card.verdict)
+        woken, doubted = bool(card.verdict), card.suspect_at is not None
+        if card.shown == 3 and not (woken and doubted):  # but what a repair gave up may show anything
+            return Redelivered(refused="the card shows its end already: nothing goes after it")
         if not aside and not woken:
             return Redelivered()
         if card.lease_until:  # whoever calls knows nothing of these members, and would settle over them
             return Redelivered(refused="a call for it is under way: run this again in a minute")
-        if aside and card.state == ENDED and card.suspect_at is not None:
+        if aside and card.state == ENDED and doubted:
             if not woken:
                 return Redelivered(refused="the card may show its end already: nothing goes after it")
             aside = []
         out.marks.extend(MemberMark(activity_id, each, OWED, doubtful=False) for each in aside)
-        if not card.behind and card.revision > 1:
+        if not card.behind and card.revision > 1 and (aside or card.settled_as != "delivered"):
             out.count(f"revisions.{card.settled_as}", -1)
             card.settled, card.behind_since = card.revision - 1, now
         card.verdict, card.singles, card.list_limit, card.code_attempts, card.attempts = "", 0, 0, 0, 0

@@ -307,6 +307,21 @@ async def test_redelivery_sends_nobody_after_an_end_that_may_be_shown(behind: Sc
     assert (await redeliver(behind.store, "a")).refused
 
 
+async def test_redelivery_wakes_a_repair_that_was_given_up_after_the_end(behind: Scene) -> None:
+    """A late call may have turned the card back: the end is shown once more."""
+    await behind.deliver("a")
+    await behind.close("a")
+    await behind.deliver("a")
+    now = behind.bench.now
+    await behind.set("a", suspect_at=now - 60 * SECOND, verdict="unknown_code")
+    assert await candidates(behind) == []
+    assert (await redeliver(behind.store, "a")).woken
+    assert await candidates(behind) == ["a"]
+    (claimed,) = await behind.claim("a")
+    assert claimed.repair
+    await behind.balance()
+
+
 @pytest.mark.parametrize("why", ["unknown", "unopened", "final", "dead", "ended"])
 async def test_redelivery_is_refused_where_no_call_is_possible(behind: Scene, why: str) -> None:
     """With a text that says why."""
