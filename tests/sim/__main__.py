@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.sim.planted.hunt import hunt_all
 from tests.sim.run import Campaign, Plan, replay
 from tests.sim.weather import PROFILES
 
@@ -27,7 +28,11 @@ def main() -> int:
     parser.add_argument("--keep-going", action="store_true", help="count failures instead of stopping")
     parser.add_argument("--story", action="store_true", help="tell the schedule of --seed, whatever it finds")
     parser.add_argument("--tape", default=None, help="the choices to replay, as a failure prints them")
+    parser.add_argument("--planted", default=None, help="a planted mistake to look for, or all")
+    parser.add_argument("--budget", type=int, default=20_000, help="schedules for each planted mistake")
     wish = parser.parse_args()
+    if wish.planted is not None:
+        return 1 if hunt_all(wish.planted, wish.store, wish.budget, wish.seed or 1, wish.workers) else 0
     seed = wish.seed if wish.seed is not None else time.time_ns() // 1_000_000 % 1_000_000_000
     if wish.story or wish.tape is not None:
         return replay(seed, wish.profile, wish.store, wish.tape)

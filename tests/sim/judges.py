@@ -247,6 +247,8 @@ class Judges:
             card.shown != 3 or body.target_state == 3, f"{name} is told {body.target_state} after its end"
         )
         what = f"{name} := {body.target_state} {' '.join(members)}"
+        shown = any(each.target_state == 3 and each.times for each in self.calls if each.activity_id == name)
+        self.expect(not shown or body.target_state == 3, f"{name} shows its end and is told otherwise")
         sent = Sent(actor.name, name, body.target_state, members, card.fence, world.loop.time(), what=what)
         self.calls.append(sent)
         return sent

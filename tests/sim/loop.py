@@ -102,6 +102,8 @@ class Nap:
 
     def cancel(self, msg: object = None) -> bool:
         """The task is cancelled: it wakes now."""
+        if self._cancelled:
+            return False
         self._cancelled = True
         self._timer.cancel()
         self._loop.call_soon(self._wake, self, context=self._timer.context)

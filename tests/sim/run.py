@@ -46,6 +46,7 @@ class Plan:
     workers: int = os.cpu_count() or 1
     keep_going: bool = False
     log: Path | None = None
+    chunk: int = 0
 
 
 @dataclass
@@ -130,20 +131,29 @@ class Campaign:
         """0 when nothing was found."""
         began = time.monotonic()
         try:
-            for results, cpu in self._chunks(began):
-                self.cpu += cpu
-                for result in results:
-                    self._take(result)
-                self._progress(time.monotonic() - began)
-                if self.failures and not self.plan.keep_going:
-                    break
-            took = time.monotonic() - began
-            self._tell(took)
+            self._look(began)
+            self._tell(time.monotonic() - began)
             if self.failures:
                 self._explain(min(self.failures, key=lambda each: each.seed))
         finally:
             self.bench.close()
         return 1 if self.failures else 0
+
+    def search(self) -> None:
+        """As `run`, without a word."""
+        try:
+            self._look(time.monotonic())
+        finally:
+            self.bench.close()
+
+    def _look(self, began: float) -> None:
+        for results, cpu in self._chunks(began):
+            self.cpu += cpu
+            for result in results:
+                self._take(result)
+            self._progress(time.monotonic() - began)
+            if self.failures and not self.plan.keep_going:
+                break
 
     def _take(self, result: Result) -> None:
         self.done += 1
@@ -156,7 +166,7 @@ class Campaign:
 
     def _chunks(self, began: float) -> Iterator[tuple[list[Result], float]]:
         """Results of each chunk; as many chunks at once as there are workers."""
-        plan, size = self.plan, CHUNK[self.plan.store]
+        plan, size = self.plan, self.plan.chunk or CHUNK[self.plan.store]
         seed = plan.seed
         last = None if plan.schedules is None else plan.seed + plan.schedules
         running: list[tuple[int, int]] = []

@@ -1,0 +1,456 @@
+"""The mistakes, by the promise that they break. `seeds` was measured, and doubled at least."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.sim.planted.plant import Edit, Plant
+
+CARDS: Final = "services.store.cards"
+SETTLE: Final = "services.store.settle"
+APPLY: Final = "services.store.apply"
+MEMORY: Final = "services.store.memory"
+SQL: Final = "services.store.sql_tx"
+RELAY: Final = "services.runtime.relay"
+REJECT: Final = f"{SETTLE}:_Books._reject"
+
+DELIVERY: Final = (
+    Plant(
+        "delivered-before-the-call",
+        50,
+        (
+            Edit(
+                f"{CARDS}:claim",
+                "        if out.cards:\n            await tx.write(out)\n",
+                "        for name, whom in owed.items():\n"
+                "            for each in whom:\n"
+                "                out.marks.append(MemberMark(name, each.group_openid, 1, False))\n"
+                "        if out.cards:\n            await tx.write(out)\n",
+            ),
+        ),
+    ),
+    Plant(
+        "shown-after-an-unknown-outcome",
+        50,
+        (
+            Edit(
+                f"{SETTLE}:_Books._doubt",
+                "    card.suspect_at = self.now\n",
+                "    card.suspect_at, card.shown = self.now, call.target_state\n",
+            ),
+        ),
+    ),
+    Plant(
+        "delivered-though-calls-are-left",
+        200,
+        (Edit(f"{SETTLE}:_Books._confirm", "if not look.more:", "if True:"),),
+    ),
+    Plant(
+        "everybody-owed-counts-as-told",
+        200,
+        (
+            Edit(
+                f"{SETTLE}:_Books._confirm",
+                "CONFIRMED, doubtful=False) for each in call.members",
+                "CONFIRMED, doubtful=False) for each, _ in look.claimed.owed",
+            ),
+        ),
+    ),
+    Plant(
+        "settles-the-current-revision",
+        200,
+        (
+            Edit(
+                f"{SETTLE}:_Books._deliver",
+                "revision = look.claimed.card.revision",
+                "revision = card.revision",
+            ),
+        ),
+    ),
+    Plant(
+        "superseded-revisions-are-not-counted",
+        50,
+        (Edit(f"{CARDS}:settle_revision", '        out.count("revisions.superseded", jumped - 1)\n', ""),),
+    ),
+    Plant(
+        "the-end-is-preceded-by-a-near-that-is-over",
+        200,
+        (
+            Edit(
+                "statemachine.plan:plan",
+                "    return Plan((*_member_calls(last_open, desired.owed, limits), Call(target)))",
+                "    near = (Call(2),) if last_open == 1 else ()\n"
+                "    return Plan((*_member_calls(last_open, desired.owed, limits), *near, Call(target)))",
+            ),
+        ),
+    ),
+    Plant(
+        "the-left-out-are-not-named",
+        20_000,
+        (Edit(f"{SETTLE}:_Books._deliver", 'self._fail(card, look, "expired", look.left_out)', "pass"),),
+    ),
+)
+
+FENCES: Final = (
+    Plant(
+        "claims-what-is-leased",
+        200,
+        (Edit(f"{CARDS}:waits", " or card.lease_until > now", ""),),
+    ),
+    Plant("claims-without-a-new-fence", 50, (Edit(f"{CARDS}:_take", "card.fence += 1", "pass"),)),
+    Plant(
+        "claims-without-a-lock",
+        2_000,
+        (
+            Edit(
+                f"{MEMORY}:MemoryTx.lock_cards",
+                'elif not self._lock_free(("activity", name)):',
+                "elif False:",
+            ),
+        ),
+        engines=("dict",),
+    ),
+    Plant(
+        "settles-without-the-fence",
+        2_000,
+        (Edit(f"{SETTLE}:_Books.decide", "held = card.fence == look.claimed.card.fence", "held = True"),),
+    ),
+    Plant(
+        "the-lease-goes-by-the-process-clock",
+        200,
+        (
+            Edit(
+                "tests.sim.store:FrontTx.now",
+                "self._commit.now = now = await self._tx.now()",
+                "self._commit.now = now = self._actor.clock.wall()",
+            ),
+        ),
+    ),
+    Plant(
+        "the-lease-is-shorter-than-the-call",
+        50,
+        (
+            Edit(f"{CARDS}:CardRules.of", 'lease=settings.us("lease")', "lease=8_000_000"),
+            Edit("services.dispatcher.worker:Worker._call", "now <= ends <= leased", "now <= leased"),
+        ),
+    ),
+    Plant(
+        "no-check-of-the-lease-before-the-send",
+        200,
+        (Edit("services.dispatcher.worker:Worker._call", "now <= ends <= leased", "True"),),
+        profile="paused",
+    ),
+    Plant(
+        "the-books-are-closed-without-a-fence",
+        20_000,
+        (Edit(f"{CARDS}:expire", "                card.fence += 1\n", "                pass\n"),),
+        profile="ends",
+    ),
+)
+
+DOUBTS: Final = (
+    Plant(
+        "an-unknown-outcome-is-no-doubt",
+        1_000,
+        (Edit(f"{SETTLE}:_Books._doubt", "card.suspect_at = self.now", "pass"),),
+    ),
+    Plant(
+        "an-expired-lease-is-no-doubt",
+        4_000,
+        (
+            Edit(
+                f"{CARDS}:_lapse",
+                'card.suspect_at, card.lease_until, card.lease_by = now, 0, ""',
+                'card.lease_until, card.lease_by = 0, ""',
+            ),
+        ),
+    ),
+    Plant(
+        "a-stale-settle-is-no-doubt",
+        4_000,
+        (Edit(f"{SETTLE}:_Books.decide", "if look.sent and not card.final:", "if False:"),),
+    ),
+    Plant(
+        "a-repair-clears-a-doubt-younger-than-itself",
+        200,
+        (
+            Edit(
+                f"{SETTLE}:_Books._confirm",
+                "if card.suspect_at == look.claimed.card.suspect_at:",
+                "if True:",
+            ),
+        ),
+        profile="repair",
+    ),
+    Plant(
+        "any-success-clears-a-doubt",
+        1_000,
+        (
+            Edit(
+                f"{SETTLE}:_Books._confirm",
+                "    if look.claimed.repair:\n",
+                "    card.suspect_at = None\n    if look.claimed.repair:\n",
+            ),
+        ),
+    ),
+    Plant(
+        "repair-without-delay",
+        1_000,
+        (Edit(f"{CARDS}:waits", "card.suspect_at + rules.repair_after", "card.suspect_at"),),
+    ),
+    Plant(
+        "47502-on-a-doubted-card-blames-its-member",
+        4_000,
+        (
+            Edit(
+                REJECT, "look.errcode == ILLEGAL_STATE and call.target_state == TARGET_OPEN and", "False and"
+            ),
+        ),
+    ),
+)
+
+EVENTS: Final = (
+    Plant(
+        "the-inbox-in-a-transaction-of-its-own",
+        200,
+        (
+            Edit(
+                f"{APPLY}:apply",
+                "        await batch.read(arrivals)\n",
+                "        await batch.read(arrivals)\n"
+                "    async with store.transaction() as tx:\n"
+                "        batch.tx = tx\n"
+                "        await tx.lock(sorted(batch.aggregates))\n",
+            ),
+        ),
+    ),
+    Plant(
+        "offsets-committed-first",
+        200,
+        (
+            Edit(
+                "tests.sim.actors:Core._consume",
+                "        BATCH.set(tuple(batch))\n",
+                "        try:\n"
+                "            await self._commit({each.partition: each.offset + 1 for each in batch})\n"
+                "        except Refused:\n"
+                "            pass\n"
+                "        BATCH.set(tuple(batch))\n",
+            ),
+        ),
+    ),
+    Plant(
+        "a-repeat-in-the-same-batch-counts",
+        2_000,
+        (Edit(f"{APPLY}:_Batch.fold", '            self.status[key] = "repeat"\n', ""),),
+    ),
+    Plant(
+        "parked-events-are-dropped-at-the-opening",
+        50,
+        (
+            Edit(
+                "statemachine.activity:_open",
+                "early, aggregate.early = aggregate.early, []",
+                "early, aggregate.early = [], []",
+            ),
+        ),
+    ),
+    Plant(
+        "parked-events-are-applied-out-of-order",
+        1_000,
+        (
+            Edit(
+                f"{APPLY}:_Batch._read_parked",
+                "for row in await self.tx.parked(sorted(opening)):",
+                "for row in reversed(await self.tx.parked(sorted(opening))):",
+            ),
+        ),
+    ),
+    Plant(
+        "a-dead-letter-taken-back-is-a-repeat",
+        4_000,
+        (
+            Edit(f"{MEMORY}:MemoryTx.admit", '"dead" if entry.outcome == "dead" else "repeat"', '"repeat"'),
+            Edit(f"{SQL}:SqlTx.admit", "if rest else set()", "if False else set()"),
+        ),
+    ),
+    Plant(
+        "parked-events-are-buried-too-young",
+        1_000,
+        (
+            Edit(
+                "services.store.timers:bury_parked",
+                "    buried, out = 0, Writes()\n",
+                "    buried, out = 0, Writes()\n    age //= 2\n",
+            ),
+        ),
+    ),
+)
+
+TIMERS: Final = (
+    Plant(
+        "a-timer-fires-two-seconds-early",
+        1_000,
+        (Edit("statemachine.activity:fire_due", "now >= near:", "now + 2_000_000 >= near:"),),
+    ),
+    Plant(
+        "a-timer-fires-what-was-read-before-the-lock",
+        200,
+        (
+            Edit(
+                "services.store.timers:fire_due",
+                "        activities = await tx.lock_due(limit)\n",
+                "        activities = await tx.lock_due(limit)\n"
+                "    async with store.transaction() as tx:\n"
+                "        await tx.lock([each.activity_id for each in activities])\n",
+            ),
+        ),
+    ),
+)
+
+RELAYS: Final = (
+    Plant(
+        "the-relay-deletes-before-it-publishes",
+        50,
+        (
+            Edit(
+                f"{RELAY}:Relay.round",
+                "    for role, messages in",
+                "    await self._store.delete_outbox([row.seq for row in rows])\n    for role, messages in",
+            ),
+        ),
+    ),
+    Plant(
+        "the-relay-knows-no-order",
+        50,
+        (Edit(f"{RELAY}:_messages", "for row in rows:", "for row in sorted(rows, key=lambda row: row.id):"),),
+    ),
+    Plant(
+        "the-relay-deletes-more-than-it-published",
+        1_000,
+        (
+            Edit(
+                f"{RELAY}:Relay.round",
+                "[row.seq for row in rows]",
+                "list(range(rows[0].seq, rows[-1].seq + 2))",
+            ),
+        ),
+    ),
+    Plant(
+        "every-relay-relays-everything",
+        20_000,
+        (
+            Edit(
+                f"{RELAY}:Relay._hold",
+                "    self._held_until =",
+                "    self._shards = list(range(16))\n    self._held_until =",
+            ),
+        ),
+    ),
+)
+
+DISPATCH: Final = (
+    Plant(
+        "no-sweep",
+        50,
+        (
+            Edit(
+                "services.dispatcher.sweeper:Sweeper.sweep",
+                "await self._store.candidates(self._limit, self._per_app)",
+                "[]",
+            ),
+        ),
+    ),
+    Plant(
+        "a-closed-gate-is-ignored",
+        200,
+        (Edit(f"{CARDS}:waits", "if gate is not None and gate.closed_until > now:", "if False:"),),
+    ),
+    Plant(
+        "a-gate-stays-closed-though-the-file-names-the-app",
+        200,
+        (
+            Edit(
+                "services.dispatcher.sweeper:Sweeper.gates",
+                "    await self._open(named, UNKNOWN_APP)\n",
+                "",
+            ),
+        ),
+        profile="apps",
+    ),
+    Plant(
+        "a-refused-token-is-kept",
+        1_000,
+        (Edit("services.wechat.tokens:TokenKeeper.renew", "del self._tokens[appid]", "pass"),),
+    ),
+    Plant(
+        "the-bisection-sets-an-innocent-aside",
+        200,
+        (Edit(REJECT, "if len(call.members) > 1:", "if len(call.members) > 2:"),),
+        profile="lists",
+    ),
+    Plant(
+        "three-strangers-kill-a-card-that-was-delivered-to",
+        4_000,
+        (Edit(REJECT, "if card.singles >= 3 and not card.succeeded:", "if card.singles >= 3:"),),
+        profile="lists",
+    ),
+)
+
+UPKEEP: Final = (
+    Plant(
+        "the-inbox-is-pruned-too-young",
+        2_000,
+        (
+            Edit(
+                "services.clock.clock:TimerClock._prune",
+                'inbox=self._settings.us("keep_inbox")',
+                "inbox=7_000_000",
+            ),
+        ),
+    ),
+    Plant(
+        "the-inbox-forgets-what-is-parked",
+        50,
+        (
+            Edit("services.store.memory_reads:Reads.prune", 'and entry.outcome != "parked"', ""),
+            Edit(
+                "services.store.statements:UPKEEP[prune_inbox]",
+                "DELETE FROM inbox WHERE outcome <> 'parked' AND",
+                "DELETE FROM inbox WHERE",
+            ),
+            Edit(
+                "services.store.statements:UPKEEP[prune_inbox]",
+                "AND outcome <> 'parked' ORDER",
+                "ORDER",
+            ),
+        ),
+        profile="aged",
+    ),
+    Plant(
+        "redelivering-counts-twice",
+        1_000,
+        (
+            Edit(
+                f"{CARDS}:redeliver",
+                "if not card.behind and card.revision > 1 and",
+                "if card.revision > 1 and",
+            ),
+        ),
+        profile="oncall",
+    ),
+    Plant(
+        "redelivering-under-a-call",
+        4_000,
+        (Edit(f"{CARDS}:redeliver", "if card.lease_until:", "if False:"),),
+        profile="oncall",
+    ),
+    Plant(
+        "redelivering-after-an-end-that-may-be-shown",
+        20_000,
+        (Edit(f"{CARDS}:redeliver", "if aside and card.state == ENDED and", "if False and"),),
+        profile="oncall",
+    ),
+)
+
+PLANTS: Final = (*DELIVERY, *FENCES, *DOUBTS, *EVENTS, *TIMERS, *RELAYS, *DISPATCH, *UPKEEP)
