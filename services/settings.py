@@ -159,7 +159,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 2_592_000.0
     prune_every: Annotated[float, _seconds("how often old rows are pruned, in small steps")] = 60.0
     stalled_after: Annotated[
-        float, _seconds("a loop that has not moved for so long makes /healthz answer 503", gt=1)
+        float, _seconds("a loop that has not moved for so long makes /healthz answer 503", gt=15)
     ] = 60.0
     drain: Annotated[float, _seconds("longest that SIGTERM waits for what is in hand")] = 15.0
 
@@ -281,6 +281,12 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     if settings.apps and settings.apps_file:
         wrong.append("LIVECARD_APPS and LIVECARD_APPS_FILE are both set: set one of them")
+    wrong += [
+        f"LIVECARD_STALLED_AFTER must be longer than {PREFIX}{name.upper()}, or a loop that rests would be "
+        "taken for one that stands still"
+        for name in ("sweep", "tick", "relay_poll")
+        if getattr(settings, name) >= settings.stalled_after
+    ]
     if settings.backoff_cap < settings.backoff:
         wrong.append("LIVECARD_BACKOFF_CAP must not be shorter than LIVECARD_BACKOFF")
     wrong += _of_kafka(settings)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 
 from contracts.topics import Topics, TopicSpec
@@ -19,7 +20,7 @@ __all__ = ["BrokerError", "TopicsReport", "broker_answers", "create_topics"]
 DEADLINE: Final = 30.0
 """Seconds for everything that `create_topics` asks of the broker."""
 ANSWER_DEADLINE: Final = 3.0
-"""Seconds a broker has to answer."""
+"""Seconds each address has to answer."""
 
 
 class TopicsReport(msgspec.Struct, frozen=True):
@@ -99,15 +100,20 @@ def _already_there(answer: Any) -> set[str]:
 
 
 async def broker_answers(settings: Settings) -> None:
-    """Return when the broker answers; raises `BrokerError` naming the address otherwise."""
-    admin = AIOKafkaAdminClient(**kafka_options(settings))
+    """Return when one of the brokers at the configured addresses answers; raises `BrokerError` otherwise.
+
+    Connects anew each time, so that no connection that is half dead answers for the broker.
+    """
+    options = kafka_options(settings)
+    options["request_timeout_ms"] = round(ANSWER_DEADLINE * 1000)
+    client = AIOKafkaClient(**options)
     try:
-        async with asyncio.timeout(ANSWER_DEADLINE):
-            await admin.start()
+        async with asyncio.timeout(ANSWER_DEADLINE * (len(options["bootstrap_servers"]) + 0.5)):
+            await client.bootstrap()
     except (KafkaError, OSError, TimeoutError) as error:
         raise _unreachable(settings, error) from error
     finally:
-        await admin.close()
+        await client.close()
 
 
 def _unreachable(settings: Settings, error: BaseException) -> BrokerError:

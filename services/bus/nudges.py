@@ -14,6 +14,7 @@ from contracts.nudge import Nudge, decode_nudge
 from contracts.topics import Topics
 from services.bus import lenient
 from services.bus.options import kafka_options
+from services.ports import Clock
 from services.settings import Settings
 
 LOG = structlog.get_logger("livecard.bus")
@@ -34,11 +35,16 @@ class NudgeConsumer:
     `on_nudges` is called with every batch and must not wait. Never dies: it joins again.
     """
 
-    def __init__(self, settings: Settings, group: str, on_nudges: Callable[[list[Nudge]], None]) -> None:
+    def __init__(
+        self, settings: Settings, group: str, on_nudges: Callable[[list[Nudge]], None], clock: Clock
+    ) -> None:
         self._settings, self._group, self._on_nudges = settings, group, on_nudges
         self._topic = Topics(settings.topic_prefix).nudges
         self._task: asyncio.Task[None] | None = None
         self._waiting: str | None = "has not joined the nudges' consumer group yet"
+        self._clock = clock
+        self._polled: float | None = None
+        self._consumer: AIOKafkaConsumer | None = None
 
     async def start(self) -> None:
         """Begin to consume; returns at once. Raises `BrokerError` for wrong settings."""
@@ -57,6 +63,11 @@ class NudgeConsumer:
         """None while it is a member of its group; otherwise why not, in plain words."""
         return self._waiting
 
+    @property
+    def moved(self) -> float:
+        """When it last polled (monotonic seconds); while it is no member, now: it may wait for a broker."""
+        return self._clock.monotonic() if self._polled is None else self._polled
+
     async def _run(self, options: dict[str, Any]) -> None:
         while True:
             try:
@@ -69,7 +80,7 @@ class NudgeConsumer:
 
     async def _serve(self, options: dict[str, Any]) -> None:
         session = round(self._settings.kafka_session * 1000)
-        consumer = AIOKafkaConsumer(
+        consumer = self._consumer = AIOKafkaConsumer(
             self._topic,
             **options,
             group_id=self._group,
@@ -81,11 +92,13 @@ class NudgeConsumer:
             await consumer.start()
             self._waiting = None
             while True:
+                self._polled = self._clock.monotonic()
                 batches = await consumer.getmany(timeout_ms=round(POLL * 1000), max_records=MOST)
                 nudges = [decode_nudge(record.value) for batch in batches.values() for record in batch]
                 if known := [nudge for nudge in nudges if nudge is not None]:
                     self._on_nudges(known)
         finally:
+            self._polled = None
             await asyncio.shield(_leave(consumer))
 
 

@@ -55,7 +55,7 @@ async def run(settings: Settings, out: Console, *, plain: bool) -> int:
             out.print(f"the chat: {simulator.url}   health and metrics: http://{address}/readyz /metrics")
             async with opened("demo", ready) as (parts, always):
                 services = [service for build in builders() for service in build(parts)]
-                host = Host(parts, [*services, *always], address)
+                host = Host(parts, services, always, address)
                 await host.start()
                 try:
                     with out.status("joining the consumer groups …"):

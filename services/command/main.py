@@ -35,6 +35,7 @@ def _run(work: Coroutine[Any, Any, int | None], settings: Settings) -> None:
     """Run to the end; known failures become one clear message."""
     from services.bus.admin import BrokerError
     from services.bus.ports import BusUnavailable
+    from services.runtime.host import ServiceDied
     from services.runtime.http import AddressError
     from services.store.ports import StoreRejected, StoreUnavailable
     from services.wechat.apps import AppsError
@@ -51,6 +52,7 @@ def _run(work: Coroutine[Any, Any, int | None], settings: Settings) -> None:
         BrokerError,
         AddressError,
         AppsError,
+        ServiceDied,
     ) as error:
         ERR.print(f"livecard: {logs.redact(str(error))}", markup=False)
         raise typer.Exit(1) from None

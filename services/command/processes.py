@@ -12,6 +12,7 @@ from rich.console import Console
 from services.bus.admin import create_topics
 from services.command.errors import CommandError
 from services.command.simulated import SimulatorService, simulator_server
+from services.runtime.health import Health
 from services.runtime.host import DEFAULT_ADDRESS, Builder, serve, stop_on_signals
 from services.runtime.http import HealthServer, split_address
 from services.runtime.real import RealClock
@@ -75,9 +76,8 @@ async def _serve_simulator(settings: Settings) -> None:
     apps = AppBook.load(settings) if settings.apps or settings.apps_file else None
     server = simulator_server(settings, host, port, apps)
     service = SimulatorService()
-    http = HealthServer(
-        f"{host}:{port}", lambda: [service], CollectorRegistry(), clock, settings.stalled_after
-    )
+    health = Health(lambda: [service], clock, settings.stalled_after)
+    http = HealthServer(f"{host}:{port}", health, CollectorRegistry())
     http.app.add_routes(server.routes())
     await http.start()
     LOG.info(

@@ -33,8 +33,8 @@ class DispatcherService:
         self._dispatcher.stop()
 
     def marks(self) -> Mapping[str, float]:
-        """The dispatcher's loops."""
-        return self._dispatcher.marks()
+        """The dispatcher's loops, and the one that polls for nudges."""
+        return {**self._dispatcher.marks(), "nudges": self._nudges.moved}
 
     async def ready(self) -> str | None:
         """What it waits for."""
@@ -63,5 +63,5 @@ def build(parts: Parts) -> list[Service]:
         rules=parts.card_rules,
         metrics=parts.metrics,
     )
-    nudges = NudgeConsumer(parts.settings, parts.topics.dispatcher_group, dispatcher.nudged)
+    nudges = NudgeConsumer(parts.settings, parts.topics.dispatcher_group, dispatcher.nudged, parts.clock)
     return [DispatcherService(dispatcher, nudges, wechat)]

@@ -95,7 +95,7 @@ class Dispatcher:
             clock=clock,
             settings=settings,
         )
-        self._tasks: dict[asyncio.Task[None], str] = {}
+        self._tasks: dict[asyncio.Task[None], float] = {}
         self._low = LOW_WATER * settings.in_flight
         self._in_hand = 0
         self._empty = asyncio.Event()
@@ -118,8 +118,14 @@ class Dispatcher:
         self.queue.woken.set()
 
     def marks(self) -> Mapping[str, float]:
-        """When each loop last moved."""
-        return {"loop": self._moved, "sweep": self._sweeper.moved, "settler": self._settler.moved}
+        """When each loop last moved, and when the oldest call in hand was taken up."""
+        oldest = min(self._tasks.values(), default=self._clock.monotonic())
+        return {
+            "loop": self._moved,
+            "sweep": self._sweeper.moved,
+            "settler": self._settler.moved,
+            "work": oldest,
+        }
 
     async def ready(self) -> str | None:
         """The dispatcher needs the store; nudges are best effort, gates nobody's affair here."""
@@ -232,7 +238,7 @@ class Dispatcher:
     def _start(self, claimed: Claimed, permit: Permit, began: float, group: asyncio.TaskGroup) -> None:
         self._in_hand += 1
         task = group.create_task(self._worker.work(claimed, permit, began))
-        self._tasks[task] = claimed.card.activity_id
+        self._tasks[task] = self._clock.monotonic()
         task.add_done_callback(self._tasks.pop)
 
     def _finished(self, look: Look) -> None:

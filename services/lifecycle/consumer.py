@@ -144,8 +144,10 @@ class Consumer:
         self._stopping.set()
 
     def marks(self) -> Mapping[str, float]:
-        """When it last polled (or, without a membership, last tried)."""
-        return {"poll": self._moved}
+        """When it last polled (or, without a membership, last tried), and when the batch in hand last moved:
+        one that waits for store or broker moves with each attempt."""
+        busy = self._membership is not None and self._membership.busy
+        return {"poll": self._moved, "batch": self._ingest.moved if busy else self._clock.monotonic()}
 
     async def ready(self) -> str | None:
         """None once partitions are assigned, nothing waits, and broker and store answer."""

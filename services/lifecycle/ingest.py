@@ -104,6 +104,7 @@ class Ingest:
         self._metrics: IngestMetrics = metrics or SilentIngest()
         self._attempt_deadline = attempt_deadline
         self.waiting: str | None = None
+        self.moved = clock.monotonic()
 
     async def take(self, records: Sequence[Record]) -> dict[str, int]:
         """Bring a batch in and its dead letters out; when it returns, its offsets may be committed.
@@ -112,7 +113,7 @@ class Ingest:
         skips a record. Answers the nudges to send once the offsets are committed. May be cancelled
         at any moment: what was not committed comes again, what was is then a repeat.
         """
-        begun = self._clock.monotonic()
+        begun = self.moved = self._clock.monotonic()
         try:
             applied = Applied()
             for arrivals in _bounded([read_arrival(record) for record in records]):
@@ -170,6 +171,7 @@ class Ingest:
         """Try until the store answers, one way or the other."""
         failures = 0
         while True:
+            self.moved = self._clock.monotonic()
             try:
                 async with asyncio.timeout(self._attempt_deadline):
                     applied = await self._attempt(arrivals)
@@ -208,6 +210,7 @@ class Ingest:
         ]
         failures = 0
         while True:
+            self.moved = self._clock.monotonic()
             try:
                 await self._bus.publish(self._topics.dead, messages)
             except BusUnavailable as error:

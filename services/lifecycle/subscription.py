@@ -103,6 +103,11 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         with contextlib.suppress(Exception, asyncio.CancelledError):  # it is over either way
             await leaving
 
+    @property
+    def busy(self) -> bool:
+        """Whether a batch is in hand."""
+        return self._in_hand is not None
+
     async def tick(self) -> None:
         """Now and then: commit what could not be committed with its batch."""
         if self._uncommitted and self._in_hand is None:

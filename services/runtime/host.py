@@ -9,20 +9,25 @@ import random
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from contracts.topics import Topics
-from services.bus.kafka import KafkaBus
+from services.bus.admin import broker_answers
+from services.bus.kafka import BrokerError, KafkaBus
 from services.ports import new_name
+from services.runtime.health import Dependency, Health
 from services.runtime.http import HealthServer
 from services.runtime.parts import Parts, Service
 from services.runtime.real import RealClock
 from services.runtime.relay import Relay
 from services.runtime.watch import Watcher
+from services.runtime.watchdog import Watchdog
 from services.settings import Settings, database_url
 from services.store.open import open_store
+from services.store.ports import Store, StoreUnavailable
 from services.telemetry import Metrics
 
 LOG = structlog.get_logger("livecard")
@@ -39,12 +44,31 @@ DEFAULT_ADDRESS = {
 }
 """Where each process serves health and metrics unless LIVECARD_HTTP says otherwise (design.md §7)."""
 
+STORE_DEADLINE: Final = 3.0
+"""Seconds the store has to answer when it is only asked whether it does."""
+STORE_EVERY: Final = 2.0
+BROKER_EVERY: Final = 5.0
+"""Seconds between these questions."""
+
 Builder = Callable[[Parts], Sequence[Service]]
 
 
+class ServiceDied(Exception):
+    """A service ended that should not have; the text says which and of what. Start the process again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Always:
+    """What every process runs beside its services, and what it asks about them."""
+
+    services: list[Service]
+    store: Dependency
+    broker: Dependency
+
+
 @asynccontextmanager
-async def opened(kind: str, settings: Settings) -> AsyncIterator[tuple[Parts, list[Service]]]:
-    """The parts of one process and what every process runs beside its services: relay and watcher."""
+async def opened(kind: str, settings: Settings) -> AsyncIterator[tuple[Parts, Always]]:
+    """The parts of one process and what every process has beside its services."""
     clock, chance = RealClock(), random.Random()
     name = new_name(chance, kind)
     metrics = Metrics()
@@ -54,6 +78,8 @@ async def opened(kind: str, settings: Settings) -> AsyncIterator[tuple[Parts, li
         repair_after=settings.us("repair_after"),
         pool=settings.database_pool,
     )
+    # A connection of its own: where all others hang or are taken, it still tells whether the store answers.
+    asked = await open_store(database_url(settings), pool=1)
     bus = KafkaBus(settings, metrics=metrics)
     relay = Relay(
         store=store,
@@ -68,25 +94,42 @@ async def opened(kind: str, settings: Settings) -> AsyncIterator[tuple[Parts, li
     parts = Parts(name, settings, clock, chance, store, bus, relay, metrics)
     try:
         await bus.start()
-        yield parts, [relay, Watcher(store, clock, metrics)]
+        yield (
+            parts,
+            Always(
+                [relay, Watcher(store, clock, metrics)],
+                Dependency("store", lambda: _store_answers(asked), STORE_EVERY, clock),
+                Dependency("kafka", lambda: broker_answers(settings), BROKER_EVERY, clock),
+            ),
+        )
     finally:
         await bus.stop()
         await store.close()
+        await asked.close()
+
+
+async def _store_answers(store: Store) -> None:
+    try:
+        async with asyncio.timeout(STORE_DEADLINE):
+            await store.ping()
+    except TimeoutError:
+        raise StoreUnavailable(f"the database gives no answer within {STORE_DEADLINE:g} s") from None
 
 
 class Host:
     """The services of one process, their health, and their orderly end."""
 
-    def __init__(self, parts: Parts, services: Sequence[Service], address: str) -> None:
-        self.services = list(services)
+    def __init__(self, parts: Parts, services: Sequence[Service], always: Always, address: str) -> None:
         self._drain = parts.settings.drain
-        self.http = HealthServer(
-            address,
+        health = Health(
             lambda: self.services,
-            parts.metrics.registry,
             parts.clock,
             parts.settings.stalled_after,
+            store=always.store,
+            broker=always.broker,
         )
+        self.services = [*services, *always.services, health]
+        self.http = HealthServer(address, health, parts.metrics.registry)
         self._tasks: dict[asyncio.Task[None], Service] = {}
 
     async def start(self) -> None:
@@ -96,13 +139,12 @@ class Host:
             self._tasks[asyncio.create_task(service.run(), name=service.name)] = service
 
     async def until(self, stopping: asyncio.Event) -> None:
-        """Serve until asked to stop; raises what a service died of, should one die."""
+        """Serve until asked to stop; raises `ServiceDied` should one of the services die."""
         waiter = asyncio.create_task(stopping.wait())
         try:
             done, _ = await asyncio.wait([waiter, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
             for task in done - {waiter}:
-                task.result()
-                raise RuntimeError(f"{task.get_name()} ended by itself")
+                _told(task)
         finally:
             waiter.cancel()
 
@@ -128,7 +170,7 @@ class Host:
 
     async def stop(self) -> None:
         """Drain: services first, then the relay and what else every process runs."""
-        helpers = {"relay", "watcher"}
+        helpers = {"relay", "watcher", "health"}
         for late in (False, True):
             group = [task for task, each in self._tasks.items() if (each.name in helpers) is late]
             for task in group:
@@ -140,6 +182,16 @@ class Host:
                     task.cancel()
                 await asyncio.gather(*group, return_exceptions=True)
         await self.http.stop()
+
+
+def _told(task: asyncio.Task[Any]) -> None:
+    """Raise what a task ended of; what only settings can mend is told as it is."""
+    error = None if task.cancelled() else task.exception()
+    if isinstance(error, BrokerError | StoreUnavailable):
+        raise error
+    LOG.critical("a service died and the process ends with it", service=task.get_name(), exc_info=error)
+    why = "it ended by itself" if error is None else f"{type(error).__name__}: {error}"
+    raise ServiceDied(f"{task.get_name()} died: {why}") from error
 
 
 def stop_on_signals(stopping: asyncio.Event) -> None:
@@ -173,8 +225,10 @@ async def serve(kind: str, settings: Settings, builders: Sequence[Builder]) -> N
     async with opened(kind, settings) as (parts, always):
         structlog.contextvars.bind_contextvars(process=parts.name)
         services = [service for build in builders for service in build(parts)]
-        host = Host(parts, [*services, *always], address)
+        host = Host(parts, services, always, address)
         await host.start()
+        watchdog = Watchdog(settings.stalled_after)
+        watchdog.start()
         LOG.info(
             "serving",
             address=f"http://{host.http.host}:{host.http.port}",
@@ -184,4 +238,5 @@ async def serve(kind: str, settings: Settings, builders: Sequence[Builder]) -> N
             await host.until(stopping)
         finally:
             await host.stop()
+            watchdog.stop()
     LOG.info("drained")

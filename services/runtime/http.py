@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from services.ports import Clock
-from services.runtime.parts import Service
-
-READY_DEADLINE = 3.0
-"""Seconds in which the dependencies must answer `/readyz`."""
+from services.runtime.health import Health
 
 
 class AddressError(Exception):
@@ -32,17 +27,9 @@ def split_address(address: str, variable: str = "LIVECARD_HTTP") -> tuple[str, i
 class HealthServer:
     """Answers for all services of the process; more routes may be added before `start`."""
 
-    def __init__(
-        self,
-        address: str,
-        services: Callable[[], Sequence[Service]],
-        registry: CollectorRegistry,
-        clock: Clock,
-        stalled_after: float,
-    ) -> None:
+    def __init__(self, address: str, health: Health, registry: CollectorRegistry) -> None:
         self.host, self.port = split_address(address)
-        self._services, self._registry = services, registry
-        self._clock, self._stalled_after = clock, stalled_after
+        self._health, self._registry = health, registry
         self.app = web.Application()
         self.app.router.add_get("/healthz", self._healthz)
         self.app.router.add_get("/readyz", self._readyz)
@@ -69,34 +56,23 @@ class HealthServer:
         await self._runner.cleanup()
 
     async def _healthz(self, _request: web.Request) -> web.Response:
-        """200 while every loop has moved lately; 503 names those that stand still, with ages in s."""
-        now = self._clock.monotonic()
-        ages = {
-            f"{service.name}.{loop}": round(now - moved, 3)
-            for service in self._services()
-            for loop, moved in service.marks().items()
-        }
-        stalled = sorted(name for name, age in ages.items() if age > self._stalled_after)
-        return _json({"alive": not stalled, "stalled": stalled, "ages": ages}, ok=not stalled)
+        """200 while no loop stands still by its own fault; 503 names those that do, and since when."""
+        self._health.notice()
+        stalled = self._health.stalled()
+        ages = {name: round(age, 3) for name, age in self._health.ages().items()}
+        body = {"alive": not stalled, "stalled": sorted(stalled), "why": stalled, "ages": ages}
+        return _json(body, ok=not stalled)
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        """200 when every service can do its work; 503 says what each waits for."""
-        answers = await asyncio.gather(*(_ask(service) for service in self._services()))
-        waiting = {name: why for name, why in answers if why is not None}
-        ready = bool(answers) and not waiting
-        return _json({"ready": ready, "waiting": waiting}, ok=ready)
+        """200 when every service can do its work; 503 says what each waits for, and since when."""
+        self._health.notice()
+        waiting = await self._health.waiting()
+        body = {"ready": not waiting, "waiting": waiting, "since": self._health.since()}
+        return _json(body, ok=not waiting)
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         body = generate_latest(self._registry)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-async def _ask(service: Service) -> tuple[str, str | None]:
-    try:
-        async with asyncio.timeout(READY_DEADLINE):
-            return service.name, await service.ready()
-    except TimeoutError:
-        return service.name, f"no answer within {READY_DEADLINE:g} s"
 
 
 def _json(body: Mapping[str, object], *, ok: bool) -> web.Response:

@@ -140,6 +140,7 @@ class Relay:
             return 0
         refused: BusUnavailable | None = None
         for role, each in _by_role(rows).items():
+            self._moved = self._clock.monotonic()
             try:
                 await self._bus.publish(self._topics[role], [_message(row) for row in each])
             except BusUnavailable as error:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from services.ports import Clock
-from services.store.ports import Backlog, Store, StoreUnavailable
+from services.store.ports import Backlog, Store, StoreRejected, StoreUnavailable
 from services.store.rows import Gate
 
 EVERY: Final = 10.0
@@ -34,14 +34,16 @@ class Watcher:
     def __init__(self, store: Store, clock: Clock, metrics: WatchMetrics) -> None:
         self._store, self._clock, self._metrics = store, clock, metrics
         self._stopping = asyncio.Event()
+        self._moved = clock.monotonic()
 
     async def run(self) -> None:
         """Read every few seconds; a store that is away leaves the last reading."""
         while not self._stopping.is_set():
+            self._moved = self._clock.monotonic()
             try:
                 self._metrics.backlog(await self._store.backlog())
                 self._metrics.gates(await self._store.all_gates())
-            except StoreUnavailable:
+            except (StoreUnavailable, StoreRejected):
                 pass
             try:
                 async with asyncio.timeout(EVERY):
@@ -54,8 +56,8 @@ class Watcher:
         self._stopping.set()
 
     def marks(self) -> Mapping[str, float]:
-        """Nothing depends on its moving."""
-        return {}
+        """When it last began to read: without it every alert about the backlog is blind."""
+        return {"backlog": self._moved}
 
     async def ready(self) -> str | None:
         """Always."""

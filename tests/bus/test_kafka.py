@@ -17,6 +17,7 @@ from services.bus.embedded import EmbeddedKafka
 from services.bus.kafka import KafkaBus
 from services.bus.nudges import NudgeConsumer
 from services.bus.ports import BusUnavailable, Message
+from services.runtime.real import RealClock
 from services.settings import Settings
 from tests.bus.reading import bus_of, read_all, settings_for
 from tests.lifecycle.support import until
@@ -155,7 +156,7 @@ async def test_order_holds_across_an_outage_of_the_broker(
 async def test_nudges_arrive_and_what_is_no_nudge_is_ignored(kafka: str, topic_prefix: str) -> None:
     settings = await settings_for(kafka, topic_prefix)
     topics, got = Topics(topic_prefix), list[Nudge]()
-    consumer = NudgeConsumer(settings, topics.dispatcher_group, got.extend)
+    consumer = NudgeConsumer(settings, topics.dispatcher_group, got.extend, RealClock())
     await consumer.start()
     try:
         await until(lambda: consumer.waiting() is None, "it is a member")
@@ -186,7 +187,7 @@ async def test_nudges_are_dropped_and_counted_when_no_broker_takes_them() -> Non
 
 
 async def test_a_nudge_consumer_without_a_broker_says_so_and_stops() -> None:
-    consumer = NudgeConsumer(Settings(kafka=NOWHERE), "g", lambda _nudges: None)
+    consumer = NudgeConsumer(Settings(kafka=NOWHERE), "g", lambda _nudges: None, RealClock())
     await consumer.start()
     await until(lambda: "127.0.0.1" in (consumer.waiting() or ""), "it names the address")
     await consumer.stop()

@@ -295,6 +295,7 @@ async def outage(line: Line, trouble: Trouble, figures: Figures, rate: float) ->
             await judge(line, load, figures)
         except AssertionError as error:
             figures.wrong.append(str(error))
+        watching.cancel()
         figures.rss_after = observer.rss()
         figures.events = load.made
         for service in line.services:

@@ -21,6 +21,7 @@ from services.bus.nudges import NudgeConsumer
 from services.bus.ports import BusUnavailable, Message
 from services.command.replay import _letters
 from services.lifecycle.subscription import broker
+from services.runtime.real import RealClock
 from services.settings import Settings, load
 from tests.e2e.line import Line, Service, a_line, free_port, until
 from tests.security.conftest import MECHANISMS, PASSWORD, Fortress
@@ -40,7 +41,7 @@ async def all_clients(settings: Settings) -> None:
     report = await create_topics(settings)
     assert len(report.created) == len(topics.specs(1)), report
     bus, nudges = KafkaBus(settings), asyncio.Queue[list[Nudge]]()
-    listener = NudgeConsumer(settings, topics.dispatcher_group, nudges.put_nowait)
+    listener = NudgeConsumer(settings, topics.dispatcher_group, nudges.put_nowait, RealClock())
     consumer, taken = broker(settings), asyncio.Queue[Any]()
     subscriber = consumer.subscriber(topics.events, group_id="g", auto_offset_reset="earliest", no_reply=True)
     subscriber(taken.put)

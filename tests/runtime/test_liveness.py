@@ -1,0 +1,178 @@
+"""What `/healthz` and `/readyz` notice, on real hosts, brokers and databases: broken, seen, healed, ready."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+from aiokafka import AIOKafkaProducer
+from sqlalchemy.engine import make_url
+
+from contracts.wechat import Verdict
+from services.bus import nudges
+from services.dispatcher import dispatcher, settler
+from services.runtime import watch
+from services.settings import Settings
+from services.store.apply import apply, read_arrival
+from services.wechat.ports import Answer
+from statemachine.model import Rules
+from tests.lifecycle.support import completed, opened, record
+from tests.runtime.support import STALLED, Proxy, Running, Wedge, running, settings_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Idle loops show themselves more often than the shortened patience."""
+    for module, name in ((dispatcher, "IDLE"), (settler, "IDLE"), (watch, "EVERY"), (nudges, "POLL")):
+        monkeypatch.setattr(module, name, 0.5)
+
+
+@pytest.fixture
+def settings(kafka: str, postgres_database: str, topic_prefix: str) -> Settings:
+    return settings_for(kafka, postgres_database, topic_prefix)
+
+
+async def seen_and_healed(run: Running, loop: str, wedge: Wedge) -> None:
+    """It kills itself for this loop's sake, says so in words, and takes it back."""
+    said = await run.says("healthz", 503, loop)
+    assert said["stalled"] == [loop]
+    assert "has not moved for" in said["why"][loop]
+    assert "since 2" in said["why"][loop]
+    not_ready = await run.says("readyz", 503, loop)
+    assert not_ready["since"][loop]
+    wedge.heal()
+    await run.says("healthz", 200)
+    await run.says("readyz", 200)
+
+
+@pytest.mark.parametrize(
+    ("kind", "loop", "method"),
+    [
+        ("clock", "clock.timers", "next_due"),
+        ("clock", "watcher.backlog", "backlog"),
+        ("clock", "relay.relay", "lease_shards"),
+        ("dispatcher", "dispatcher.sweep", "candidates"),
+    ],
+)
+async def test_a_loop_that_stands_still_is_seen(
+    settings: Settings, kind: str, loop: str, method: str
+) -> None:
+    """Timers, sweep, relay, metrics: wedged in a verb of the store while the store answers."""
+    async with running(kind, settings) as run:
+        await seen_and_healed(run, loop, Wedge(run.parts.store, method))
+
+
+async def test_claims_that_stand_still_are_seen(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dispatcher's own loop."""
+    async with running("dispatcher", settings) as run:
+        wedge = Wedge(dispatcher, "claim")
+        run.service("dispatcher")._dispatcher.queue.add("nobody")
+        await seen_and_healed(run, "dispatcher.loop", wedge)
+
+
+async def test_a_call_that_never_comes_back_is_seen(settings: Settings) -> None:
+    """A worker that hangs in a call far beyond its deadline."""
+    async with running("dispatcher", settings) as run:
+        await a_card_is_owed(run)
+        wedge = Wedge(run.service("dispatcher")._wechat, "set_chat_tool_msg")
+        await seen_and_healed(run, "dispatcher.work", wedge)
+
+
+async def test_results_that_are_not_written_down_are_seen(settings: Settings) -> None:
+    """The settler, with a result in hand."""
+
+    async def well(*_: Any) -> Answer:
+        return Answer(Verdict.ok, sent=True, errcode=0)
+
+    async with running("dispatcher", settings) as run:
+        run.service("dispatcher")._wechat.set_chat_tool_msg = well
+        wedge = Wedge(settler, "settle")
+        await a_card_is_owed(run)
+        await seen_and_healed(run, "dispatcher.settler", wedge)
+
+
+async def a_card_is_owed(run: Running) -> None:
+    """One activity with one member to deliver."""
+    rows = [record(1, opened("a")), record(2, completed("e-1", "a", "gp-1"))]
+    await apply(run.parts.store, [read_arrival(each) for each in rows], Rules())
+
+
+async def test_nudges_that_are_not_polled_are_seen(settings: Settings) -> None:
+    """The dispatcher's consumer hangs in its poll."""
+    async with running("dispatcher", settings) as run:
+        consumer = run.service("dispatcher")._nudges._consumer
+        await seen_and_healed(run, "dispatcher.nudges", Wedge(consumer, "getmany"))
+
+
+async def test_a_consumer_that_polls_no_more_is_seen(settings: Settings) -> None:
+    """The poll itself hangs."""
+    async with running("lifecycle", settings) as run:
+        consumer = run.service("lifecycle")._membership._consumer
+        await seen_and_healed(run, "lifecycle.poll", Wedge(consumer, "getmany"))
+
+
+async def test_a_dead_consuming_task_is_seen(settings: Settings) -> None:
+    """The task that polls is gone: nothing in this process brings it back."""
+    async with running("lifecycle", settings) as run:
+        tasks = [task for task in asyncio.all_tasks() if "_run_consume_loop" in repr(task.get_coro())]
+        assert tasks
+        for task in tasks:
+            task.cancel()
+        said = await run.says("healthz", 503, "lifecycle.poll")
+        assert said["stalled"] == ["lifecycle.poll"]
+
+
+async def test_a_batch_that_is_stuck_is_seen_though_polling_goes_on(settings: Settings) -> None:
+    """A handler that hangs beyond every deadline of its own."""
+    async with running("lifecycle", settings) as run:
+        ingest = run.service("lifecycle")._ingest
+        wedge = Wedge(ingest._bus, "publish")
+        await produce(settings, b"no event of ours")
+        await seen_and_healed(run, "lifecycle.batch", wedge)
+
+
+async def produce(settings: Settings, value: bytes) -> None:
+    """One record on activity.events."""
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka)
+    await producer.start()
+    try:
+        await producer.send_and_wait(f"{settings.topic_prefix}activity.events", value)
+    finally:
+        await producer.stop()
+
+
+@pytest.mark.parametrize("kind", ["lifecycle", "clock", "dispatcher"])
+async def test_a_database_that_is_away_is_no_reason_to_be_killed(settings: Settings, kind: str) -> None:
+    """Hanging and refusing, each for several times the patience: not ready, says why, stays alive."""
+    url = make_url(settings.database)
+    assert url.port is not None
+    proxy = Proxy(url.port)
+    await proxy.start()
+    away = url.set(port=proxy.port).render_as_string(hide_password=False)
+    async with running(kind, msgspec.structs.replace(settings, database=away)) as run:
+        proxy.swallow()
+        await stays_alive(run, "the database gives no answer")
+        proxy.pass_on()
+        await run.says("readyz", 200)
+        await run.says("healthz", 200)
+        await proxy.stop()
+        await stays_alive(run, "store")
+        await proxy.start()
+        await run.says("readyz", 200)
+        await run.says("healthz", 200)
+    await proxy.stop()
+
+
+async def stays_alive(run: Running, words: str) -> None:
+    """For three times the patience: /readyz says it is away, /healthz never complains."""
+    away = await run.says("readyz", 503, words)
+    assert away["since"]["store"]
+    end = run.parts.clock.monotonic() + 3 * STALLED
+    while run.parts.clock.monotonic() < end:
+        assert (await run.get("healthz"))[0] == 200
+        assert (await run.get("readyz"))[0] == 503
+        await asyncio.sleep(0.1)  # the outage lasts
