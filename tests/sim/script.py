@@ -94,6 +94,8 @@ def _life(chance: random.Random, begin: int, weather: Weather) -> list[tuple[flo
 
     listed = chance.random() < 0.7
     life = LIFE if chance.random() < 0.85 else chance.uniform(80.0, 160.0)
+    if weather.lives:
+        life = chance.uniform(*weather.lives)
     opened = Opened(
         appid=chance.choice(("wx1", "wx1", "wx2")),
         template=chance.choice(("complete", "participate")),

@@ -92,6 +92,7 @@ class Weather(msgspec.Struct):
     """`rates` by fault (absent: off). `pause`: seconds from–to. `flips`: only reschedules back and forth.
     `opens`: when activities are opened, from–to. `dies`: who was stopped in a send is killed when it wakes.
     `lowers`: WeChat accepts 2 → 1. `parked_after`, `prune_every`: settings.
+    `lives`: seconds until ids die, where they all do soon.
     `length`: seconds until the calm."""
 
     rates: dict[str, float]
@@ -102,6 +103,7 @@ class Weather(msgspec.Struct):
     parked_after: float = 3600.0
     prune_every: float = 45.0
     opens: tuple[float, float] = (0.0, 6.0)
+    lives: tuple[float, float] | None = None
     length: float = LENGTH
 
     def port(self, port: str) -> list[tuple[str, float]]:
@@ -208,6 +210,13 @@ def _aged(chance: random.Random) -> Weather:
     return Weather({"leap": 1.0} | _some(chance, names, 0.4, 0.05), prune_every=4.0, parked_after=WEEKS)
 
 
+def _ends(chance: random.Random) -> Weather:
+    """Ids that die while somebody still calls, members who are owed at the end."""
+    rates = {"stopped_in_send": 0.3, "slow": 0.2} | _some(chance, ("busy", "nudge_dropped", "hang"), 0.4, 0.3)
+    rates |= _some(chance, ("timed_pause", "bad_member", "late"), 0.4, 0.3)
+    return Weather(rates, pause=(10.0, 60.0), lives=(62.0, 100.0), length=70.0)
+
+
 def _repair(chance: random.Random) -> Weather:
     """A late call goes out while the repair for it is under way."""
     rates = {"stopped_in_send": 0.3, "slow": 0.5} | _some(chance, ("nudge_dropped",), 0.5, 0.5)
@@ -229,6 +238,7 @@ PROFILES: Final = {
     "oncall": _oncall,
     "apps": _apps,
     "aged": _aged,
+    "ends": _ends,
     "calm": lambda _: Weather({}),
 }
 

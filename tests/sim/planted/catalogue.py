@@ -242,7 +242,7 @@ EVENTS: Final = (
     Plant(
         "a-repeat-in-the-same-batch-counts",
         2_000,
-        (Edit(f"{APPLY}:_Batch.fold", '            self.status[key] = "repeat"\n', ""),),
+        (Edit(f"{APPLY}:_Batch.fold", '        self.status[key] = "repeat"\n', ""),),
     ),
     Plant(
         "parked-events-are-dropped-at-the-opening",
