@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 from typing import Any, Final
@@ -101,6 +102,17 @@ def _make_folder(url: URL) -> None:
         raise StoreUnavailable(f"the folder {folder} cannot be made: {error.strerror}") from error
 
 
+class LettingGo(sqlite3.Connection):
+    """Rolls back before it closes: SQLite keeps a connection, and its locks, alive for as long as a cursor
+    is halfway through a result, as that of a cancelled task is until it is collected."""
+
+    def close(self) -> None:
+        """Safe to repeat."""
+        with contextlib.suppress(sqlite3.Error):
+            self.rollback()
+        super().close()
+
+
 def _sqlite(url: URL, begin: str, options: dict[str, Any]) -> AsyncEngine:
     """One connection for writing, one for reading: SQLite has one writer at a time anyway.
 
@@ -111,7 +123,7 @@ def _sqlite(url: URL, begin: str, options: dict[str, Any]) -> AsyncEngine:
         pool_size=1,
         max_overflow=0,
         pool_timeout=30,
-        connect_args={} if "async_creator" in options else {"timeout": 10},
+        connect_args={} if "async_creator" in options else {"timeout": 10, "factory": LettingGo},
         **options,
     )
 

@@ -90,6 +90,26 @@ async def test_a_lock_that_is_never_given_back_is_unavailable(sqlite_database: s
     await store.close()
 
 
+async def test_a_connection_that_is_cut_off_halfway_gives_its_lock_back(sqlite_database: str) -> None:
+    """Though somebody still holds the cursor, as the traceback of a cancelled task does."""
+    await migrate(sqlite_database)
+    store, other = await open_store(sqlite_database), await open_store(sqlite_database)
+    async with other.engine.connect() as connection:
+        await connection.exec_driver_sql("PRAGMA busy_timeout=50")
+    async with store.engine.connect() as connection:
+        raw = (await connection.get_raw_connection()).driver_connection
+        assert raw is not None
+        await raw.execute("BEGIN IMMEDIATE")
+        await raw.execute("INSERT INTO relays VALUES ('a', 0), ('b', 0)")
+        cursor = await raw.execute("SELECT owner FROM relays")
+        assert await cursor.fetchone()
+        await connection.invalidate()
+        await _see(other)
+        del cursor
+    await store.close()
+    await other.close()
+
+
 async def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
     """And is left alone."""
     path = tmp_path / "store.sqlite3"
