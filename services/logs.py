@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 import structlog
@@ -17,6 +17,8 @@ _SECRET_IN_TEXT: Final = re.compile(
     re.IGNORECASE,
 )
 """Belt and braces: no code of ours logs these, but an exception of a library might carry an URL."""
+_PASSWORD_IN_URL: Final = re.compile(r"(://[^\s:/@\"']*:)[^\s\"']+(?=@)")
+"""Up to the last @ before a space or a quote: a password that was not escaped may hold one."""
 _QUIET: Final = {
     "httpx": logging.WARNING,  # logs every URL at INFO, and ours carry the token
     "httpcore": logging.WARNING,
@@ -24,6 +26,7 @@ _QUIET: Final = {
     "faststream": logging.WARNING,
     "aiosqlite": logging.WARNING,
     "alembic": logging.WARNING,
+    "sqlalchemy": logging.WARNING,  # writes statements with their values
     "asyncio": logging.WARNING,
     "aiokafka": logging.WARNING,
 }
@@ -31,14 +34,27 @@ _QUIET: Final = {
 
 def redact(text: str) -> str:
     """`text` with the values of anything named like a secret replaced."""
-    return _SECRET_IN_TEXT.sub(r"\1***", text)
+    return _PASSWORD_IN_URL.sub(r"\1***", _SECRET_IN_TEXT.sub(r"\1***", text))
 
 
 def _redacted(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = redact(value)
+        if not key.startswith("_"):  # structlog's own
+            event[key] = _clean(value)
     return event
+
+
+def _clean(value: Any) -> Any:
+    """The value without secrets, however deep; what is neither text nor number is told by its repr."""
+    if isinstance(value, str):
+        return redact(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {redact(str(name)): _clean(each) for name, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(each) for each in value]
+    return redact(repr(value))
 
 
 def configure(settings: Settings) -> None:
@@ -52,7 +68,10 @@ def configure(settings: Settings) -> None:
         _redacted,
     ]
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        # Its own tracebacks would show the local variables.
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
         if settings.log == "console"
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )

@@ -1,4 +1,4 @@
-"""One Apache Kafka with a door of every kind, shared by the tests, who leave it as they found it."""
+"""One Apache Kafka with a door of every kind and one PostgreSQL, shared; tests leave them as they were."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from confluent_kafka.admin import (
 
 from scripts.engines import Kafka
 from tests.security.authority import Authority, Pair
+from tests.security.vault import Vault, a_vault
 
 USER = "livecard-user"
 PASSWORD = "canary-kafka-9c41+/=&%"
@@ -132,4 +133,12 @@ def fortress(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
         client, expired, elsewhere = authority.sign("client"), shown["EXPIRED"], shown["ELSEWHERE"]
         made = Fortress(broker, authority, stranger, good, client, expired, elsewhere, admin)
         made.set_password(PASSWORD)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def vault(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
+    """Started once; asking for the shared server skips where none can be had."""
+    assert postgres_url
+    with a_vault(tmp_path_factory.mktemp("vault")) as made:
         yield made

@@ -2,71 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import traceback
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from scripts.engines import Postgres
-from scripts.engines.postgres import query
 from services.store.open import migrate, open_store
 from services.store.ports import StoreUnavailable
 from tests.e2e.line import Line, a_line
-from tests.security.authority import Authority, Pair
-
-PASSWORD = "canary/pg:7@f%23 &?=é"
-RULES = """
-hostnossl all livecard 127.0.0.1/32 trust
-hostssl   all careful  127.0.0.1/32 scram-sha-256
-hostssl   all known    127.0.0.1/32 cert map=any
-"""
-
-
-@dataclass
-class Vault:
-    """A server that speaks TLS; the user `careful` needs the password, `known` a certificate."""
-
-    server: Postgres
-    authority: Authority
-    stranger: Authority
-    client: Pair
-
-    def url(
-        self, options: str = "", *, user: str = "careful", password: str = PASSWORD, host: str = ""
-    ) -> str:
-        """The URL, its password escaped; by default the server's certificate and name are checked."""
-        options = options or f"sslmode=verify-full&sslrootcert={self.authority.file}"
-        secret = f":{quote(password, safe='')}" if password else ""
-        place = f"{host or 'localhost'}:{self.server.port}"
-        return f"postgresql+asyncpg://{user}{secret}@{place}/livecard?{options}"
-
-
-@pytest.fixture(scope="session")
-def vault(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
-    """Started once; asking for the shared server skips where none can be had."""
-    assert postgres_url
-    folder = tmp_path_factory.mktemp("vault")
-    authority = Authority(folder, "authority")
-    made = Postgres()
-    pair, rules = authority.sign("server", hosts=("localhost",)), made.folder / "hba.conf"
-    rules.write_text(RULES)
-    (made.folder / "ident.conf").write_text("any livecard known\n")
-    for name, source in {"cert": pair.certificate, "key": pair.key, "ca": authority.file}.items():
-        shutil.copy(source, made.folder / f"{name}.pem")
-    key = made.folder / "key.pem"
-    key.chmod(0o600)
-    if made.process.user:
-        shutil.chown(key, made.process.user)
-    settings = {"ssl": "on", "hba_file": str(rules), "ident_file": str(made.folder / "ident.conf")}
-    settings |= {f"ssl_{name}_file": str(made.folder / f"{name}.pem") for name in ("cert", "key", "ca")}
-    with Postgres(made.folder, settings=settings) as server:
-        for user in ("careful", "known"):
-            query(server.port, f"CREATE ROLE {user} LOGIN SUPERUSER PASSWORD '{PASSWORD}'")
-        yield Vault(server, authority, Authority(folder, "stranger"), authority.sign("client"))
+from tests.security.vault import PASSWORD, Vault
 
 
 async def encrypted(url: str) -> bool:
