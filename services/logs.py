@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+import time
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 import structlog
@@ -57,6 +58,34 @@ def _clean(value: Any) -> Any:
     return redact(repr(value))
 
 
+class Seldom:
+    """A line with `every=SECONDS` passes once in so many, and then tells how many it held back.
+
+    For what is tried again and again while something is away: the first try tells, and the hundredth.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._passed: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def __call__(
+        self, _logger: object, _name: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        """The line, or `DropEvent`."""
+        every = event.pop("every", None)
+        if every is None:
+            return event
+        key, now = (str(event.get("logger")), str(event.get("event"))), self._monotonic()
+        last, held = self._passed.get(key, (float("-inf"), 0))
+        if now - last < every:
+            self._passed[key] = (last, held + 1)
+            raise structlog.DropEvent
+        self._passed[key] = (now, 0)
+        if held:
+            event["more_like_it"] = held
+        return event
+
+
 def configure(settings: Settings) -> None:
     """Route structlog and the standard library's loggers to stderr in one form."""
     shared: list[Any] = [
@@ -78,6 +107,8 @@ def configure(settings: Settings) -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            structlog.stdlib.add_logger_name,
+            Seldom(),
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],

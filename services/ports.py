@@ -6,7 +6,10 @@ below a composition root reads a clock, draws a number or makes an id by itself.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
+
+SELDOM: Final = 30.0
+"""Seconds in which a line about something that is tried again and again is logged once (`every=`)."""
 
 
 class Clock(Protocol):

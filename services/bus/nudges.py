@@ -14,7 +14,7 @@ from contracts.nudge import Nudge, decode_nudge
 from contracts.topics import Topics
 from services.bus import lenient
 from services.bus.options import kafka_options
-from services.ports import Clock
+from services.ports import SELDOM, Clock
 from services.settings import Settings
 
 LOG = structlog.get_logger("livecard.bus")
@@ -75,7 +75,9 @@ class NudgeConsumer:
             except Exception as error:  # noqa: BLE001 (best effort never dies)
                 why = str(error) or type(error).__name__
                 self._waiting = f"receives no nudges: {why}"
-                LOG.warning("no nudges for now: the sweep finds what they would have told", error=why)
+                LOG.warning(
+                    "no nudges for now: the sweep finds what they would have told", error=why, every=SELDOM
+                )
             await asyncio.sleep(WAIT)
 
     async def _serve(self, options: dict[str, Any]) -> None:

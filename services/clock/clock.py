@@ -11,7 +11,7 @@ import structlog
 from contracts.nudge import Nudge, encode_nudge
 from contracts.topics import Topics
 from services.bus.ports import Bus, Message
-from services.ports import Chance, Clock, Kick
+from services.ports import SELDOM, Chance, Clock, Kick
 from services.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.store.timers import bury_parked, fire_due
@@ -79,7 +79,12 @@ class TimerClock:
                 self._failures += 1
                 longest = min(LONGEST_WAIT, 0.5 * 2 ** min(self._failures, 10))
                 wait = longest * (0.5 + self._chance.random() / 2)
-                LOG.warning("the store did not take a round of timers", error=str(error), wait=round(wait, 1))
+                LOG.warning(
+                    "the store did not take a round of timers",
+                    error=str(error),
+                    wait=round(wait, 1),
+                    every=SELDOM,
+                )
             self._moved = self._clock.monotonic()
             await self._rest(wait)
 

@@ -16,7 +16,7 @@ from services.dispatcher.queue import WorkQueue
 from services.dispatcher.settler import Settler
 from services.dispatcher.sweeper import Sweeper
 from services.dispatcher.worker import Worker
-from services.ports import Chance, Clock, Kick
+from services.ports import SELDOM, Chance, Clock, Kick
 from services.settings import Settings
 from services.store.cards import CardRules, Claimed, Claims, claim
 from services.store.ports import Store, StoreRejected, StoreUnavailable
@@ -271,7 +271,7 @@ class Dispatcher:
         self._waiting = str(error)
         longest = min(LONGEST_WAIT, 0.1 * 2 ** min(self._failures - 1, 10))
         seconds = longest * (0.5 + self._chance.random() / 2)
-        LOG.warning("claims wait for the store", error=str(error), wait=round(seconds, 2))
+        LOG.warning("claims wait for the store", error=str(error), wait=round(seconds, 2), every=SELDOM)
         try:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from services.dispatcher.metrics import DispatcherMetrics
-from services.ports import Chance, Clock
+from services.ports import SELDOM, Chance, Clock
 from services.store.cards import CardRules
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.store.settle import Look, Settled, settle
@@ -124,6 +124,10 @@ class Settler:
         longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failures - 1, 10))
         seconds = longest * (0.5 + self._chance.random() / 2)
         LOG.warning(
-            "results wait for the store", looks=len(self._looks), error=str(error), wait=round(seconds, 2)
+            "results wait for the store",
+            looks=len(self._looks),
+            error=str(error),
+            wait=round(seconds, 2),
+            every=SELDOM,
         )
         await asyncio.sleep(seconds)

@@ -10,7 +10,7 @@ import structlog
 from contracts.wechat import Verdict
 from services.dispatcher.permits import Permits
 from services.dispatcher.queue import WorkQueue
-from services.ports import Clock
+from services.ports import SELDOM, Clock
 from services.settings import Settings
 from services.store.cards import UNKNOWN_APP, expire
 from services.store.ports import Store, StoreRejected, StoreUnavailable
@@ -65,7 +65,7 @@ class Sweeper:
                     self.waiting = ""
                 except (StoreUnavailable, StoreRejected) as error:
                     self.waiting = str(error)
-                    LOG.warning("the sweep failed; the next one is due soon", error=str(error))
+                    LOG.warning("the sweep failed; the next one is due soon", error=str(error), every=SELDOM)
                 self.moved = self._clock.monotonic()
                 await self._rest()
         finally:

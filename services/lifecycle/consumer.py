@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from contracts.topics import Topics
 from services.lifecycle.ingest import Ingest
 from services.lifecycle.subscription import Subscription
-from services.ports import Chance, Clock
+from services.ports import SELDOM, Chance, Clock
 from services.settings import Settings
 from services.store.ports import Store, StoreUnavailable
 
@@ -73,7 +73,7 @@ class Consumer:
             longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(failures - 1, 10))
             wait = longest * (0.5 + self._chance.random() / 2)
             self._joining = f"is not consuming: {why}"
-            LOG.warning("not consuming; trying again", error=why, again_in=round(wait, 1))
+            LOG.warning("not consuming; trying again", error=why, again_in=round(wait, 1), every=SELDOM)
             self._moved = self._clock.monotonic()
             await self._rest(wait)
 

@@ -16,7 +16,7 @@ from contracts.records import Record, dead_headers
 from contracts.topics import Topics
 from services.bus.fitting import fitted
 from services.bus.ports import Bus, BusUnavailable, Message
-from services.ports import Chance, Clock, Kick
+from services.ports import SELDOM, Chance, Clock, Kick
 from services.store.apply import Applied, Arrival, DeadLetter, Failed, apply, read_arrival
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.store.rows import InboxKey
@@ -191,7 +191,7 @@ class Ingest:
         except (StoreUnavailable, StoreRejected, TimeoutError):
             raise
         except Exception as error:
-            LOG.exception("unexpected failure of the store")
+            LOG.exception("unexpected failure of the store", every=SELDOM)
             raise Unhandled(f"{type(error).__name__}") from error
 
     async def _bury(self, dead: Sequence[DeadLetter], now: int) -> None:
@@ -227,7 +227,7 @@ class Ingest:
         longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(failures, 10))
         wait = longest * (0.5 + self._chance.random() / 2)
         if failures != 1:  # a first failure is mostly a deadlock: nothing to talk about
-            LOG.warning("a batch waits", what=what, error=str(error), again_in=round(wait, 1))
+            LOG.warning("a batch waits", what=what, error=str(error), again_in=round(wait, 1), every=SELDOM)
         await asyncio.sleep(wait)
 
     def _count(self, applied: Applied) -> None:

@@ -26,7 +26,7 @@ from contracts.topics import Topics
 from services.bus import lenient
 from services.bus.options import kafka_options
 from services.lifecycle.ingest import Ingest
-from services.ports import Clock
+from services.ports import SELDOM, Clock
 from services.settings import Settings
 
 LOG = structlog.get_logger("livecard.lifecycle")
@@ -173,7 +173,9 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                 async with asyncio.timeout(COMMIT_DEADLINE):
                     await self._consumer.commit(ours)
         except (KafkaError, TimeoutError) as error:
-            LOG.warning("offsets could not be committed yet", error=str(error) or type(error).__name__)
+            LOG.warning(
+                "offsets could not be committed yet", error=str(error) or type(error).__name__, every=SELDOM
+            )
         else:
             self._uncommitted.clear()
 

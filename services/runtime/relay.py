@@ -13,7 +13,7 @@ from contracts.records import decode_record
 from contracts.topics import Topics
 from services.bus.fitting import fitted
 from services.bus.ports import Bus, BusUnavailable, Message
-from services.ports import Chance, Clock
+from services.ports import SELDOM, Chance, Clock
 from services.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.store.rows import CHANGES, DEAD, OutboxRow
@@ -119,11 +119,12 @@ class Relay:
                 failures, wait = 0, self._poll
             except (BusUnavailable, StoreUnavailable, StoreRejected) as error:
                 failures, wait = self._failed(failures)
-                if failures == 1 or wait >= LONGEST_WAIT / 2:
-                    LOG.warning("changes wait in the outbox", error=str(error), again_in=round(wait, 1))
+                LOG.warning(
+                    "changes wait in the outbox", error=str(error), again_in=round(wait, 1), every=SELDOM
+                )
             except Exception:
                 failures, wait = self._failed(failures)
-                LOG.exception("unexpected failure of the relay", again_in=round(wait, 1))
+                LOG.exception("unexpected failure of the relay", again_in=round(wait, 1), every=SELDOM)
             self._moved = self._clock.monotonic()
             if stopping:
                 break

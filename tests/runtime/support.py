@@ -45,6 +45,11 @@ class Running:
     def __init__(self, host: Host, parts: Parts, client: httpx.AsyncClient) -> None:
         self.host, self.parts, self.client = host, parts, client
 
+    @property
+    def health(self) -> Any:
+        """What looks at everything."""
+        return self.service("health")
+
     def service(self, name: str) -> Any:
         """One of its services."""
         return next(each for each in self.host.services if each.name == name)

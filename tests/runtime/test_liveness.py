@@ -8,16 +8,20 @@ from typing import Any
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.client import ConnectionGroup
+from aiokafka.protocol.group import LeaveGroupRequest
 from sqlalchemy.engine import make_url
 
 from contracts.wechat import Verdict
 from services.bus import nudges
+from services.bus.admin import broker_answers
 from services.dispatcher import dispatcher, settler
 from services.runtime import watch
 from services.settings import Settings
 from services.store.apply import apply, read_arrival
 from services.wechat.ports import Answer
 from statemachine.model import Rules
+from tests.e2e.line import until
 from tests.lifecycle.support import completed, opened, record
 from tests.runtime.support import STALLED, Proxy, Running, Wedge, running, settings_for
 
@@ -176,3 +180,31 @@ async def stays_alive(run: Running, words: str) -> None:
         assert (await run.get("healthz"))[0] == 200
         assert (await run.get("readyz"))[0] == 503
         await asyncio.sleep(0.1)  # the outage lasts
+
+
+async def test_a_member_that_is_thrown_out_of_its_group_comes_back(settings: Settings) -> None:
+    """Somebody else ends our membership: it is noticed by the next heartbeat, and events flow on."""
+    async with running("lifecycle", settings) as run:
+        membership = run.service("lifecycle")._membership
+        coordinator = membership._consumer._coordinator
+        before = coordinator.generation
+        leave = LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
+        await coordinator._client.send(coordinator.coordinator_id, leave, group=ConnectionGroup.COORDINATION)
+        await until(lambda: coordinator.generation != before and membership.assigned, "it joined again")
+        await run.says("readyz", 200)
+        await produce(settings, opened("a"))
+        await until(lambda: run.parts.store.show("a"), "the event is in")
+
+
+async def test_the_broker_is_asked_by_every_service(settings: Settings) -> None:
+    """A clock needs it to publish; one that finds nobody at the address is not ready, and alive."""
+    async with running("clock", settings) as run:
+        asked = run.health._broker
+        assert asked is not None
+        nowhere = msgspec.structs.replace(settings, kafka="127.0.0.1:9")
+        there, asked._ask = asked._ask, lambda: broker_answers(nowhere)
+        said = await run.says("readyz", 503, "no Kafka broker answers at 127.0.0.1:9")
+        assert said["since"]["kafka"]
+        assert (await run.get("healthz"))[0] == 200
+        asked._ask = there
+        await run.says("readyz", 200)

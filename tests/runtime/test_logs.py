@@ -1,0 +1,41 @@
+"""What is tried again and again is told seldom, and how often it was not told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import structlog
+
+from services.logs import Seldom
+
+
+def test_a_line_that_repeats_passes_once_in_a_while_and_tells_how_many_were_held_back() -> None:
+    """Ten minutes of a try every 5 s: a line every 30 s; other lines and loggers are not touched."""
+    now = 0.0
+    seldom = Seldom(lambda: now)
+    passed: list[Any] = []
+    for _ in range(120):
+        for event in (
+            {"event": "no store", "logger": "a", "every": 30.0},
+            {"event": "a card", "logger": "a"},
+        ):
+            try:
+                passed.append((now, dict(seldom(None, "warning", dict(event)))))
+            except structlog.DropEvent:
+                continue
+        now += 5.0
+    told = [(at, line) for at, line in passed if line["event"] == "no store"]
+    assert [at for at, _ in told] == [30.0 * turn for turn in range(20)]
+    assert [line.get("more_like_it") for _, line in told] == [None] + [5] * 19
+    assert sum(line["event"] == "a card" for _, line in passed) == 120
+    assert not any("every" in line for _, line in passed)
+
+
+def test_two_loggers_do_not_hold_back_each_other() -> None:
+    """The key is the logger's name and the event."""
+    seldom = Seldom(lambda: 0.0)
+    for logger in ("a", "b"):
+        assert seldom(None, "warning", {"event": "x", "logger": logger, "every": 30.0})
+        with pytest.raises(structlog.DropEvent):
+            seldom(None, "warning", {"event": "x", "logger": logger, "every": 30.0})
