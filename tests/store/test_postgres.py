@@ -10,12 +10,10 @@ import asyncpg
 import pytest
 
 from contracts.times import SECOND
-from services.store import statements
-from services.store.dialect import Dialect
 from services.store.open import migrate, open_store
 from services.store.ports import StoreRejected, StoreUnavailable
 from services.store.rows import Attempt, Writes
-from tests.store.support import DAY, PostgresBench, Scene, rolled_back
+from tests.store.support import PostgresBench, Scene, rolled_back
 
 pytestmark = pytest.mark.postgres
 
@@ -192,123 +190,6 @@ async def test_the_clock_is_the_servers_and_moves_within_a_transaction(postgres_
         first = await tx.now()
         assert await tx.now() > first
     await store.close()
-
-
-ACTIVITIES, BEHIND = 200_000, 50_000
-FILL = f"""
-    INSERT INTO activities (activity_id, state, appid, revision, settled, expires_at, due_at, seen_at,
-      behind_since, retry_at)
-    SELECT 'a' || n, 'open', CASE WHEN n <= {BEHIND} THEN 'closed' ELSE 'wx' || n % 10 END,
-      CASE WHEN n <= {BEHIND} OR n % 500 = 0 THEN 2 ELSE 1 END, 1, $1::bigint + {DAY},
-      $1::bigint + n::bigint * 7919 % {ACTIVITIES} * 1000,
-      0, CASE WHEN n <= {BEHIND} OR n % 500 = 0 THEN $1::bigint END, 0
-    FROM generate_series(1, {ACTIVITIES}) n"""
-
-
-async def _plan(bench: PostgresBench, source: str, **parameters: Any) -> tuple[str, int]:
-    """The plan as text, and how many pages it touched."""
-    text = str(Dialect(postgres=True).statement("explained", source).clause)
-    for name, value in parameters.items():
-        text = text.replace(f":{name}", str(value))
-    lines = await bench.admin.fetch(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) {text}")
-    plan = "\n".join(line[0] for line in lines)
-    pages = [int(part.split("=")[1]) for line in lines if "Buffers:" in line[0] for part in line[0].split()
-             if part.startswith(("hit=", "read="))]  # fmt: skip
-    return plan, pages[0] if pages else 0
-
-
-@pytest.fixture
-async def crowded(postgres: PostgresBench) -> PostgresBench:
-    """200,000 activities, 50,000 of them behind at a closed gate, 300 behind at open ones."""
-    now = await postgres.admin.fetchval(f"SELECT {Dialect(postgres=True).now}")
-    await postgres.admin.execute(FILL, now)
-    await postgres.admin.execute(
-        "INSERT INTO gates (appid, closed_until) SELECT 'wx' || n, 0 FROM generate_series(0, 9) n"
-    )
-    await postgres.admin.execute("INSERT INTO gates (appid, closed_until) VALUES ('closed', $1)", now + DAY)
-    await postgres.admin.execute("ANALYZE activities; ANALYZE gates")
-    return postgres
-
-
-async def test_the_sweep_does_not_read_those_behind_a_closed_gate(crowded: PostgresBench) -> None:
-    """By the partial index, app by app: neither the true cards nor the 50,000 waiting ones are read."""
-    plan, pages = await _plan(
-        crowded, statements.CANDIDATES_POSTGRES, limit=100, per_app=100, repair=30 * SECOND
-    )
-    assert "activities_ready" in plan
-    assert "Seq Scan on activities" not in plan
-    assert "Seq Scan on gates" in plan or "gates_pkey" in plan
-    total = await crowded.admin.fetchval("SELECT relpages FROM pg_class WHERE relname = 'activities'")
-    assert pages < total / 4, plan
-
-
-async def test_the_clock_reads_only_what_is_due(crowded: PostgresBench) -> None:
-    """By the partial index on `due_at`, in its order, without a sort of everything."""
-    plan, pages = await _plan(crowded, statements.TRANSACTION["lock_due"], limit=100)
-    assert "activities_due" in plan
-    assert "Seq Scan" not in plan
-    assert "Sort" not in plan
-    assert pages < 1_000, plan
-
-
-@pytest.mark.parametrize("name", ["lock_expired", "old_activities"])
-async def test_housekeeping_reads_only_what_is_old(crowded: PostgresBench, name: str) -> None:
-    """Their partial indexes too."""
-    source = {**statements.TRANSACTION, **statements.UPKEEP}[name]
-    plan, _ = await _plan(crowded, source, limit=100, age=DAY)
-    assert "Seq Scan" not in plan
-    assert "activities_" in plan
-
-
-async def test_a_pruner_waits_for_nobody(postgres: PostgresBench) -> None:
-    """Rows that another transaction holds, a pruner's above all, are left for later."""
-    scene = Scene(postgres)
-    await scene.feed(*(scene.opened(f"a{n}") for n in range(4)))
-    await postgres.advance(2 * 86_400)
-    async with postgres.admin.transaction():
-        await postgres.admin.execute("SELECT 1 FROM inbox WHERE id IN ('e1', 'e2') FOR UPDATE")
-        pruned = await postgres.store.prune(inbox=DAY, attempts=DAY, activities=DAY, limit=3)
-    assert pruned["inbox"] == 2
-    assert await postgres.admin.fetchval("SELECT count(*) FROM inbox") == 2
-
-
-@pytest.mark.parametrize(("table", "time"), [("inbox", "received_at"), ("attempts", "at")])
-async def test_pruning_reads_only_what_it_deletes(postgres: PostgresBench, table: str, time: str) -> None:
-    """By the index on time and by the rows' places: never the whole table, however large."""
-    columns = {
-        "inbox": "source, id, activity_id, outcome, reason, received_at",
-        "attempts": "activity_id, revision, fence, at, duration, target_state, members, outcome, errmsg, rid",
-    }[table]
-    values = {
-        "inbox": "'/s', 'e' || n, 'a', 'applied', '', n",
-        "attempts": "'a' || n, 1, 1, n, 1, 1, 1, 'ok', '', ''",
-    }[table]
-    await postgres.admin.execute(
-        f"INSERT INTO {table} ({columns}) SELECT {values} FROM generate_series(1, 100000) n; ANALYZE {table}"
-    )
-    plan, pages = await _plan(postgres, statements.UPKEEP[f"prune_{table}"], age=DAY, limit=500)
-    assert "Tid Scan" in plan
-    assert f"Index Scan using {table}_{'received' if table == 'inbox' else 'at'}" in plan
-    assert await postgres.admin.fetchval(f"SELECT min({time}) FROM {table}") == 501
-    assert pages < 4 * 500, plan
-
-
-async def test_the_age_of_the_outbox_is_its_first_rows(postgres: PostgresBench) -> None:
-    """Asked for by every process again and again: an outage's backlog is not read for it."""
-    await postgres.admin.execute(
-        "INSERT INTO outbox (activity_id, topic, id, body, shard, created_at) "
-        "SELECT 'a' || n, 'changes', 'c', repeat('x', 400), n % 16, n FROM generate_series(1, 100000) n; "
-        "ANALYZE outbox"
-    )
-    plan, pages = await _plan(postgres, statements.READS["backlog"])
-    total = await postgres.admin.fetchval("SELECT relpages FROM pg_class WHERE relname = 'outbox'")
-    assert pages < total / 2, plan
-
-
-async def test_counting_what_is_due_reads_only_what_is_due(crowded: PostgresBench) -> None:
-    """Though the planner cannot know how little that is."""
-    plan, _ = await _plan(crowded, statements.READS["backlog"])
-    assert "Seq Scan on activities" not in plan, plan
 
 
 async def test_sessions_compile_nothing(postgres: PostgresBench) -> None:
