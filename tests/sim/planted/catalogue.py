@@ -141,10 +141,16 @@ FENCES: Final = (
         profile="paused",
     ),
     Plant(
-        "the-books-are-closed-without-a-fence",
+        "the-lease-counts-from-the-answer",
         20_000,
-        (Edit(f"{CARDS}:expire", "                card.fence += 1\n", "                pass\n"),),
-        profile="ends",
+        (
+            Edit(
+                "services.dispatcher.dispatcher:Dispatcher._claim",
+                "closings), began, group)",
+                "closings), self._clock.monotonic(), group)",
+            ),
+        ),
+        profile="paused",
     ),
 )
 
@@ -315,15 +321,15 @@ RELAYS: Final = (
         (
             Edit(
                 f"{RELAY}:Relay.round",
-                "    for role, messages in",
-                "    await self._store.delete_outbox([row.seq for row in rows])\n    for role, messages in",
+                "    for role, each in",
+                "    await self._store.delete_outbox([row.seq for row in rows])\n    for role, each in",
             ),
         ),
     ),
     Plant(
         "the-relay-knows-no-order",
         50,
-        (Edit(f"{RELAY}:_messages", "for row in rows:", "for row in sorted(rows, key=lambda row: row.id):"),),
+        (Edit(f"{RELAY}:_by_role", "for row in rows:", "for row in sorted(rows, key=lambda row: row.id):"),),
     ),
     Plant(
         "the-relay-deletes-more-than-it-published",
@@ -331,8 +337,8 @@ RELAYS: Final = (
         (
             Edit(
                 f"{RELAY}:Relay.round",
-                "[row.seq for row in rows]",
-                "list(range(rows[0].seq, rows[-1].seq + 2))",
+                "[row.seq for row in each]",
+                "list(range(each[0].seq, each[-1].seq + 2))",
             ),
         ),
     ),
@@ -414,16 +420,7 @@ UPKEEP: Final = (
         50,
         (
             Edit("services.store.memory_reads:Reads.prune", 'and entry.outcome != "parked"', ""),
-            Edit(
-                "services.store.statements:UPKEEP[prune_inbox]",
-                "DELETE FROM inbox WHERE outcome <> 'parked' AND",
-                "DELETE FROM inbox WHERE",
-            ),
-            Edit(
-                "services.store.statements:UPKEEP[prune_inbox]",
-                "AND outcome <> 'parked' ORDER",
-                "ORDER",
-            ),
+            Edit("services.store.statements:UPKEEP[prune_inbox]", " AND outcome <> 'parked'", ""),
         ),
         profile="aged",
     ),
