@@ -68,7 +68,9 @@ bench: install ## ingest next to a bare loop, and a burst's calls and latency, o
 	$(PY) -m benchmarks.ingest
 	$(PY) -m benchmarks.burst
 
-chaos: install ## two minutes of kills, crashes and lies on three brokers (CHAOS_ARGS="--seconds 600 --seed 7")
+CHAOS_ARGS ?=
+
+chaos: install ## ten minutes of kills, cuts and lies on three brokers, then every card is judged (CHAOS_ARGS="--seed 7")
 	$(PY) -m tests.chaos $(CHAOS_ARGS)
 
 lock: install ## resolve the dependencies anew into the two lock files (LOCK_ARGS=--upgrade for newer ones)

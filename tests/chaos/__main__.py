@@ -27,7 +27,7 @@ def conclude(outcome: Outcome) -> int:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=120, help="how long the weather lasts (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=600, help="how long the weather lasts (%(default)s)")
     parser.add_argument("--activities", type=int, help="how many lives (default: five a second)")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30), help="which run")
     options = parser.parse_args()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -14,6 +14,67 @@ from tests.chaos.script import PRODUCERS, Sending
 
 AT_ONCE = 64
 """Records each producer waits for at a time."""
+PATIENCE = 20.0
+"""Seconds after which a producer that says nothing is replaced by another one."""
+
+
+class Sender:
+    """One producer, replaced when it fails: an idempotent one never recovers from some of its errors."""
+
+    def __init__(self, bootstrap: str, *, idempotent: bool, linger_ms: int) -> None:
+        self._options: dict[str, Any] = {
+            "bootstrap_servers": bootstrap.split(","),
+            "acks": "all",
+            "enable_idempotence": idempotent,
+            "linger_ms": linger_ms,
+            "request_timeout_ms": 5000,
+        }
+        self.room = asyncio.Semaphore(AT_ONCE)
+        self.failures = 0
+        self._producer: Any = None
+        self._lock = asyncio.Lock()
+
+    async def send(self, topic: str, value: bytes, **where: object) -> None:
+        """Until it was acknowledged."""
+        while True:
+            producer = None
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    producer = await self._present()
+                    await producer.send_and_wait(topic, value, **where)
+                    return
+            except (KafkaError, TimeoutError, OSError):
+                self.failures += 1
+                await self._replace(producer)
+                await asyncio.sleep(0.5)
+
+    async def close(self) -> None:
+        """Stop the present producer; nothing may be under way."""
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def _present(self) -> Any:
+        async with self._lock:
+            if self._producer is None:
+                producer = AIOKafkaProducer(**self._options)
+                try:
+                    await producer.start()
+                except BaseException:
+                    await producer.stop()
+                    raise
+                self._producer = producer
+            return self._producer
+
+    async def _replace(self, producer: Any) -> None:
+        async with self._lock:
+            if producer is None or producer is not self._producer:
+                return
+            self._producer = None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await producer.stop()
+        except (KafkaError, TimeoutError, OSError):
+            return
 
 
 class Load:
@@ -22,38 +83,26 @@ class Load:
     def __init__(self, bootstrap: str, topic: str, sendings: Sequence[Sending]) -> None:
         self.bootstrap, self.topic, self.sendings = bootstrap, topic, sendings
         self.sent = 0
-        self.refused = 0
 
     async def run(self) -> None:
         """From the first record to the last acknowledgement."""
-        async with AsyncExitStack() as stack:
-            producers = []
-            for number in range(PRODUCERS):
-                producer = AIOKafkaProducer(
-                    bootstrap_servers=self.bootstrap.split(","),
-                    acks="all",
-                    enable_idempotence=number == 0,  # the others may write a record twice
-                    linger_ms=5 * number,
-                    request_timeout_ms=5000,
-                )
-                await producer.start()
-                stack.push_async_callback(producer.stop)
-                producers.append(producer)
-            rooms = [asyncio.Semaphore(AT_ONCE) for _ in producers]
-            begin = asyncio.get_running_loop().time()
+        # Only the first is idempotent: the others may write a record twice, and out of order.
+        senders = [
+            Sender(self.bootstrap, idempotent=number == 0, linger_ms=5 * number)
+            for number in range(PRODUCERS)
+        ]
+        begin = asyncio.get_running_loop().time()
+        try:
             async with asyncio.TaskGroup() as group:
                 for each in self.sendings:
                     await asyncio.sleep(max(0.0, begin + each.at - asyncio.get_running_loop().time()))
-                    await rooms[each.producer].acquire()
-                    group.create_task(self._in_room(rooms[each.producer], producers[each.producer], each))
-
-    async def _in_room(self, room: asyncio.Semaphore, producer: AIOKafkaProducer, sending: Sending) -> None:
-        try:
-            await self._send(producer, sending)
+                    sender = senders[each.producer]
+                    await sender.room.acquire()
+                    group.create_task(self._send(sender, each))
         finally:
-            room.release()
+            await asyncio.gather(*(sender.close() for sender in senders), return_exceptions=True)
 
-    async def _send(self, producer: AIOKafkaProducer, sending: Sending) -> None:
+    async def _send(self, sender: Sender, sending: Sending) -> None:
         event = sending.event
         headers: list[tuple[str, bytes]] = []
         value, key = msgspec.json.encode(event), event["subject"].encode()
@@ -62,14 +111,8 @@ class Load:
             attributes = {name: each for name, each in event.items() if name != "data"}
             headers = [(f"ce_{name}", each.encode()) for name, each in attributes.items()]
             headers.append(("content-type", b"application/json"))
-        while True:
-            try:
-                await producer.send_and_wait(
-                    self.topic, value, key=key, partition=sending.partition, headers=headers
-                )
-            except KafkaError:
-                self.refused += 1
-                await asyncio.sleep(0.5)
-            else:
-                self.sent += 1
-                return
+        try:
+            await sender.send(self.topic, value, key=key, partition=sending.partition, headers=headers)
+            self.sent += 1
+        finally:
+            sender.room.release()

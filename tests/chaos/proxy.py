@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from dataclasses import dataclass, field
 
 _CHUNK = 1 << 16
@@ -18,8 +20,17 @@ class _Link:
     silent: bool = False
 
     def abort(self) -> None:
+        """Close both sides now."""
         for writer in (self.client, self.server):
             writer.transport.abort()
+
+    def reset(self) -> None:
+        """Both sides get a RST, as from a firewall that has forgotten the connection."""
+        for writer in (self.client, self.server):
+            plug = writer.get_extra_info("socket")
+            with contextlib.suppress(OSError):
+                plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.abort()
 
 
 @dataclass
@@ -54,7 +65,7 @@ class Proxy:
         """Reset every connection; returns how many there were."""
         cut = len(self._links)
         for link in list(self._links):
-            link.abort()
+            link.reset()
         return cut
 
     async def stall(self, seconds: float) -> None:

@@ -60,7 +60,7 @@ class _Life:
         self.home = None if chance.random() < 0.1 else chance.randrange(PARTITIONS)
         self.start = chance.uniform(0.0, 0.75) * seconds
         self.length = max(1.0, min(chance.uniform(5.0, 60.0), self.limit - self.start))
-        self.people = [f"gp-{number}" for number in range(chance.randint(2, 20))]
+        self.people = [f"gp-{number}" for number in range(chance.randint(3, 22))]
         self.later = [f"gp-later-{number}" for number in range(2)]
         self.everyone = chance.random() < 0.2
         self.appid = chance.choice(APPS)
@@ -117,7 +117,7 @@ class _Life:
 
     def _open_end(self) -> None:
         """Nobody ends it while we look; its deadline may be near all the time."""
-        notice = self.chance.choice((10, int(HOURS)))
+        notice = 10 if self.home is None else self.chance.choice((10, int(HOURS)))
         self._open(**self.chance.choice(({}, {"deadline": self._text(HOURS - 600.0), "notice": notice})))
         self._finishers(self.people[: self.chance.randint(1, len(self.people))], self.length)
 

@@ -1,0 +1,298 @@
+"""The chaos run's judge sees through every doctored record, and finds nothing wrong with an honest one."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from contracts.changes import CardDelivered, ChangeData, decode_change, encode_change
+from contracts.decode import decode
+from contracts.events import Event
+from contracts.times import SECOND
+from services.settings import Settings
+from tests.chaos.arrivals import first_arrivals
+from tests.chaos.record import Arrival, Attempt, Call, Harm, Published, Record, Shown, Taken
+from tests.chaos.script import script
+from tests.chaos.story import story
+from tests.chaos.verdict import judge
+from tests.model.reference import Reference
+
+BEGIN = 1_790_000_000 * SECOND
+SECONDS = 60.0
+LEASE = 5 * SECOND
+
+
+def honest(activities: int = 40) -> Record:
+    """The record of a run in which nothing went wrong: every event taken in as it arrived, one call each."""
+    said = script(7, activities, SECONDS, BEGIN)
+    record = Record(7, BEGIN, BEGIN + 90 * SECOND, Settings().us("expiry_margin"), LEASE, said.events, 0)
+    for offset, sending in enumerate(said.sendings):
+        event = decode(msgspec.json.encode(sending.event))
+        assert isinstance(event, Event)
+        at = BEGIN + round(sending.at * SECOND)
+        record.arrivals[event.activity_id].append(Arrival(event, sending.partition, offset, at))
+        record.records += 1
+    books: Counter[str] = Counter()
+    for card in said.cards:
+        books += _one(record, card.activity_id)
+    fates = ("applied", "duplicate", "late", "refused", "dead", "parked")
+    repeats = record.records - len(record.taken)
+    record.ledger = {
+        "events": {"taken": len(record.taken), "repeats": repeats, **{fate: books[fate] for fate in fates}},
+        "revisions": {"raised": books["revisions"], "pending": 0},
+        "problems": [],
+    }
+    return record
+
+
+def _one(record: Record, name: str) -> Counter[str]:
+    """Let one activity live as the reference says; its outcomes, and how many revisions it had."""
+    reference = Reference(record.margin)
+    firsts = sorted(record.arrivals[name], key=lambda each: each.offset)
+    told: list[tuple[int, ChangeData]] = []
+    for each in firsts:
+        reference.feed(each.event, each.at)
+        told += [(each.at, data) for data in reference.expected(name).published[len(told) :]]
+    reference.fire(record.end)
+    expected = reference.expected(name)
+    told += [(record.end, data) for data in expected.published[len(told) :]]
+    for each in firsts:
+        key = (each.event.source, each.event.id)
+        record.taken.setdefault(key, Taken(*expected.outcomes[key], each.at))
+    members = tuple(sorted(expected.done))
+    posts = dict.fromkeys(members, 1)
+    record.cards[name] = Shown(expected.target_state, posts)
+    if expected.revision > 1:
+        at, state = record.end - SECOND, expected.target_state
+        record.calls[name] = [Call(name, at, state, members, at + 1000, "0")]
+        record.attempts[name] = [Attempt(at + 2000, 2000, state, len(members), "ok", 1)]
+        revision = expected.revision
+        delivered = CardDelivered(revision=revision, target_state=state, members=members, calls=1)
+        told.append((record.end, delivered))
+    for number, (at, data) in enumerate(told):
+        record.changes[name].append(_published(name, number, at, data))
+    books = Counter(outcome for outcome, _ in expected.outcomes.values())
+    return books + Counter(revisions=expected.revision)
+
+
+def _published(name: str, number: int, at: int, data: ChangeData) -> Published:
+    value = encode_change(f"{name}:{number}", name, at, data)
+    return Published(decode_change(value), value, at)
+
+
+@pytest.fixture(scope="module")
+def innocent() -> Record:
+    """An honest record; do not change it."""
+    return honest()
+
+
+@pytest.fixture
+def record(innocent: Record) -> Record:
+    """An honest record to doctor."""
+    return copy.deepcopy(innocent)
+
+
+def test_an_honest_record_is_found_right(record: Record) -> None:
+    """Nothing is wrong where nothing was doctored; and the script has all that the rules distinguish."""
+    verdict = judge(record)
+    assert verdict.wrong == []
+    assert (verdict.lost, verdict.wrong_cards, verdict.repeats.posts) == (0, 0, 0)
+    assert {"applied", "duplicate", "late", "refused"} <= verdict.outcomes.keys()
+
+
+def _crowded(record: Record) -> str:
+    """An activity with several members on its card."""
+    return next(name for name, card in record.cards.items() if len(card.posts) > 2)
+
+
+def _lose_an_event(record: Record) -> None:
+    first = first_arrivals(record, _crowded(record))[0]
+    del record.taken[first.event.source, first.event.id]
+
+
+def _lose_a_record(record: Record) -> None:
+    name = _crowded(record)
+    lost = record.arrivals[name][0].event
+    record.arrivals[name] = [each for each in record.arrivals[name] if each.event.id != lost.id]
+
+
+def _other_outcome(record: Record) -> None:
+    key = next(key for key, taken in record.taken.items() if taken.outcome == "applied")
+    record.taken[key] = dataclasses.replace(record.taken[key], outcome="duplicate")
+
+
+def _lower(record: Record) -> None:
+    name = next(name for name, card in record.cards.items() if card.target_state == 3)
+    record.cards[name] = dataclasses.replace(record.cards[name], target_state=2)
+
+
+def _lowered_and_mended(record: Record) -> None:
+    name = _crowded(record)
+    record.cards[name] = dataclasses.replace(record.cards[name], lowered=1)
+
+
+def _forget_a_member(record: Record) -> None:
+    record.cards[_crowded(record)].posts.popitem()
+
+
+def _invent_a_member(record: Record) -> None:
+    record.cards[_crowded(record)].posts["gp-nobody"] = 1
+
+
+def _swallow_a_change(record: Record) -> None:
+    del record.changes[_crowded(record)][1]
+
+
+def _swallow_a_delivery(record: Record) -> None:
+    del record.changes[_crowded(record)][-1]
+
+
+def _swap_changes(record: Record) -> None:
+    told = record.changes[_crowded(record)]
+    told[1], told[2] = told[2], told[1]
+
+
+def _two_contents(record: Record) -> None:
+    name = _crowded(record)
+    told = record.changes[name]
+    other = encode_change(told[0].change.id, name, told[0].at + SECOND, told[0].change.data)
+    told.append(Published(decode_change(other), other, told[0].at))
+
+
+def _repeat(record: Record) -> None:
+    """WeChat got a member twice, and nothing had happened to the first call."""
+    name = _crowded(record)
+    (call,), (attempt,) = record.calls[name], record.attempts[name]
+    record.calls[name].append(dataclasses.replace(call, came=call.came + SECOND, left=call.left + SECOND))
+    record.attempts[name].append(dataclasses.replace(attempt, at=attempt.at + SECOND))
+    for member in call.members:
+        record.cards[name].posts[member] += 1
+
+
+def _unsettled_for_no_reason(record: Record) -> None:
+    _repeat(record)
+    del record.attempts[_crowded(record)][0]
+
+
+def _too_many_repeats(record: Record) -> None:
+    """One kill explains one repeat, not two."""
+    _explained(record)
+    name = _crowded(record)
+    posts = record.cards[name].posts
+    posts[next(iter(posts))] += 1
+
+
+def _unbalanced(record: Record) -> None:
+    record.ledger["events"]["applied"] -= 1
+
+
+def _pending(record: Record) -> None:
+    record.ledger["revisions"]["pending"] = 1
+
+
+def _one_revision_less(record: Record) -> None:
+    record.ledger["revisions"]["raised"] -= 1
+
+
+def _a_death(record: Record) -> None:
+    record.problems.append("clock 0 ended by itself with 1")
+
+
+DOCTORED: dict[Callable[[Record], None], str] = {
+    _lose_an_event: "was never taken in",
+    _lose_a_record: "the ledger: events sent, and distinct ones in the topic",
+    _other_outcome: "became duplicate, should be applied",
+    _lower: "the card shows 2, should show 3",
+    _lowered_and_mended: "lowered 1 times after its end",
+    _forget_a_member: "the card does not show",
+    _invent_a_member: "the card shows ['gp-nobody'] as done",
+    _swallow_a_change: "its change 2 says",
+    _swallow_a_delivery: "was never told as delivered",
+    _swap_changes: "its change 2 says",
+    _two_contents: "was published with two contents",
+    _repeat: "0 calls were disturbed",
+    _unsettled_for_no_reason: "0 calls were disturbed",
+    _too_many_repeats: "posted 3 times, and 1 calls were disturbed",
+    _unbalanced: "the ledger: events applied",
+    _pending: "the ledger: revisions pending",
+    _one_revision_less: "the ledger: revisions by the reference",
+    _a_death: "ended by itself",
+}
+
+
+@pytest.mark.parametrize("doctor", DOCTORED, ids=lambda doctor: doctor.__name__.strip("_"))
+def test_a_doctored_record_is_seen_through(record: Record, doctor: Callable[[Record], None]) -> None:
+    """One thing is changed, and the judge says what is wrong."""
+    doctor(record)
+    verdict = judge(record)
+    assert any(DOCTORED[doctor] in str(each) for each in verdict.wrong), [str(each) for each in verdict.wrong]
+
+
+def _explained(record: Record) -> None:
+    _unsettled_for_no_reason(record)
+    came = record.calls[_crowded(record)][0].came
+    record.harms.append(Harm(came + 500, came + 600, "kill a service dispatcher 0", 1))
+
+
+def test_a_repeat_after_a_kill_is_counted_and_allowed(record: Record) -> None:
+    """The members of a call that was in flight when its dispatcher was killed may be posted once more."""
+    _explained(record)
+    verdict = judge(record)
+    assert verdict.wrong == []
+    members = len(record.calls[_crowded(record)][0].members)
+    assert (verdict.repeats.posts, verdict.repeats.calls) == (members, 1)
+    assert verdict.repeats.in_flight >= 1
+
+
+def test_a_repeat_after_an_unknown_outcome_is_counted_and_allowed(record: Record) -> None:
+    """The same where its caller never heard the answer."""
+    _repeat(record)
+    name = _crowded(record)
+    record.attempts[name][0] = dataclasses.replace(record.attempts[name][0], outcome="unknown")
+    verdict = judge(record)
+    assert verdict.wrong == []
+    assert (verdict.repeats.unknown, verdict.repeats.calls) == (1, 1)
+
+
+def test_a_deadline_between_admission_and_decision_is_understood(record: Record) -> None:
+    """The store decides by a clock read after the locks; the changes tell what it read."""
+    name = next(
+        name
+        for name, taken in ((each[0].event.activity_id, each) for each in record.arrivals.values())
+        if any(record.taken[a.event.source, a.event.id].outcome == "late" for a in taken)
+        and len({a.partition for a in taken}) == 1
+    )
+    firsts = first_arrivals(record, name)
+    late = next(a for a in firsts if record.taken[a.event.source, a.event.id].outcome == "late")
+    end = next(a for a in record.changes[name] if getattr(a.change.data, "state", "") == "ended").change.time
+    before = [a for a in firsts if a.offset < late.offset]
+    admitted = max(record.taken[a.event.source, a.event.id].at for a in before)
+    early = min(admitted + 1, end - 1)
+    taken = record.taken[late.event.source, late.event.id]
+    record.taken[late.event.source, late.event.id] = dataclasses.replace(taken, at=early)
+    assert [each for each in judge(record).wrong if each.activity_id == name] == []
+
+
+def test_the_story_tells_everything_in_order_of_time(record: Record) -> None:
+    """Arrivals, outcomes, changes, calls, settlings and harm of one card, each with its second."""
+    _explained(record)
+    told = story(record, _crowded(record))
+    times = [float(line.split(" s  ")[0]) for line in told]
+    assert times == sorted(times)
+    whole = "\n".join(told)
+    for part in (
+        "topic ",
+        "takes in",
+        "change ",
+        "WeChat ",
+        "was never settled",
+        "settled ",
+        "HARM",
+        "shows",
+    ):
+        assert part in whole
