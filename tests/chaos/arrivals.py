@@ -14,6 +14,8 @@ from tests.model.reference import Expected, Reference
 LONGEST_TRANSACTION = 30 * SECOND
 """From the admission of an event to the clock that decides about it: waits for locks lie in between."""
 
+MOST_TRIES = 5_000
+
 
 def first_arrivals(record: Record, name: str) -> list[Arrival]:
     """The first record of each event, in order of arrival: a partition's log is the order.
@@ -82,23 +84,38 @@ def _follow_closely(
     record: Record, name: str, firsts: list[Arrival], told: Sequence[tuple[int, object]]
 ) -> Expected | None:
     """The same with the moments that were published; None when no moments explain it."""
-    reference = Reference(record.margin)
     wanted = [data for _, data in told]
-    for each in firsts:
-        admitted = _admitted(record, each)
-        moments = {admitted, *(at for at, _ in told if admitted <= at <= admitted + LONGEST_TRANSACTION)}
-        for moment in sorted(moments):
+    tries = 0
+
+    def follow_on(reference: Reference, place: int) -> Reference | None:
+        """Feed the events from `place` on, going back to other moments where what follows does not fit."""
+        nonlocal tries
+        if place == len(firsts):
+            reference.fire(record.end)
+            return reference if list(reference.expected(name).published) == wanted else None
+        each = firsts[place]
+        taken = record.taken.get((each.event.source, each.event.id))
+        for moment in _moments(record, each, told):
+            tries += 1
+            if tries > MOST_TRIES:
+                return None
             trial = copy.deepcopy(reference)
             trial.feed(each.event, moment)
             expected = trial.expected(name)
-            taken = record.taken.get((each.event.source, each.event.id))
-            said = list(expected.published)
             outcome = expected.outcomes[each.event.source, each.event.id]
             fits = taken is None or outcome[0] == "parked" or (taken.outcome, taken.reason) == outcome
-            if said == wanted[: len(said)] and fits:
-                reference = trial
-                break
-        else:
-            return None
-    reference.fire(record.end)
-    return reference.expected(name)
+            if fits and list(expected.published) == wanted[: len(expected.published)]:
+                found = follow_on(trial, place + 1)
+                if found is not None:
+                    return found
+        return None
+
+    reference = follow_on(Reference(record.margin), 0)
+    return reference.expected(name) if reference else None
+
+
+def _moments(record: Record, arrival: Arrival, told: Sequence[tuple[int, object]]) -> list[int]:
+    """When the store may have decided about an event: as it was admitted, or when its changes say."""
+    admitted = _admitted(record, arrival)
+    times = {at for at, _ in told if admitted <= at <= admitted + LONGEST_TRANSACTION}
+    return sorted({admitted, *times})

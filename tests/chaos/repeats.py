@@ -38,7 +38,7 @@ class Repeats:
             f"calls in flight, summed over kills, freezes and cuts: {self.in_flight}",
             f"unknown outcomes: {self.unknown}; calls never settled: {self.unsettled}",
             f"calls disturbed by any of these: {self.disturbed}, with {self.allowed} members",
-            f"repeated member posts: {self.posts}, in {self.calls} calls",
+            f"repeated member posts: {self.posts}; calls that named a member again: {self.calls}",
         ]
 
 
@@ -48,6 +48,7 @@ def count_repeats(record: Record) -> Repeats:
     harms = moments(record.harms)
     for name, card in record.cards.items():
         calls = record.calls[name]
+        repeats.unknown += sum(attempt.outcome == "unknown" for attempt in record.attempts[name])
         settled = settlements(calls, record.attempts[name])
         disturbed: Counter[str] = Counter()
         named: set[str] = set()
@@ -58,7 +59,6 @@ def count_repeats(record: Record) -> Repeats:
             end = attempt.at if attempt else call.came + record.lease
             struck = in_flight(harms, call.came - SLACK, end + SLACK)
             repeats.in_flight += struck
-            repeats.unknown += attempt is not None and attempt.outcome == "unknown"
             repeats.unsettled += attempt is None
             if struck or (attempt is not None and attempt.outcome != "ok"):
                 repeats.disturbed += 1
