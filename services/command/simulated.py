@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
+
+import structlog
 
 from services.settings import Settings
 from services.simulator.app import SimulatorServer
 from services.wechat.apps import AppBook
+
+LOG = structlog.get_logger("livecard")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
 
 
 class SimulatorService:
@@ -32,6 +45,8 @@ class SimulatorService:
 
 def simulator_server(settings: Settings, host: str, port: int, apps: AppBook | None) -> SimulatorServer:
     """A stand-in that knows the apps configured, or any when none is; no page need share the cards."""
+    if not is_loopback(host):
+        LOG.warning("other machines can reach the simulator, and it obeys whoever does", host=host)
     return SimulatorServer(
         host,
         port,

@@ -1,0 +1,67 @@
+"""What listens, listens on this machine alone unless told otherwise, and reads no more than it must."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+
+from services.command.simulated import is_loopback, simulator_server
+from services.runtime.health import Health
+from services.runtime.host import DEFAULT_ADDRESS
+from services.runtime.http import HealthServer, split_address
+from services.runtime.real import RealClock
+from services.settings import Settings
+
+MEGABYTES = 1 << 20
+
+
+def test_nothing_listens_beyond_this_machine_by_default() -> None:
+    """Neither a service nor the simulator; nor does an address without a host."""
+    addresses = [*DEFAULT_ADDRESS.values(), Settings().simulator_http, ":8080"]
+    assert [each for each in addresses if not is_loopback(split_address(each)[0])] == []
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "simulator.example.org"])
+def test_a_simulator_that_others_can_reach_is_told(host: str) -> None:
+    """It has no passwords: whoever reaches it can do everything with it."""
+    with structlog.testing.capture_logs() as told:
+        simulator_server(Settings(), "127.0.0.1", 0, None)
+        simulator_server(Settings(), "localhost", 0, None)
+        assert told == []
+        simulator_server(Settings(), host, 0, None)
+    assert [each["host"] for each in told] == [host]
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    """The simulator as `livecard simulator` serves it, with health and metrics."""
+    http = HealthServer("127.0.0.1:0", Health(list, RealClock(), 60.0), CollectorRegistry())
+    http.app.add_routes(simulator_server(Settings(), "127.0.0.1", 0, None).routes())
+    await http.start()
+    yield f"http://127.0.0.1:{http.port}"
+    await http.stop()
+
+
+@pytest.mark.parametrize("path", ["/control/faults", "/cgi-bin/message/wxopen/chattoolmsg/send"])
+async def test_a_body_of_megabytes_is_refused(url: str, path: str) -> None:
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(f"{url}{path}", content=b" " * (2 * MEGABYTES))
+    assert answer.status_code == 413
+
+
+async def test_an_endless_line_or_header_is_refused(url: str) -> None:
+    async with httpx.AsyncClient() as client:
+        line = await client.get(f"{url}/metrics?{'x' * 20_000}")
+        header = await client.get(f"{url}/metrics", headers={"x": "x" * 20_000})
+        plain = await client.get(f"{url}/metrics")
+    assert [line.status_code, header.status_code, plain.status_code] == [400, 400, 200]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+async def test_health_and_metrics_are_read_only(url: str, path: str) -> None:
+    async with httpx.AsyncClient() as client:
+        assert (await client.post(f"{url}{path}", content=b"{}")).status_code == 405
