@@ -66,7 +66,8 @@ async def collect(
     for call in stage.wechat.calls:
         record.calls[call.activity_id].append(call)
     for name, card in stage.wechat.model.cards.items():
-        record.cards[name] = Shown(card.target_state, dict(card.posts), card.lowered)
+        room = frozenset(card.declaration.members or ())
+        record.cards[name] = Shown(card.target_state, dict(card.posts), room, card.lowered)
     record.ledger = await stage.inside.ledger()
     return record
 

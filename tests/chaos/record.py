@@ -61,10 +61,14 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a card shows: its state, how often each member was posted; `lowered` after its end."""
+    """What a card shows: its state, how often each member was posted; `lowered` after its end.
+
+    `room`: who may be shown at all.
+    """
 
     target_state: int
     posts: dict[str, int]
+    room: frozenset[str]
     lowered: int = 0
 
 

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
-
 from contracts.times import SECOND
 from contracts.topics import Topics
 from scripts.engines import Postgres
@@ -50,12 +48,8 @@ async def chaos(
     acts: list[Act] | None = None,
 ) -> Outcome:
     """One run on these engines; `acts` instead of the seed's own plan."""
-    name = f"chaos{seed}"
-    admin = await asyncpg.connect(postgres.url("postgres").replace("+asyncpg", ""))
-    await admin.execute(f'CREATE DATABASE "{name}"')
-    await admin.close()
     with tempfile.TemporaryDirectory(prefix="livecard-chaos-") as folder:
-        async with a_stage(kafka, postgres, name, Path(folder)) as stage:
+        async with a_stage(kafka, postgres, seed, Path(folder)) as stage:
             await stage.start()
             begin = now()
             said = script(seed, activities, seconds, begin)

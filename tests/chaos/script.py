@@ -14,6 +14,10 @@ from tests.chaos.plan import APPS
 PRODUCERS: Final = 3
 PARTITIONS: Final = 8
 HOURS: Final = 3 * 3600.0
+STRANGER: Final = "gp-stranger"
+"""Somebody who is not listed: livecard refuses them."""
+GHOST: Final = "gp-ghost"
+"""Somebody who is not in the room, though everyone takes part: WeChat refuses them."""
 
 
 class Sending(msgspec.Struct, frozen=True):
@@ -157,7 +161,7 @@ class _Life:
             at = self.start + chance.uniform(-0.1, 1.0) * length
             said = at - chance.choice((0.0, 0.0, 1.0, length / 2, -30.0))
             if self.home is not None and chance.random() < 0.05:
-                who = [*who, "gp-nobody"] if not self.everyone else who
+                who = [*who, GHOST if self.everyone else STRANGER]
             self._say(at, "participant.completed", {"members": who}, said)
 
     # How it is written down.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import asyncpg
 import msgspec
 from aiohttp import web
 
@@ -65,8 +67,9 @@ class ProxiedKafka(Kafka):
 class WatchedWeChat(SimulatorServer):
     """WeChat, with a note of every message as it came in and how it was answered."""
 
-    def __init__(self) -> None:
-        super().__init__(apps={app: f"{app}-secret" for app in APPS})
+    def __init__(self, seed: int) -> None:
+        chance = random.Random(f"chaos/{seed}/answers")
+        super().__init__(apps={app: f"{app}-secret" for app in APPS}, chance=chance)
         self.calls: list[Call] = []
 
     def routes(self) -> list[web.RouteDef]:
@@ -173,10 +176,14 @@ class Stage:
 
 
 @asynccontextmanager
-async def a_stage(kafka: ProxiedKafka, postgres: Postgres, name: str, folder: Path) -> AsyncIterator[Stage]:
-    """Topics and tables of this name, WeChat, proxies in between, and no service yet."""
+async def a_stage(kafka: ProxiedKafka, postgres: Postgres, seed: int, folder: Path) -> AsyncIterator[Stage]:
+    """Topics and tables, WeChat, proxies in between, and no service yet."""
+    name = f"chaos{seed}"
+    admin = await asyncpg.connect(postgres.url("postgres").replace("+asyncpg", ""))
+    await admin.execute(f'CREATE DATABASE "{name}"')
+    await admin.close()
     async with contextlib.AsyncExitStack() as stack:
-        wechat = WatchedWeChat()
+        wechat = WatchedWeChat(seed)
         await wechat.start()
         stack.push_async_callback(wechat.stop)
         proxies = {

@@ -10,14 +10,15 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from contracts.changes import CardDelivered, ChangeData, decode_change, encode_change
+from contracts.changes import CardDelivered, CardFailed, ChangeData, decode_change, encode_change
 from contracts.decode import decode
 from contracts.events import Event
 from contracts.times import SECOND
 from services.settings import Settings
+from services.store.cards import failed
 from tests.chaos.arrivals import first_arrivals
 from tests.chaos.record import Arrival, Attempt, Call, Harm, Published, Record, Shown, Taken
-from tests.chaos.script import script
+from tests.chaos.script import GHOST, STRANGER, script
 from tests.chaos.story import story
 from tests.chaos.verdict import judge
 from tests.model.reference import Reference
@@ -39,7 +40,7 @@ def honest(activities: int = 40) -> Record:
         record.records += 1
     books: Counter[str] = Counter()
     for card in said.cards:
-        books += _one(record, card.activity_id)
+        books += _one(record, card.activity_id, frozenset(card.members or ()))
     fates = ("applied", "duplicate", "late", "refused", "dead", "parked")
     repeats = record.records - len(record.taken)
     record.ledger = {
@@ -50,7 +51,7 @@ def honest(activities: int = 40) -> Record:
     return record
 
 
-def _one(record: Record, name: str) -> Counter[str]:
+def _one(record: Record, name: str, room: frozenset[str]) -> Counter[str]:
     """Let one activity live as the reference says; its outcomes, and how many revisions it had."""
     reference = Reference(record.margin)
     firsts = sorted(record.arrivals[name], key=lambda each: each.offset)
@@ -64,9 +65,9 @@ def _one(record: Record, name: str) -> Counter[str]:
     for each in firsts:
         key = (each.event.source, each.event.id)
         record.taken.setdefault(key, Taken(*expected.outcomes[key], each.at))
-    members = tuple(sorted(expected.done))
+    members = tuple(sorted(expected.done & room))
     posts = dict.fromkeys(members, 1)
-    record.cards[name] = Shown(expected.target_state, posts)
+    record.cards[name] = Shown(expected.target_state, posts, room)
     if expected.revision > 1:
         at, state = record.end - SECOND, expected.target_state
         record.calls[name] = [Call(name, at, state, members, at + 1000, "0")]
@@ -74,6 +75,8 @@ def _one(record: Record, name: str) -> Counter[str]:
         revision = expected.revision
         delivered = CardDelivered(revision=revision, target_state=state, members=members, calls=1)
         told.append((record.end, delivered))
+    if outside := expected.done - room:
+        told.append((record.end, failed(expected.revision, "rejected", tuple(outside))))
     for number, (at, data) in enumerate(told):
         record.changes[name].append(_published(name, number, at, data))
     books = Counter(outcome for outcome, _ in expected.outcomes.values())
@@ -141,7 +144,17 @@ def _forget_a_member(record: Record) -> None:
 
 
 def _invent_a_member(record: Record) -> None:
-    record.cards[_crowded(record)].posts["gp-nobody"] = 1
+    record.cards[_crowded(record)].posts[STRANGER] = 1
+
+
+def _swallow_a_rejection(record: Record) -> None:
+    name = next(name for name, log in record.changes.items() if isinstance(log[-1].change.data, CardFailed))
+    assert GHOST in str(record.changes[name].pop())
+
+
+def _fail_a_delivery(record: Record) -> None:
+    name = _crowded(record)
+    record.changes[name].append(_published(name, 999, record.end, failed(9, "unknown_code")))
 
 
 def _swallow_a_change(record: Record) -> None:
@@ -210,7 +223,9 @@ DOCTORED: dict[Callable[[Record], None], str] = {
     _lower: "the card shows 2, should show 3",
     _lowered_and_mended: "lowered 1 times after its end",
     _forget_a_member: "the card does not show",
-    _invent_a_member: "the card shows ['gp-nobody'] as done",
+    _invent_a_member: "the card shows ['gp-stranger'] as done",
+    _swallow_a_rejection: "['gp-ghost'] should have been told as rejected",
+    _fail_a_delivery: "its delivery failed",
     _swallow_a_change: "its change 2 says",
     _swallow_a_delivery: "was never told as delivered",
     _swap_changes: "its change 2 says",

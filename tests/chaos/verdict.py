@@ -77,7 +77,7 @@ def _one(record: Record, name: str, verdict: Verdict) -> Expected:
         verdict.blame(name, _difference(said, expected.published))
     before = len(verdict.wrong)
     _card(record, name, expected, verdict)
-    _delivered(published, name, expected, verdict)
+    _delivered(record, published, name, expected, verdict)
     verdict.wrong_cards += len(verdict.wrong) > before
     verdict.lost += lost
     return expected
@@ -118,9 +118,10 @@ def _difference(said: tuple[object, ...], wanted: tuple[object, ...]) -> str:
 
 def _card(record: Record, name: str, expected: Expected, verdict: Verdict) -> None:
     card = record.cards[name]
+    done = expected.done & card.room
     if card.target_state != expected.target_state:
         verdict.blame(name, f"the card shows {card.target_state}, should show {expected.target_state}")
-    lacking, wrong = sorted(expected.done - card.posts.keys()), sorted(card.posts.keys() - expected.done)
+    lacking, wrong = sorted(done - card.posts.keys()), sorted(card.posts.keys() - done)
     if lacking:
         verdict.blame(name, f"the card does not show {lacking} as done")
     if wrong:
@@ -129,21 +130,34 @@ def _card(record: Record, name: str, expected: Expected, verdict: Verdict) -> No
         verdict.blame(name, f"the card was lowered {card.lowered} times after its end")
 
 
-def _delivered(published: list[Published], name: str, expected: Expected, verdict: Verdict) -> None:
-    """What was told of deliveries: rising revisions up to the last, and each member once."""
+def _delivered(
+    record: Record, published: list[Published], name: str, expected: Expected, verdict: Verdict
+) -> None:
+    """What was told of deliveries: rising revisions up to the last, and each member once.
+
+    Who is not in the room is told as rejected instead.
+    """
+    room = record.cards[name].room
     told = [each.change.data for each in published if isinstance(each.change.data, CardDelivered)]
     failed = [each.change.data for each in published if isinstance(each.change.data, CardFailed)]
+    outside: set[str] = set()
     for each in failed:
-        if each.verdict != "misconfigured":  # an app refused for a while is told, and healed
+        named = set(each.members or ())
+        if each.verdict == "rejected" and named and not named & room:
+            outside |= named
+        elif each.verdict != "misconfigured":  # an app refused for a while is told, and healed
             verdict.blame(name, f"its delivery failed: {each}")
+    if outside != expected.done - room:
+        verdict.blame(name, f"{sorted(outside ^ (expected.done - room))} should have been told as rejected")
     revisions = [each.revision for each in told]
     if revisions != sorted(set(revisions)):
         verdict.blame(name, f"deliveries were told out of order: {revisions}")
     if expected.revision > 1 and revisions[-1:] != [expected.revision]:
         verdict.blame(name, f"revision {expected.revision} was never told as delivered: {revisions}")
     members = Counter(member for each in told for member in each.members)
-    if members != Counter(expected.done):
-        odd = sorted({*(members - Counter(expected.done)), *(Counter(expected.done) - members)})
+    wanted = Counter(expected.done & room)
+    if members != wanted:
+        odd = sorted({*(members - wanted), *(wanted - members)})
         verdict.blame(name, f"{odd} were not told as delivered just once")
 
 
