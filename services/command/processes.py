@@ -70,7 +70,7 @@ async def init(settings: Settings, out: Console, *, finish: bool = False) -> Non
 
 async def _serve_simulator(settings: Settings) -> None:
     stopping = asyncio.Event()
-    stop_on_signals(stopping)
+    stop_on_signals(stopping, asyncio.Event())
     clock = RealClock()
     host, port = split_address(settings.http or DEFAULT_ADDRESS["simulator"])
     apps = AppBook.load(settings) if settings.apps or settings.apps_file else None

@@ -49,6 +49,12 @@ STORE_DEADLINE: Final = 3.0
 STORE_EVERY: Final = 2.0
 BROKER_EVERY: Final = 5.0
 """Seconds between these questions."""
+AWAY_DRAIN: Final = 5.0
+"""Seconds that a drain waits while the store is away, so that nothing could be committed."""
+HELPERS_DRAIN: Final = 3.0
+"""Seconds that relay and watcher get at the end, at least."""
+CUT_OFF: Final = 3.0
+"""Seconds for who is cut off to let go of its connections."""
 
 Builder = Callable[[Parts], Sequence[Service]]
 
@@ -121,6 +127,7 @@ class Host:
 
     def __init__(self, parts: Parts, services: Sequence[Service], always: Always, address: str) -> None:
         self._drain = parts.settings.drain
+        self._store = always.store
         health = Health(
             lambda: self.services,
             parts.clock,
@@ -168,20 +175,45 @@ class Host:
             watch.cancel()
             await asyncio.gather(task, watch, return_exceptions=True)
 
-    async def stop(self) -> None:
-        """Drain: services first, then the relay and what else every process runs."""
+    async def stop(self, hurry: asyncio.Event | None = None) -> None:
+        """Drain: services first, then the relay and what else every process runs; `hurry` ends the waiting.
+
+        While the store is away little can be finished, and less is waited for.
+        """
         helpers = {"relay", "watcher", "health"}
+        ends = asyncio.get_running_loop().time() + (
+            min(self._drain, AWAY_DRAIN) if self._store.away else self._drain
+        )
         for late in (False, True):
             group = [task for task, each in self._tasks.items() if (each.name in helpers) is late]
             for task in group:
                 self._tasks[task].stop()
-            if group:
-                _, hanging = await asyncio.wait(group, timeout=self._drain)
-                for task in hanging:
-                    LOG.warning("did not finish in time and is cut off", service=task.get_name())
-                    task.cancel()
-                await asyncio.gather(*group, return_exceptions=True)
+            left = ends - asyncio.get_running_loop().time()
+            await _finish(group, max(HELPERS_DRAIN, left) if late else left, hurry or asyncio.Event())
         await self.http.stop()
+
+
+async def _finish(tasks: Sequence[asyncio.Task[None]], patience: float, hurry: asyncio.Event) -> None:
+    """Wait for them; who takes too long is cut off."""
+    draining = [task for task in tasks if not task.done()]
+    hurried = asyncio.create_task(hurry.wait())
+    ends = asyncio.get_running_loop().time() + patience
+    try:
+        while hanging := [task for task in draining if not task.done()]:
+            left = ends - asyncio.get_running_loop().time()
+            if hurry.is_set() or left <= 0:
+                break
+            await asyncio.wait([hurried, *hanging], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        hurried.cancel()
+    for task in hanging:
+        LOG.warning("did not finish in time and is cut off", service=task.get_name())
+        task.cancel()
+    if hanging:
+        await asyncio.wait(hanging, timeout=CUT_OFF)
+    for task in draining:
+        if task.done() and not task.cancelled() and (error := task.exception()):
+            LOG.error("a service failed while draining", service=task.get_name(), exc_info=error)
 
 
 def _told(task: asyncio.Task[Any]) -> None:
@@ -194,13 +226,17 @@ def _told(task: asyncio.Task[Any]) -> None:
     raise ServiceDied(f"{task.get_name()} died: {why}") from error
 
 
-def stop_on_signals(stopping: asyncio.Event) -> None:
-    """SIGTERM and SIGINT drain; a second one of them ends at once."""
+def stop_on_signals(stopping: asyncio.Event, hurry: asyncio.Event) -> None:
+    """SIGTERM and SIGINT drain; a second one cuts off what is still in hand, a third ends at once."""
     loop = asyncio.get_running_loop()
 
     def asked(number: signal.Signals) -> None:
-        if stopping.is_set():
+        if hurry.is_set():
             raise KeyboardInterrupt
+        if stopping.is_set():
+            LOG.warning("asked again: what is in hand is cut off", signal=number.name)
+            hurry.set()
+            return
         LOG.info("draining", signal=number.name)
         stopping.set()
 
@@ -218,8 +254,8 @@ def spare_the_collector() -> None:
 
 async def serve(kind: str, settings: Settings, builders: Sequence[Builder]) -> None:
     """One process of `livecard <kind>`, from start to drained end."""
-    stopping = asyncio.Event()
-    stop_on_signals(stopping)
+    stopping, hurry = asyncio.Event(), asyncio.Event()
+    stop_on_signals(stopping, hurry)
     spare_the_collector()
     address = settings.http or DEFAULT_ADDRESS[kind]
     async with opened(kind, settings) as (parts, always):
@@ -237,6 +273,6 @@ async def serve(kind: str, settings: Settings, builders: Sequence[Builder]) -> N
         try:
             await host.until(stopping)
         finally:
-            await host.stop()
+            await host.stop(hurry)
             watchdog.stop()
     LOG.info("drained")

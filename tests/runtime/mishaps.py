@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Mapping
 
+import typer
+
 from services import logs
 from services.command import main as command
 from services.runtime import watchdog
@@ -56,4 +58,7 @@ if __name__ == "__main__":
     watchdog.ROUND = 0.1  # type: ignore[misc]  # so that a minute's patience takes seconds
     settings = load()
     logs.configure(settings)
-    command._run(serve("clock", settings, [build]), settings)
+    try:
+        command._run(serve("clock", settings, [build]), settings)
+    except typer.Exit as left:
+        sys.exit(left.exit_code)
