@@ -12,7 +12,8 @@ from services.dispatcher.permits import Permits
 from services.dispatcher.queue import WorkQueue
 from services.ports import SELDOM, Clock
 from services.settings import Settings
-from services.store.cards import UNKNOWN_APP, expire
+from services.store.cards import expire
+from services.store.gates import UNKNOWN_APP
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.store.rows import Gate
 from services.wechat.ports import Apps, WeChat

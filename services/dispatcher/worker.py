@@ -13,7 +13,8 @@ from services.dispatcher.metrics import DispatcherMetrics
 from services.dispatcher.permits import Permit, Permits
 from services.ports import Chance, Clock
 from services.settings import Settings
-from services.store.cards import NEVER, UNKNOWN_APP, CardRules, Claimed, close_gate
+from services.store.cards import CardRules, Claimed
+from services.store.gates import NEVER, UNKNOWN_APP, close_gate
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.store.settle import Look
 from services.wechat.ports import Answer, Apps, WeChat

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from contracts.changes import CardFailed
-from contracts.times import LATEST
 from services.settings import Settings
 from services.store.outgoing import card_rows
 from services.store.ports import Store
 from services.store.rows import OWED, Card, Gate, MemberMark, Owed, Writes
 from statemachine.states import ENDED, NEARING
-
-NEVER: Final = LATEST
-"""Until when a gate is closed that only an event of ours opens (`unknown_app`)."""
-UNKNOWN_APP: Final = "unknown_app"
-"""Why a gate is closed for an app that the apps file does not name (design.md §4)."""
 
 
 class CardRules(msgspec.Struct, frozen=True):
@@ -213,13 +207,6 @@ def _take(card: Card, holder: str, now: int, rules: CardRules) -> None:
     card.lease_by = holder
     if card.state == NEARING:  # from now on a call of ours may have raised it, whatever becomes of us
         card.reached = 2
-
-
-async def close_gate(store: Store, appid: str, reason: str, until: int) -> None:
-    """Close an app's gate for a reason of our own; cards wait, no attempt is counted."""
-    async with store.transaction() as tx:
-        now = await tx.now()
-        await tx.write(Writes(gates=[Gate(appid, until, now, reason)]))
 
 
 def settle_revision(card: Card, revision: int, how: str, out: Writes, now: int) -> None:

@@ -13,17 +13,13 @@ import msgspec
 from contracts.changes import CardDelivered, CardFailed
 from contracts.wechat import ILLEGAL_STATE, TARGET_NEARING, TARGET_OPEN, Verdict
 from services.store.cards import CardRules, Claimed, failed, settle_revision, waits
+from services.store.gates import gate_until
 from services.store.outgoing import card_rows, change_rows
 from services.store.ports import Store, Tx
 from services.store.rows import CONFIRMED, OWED, SET_ASIDE, Attempt, Card, Gate, MemberMark, Writes
 from statemachine.activity import end_expired
 from statemachine.model import Activity, Aggregate, Rules
 from statemachine.plan import Call
-
-MINUTE = 60_000_000
-DAY = 86_400_000_000
-SHANGHAI = 8 * 3_600_000_000
-"""UTC+8, without daylight saving: the day of WeChat's quotas (wechat-api.md §4)."""
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -318,18 +314,6 @@ class _Books:
                 look.rid,
             )
         )
-
-
-def gate_until(verdict: Verdict, now: int, jitter: float, rules: CardRules) -> int:
-    """Until when a verdict closes an app's gate, µs (wechat-api.md §4).
-
-    The next minute of the wall clock plus up to 2 s; midnight in Asia/Shanghai; a slow probe.
-    """
-    if verdict is Verdict.minute_limit:
-        return (now // MINUTE + 1) * MINUTE + int(2_000_000 * jitter)
-    if verdict is Verdict.daily_limit:
-        return ((now + SHANGHAI) // DAY + 1) * DAY - SHANGHAI
-    return now + rules.probe
 
 
 def _widened(card: Card) -> int:

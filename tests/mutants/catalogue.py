@@ -184,7 +184,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "the-day-ends-in-greenwich",
-        "services/store/settle.py",
+        "services/store/gates.py",
         "        return ((now + SHANGHAI) // DAY + 1) * DAY - SHANGHAI",
         "        return (now // DAY + 1) * DAY",
         DISPATCHER,

@@ -10,7 +10,8 @@ import pytest
 
 from contracts.times import SECOND
 from contracts.wechat import Verdict
-from services.store.cards import NEVER, UNKNOWN_APP, claim, close_gate, expire, redeliver
+from services.store.cards import claim, expire, redeliver
+from services.store.gates import NEVER, UNKNOWN_APP, close_gate
 from services.store.ledger import read_ledger
 from services.store.rows import SET_ASIDE, MemberMark, Writes
 from statemachine.plan import Call

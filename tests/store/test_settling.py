@@ -6,7 +6,7 @@ import pytest
 
 from contracts.times import SECOND
 from contracts.wechat import Verdict
-from services.store.cards import close_gate
+from services.store.gates import close_gate
 from tests.store.support import Scene
 
 
