@@ -73,8 +73,9 @@ def timed(into: list[float]) -> Iterator[None]:
 class Life:
     """One database that ages."""
 
-    def __init__(self, name: str, url: str, options: argparse.Namespace, *, prunes: bool) -> None:
-        self.name, self.url, self.options, self.prunes = name, url, options, prunes
+    def __init__(self, name: str, url: str, options: argparse.Namespace, *, first: int = 0) -> None:
+        self.name, self.url, self.options, self.first = name, url, options, first
+        self.prunes = name != "kept"
         self.now, self.offset = START, 0
         self.weeks: list[Week] = []
         self.store: Store
@@ -123,7 +124,7 @@ class Life:
             found += [self._arrival("activity.opened", name, f"{name}-o", life), early]
         known = [f"d{day}-{number}" for number in range((part + 1) * opening)]
         known += [f"d{day - 1}-{number}" for number in range((part + 1) * opening, ROUNDS * opening)] * (
-            day > 0
+            day > self.first
         )
         for turn in range(1, 1 + self.options.members // ROUNDS):
             who = turn + part * (self.options.members // ROUNDS)
@@ -232,48 +233,79 @@ class Life:
         if len(self.weeks) < 3:
             return
         second, last = self.weeks[1], self.weeks[-1]
-        for what, before, after in (
-            ("rows", sum(second.rows.values()), sum(last.rows.values())),
-            ("bytes", sum(second.bytes.values()), sum(last.bytes.values())),
-            ("batch time", median(second.batches), median(last.batches)),
-            ("claim time", median(second.claims), median(last.claims)),
-        ):
+        for what in ("rows", "bytes"):
+            before, after = (sum(getattr(week, what).values()) for week in (second, last))
             print(f"  {what}, last week ÷ second week: {after / before:.2f}")
+
+    def compare(self, fresh: Life) -> None:
+        """With a store that was made for the last week and met the same load, turn by turn: the machine
+        may have been busier than in the weeks before."""
+        mine, other = self.weeks[-1], fresh.weeks[-1]
+        for what in ("batches", "claims"):
+            old, new = median(getattr(mine, what)), median(getattr(other, what))
+            print(f"  {what}, last week: {old * 1000:.1f} ms, ÷ those of a new store: {old / new:.2f}")
+
+
+class Nursery:
+    """Makes lives, each in a database of its own, and removes them."""
+
+    def __init__(self, server: str, options: argparse.Namespace) -> None:
+        self.server, self.options = server, options
+        self.lives: list[Life] = []
+        self._databases: list[str] = []
+
+    async def _run(self, statement: str) -> None:
+        connection = await asyncpg.connect(self.server.replace("+asyncpg", ""))
+        await connection.execute(statement)
+        await connection.close()
+
+    async def bear(self, name: str, first: int = 0) -> None:
+        """One more."""
+        database = f"aging_{name}_{time.time_ns()}"
+        await self._run(f'CREATE DATABASE "{database}"')
+        self._databases.append(database)
+        url = urlsplit(self.server)._replace(path=f"/{database}").geturl()
+        life = Life(name, url, self.options, first=first)
+        await life.begin()
+        self.lives.append(life)
+
+    async def remove(self) -> None:
+        """Every database."""
+        for database in self._databases:
+            await self._run(f'DROP DATABASE "{database}" WITH (FORCE)')
 
 
 async def age(server: str, options: argparse.Namespace) -> None:
-    """All lives, week by week in turn, so that they share whatever else the machine does."""
-    admin = await asyncpg.connect(server.replace("+asyncpg", ""))
-    names = ["pruned", *(["kept"] if options.without_prune else [])]
-    lives = []
-    for name in names:
-        database = f"aging_{name}_{time.time_ns()}"
-        await admin.execute(f'CREATE DATABASE "{database}"')
-        url = urlsplit(server)._replace(path=f"/{database}").geturl()
-        lives.append((database, Life(name, url, options, prunes=name == "pruned")))
+    """All lives, day by day in turn, so that they share whatever else the machine does."""
+    nursery = Nursery(server, options)
+    lives = nursery.lives
     try:
-        for _, life in lives:
-            await life.begin()
+        await nursery.bear("pruned")
+        if options.without_prune:
+            await nursery.bear("kept")
         print(f"{options.activities} activities a day, kept for {options.keep} days after they expire")
         print(f"{'':>9} week " + " ".join(f"{table:>9}" for table in TABLES[:6]), end="")
         print("      MB   batch   claim   prune    pruned   (medians, ms a transaction)")
         for number in range(options.weeks):
-            for _, life in lives:
+            if number == options.weeks - 1:
+                await nursery.bear("new", first=7 * number)
+            for life in lives:
                 life.weeks.append(Week())
             for day in range(7):
-                for _, life in lives:
+                for life in lives:
                     await life.day(number * 7 + day)
-            for _, life in lives:
+            for life in lives:
                 await life.end_week(number)
-        for _, life in lives:
+        fresh = lives.pop()
+        for life in lives:
             life.report()
+            life.compare(fresh)
             if not life.prunes:
                 await life.catch_up()
+        for life in (*lives, fresh):
             await life.close()
     finally:
-        for database, _ in lives:
-            await admin.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
-        await admin.close()
+        await nursery.remove()
 
 
 def main() -> None:
