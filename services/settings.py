@@ -170,6 +170,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, _about("file of the simulator's fault rules (JSON), re-read on change")
     ] = ""
 
+    def __repr__(self) -> str:
+        """What is not as by default, secrets as `***`: for errors and logs that show an object."""
+        told = [f"{each.variable}={each.value}" for each in describe(self) if each.value != each.default]
+        return f"Settings({', '.join(told)})"
+
     def us(self, name: str) -> int:
         """The duration setting `name` in µs."""
         return round(float(getattr(self, name)) * 1_000_000)

@@ -99,6 +99,8 @@ def test_secrets_never_show() -> None:
         }
     )
     assert canary not in "".join(row.value for row in describe(settings))
+    assert canary not in repr(settings)
+    assert "LIVECARD_KAFKA_SASL_PLAIN_PASSWORD=***" in repr(settings)
     assert "postgresql+asyncpg://me:***@db/livecard" in {row.value for row in describe(settings)}
 
 

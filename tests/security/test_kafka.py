@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -150,25 +151,30 @@ async def test_whoever_is_not_let_in_is_told_why(fortress: Fortress, name: str) 
     told = []
     with pytest.raises(BrokerError) as refused:
         await create_topics(settings)
-    told.append(str(refused.value))
+    told.append(all_of(refused.value))
     bus = KafkaBus(settings)
     await bus.start()
     for ask in (bus.publish("t", [Message(b"a", b"b")]), bus.answers()):
         with pytest.raises(BusUnavailable) as unavailable:
             await ask
-        told.append(str(unavailable.value))
+        told.append(all_of(unavailable.value))
     await bus.stop()
     consumer = broker(settings)
     consumer.subscriber("t", group_id="g")(lambda _: None)
     with pytest.raises(KafkaError) as failed:
         await consumer.start()
     await consumer.stop()
-    told.append(str(failed.value))
+    told.append(all_of(failed.value))
     with pytest.raises(BrokerError) as unread:
         [letter async for letter in _letters(settings)]
-    told.append(str(unread.value))
+    told.append(all_of(unread.value))
     assert [text for text in told if words not in text] == []
     assert "canary" not in "".join(told)
+
+
+def all_of(error: BaseException) -> str:
+    """The error and everything it came of, as a log shows them."""
+    return "".join(traceback.format_exception(error))
 
 
 MENDED = ("expired certificate", "certificate of another host", "wrong password by SCRAM-SHA-256")
@@ -182,8 +188,8 @@ async def test_a_service_that_is_not_let_in_says_so_and_goes_on_once_it_is(
     try:
         for name in (*MENDED, "unknown authority"):
             port = free_port()
-            environment = {**line.env, **refused_environment(fortress, name)[0]}
-            environment |= {"LIVECARD_HTTP": f"127.0.0.1:{port}"}
+            environment = {key: each for key, each in line.env.items() if "_KAFKA_" not in key}
+            environment |= refused_environment(fortress, name)[0] | {"LIVECARD_HTTP": f"127.0.0.1:{port}"}
             service = Service("lifecycle", environment, port, tmp_path / f"{port}.log")
             turned_away[name] = service
             line.services.append(service)
@@ -209,6 +215,8 @@ async def test_a_service_that_is_not_let_in_says_so_and_goes_on_once_it_is(
 
 async def waits_for(service: Service, words: str) -> bool:
     """Whether `/readyz` says 503 with these words."""
+    assert service.process is not None
+    assert service.process.returncode is None, service.log.read_text()
     async with httpx.AsyncClient() as client:
         try:
             answer = await client.get(f"http://127.0.0.1:{service.port}/readyz")
