@@ -41,6 +41,10 @@ class Endings:
                 return f"{name} is at revision {settled} of {expected.revision}"
             if card and (card.lease_until or (card.suspect_at is not None and not card.verdict)):
                 return f"{name} is {'held' if card.lease_until else 'doubted'}"
+        living = {actor.name for actor in world.hosts.alive("dispatcher")}
+        for sent in self.judges.calls:
+            if not sent.settled and sent.actor in living:  # however late: its caller will tell of it
+                return f"{sent.actor} still calls {sent.what}"
         published = world.published()
         self._published.update(self._id(message.value) for message in published[self._seen :])
         self._seen = len(published)
@@ -115,7 +119,8 @@ class Endings:
         )
         for member in aside:
             insist((name, member) in self.judges.left_out, f"{member} of {name} was left out in silence")
-        if not card.final:
+        dead = card.verdict and card.expires_at <= self.world.wall()  # nobody can do anything any more
+        if not (card.final or dead):
             self._shows(name, card, expected, aside)
 
     def _shows(self, name: str, card: Card, expected: Expected, aside: set[str]) -> None:

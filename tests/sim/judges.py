@@ -53,6 +53,7 @@ class Sent:
     at: float
     times: int = 0
     confirmed: bool = False
+    settled: bool = False
     what: str = ""
 
 
@@ -90,6 +91,10 @@ class Judges:
         if not (commit.admitted or commit.writes):
             return
         self._admissions(commit)
+        for look in commit.looks:
+            for sent in self.calls:
+                if (sent.activity_id, sent.fence) == (_id(look), look.claimed.card.fence):
+                    sent.settled = True
         for writes in commit.writes:
             self._buried(commit, writes)
             if writes.cards:

@@ -28,6 +28,8 @@ PATIENCE: Final = 10.0
 """Seconds for which SQLite waits for its lock."""
 STEPS: Final = frozenset({"execute", "commit", "close_and_stop"})
 """What takes its time; the rest of a cursor's life is over in the step that asks for it."""
+QUICK: Final = frozenset({"cursor", "fetchall"})
+"""What cannot fail, and is over before anybody looks."""
 
 Item = tuple["asyncio.Future[Any] | None", Callable[[], Any], "Commit | None"]
 
@@ -51,13 +53,18 @@ class Lane:
         """What aiosqlite would hand to its thread."""
         future, function = item
         name = _name(function)
+        if name in QUICK and future is not None and not (self.queue or self.cut):
+            future.set_result(function())
+            return
+        if name == "execute" and function.args[0].startswith("PRAGMA busy_timeout"):  # type: ignore[attr-defined]
+            function = _nothing  # whoever waits for a lock would stop the world
         self.queue.append((future, function, self.actor.committing() if name == "commit" else None))
         if len(self.queue) == 1:
             self._soon(name)
 
     def connect(self) -> sqlite3.Connection:
         """A connection that waits for nothing and knows the world's time."""
-        raw = sqlite3.connect(self.path, timeout=0, check_same_thread=False, factory=_Impatient)
+        raw = sqlite3.connect(self.path, timeout=0, check_same_thread=False)
         raw.create_function("virtual_now", 0, self.world.wall)
         self.raw = raw
         return raw
@@ -132,17 +139,8 @@ def _whose(function: Any, name: str) -> Any:
     return getattr(getattr(function, "func", None), "__self__", None) if _name(function) == name else None
 
 
-class _Cursor(sqlite3.Cursor):
-    """Waiting for a lock would stop the world."""
-
-    def execute(self, sql: str, *args: Any) -> _Cursor:
-        super().execute("PRAGMA busy_timeout=0" if sql.startswith("PRAGMA busy_timeout") else sql, *args)
-        return self
-
-
-class _Impatient(sqlite3.Connection):
-    def cursor(self, *_: Any) -> _Cursor:  # type: ignore[override]  # aiosqlite asks for no other kind
-        return super().cursor(_Cursor)
+def _nothing() -> None:
+    """Instead of a function."""
 
 
 class Seat:

@@ -101,7 +101,7 @@ class Weather(msgspec.Struct):
     dies: bool = False
     lowers: bool = True
     parked_after: float = 3600.0
-    prune_every: float = 45.0
+    prune_every: float = 60.0
     opens: tuple[float, float] = (0.0, 6.0)
     lives: tuple[float, float] | None = None
     length: float = LENGTH
@@ -257,7 +257,7 @@ def settings(weather: Weather) -> Settings:
         sweep=14.0,
         tick=19.0,
         relay_poll=18.0,
-        relay_lease=30.0,
+        relay_lease=45.0,
         in_flight=4,
         in_flight_narrow=2,
         members_per_call=3,
