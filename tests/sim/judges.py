@@ -30,12 +30,14 @@ class Broken(AssertionError):
 
 @dataclass(eq=False)
 class Commit:
-    """One committed transaction, as its process wrote it. `gates`: until when those it saw were closed."""
+    """One committed transaction, as its process wrote it. `before`: what the judges knew
+    of its keys as it asked; `gates`: until when those it saw were closed."""
 
     actor: str
     batch: tuple[Record, ...]
     looks: tuple[Look, ...]
     admitted: dict[InboxKey, str] = field(default_factory=dict)
+    before: dict[InboxKey, str] = field(default_factory=dict)
     writes: list[Writes] = field(default_factory=list)
     gates: dict[str, int] = field(default_factory=dict)
     now: int = 0
@@ -119,9 +121,8 @@ class Judges:
                 self.expect(before == "dead", f"{key} was said to be dead")
                 self.admitted[key] = "new" if key in self.world.events else "dead"
             else:
-                self.expect(
-                    before == "new", f"{key} counts as a repeat, and was {before or 'never taken in'}"
-                )
+                known = commit.before.get(key)  # as it was asked; it may have been buried since
+                self.expect(known == "new", f"{key} counts as a repeat, and was {known or 'never taken in'}")
         fed: set[InboxKey] = set()
         for record in commit.batch:
             event = self.world.event_of(record)

@@ -81,7 +81,10 @@ class FrontTx:
 
     async def admit(self, keys: Sequence[InboxKey], activity_ids: Sequence[str | None]) -> list[Admission]:
         self.here()
+        known = self._world.judges.admitted
+        self._commit.before = {key: known.get(key, "") for key in keys}  # or while it waited for its locks
         found: list[Admission] = await self._tx.admit(keys, activity_ids)
+        self._commit.before |= {key: how for key in keys if (how := known.get(key, "")) == "new"}
         self._commit.admitted.update(zip(keys, found, strict=True))
         return found
 

@@ -342,17 +342,6 @@ RELAYS: Final = (
             ),
         ),
     ),
-    Plant(
-        "every-relay-relays-everything",
-        20_000,
-        (
-            Edit(
-                f"{RELAY}:Relay._hold",
-                "    self._held_until =",
-                "    self._shards = list(range(16))\n    self._held_until =",
-            ),
-        ),
-    ),
 )
 
 DISPATCH: Final = (
