@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -71,6 +72,8 @@ def _loop_factory() -> Any:
 
 
 def _serve(kind: str) -> None:
+    # Until the service listens to signals itself: nothing is in hand, so it just leaves.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from services.command import processes
 
     settings = _settings()
@@ -225,6 +228,8 @@ def main() -> None:
     """The console script."""
     try:
         app()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except SettingsError as error:
         ERR.print(f"livecard: the settings are wrong\n{error}", markup=False)
         sys.exit(1)
