@@ -88,6 +88,8 @@ async def line(
         yield made
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(240)
 async def test_an_event_becomes_a_card_through_sasl_and_tls(line: Line) -> None:
     """`init`, `send`, lifecycle, clock, dispatcher, `replay`, as processes."""
     await line.start("lifecycle", "clock", "dispatcher")
@@ -180,6 +182,8 @@ def all_of(error: BaseException) -> str:
 MENDED = ("expired certificate", "certificate of another host", "wrong password by SCRAM-SHA-256")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(240)
 async def test_a_service_that_is_not_let_in_says_so_and_goes_on_once_it_is(
     fortress: Fortress, line: Line, tmp_path: Path
 ) -> None:
