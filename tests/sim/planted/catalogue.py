@@ -17,7 +17,7 @@ REJECT: Final = f"{SETTLE}:_Books._reject"
 DELIVERY: Final = (
     Plant(
         "delivered-before-the-call",
-        50,
+        100,
         (
             Edit(
                 f"{CARDS}:claim",
@@ -31,7 +31,7 @@ DELIVERY: Final = (
     ),
     Plant(
         "shown-after-an-unknown-outcome",
-        50,
+        100,
         (
             Edit(
                 f"{SETTLE}:_Books._doubt",
@@ -42,12 +42,12 @@ DELIVERY: Final = (
     ),
     Plant(
         "delivered-though-calls-are-left",
-        200,
+        100,
         (Edit(f"{SETTLE}:_Books._confirm", "if not look.more:", "if True:"),),
     ),
     Plant(
         "everybody-owed-counts-as-told",
-        200,
+        100,
         (
             Edit(
                 f"{SETTLE}:_Books._confirm",
@@ -58,7 +58,7 @@ DELIVERY: Final = (
     ),
     Plant(
         "settles-the-current-revision",
-        200,
+        100,
         (
             Edit(
                 f"{SETTLE}:_Books._deliver",
@@ -69,12 +69,12 @@ DELIVERY: Final = (
     ),
     Plant(
         "superseded-revisions-are-not-counted",
-        50,
+        100,
         (Edit(f"{CARDS}:settle_revision", '        out.count("revisions.superseded", jumped - 1)\n', ""),),
     ),
     Plant(
         "the-end-is-preceded-by-a-near-that-is-over",
-        200,
+        100,
         (
             Edit(
                 "statemachine.plan:plan",
@@ -86,7 +86,7 @@ DELIVERY: Final = (
     ),
     Plant(
         "the-left-out-are-not-named",
-        20_000,
+        600,
         (Edit(f"{SETTLE}:_Books._deliver", 'self._fail(card, look, "expired", look.left_out)', "pass"),),
     ),
 )
@@ -94,13 +94,13 @@ DELIVERY: Final = (
 FENCES: Final = (
     Plant(
         "claims-what-is-leased",
-        200,
+        100,
         (Edit(f"{CARDS}:waits", " or card.lease_until > now", ""),),
     ),
-    Plant("claims-without-a-new-fence", 50, (Edit(f"{CARDS}:_take", "card.fence += 1", "pass"),)),
+    Plant("claims-without-a-new-fence", 100, (Edit(f"{CARDS}:_take", "card.fence += 1", "pass"),)),
     Plant(
         "claims-without-a-lock",
-        2_000,
+        600,
         (
             Edit(
                 f"{MEMORY}:MemoryTx.lock_cards",
@@ -112,12 +112,12 @@ FENCES: Final = (
     ),
     Plant(
         "settles-without-the-fence",
-        2_000,
+        600,
         (Edit(f"{SETTLE}:_Books.decide", "held = card.fence == look.claimed.card.fence", "held = True"),),
     ),
     Plant(
         "the-lease-goes-by-the-process-clock",
-        200,
+        100,
         (
             Edit(
                 "tests.sim.store:FrontTx.now",
@@ -128,7 +128,7 @@ FENCES: Final = (
     ),
     Plant(
         "the-lease-is-shorter-than-the-call",
-        50,
+        100,
         (
             Edit(f"{CARDS}:CardRules.of", 'lease=settings.us("lease")', "lease=8_000_000"),
             Edit("services.dispatcher.worker:Worker._call", "now <= ends <= leased", "now <= leased"),
@@ -136,13 +136,13 @@ FENCES: Final = (
     ),
     Plant(
         "no-check-of-the-lease-before-the-send",
-        200,
+        2_000,
         (Edit("services.dispatcher.worker:Worker._call", "now <= ends <= leased", "True"),),
         profile="paused",
     ),
     Plant(
         "the-lease-counts-from-the-answer",
-        20_000,
+        2_000,
         (
             Edit(
                 "services.dispatcher.dispatcher:Dispatcher._claim",
@@ -157,12 +157,12 @@ FENCES: Final = (
 DOUBTS: Final = (
     Plant(
         "an-unknown-outcome-is-no-doubt",
-        1_000,
+        600,
         (Edit(f"{SETTLE}:_Books._doubt", "card.suspect_at = self.now", "pass"),),
     ),
     Plant(
         "an-expired-lease-is-no-doubt",
-        4_000,
+        20_000,
         (
             Edit(
                 f"{CARDS}:_lapse",
@@ -173,12 +173,12 @@ DOUBTS: Final = (
     ),
     Plant(
         "a-stale-settle-is-no-doubt",
-        4_000,
+        2_000,
         (Edit(f"{SETTLE}:_Books.decide", "if look.sent and not card.final:", "if False:"),),
     ),
     Plant(
         "a-repair-clears-a-doubt-younger-than-itself",
-        200,
+        2_000,
         (
             Edit(
                 f"{SETTLE}:_Books._confirm",
@@ -190,7 +190,7 @@ DOUBTS: Final = (
     ),
     Plant(
         "any-success-clears-a-doubt",
-        1_000,
+        600,
         (
             Edit(
                 f"{SETTLE}:_Books._confirm",
@@ -201,12 +201,12 @@ DOUBTS: Final = (
     ),
     Plant(
         "repair-without-delay",
-        1_000,
+        600,
         (Edit(f"{CARDS}:waits", "card.suspect_at + rules.repair_after", "card.suspect_at"),),
     ),
     Plant(
         "47502-on-a-doubted-card-blames-its-member",
-        4_000,
+        20_000,
         (
             Edit(
                 REJECT, "look.errcode == ILLEGAL_STATE and call.target_state == TARGET_OPEN and", "False and"
@@ -218,7 +218,7 @@ DOUBTS: Final = (
 EVENTS: Final = (
     Plant(
         "the-inbox-in-a-transaction-of-its-own",
-        200,
+        600,
         (
             Edit(
                 f"{APPLY}:apply",
@@ -232,7 +232,7 @@ EVENTS: Final = (
     ),
     Plant(
         "offsets-committed-first",
-        200,
+        100,
         (
             Edit(
                 "tests.sim.actors:Core._consume",
@@ -252,7 +252,7 @@ EVENTS: Final = (
     ),
     Plant(
         "parked-events-are-dropped-at-the-opening",
-        50,
+        100,
         (
             Edit(
                 "statemachine.activity:_open",
@@ -263,7 +263,7 @@ EVENTS: Final = (
     ),
     Plant(
         "parked-events-are-applied-out-of-order",
-        1_000,
+        600,
         (
             Edit(
                 f"{APPLY}:_Batch._read_parked",
@@ -274,7 +274,7 @@ EVENTS: Final = (
     ),
     Plant(
         "a-dead-letter-taken-back-is-a-repeat",
-        4_000,
+        100,
         (
             Edit(f"{MEMORY}:MemoryTx.admit", '"dead" if entry.outcome == "dead" else "repeat"', '"repeat"'),
             Edit(f"{SQL}:SqlTx.admit", "if rest else set()", "if False else set()"),
@@ -282,7 +282,7 @@ EVENTS: Final = (
     ),
     Plant(
         "parked-events-are-buried-too-young",
-        1_000,
+        600,
         (
             Edit(
                 "services.store.timers:bury_parked",
@@ -296,12 +296,12 @@ EVENTS: Final = (
 TIMERS: Final = (
     Plant(
         "a-timer-fires-two-seconds-early",
-        1_000,
+        2_000,
         (Edit("statemachine.activity:fire_due", "now >= near:", "now + 2_000_000 >= near:"),),
     ),
     Plant(
         "a-timer-fires-what-was-read-before-the-lock",
-        200,
+        100,
         (
             Edit(
                 "services.store.timers:fire_due",
@@ -317,7 +317,7 @@ TIMERS: Final = (
 RELAYS: Final = (
     Plant(
         "the-relay-deletes-before-it-publishes",
-        50,
+        600,
         (
             Edit(
                 f"{RELAY}:Relay.round",
@@ -328,12 +328,12 @@ RELAYS: Final = (
     ),
     Plant(
         "the-relay-knows-no-order",
-        50,
+        100,
         (Edit(f"{RELAY}:_by_role", "for row in rows:", "for row in sorted(rows, key=lambda row: row.id):"),),
     ),
     Plant(
         "the-relay-deletes-more-than-it-published",
-        1_000,
+        100,
         (
             Edit(
                 f"{RELAY}:Relay.round",
@@ -347,7 +347,7 @@ RELAYS: Final = (
 DISPATCH: Final = (
     Plant(
         "no-sweep",
-        50,
+        600,
         (
             Edit(
                 "services.dispatcher.sweeper:Sweeper.sweep",
@@ -358,12 +358,12 @@ DISPATCH: Final = (
     ),
     Plant(
         "a-closed-gate-is-ignored",
-        200,
+        100,
         (Edit(f"{CARDS}:waits", "if gate is not None and gate.closed_until > now:", "if False:"),),
     ),
     Plant(
         "a-gate-stays-closed-though-the-file-names-the-app",
-        200,
+        100,
         (
             Edit(
                 "services.dispatcher.sweeper:Sweeper.gates",
@@ -375,18 +375,18 @@ DISPATCH: Final = (
     ),
     Plant(
         "a-refused-token-is-kept",
-        1_000,
+        2_000,
         (Edit("services.wechat.tokens:TokenKeeper.renew", "del self._tokens[appid]", "pass"),),
     ),
     Plant(
         "the-bisection-sets-an-innocent-aside",
-        200,
+        100,
         (Edit(REJECT, "if len(call.members) > 1:", "if len(call.members) > 2:"),),
         profile="lists",
     ),
     Plant(
         "three-strangers-kill-a-card-that-was-delivered-to",
-        4_000,
+        2_000,
         (Edit(REJECT, "if card.singles >= 3 and not card.succeeded:", "if card.singles >= 3:"),),
         profile="lists",
     ),
@@ -395,7 +395,7 @@ DISPATCH: Final = (
 UPKEEP: Final = (
     Plant(
         "the-inbox-is-pruned-too-young",
-        2_000,
+        100,
         (
             Edit(
                 "services.clock.clock:TimerClock._prune",
@@ -406,7 +406,7 @@ UPKEEP: Final = (
     ),
     Plant(
         "the-inbox-forgets-what-is-parked",
-        50,
+        100,
         (
             Edit("services.store.memory_reads:Reads.prune", 'and entry.outcome != "parked"', ""),
             Edit("services.store.statements:UPKEEP[prune_inbox]", " AND outcome <> 'parked'", ""),
@@ -415,7 +415,7 @@ UPKEEP: Final = (
     ),
     Plant(
         "redelivering-counts-twice",
-        1_000,
+        2_000,
         (
             Edit(
                 f"{CARDS}:redeliver",
@@ -427,7 +427,7 @@ UPKEEP: Final = (
     ),
     Plant(
         "redelivering-under-a-call",
-        4_000,
+        20_000,
         (Edit(f"{CARDS}:redeliver", "if card.lease_until:", "if False:"),),
         profile="oncall",
     ),
