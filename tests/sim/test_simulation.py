@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sim import run
 from tests.sim.forks import forked
 from tests.sim.run import ALL_FAULTS, Bench, Campaign, Plan, Result
 from tests.sim.seeds import FOUND
@@ -69,10 +71,24 @@ def test_every_kind_of_fault_strikes() -> None:
     """A fault that never strikes proves nothing."""
     struck: Counter[str] = Counter()
     bench = Bench("dict")
-    results: list[Result] = forked(lambda: [bench.run(seed, "mixed") for seed in range(5000, 5120)])
+    aimed = {"mixed": 120, "flip": 40, "lists": 10, "oncall": 40, "apps": 10, "aged": 3, "gates": 10}
+    plan = [(seed, profile) for profile, many in aimed.items() for seed in range(5000, 5000 + many)]
+    results: list[Result] = forked(lambda: [bench.run(seed, profile) for seed, profile in plan])
     for result in results:
         struck.update(result.struck)
     assert not [fault for fault in ALL_FAULTS if not struck[fault]]
+
+
+def test_a_long_run_says_loudly_what_never_struck(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Here, after very few schedules; and the log tells the seed to go on from."""
+    monkeypatch.setattr(run, "ENOUGH", 2)
+    log = tmp_path / "log"
+    assert not Campaign(Plan(1, schedules=3, log=log)).run()
+    assert "NEVER STRUCK" in capsys.readouterr().out
+    part = json.loads(log.read_text().splitlines()[-1])
+    assert (part["first_seed"], part["next_seed"], part["failed"]) == (1, 4, [])
 
 
 def test_a_tape_repeats_its_schedule_and_zeros_are_harmless() -> None:
