@@ -59,6 +59,8 @@ class FrontTx:
         try:
             if kind is None:
                 await self._before()
+            else:
+                self._front.forget(self._commit)  # before another has the connection
             await self._whole.__aexit__(kind, error, trace)
         finally:
             self._actor.transactions.pop(self, None)
@@ -76,6 +78,7 @@ class FrontTx:
                 await waiting
             self.here("the connection was cut" if self._fate == "store_undone" else "")
         except BaseException as error:
+            self._front.forget(self._commit)
             await self._whole.__aexit__(type(error), error, error.__traceback__)
             raise
 
