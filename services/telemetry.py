@@ -46,6 +46,12 @@ class Metrics:
         self.waits = Counter(
             "livecard_waits", "Times a batch had to wait, by what it waited for.", ["for"], registry=registry
         )
+        self.consumer_lag = Gauge(
+            "livecard_consumer_lag_records",
+            "Records of activity.events that are not taken in yet, in the partitions of this process.",
+            ["partition"],
+            registry=registry,
+        )
         self.nudges_dropped = Counter(
             "livecard_nudges_dropped",
             "Nudges that could not be handed over (the sweep heals).",
@@ -202,6 +208,12 @@ class Metrics:
     def waited(self, what: str) -> None:
         """An attempt failed and the batch waits for `what`."""
         self.waits.labels(what).inc()
+
+    def lag(self, records: Mapping[int, int]) -> None:
+        """Records not taken in yet, by partition; partitions that are no longer ours go."""
+        self.consumer_lag.clear()
+        for partition, count in records.items():
+            self.consumer_lag.labels(partition).set(count)
 
     def published(self, topic: str, rows: int) -> None:
         """Outbox rows acknowledged by the broker, `topic` by role."""

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from contracts.times import SECOND, format_rfc3339
 from services.settings import Settings
+from services.store.gates import UNKNOWN_APP
 from statemachine.card import Viewer, subtitle
-from statemachine.states import TARGET_STATE
+from statemachine.states import ENDED, TARGET_STATE
 
 SHOWN: Final = {1: "1 (collecting)", 2: "2 (closing soon)", 3: "3 (ended)"}
 GIVEN_UP: Final = {
@@ -46,7 +47,7 @@ def _unopened(seen: dict[str, Any], now: int, settings: Settings) -> Iterator[st
     yield f"{name} has not been opened: no livecard.activity.opened was accepted yet"
     if waiting:
         until = seen["parked"]["since"] + settings.us("parked_after")
-        yield f"{waiting} events wait for it; the oldest becomes a dead letter {_at(until, now)}"
+        yield f"{waiting} events wait for it; the oldest becomes a dead letter {moment(until, now)}"
 
 
 def _because(activity: dict[str, Any]) -> str:
@@ -56,10 +57,10 @@ def _because(activity: dict[str, Any]) -> str:
 
 def _when(activity: dict[str, Any], now: int) -> Iterator[str]:
     if activity["deadline"] is not None:
-        yield f"deadline {_at(activity['deadline'], now)}, notice {activity['notice'] // SECOND} s before"
-    yield f"its id dies {_at(activity['expires_at'], now)}"
+        yield f"deadline {moment(activity['deadline'], now)}, notice {activity['notice'] // SECOND} s before"
+    yield f"its id dies {moment(activity['expires_at'], now)}"
     if activity["due_at"] is not None:
-        yield f"the clock moves it next {_at(activity['due_at'], now)}"
+        yield f"the clock moves it next {moment(activity['due_at'], now)}"
 
 
 def _members(seen: dict[str, Any]) -> Iterator[str]:
@@ -82,8 +83,9 @@ def _card(seen: dict[str, Any], now: int, settings: Settings) -> Iterator[str]:
     behind = card["revision"] - card["settled"]
     if behind > 0:
         target = SHOWN[TARGET_STATE[card["state"]]]
-        since = _at(card["behind_since"], now)
-        yield f"it is behind by {behind} revisions since {since}; it should show {target}"
+        since = moment(card["behind_since"], now)
+        plural = "" if behind == 1 else "s"
+        yield f"it is behind by {behind} revision{plural} since {since}; it should show {target}"
     for line in _held_back(seen, now, settings):
         yield f"  {line}"
     if behind <= 0 and not card["verdict"] and card["suspect_at"] is None:
@@ -92,7 +94,7 @@ def _card(seen: dict[str, Any], now: int, settings: Settings) -> Iterator[str]:
 
 def _held_back(seen: dict[str, Any], now: int, settings: Settings) -> Iterator[str]:
     """Every reason for which nothing is sent at this moment, and when it is tried next."""
-    card, gate = seen["card"], seen["gate"]
+    card = seen["card"]
     behind = card["revision"] > card["settled"]
     if card["verdict"] and not (behind and not card["final"]):
         how = "for good" if card["final"] else "until the next event or `livecard redeliver`"
@@ -100,24 +102,75 @@ def _held_back(seen: dict[str, Any], now: int, settings: Settings) -> Iterator[s
         return
     if not behind and card["suspect_at"] is None:
         return
-    if not behind:
-        at = card["suspect_at"] + settings.us("repair_after")
-        yield f"a call had an unknown outcome, so its state is delivered once more {_at(at, now)}"
+    if card["expires_at"] <= now:
+        yield f"its id died {moment(card['expires_at'], now)}: WeChat takes no more calls"
+        return
+    yield from _waiting_end(seen, now, settings)
+    if card["suspect_at"] is not None:
+        then = " after that" if behind else ""
+        yield f"a call had an unknown outcome {moment(card['suspect_at'], now)}: its state is repeated{then}"
+    holds = list(_holds(seen, now, settings))
+    yield from (text for _, text in holds)
+    if any(until is None for until, _ in holds):
+        return
+    until = max((until for until, _ in holds if until is not None), default=now)
+    if until > now:
+        yield f"it is tried next {moment(until, now)}"
+    else:
+        yield f"it is due now: a dispatcher takes it within {settings.sweep:g} s (is one running?)"
+
+
+def _holds(seen: dict[str, Any], now: int, settings: Settings) -> Iterator[tuple[int | None, str]]:
+    """(until when, why) of everything that holds it back; None where nobody can say until when."""
+    card, gate = seen["card"], seen["gate"]
+    behind = card["revision"] > card["settled"]
     if gate is not None and gate["closed_until"] > now:
         why = GATES.get(gate["reason"], gate["reason"])
         said = f" ({gate['errcode']}: {gate['errmsg']})" if gate["errcode"] else ""
-        yield f"the gate of {card['appid']} is closed until {_at(gate['closed_until'], now)}: {why}{said}"
-        return
+        if gate["reason"] == UNKNOWN_APP:
+            yield None, f"the gate of {card['appid']} is closed until the apps file names it: {why}"
+        else:
+            until = gate["closed_until"]
+            yield until, f"the gate of {card['appid']} is closed until {moment(until, now)}: {why}{said}"
     if card["lease_until"] > now:
-        until = _at(card["lease_until"], now)
-        yield f"{card['lease_by']} holds it and is calling WeChat; its lease ends {until}"
-        return
+        until = moment(card["lease_until"], now)
+        yield None, f"{card['lease_by']} holds it and is calling WeChat; its lease ends {until}"
+    elif card["lease_until"]:
+        ended = moment(card["lease_until"], now)
+        yield (
+            now,
+            f"{card['lease_by']} held it and never came back: its lease ended {ended}",
+        )
     if card["retry_at"] > now:
-        yield f"{card['attempts']} tries failed; it is tried next {_at(card['retry_at'], now)}"
-    elif behind and card["look_at"] > now and card["state"] != "ended":
-        yield f"it was looked at a moment ago; it is looked at next {_at(card['look_at'], now)}"
-    elif behind:
-        yield f"it is due now: a dispatcher takes it within {settings.sweep:g} s (is one running?)"
+        tries = f"{card['attempts']} tries in a row failed" if card["attempts"] else "the last try failed"
+        yield card["retry_at"], f"{tries}{_last(seen)}: it backs off until {moment(card['retry_at'], now)}"
+    end_due = card["state"] == ENDED and card["shown"] < TARGET_STATE[ENDED]
+    if behind and card["look_at"] > now and not end_due:
+        yield card["look_at"], "it was looked at a moment ago: what comes in between is gathered"
+    if not behind:
+        at = card["suspect_at"] + settings.us("repair_after")
+        if at > now:
+            yield at, f"it is repeated {settings.repair_after:g} s after the doubt, not before"
+
+
+def _waiting_end(seen: dict[str, Any], now: int, settings: Settings) -> Iterator[str]:
+    """An end that waits for members owed from before it (design.md §6)."""
+    card, owed = seen["card"], seen["members"]["owed"]
+    known = card["end_known_at"]
+    if card["state"] != ENDED or card["shown"] == TARGET_STATE[ENDED] or known is None or not owed:
+        return
+    until = min(known + settings.us("end_wait"), card["expires_at"] - settings.us("expiry_margin"))
+    if until > now:
+        yield f"the end waits for the {owed} owed from before it, at most until {moment(until, now)}"
+
+
+def _last(seen: dict[str, Any]) -> str:
+    """What the last call was answered, in brackets."""
+    if not seen["attempts"]:
+        return ""
+    last = seen["attempts"][0]
+    code = "" if last["errcode"] is None else f" {last['errcode']}"
+    return f" (the last one: {last['outcome']}{code})"
 
 
 def _attempts(seen: dict[str, Any], now: int) -> Iterator[str]:
@@ -130,12 +183,12 @@ def _attempts(seen: dict[str, Any], now: int) -> Iterator[str]:
         code = "" if each["errcode"] is None else f" errcode {each['errcode']}"
         said = f" {each['errmsg']}" if each["errmsg"] and each["outcome"] != "ok" else ""
         yield (
-            f"  {_at(each['at'], now)}: state {each['target_state']}, {each['members']} members → "
+            f"  {moment(each['at'], now)}: state {each['target_state']}, {each['members']} members → "
             f"{each['outcome']}{code}{said} ({each['duration'] / 1000:.0f} ms)"
         )
 
 
-def _at(at: int | None, now: int) -> str:
+def moment(at: int | None, now: int) -> str:
     """A moment and how far it is: `2026-11-21T08:00:00Z (in 3 min)`."""
     if at is None:
         return "never"

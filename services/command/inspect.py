@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Final
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from contracts.times import format_rfc3339
 from services.command.errors import CommandError
-from services.command.explain import explain
+from services.command.explain import explain, moment
 from services.runtime.real import RealClock
 from services.settings import Settings, database_url, describe
 from services.store.cards import redeliver as redeliver_card
+from services.store.gates import UNKNOWN_APP
 from services.store.ledger import EVENT_FATES, REVISION_FATES, Ledger, read_ledger
-from services.store.open import open_store
-from services.store.ports import Store
+from services.store.open import open_store, safe_url
+from services.store.ports import Store, StoreUnavailable
+from services.store.rows import Gate
+
+ANSWER_DEADLINE: Final = 10.0
+"""Seconds the database has to answer at all."""
 
 
 @asynccontextmanager
@@ -25,10 +31,26 @@ async def opened_store(settings: Settings) -> AsyncIterator[Store]:
     """The store for one command; says what to do when it is not there or not migrated."""
     store = await open_store(database_url(settings), slot=0, repair_after=settings.us("repair_after"), pool=2)
     try:
-        await store.ping()
+        await _answers(store, settings)
         yield store
     finally:
         await store.close()
+
+
+async def _answers(store: Store, settings: Settings) -> None:
+    """Raise `CommandError` that names the database and the setting where it does not answer."""
+    url = database_url(settings)
+    try:
+        async with asyncio.timeout(ANSWER_DEADLINE):
+            await store.ping()
+    except (StoreUnavailable, TimeoutError) as error:
+        why = str(error) or f"the database gives no answer within {ANSWER_DEADLINE:g} s"
+        where = (
+            f"asked was {safe_url(url)} (LIVECARD_DATABASE)"
+            if settings.database
+            else f"LIVECARD_DATABASE is not set, so asked was {safe_url(url)}: is that the one you mean?"
+        )
+        raise CommandError(f"{why}; {where}") from error
 
 
 async def show(settings: Settings, out: Console, activity_id: str, *, as_json: bool) -> None:
@@ -36,7 +58,10 @@ async def show(settings: Settings, out: Console, activity_id: str, *, as_json: b
     async with opened_store(settings) as store:
         seen = await store.show(activity_id)
     if seen is None:
-        raise CommandError(f"no event about {activity_id!r} has been taken in yet")
+        raise CommandError(
+            f"no event about {activity_id!r} has been taken in: is the id right? If so, it is still in Kafka "
+            f"(livecard_consumer_lag_records) or a dead letter (livecard replay --activity {activity_id})"
+        )
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(seen), indent=2).decode())
         return
@@ -99,12 +124,16 @@ async def gates(settings: Settings, out: Console, appids: Sequence[str], *, as_j
         table.add_row(
             gate.appid,
             "closed" if closed else "open",
-            format_rfc3339(gate.closed_until) if closed else "",
+            _until(gate, now) if closed else "",
             gate.reason,
             str(gate.errcode or ""),
             gate.errmsg,
         )
     out.print(table if known else "no app has opened an activity yet")
+
+
+def _until(gate: Gate, now: int) -> str:
+    return "the apps file names it" if gate.reason == UNKNOWN_APP else moment(gate.closed_until, now)
 
 
 async def redeliver(settings: Settings, out: Console, activity_ids: Sequence[str]) -> int:

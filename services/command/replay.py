@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from contracts.decode import Dead, decode
-from contracts.records import Record, strip_livecard_headers
+from contracts.records import DeadReason, Record, strip_livecard_headers
 from contracts.topics import Topics
 from services.bus import lenient
 from services.bus.kafka import KafkaBus
@@ -44,6 +44,8 @@ class Letter(msgspec.Struct, frozen=True):
     reason: str
     activity_id: str
     key: InboxKey | None
+    error: str = ""
+    """What was wrong with it when it died, in the words for its producer."""
 
 
 async def replay(
@@ -57,12 +59,15 @@ async def replay(
     """Tell what would be taken back, or (with `send`) do it. Safe to run twice: what lives is left alone."""
     if not settings.kafka:
         raise CommandError("LIVECARD_KAFKA is not set, so there is no broker to read dead letters from")
+    if wrong := sorted(set(reasons) - set(get_args(DeadReason))):
+        raise CommandError(f"no such reason: {', '.join(wrong)}; there are {', '.join(get_args(DeadReason))}")
     chosen = [
         letter
         async for letter in _letters(settings)
         if (not reasons or letter.reason in reasons) and (not activities or letter.activity_id in activities)
     ]
     fates: Counter[tuple[str, str]] = Counter()
+    examples = {letter.reason: letter for letter in chosen}
     latest: dict[InboxKey, Letter] = {}
     for letter in chosen:
         if letter.key is None:
@@ -78,6 +83,10 @@ async def replay(
     for (reason, fate), count in sorted(fates.items()):
         told = fate if send or fate != SENT else "would be taken back"
         out.print(f"{count:8} {reason}: {told}", markup=False)
+    for reason, letter in sorted(examples.items()):
+        place = f"{letter.record.topic}/{letter.record.partition}/{letter.record.offset}"
+        about = f" about {letter.activity_id}" if letter.activity_id else ""
+        out.print(f"the last {reason} was {place}{about}: {letter.error[:200]}", markup=False)
     if not chosen:
         out.print("no dead letter matches")
     elif not send and ready:
@@ -132,10 +141,10 @@ def _letter(record: object) -> Letter:
         tuple(strip_livecard_headers(headers)),
     )
     read = decode(original.value, original.headers)
-    reason = told.get("livecard-reason", "")
+    reason, error = told.get("livecard-reason", ""), told.get("livecard-error", "")
     if isinstance(read, Dead):
-        return Letter(original, reason, read.activity_id or "", None)
-    return Letter(original, reason, read.activity_id, InboxKey(read.source, read.id))
+        return Letter(original, reason, read.activity_id or "", None, error)
+    return Letter(original, reason, read.activity_id, InboxKey(read.source, read.id), error)
 
 
 async def _dead_ones(

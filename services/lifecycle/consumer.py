@@ -25,6 +25,8 @@ FIRST_WAIT: Final = 0.5
 """Seconds before trying to join again, doubled up to `LONGEST_WAIT`."""
 LONGEST_WAIT: Final = 15.0
 """Seconds between tries to join."""
+LAG_EVERY: Final = 10.0
+"""Seconds between asking how far behind the topic we are."""
 PROBE_EVERY: Final = 30.0
 """Seconds between asking the brokers for their metadata."""
 PROBE_DEADLINE: Final = 5.0
@@ -111,7 +113,7 @@ class Consumer:
 
     async def _watch(self, membership: Subscription) -> str:
         """Look after a membership until it is of no use any more, or we are asked to stop."""
-        answered = probed = self._clock.monotonic()
+        answered = probed = measured = self._clock.monotonic()
         while not self._stopping.is_set():
             await self._rest(TICK)
             await membership.tick()
@@ -124,6 +126,9 @@ class Consumer:
                     return "no partitions since the last rebalance"
             else:
                 self._moved = membership.polled
+            if now - measured >= LAG_EVERY and membership.assigned is not None:
+                measured = now
+                await self._measure(membership)
             if now - probed >= PROBE_EVERY:
                 probed = now
                 if await _answers(membership, PROBE_DEADLINE) is None:
@@ -131,6 +136,12 @@ class Consumer:
                 elif now - answered > PATIENCE:
                     return "the brokers do not answer where they were"
         return "asked to stop"
+
+    async def _measure(self, membership: Subscription) -> None:
+        """How far behind we are; a broker that does not answer leaves the last figure."""
+        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(PROBE_DEADLINE):
+                self._ingest.lag(await membership.lag())
 
     async def _rest(self, seconds: float) -> None:
         try:

@@ -58,6 +58,10 @@ class IngestMetrics(Protocol):
         """An attempt failed and the batch waits for `what` (`store`, `broker`)."""
         ...
 
+    def lag(self, records: Mapping[int, int]) -> None:
+        """Partition of ours → records in it that are not taken in yet."""
+        ...
+
 
 class SilentIngest:
     """Tells nobody."""
@@ -75,6 +79,9 @@ class SilentIngest:
         """Nothing."""
 
     def waited(self, what: str) -> None:
+        """Nothing."""
+
+    def lag(self, records: Mapping[int, int]) -> None:
         """Nothing."""
 
 
@@ -125,6 +132,10 @@ class Ingest:
             self.waiting = None
         self._metrics.batch_taken(len(records), self._clock.monotonic() - begun)
         return applied.nudges
+
+    def lag(self, records: Mapping[int, int]) -> None:
+        """Tell telemetry how far behind the topic we are, by partition."""
+        self._metrics.lag(records)
 
     def nudge(self, nudges: Mapping[str, int]) -> None:
         """Tell the dispatchers where to look, best effort; after the offsets."""

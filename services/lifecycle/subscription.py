@@ -78,6 +78,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._consumer: AIOKafkaConsumer | None = None
         self._in_hand: asyncio.Task[None] | None = None
         self._uncommitted: dict[TopicPartition, int] = {}
+        self._done: dict[TopicPartition, int] = {}
         self._closing = False
         self.assigned: frozenset[TopicPartition] | None = None
         self.polled = self.unassigned_since = clock.monotonic()
@@ -117,6 +118,20 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         """Ask the brokers for their metadata over our connections; raises `KafkaError`."""
         if self._consumer is not None:
             await self._consumer.topics()
+
+    async def lag(self) -> dict[int, int]:
+        """Partition of ours → records behind its end (committed ones, for us). Raises `KafkaError`."""
+        consumer = self._consumer
+        if consumer is None or not (places := consumer.assignment()):
+            return {}
+        ends = await consumer.end_offsets(places)
+        behind = {}
+        for place in places & consumer.assignment():
+            done = self._done.get(place)
+            behind[place.partition] = max(
+                0, ends[place] - (await consumer.position(place) if done is None else done)
+            )
+        return behind
 
     def _watched(self, getmany: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         """Polls leave a mark. A poll that failed may have dropped records it had read, with their
@@ -166,6 +181,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         """Commit; a failure is harmless (a repeat, at worst) and is made good later."""
         assert self._consumer is not None
         self._uncommitted |= offsets
+        self._done |= offsets
         assigned = self._consumer.assignment()
         ours = {place: offset for place, offset in self._uncommitted.items() if place in assigned}
         try:
@@ -201,6 +217,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self.assigned, self.unassigned_since = None, self._clock.monotonic()
         await self._finish_in_hand(self._grace)
         self._uncommitted.clear()
+        self._done.clear()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """We are (again) a member; positions are the committed offsets."""

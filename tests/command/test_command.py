@@ -122,12 +122,20 @@ def test_a_file_that_is_not_there() -> None:
         (["lifecycle"], {}, ["LIVECARD_KAFKA is not set", "livecard up"]),
         (["init"], {}, ["LIVECARD_KAFKA is not set"]),
         (["init"], {"LIVECARD_KAFKA": "127.0.0.1:1"}, ["127.0.0.1:1"]),
-        (["ledger"], {}, ["livecard init"]),
+        (["ledger"], {}, ["livecard init", "LIVECARD_DATABASE is not set", "livecard.sqlite3"]),
+        (
+            ["replay", "--reason", "typo"],
+            {"LIVECARD_KAFKA": "127.0.0.1:1"},
+            ["no such reason: typo", "unprocessable"],
+        ),
+        (["replay"], {"LIVECARD_KAFKA": "127.0.0.1:1"}, ["127.0.0.1:1", "Connection refused"]),
+        (["redeliver", "a-1"], {}, ["livecard init"]),
+        (["gates"], {}, ["livecard init"]),
         (["show", "a-1"], {"LIVECARD_DATABASE": "mysql://db/x"}, ["postgresql+asyncpg://"]),
         (
             ["ledger"],
             {"LIVECARD_DATABASE": "postgresql+asyncpg://me:canary@127.0.0.1:1/x"},
-            ["cannot be reached"],
+            ["cannot be reached", "127.0.0.1:1", "LIVECARD_DATABASE"],
         ),
     ],
 )

@@ -30,6 +30,8 @@ def seen(**changes: Any) -> dict[str, Any]:
         "verdict": "",
         "final": False,
         "behind_since": None,
+        "expires_at": NOW + 86_400 * SECOND,
+        "end_known_at": None,
         **changes.pop("card", {}),
     }
     return {
@@ -59,13 +61,32 @@ def seen(**changes: Any) -> dict[str, Any]:
 BEHIND = {"revision": 3, "behind_since": NOW - 5 * SECOND}
 
 
+def test_the_next_try_is_when_the_last_hold_is_gone() -> None:
+    """A gate that opens before the backoff is over, and one that opens after it."""
+    for gate, retry, told in ((10, 40, "(in 40 s)"), (50, 40, "(in 50 s)")):
+        closed = {
+            "closed_until": NOW + gate * SECOND,
+            "reason": "minute_limit",
+            "errcode": 45011,
+            "errmsg": "limited",
+        }
+        card = {**BEHIND, "retry_at": NOW + retry * SECOND, "attempts": 3}
+        lines = list(explain(seen(card=card, gate=closed), Settings()))
+        assert [line for line in lines if "tried next" in line and line.endswith(told)], lines
+        assert any("the gate of wx1 is closed" in line for line in lines)
+        assert any("3 tries in a row failed" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({}, ["a-1 团建 is open", "1 of 2 listed", "1人已完成", "nothing is owed", "no call was made yet"]),
-        ({"card": BEHIND}, ["behind by 1 revisions", "(5 s ago)", "due now"]),
-        ({"card": {**BEHIND, "look_at": NOW + SECOND}}, ["looked at next", "(in 1 s)"]),
-        ({"card": {**BEHIND, "retry_at": NOW + 30 * SECOND, "attempts": 4}}, ["4 tries failed", "(in 30 s)"]),
+        ({"card": BEHIND}, ["behind by 1 revision since", "(5 s ago)", "due now"]),
+        ({"card": {**BEHIND, "look_at": NOW + SECOND}}, ["looked at a moment ago", "tried next", "(in 1 s)"]),
+        (
+            {"card": {**BEHIND, "retry_at": NOW + 30 * SECOND, "attempts": 4}},
+            ["4 tries in a row failed", "tried next", "(in 30 s)"],
+        ),
         (
             {"card": {**BEHIND, "lease_until": NOW + 20 * SECOND, "lease_by": "dispatcher-1"}},
             ["dispatcher-1 holds it", "lease ends"],
@@ -95,7 +116,36 @@ BEHIND = {"revision": 3, "behind_since": NOW - 5 * SECOND}
         ),
         ({"card": {"verdict": "unknown_activity", "final": True}}, ["given up for good", "47501"]),
         ({"card": {**BEHIND, "verdict": "unknown_code"}}, ["due now"]),
-        ({"card": {"suspect_at": NOW - 10 * SECOND}}, ["unknown outcome", "(in 20 s)"]),
+        (
+            {"card": {"suspect_at": NOW - 10 * SECOND}},
+            ["unknown outcome", "is repeated", "next", "(in 20 s)"],
+        ),
+        ({"card": {**BEHIND, "suspect_at": NOW - 10 * SECOND}}, ["repeated after that", "due now"]),
+        (
+            {"card": {**BEHIND, "lease_until": NOW - 20 * SECOND, "lease_by": "dispatcher-1"}},
+            ["dispatcher-1 held it and never came back", "(20 s ago)", "due now"],
+        ),
+        ({"card": {**BEHIND, "expires_at": NOW - SECOND}}, ["its id died", "no more calls"]),
+        (
+            {
+                "card": {
+                    **BEHIND,
+                    "state": "ended",
+                    "end_known_at": NOW - 20 * SECOND,
+                    "retry_at": NOW + 5 * SECOND,
+                    "attempts": 2,
+                },
+                "members": {
+                    "pending": 0,
+                    "done": 2,
+                    "late": 0,
+                    "owed": 1,
+                    "confirmed": 1,
+                    "set_aside": [],
+                },
+            },
+            ["the end waits for the 1 owed", "(in 40 s)", "tried next", "(in 5 s)"],
+        ),
         (
             {
                 "members": {

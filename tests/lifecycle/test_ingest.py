@@ -44,6 +44,9 @@ class Told(SilentIngest):
     def dead_lettered(self, reason: str, count: int) -> None:
         self.seen[f"dead:{reason}"] += count
 
+    def lag(self, records: Mapping[int, int]) -> None:
+        """Not asked for here."""
+
     def waited(self, what: str) -> None:
         self.seen[f"waited:{what}"] += 1
 
