@@ -157,6 +157,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         """The whole life of one batch: taken in and committed, or dropped uncommitted."""
         if self._closing or self.broken or not batch:
             return
+        for each in batch:  # what is in hand is not done yet, though it has been fetched
+            self._done.setdefault(TopicPartition(each.topic, each.partition), each.offset)
         taking = self._in_hand = asyncio.create_task(self._take(batch), name="batch")
         try:
             while not (await asyncio.wait([taking], timeout=PUMP))[0]:

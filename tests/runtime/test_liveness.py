@@ -10,12 +10,14 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import ConnectionGroup
 from aiokafka.protocol.group import LeaveGroupRequest
+from prometheus_client import generate_latest
 from sqlalchemy.engine import make_url
 
 from contracts.wechat import Verdict
 from services.bus import nudges
 from services.bus.admin import broker_answers
 from services.dispatcher import dispatcher, settler
+from services.lifecycle import consumer
 from services.runtime import watch
 from services.settings import Settings
 from services.store.apply import apply, read_arrival
@@ -108,15 +110,15 @@ async def a_card_is_owed(run: Running) -> None:
 async def test_nudges_that_are_not_polled_are_seen(settings: Settings) -> None:
     """The dispatcher's consumer hangs in its poll."""
     async with running("dispatcher", settings) as run:
-        consumer = run.service("dispatcher")._nudges._consumer
-        await seen_and_healed(run, "dispatcher.nudges", Wedge(consumer, "getmany"))
+        polled = run.service("dispatcher")._nudges._consumer
+        await seen_and_healed(run, "dispatcher.nudges", Wedge(polled, "getmany"))
 
 
 async def test_a_consumer_that_polls_no_more_is_seen(settings: Settings) -> None:
     """The poll itself hangs."""
     async with running("lifecycle", settings) as run:
-        consumer = run.service("lifecycle")._membership._consumer
-        await seen_and_healed(run, "lifecycle.poll", Wedge(consumer, "getmany"))
+        polled = run.service("lifecycle")._membership._consumer
+        await seen_and_healed(run, "lifecycle.poll", Wedge(polled, "getmany"))
 
 
 async def test_a_dead_consuming_task_is_seen(settings: Settings) -> None:
@@ -208,3 +210,23 @@ async def test_the_broker_is_asked_by_every_service(settings: Settings) -> None:
         assert (await run.get("healthz"))[0] == 200
         asked._ask = there
         await run.says("readyz", 200)
+
+
+async def test_how_far_ingest_lags_is_measured(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records that wait for the store count, by partition; once they are taken in, none does."""
+    monkeypatch.setattr(consumer, "LAG_EVERY", 0.2)
+    async with running("lifecycle", settings) as run:
+        await until(lambda: lag_of(run) == 0, "nothing lags")
+        wedge = Wedge(run.service("lifecycle")._ingest, "_apply")
+        for place in range(5):
+            await produce(settings, completed(f"e-{place}", "a"))
+        await until(lambda: lag_of(run) == 5, "five records lag, the batch in hand included")
+        wedge.heal()
+        await until(lambda: lag_of(run) == 0, "they are in")
+
+
+def lag_of(run: Running) -> float | None:
+    """The sum over partitions as `/metrics` tells it; None before anybody measured."""
+    page = generate_latest(run.parts.metrics.registry).decode()
+    rows = [row for row in page.splitlines() if row.startswith("livecard_consumer_lag_records{")]
+    return sum(float(row.rpartition(" ")[2]) for row in rows) if rows else None
