@@ -83,22 +83,24 @@ class Bench:
         *,
         story: bool = False,
         digest: bool = False,
+        written: bool = False,
     ) -> Result:
         """One schedule, in this process."""
         database = Path()
         if self.folder is not None:
             database = self.folder / f"run-{os.getpid()}"
             shutil.copyfile(self.folder / "template", database)
-        world = World(seed, profile, choices, self.seats, database, story=story, digest=digest)
+        world = World(
+            seed, profile, choices, self.seats, database, story=story, digest=digest, written=written
+        )
         world.run()
         if self.folder is not None:
             for suffix in ("", "-wal", "-shm"):
                 Path(f"{database}{suffix}").unlink(missing_ok=True)
         found = str(world.broken) if world.broken else ""
-        drawn = world.tape.drawn if found else []
+        drawn = world.tape.drawn
         counts = Counter(
             steps=world.loop.steps,
-            choices=len(world.tape.drawn),
             events=len(world.events),
             commits=world.judges.commits,
             calls=len(world.judges.calls),
@@ -246,9 +248,10 @@ class Campaign:
             return bool(self.bench.run(failure.seed, plan.profile, choices).found)
 
         until = time.monotonic() + SHRINKING
-        kept, tries = forked(lambda: shrink(failure.choices, fails, lambda: time.monotonic() < until))
+        again: Result = forked(lambda: self.bench.run(failure.seed, plan.profile, written=True))
+        kept, tries = forked(lambda: shrink(again.choices, fails, lambda: time.monotonic() < until))
         story = forked(lambda: self.bench.run(failure.seed, plan.profile, kept, story=True))
-        marks = sum(map(bool, failure.choices)), sum(map(bool, kept))
+        marks = sum(map(bool, again.choices)), sum(map(bool, kept))
         print(f"\nseed {failure.seed}: {failure.found}")
         print(f"shrunk in {tries} runs from {marks[0]} to {marks[1]} choices that are not harmless:")
         print("\n".join(telling(story.lines)))

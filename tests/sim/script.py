@@ -57,7 +57,7 @@ def script(seed: int, begin: int, weather: Weather) -> list[Said]:
         said += _other_life(chance, begin)
         later = LEAP + BEFORE
         begin += round(later * SECOND)
-    for number in range(chance.choice((1, 1, 1, 2, 2, 3))):
+    for number in range(chance.choice((1, 1, 1, 2, 2))):
         name = f"a{number + 1}"
         for at, data in _life(chance, begin, weather):
             time = begin + round((at - chance.choice((0.0, 0.0, 1.0, 20.0))) * SECOND)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 SIDES: Final = 1 << 16
@@ -16,51 +17,41 @@ class Tape:
     """Draws from a seed, or replays what was drawn once; past the end of a replay all is harmless.
 
     `throw()` is one of `SIDES`, 0 the harmless one: whoever throws reads more than one choice off it.
+    What is drawn is written down only where somebody wants it: a seed draws the same again.
     """
 
-    def __init__(self, seed: int, choices: Sequence[int] | None = None) -> None:
+    def __init__(self, seed: int, choices: Sequence[int] | None = None, *, written: bool = False) -> None:
         self._random = random.Random(f"tape-{seed}")
         self._given = choices
+        self._written = written or choices is not None
         self.drawn: list[int] = []
-        self.throw: Callable[[], int] = self._replayed if choices is not None else self._thrown()
+        quick = partial(self._random.getrandbits, SIDES.bit_length() - 1)
+        self.throw: Callable[[], int] = self._noted if self._written else quick
 
-    def _thrown(self) -> Callable[[], int]:
-        """A closure: this is asked at each use of each port."""
-        bits, draw, note = SIDES.bit_length() - 1, self._random.getrandbits, self.drawn.append
+    def _noted(self) -> int:
+        return self._note(self._random.getrandbits(SIDES.bit_length() - 1), SIDES)
 
-        def throw() -> int:
-            value = draw(bits)
-            note(value)
-            return value
-
-        return throw
-
-    def _replayed(self) -> int:
-        return self.pick(SIDES)
-
-    def pick(self, options: int) -> int:
-        """One of `options`, 0 the harmless one."""
-        if options <= 1:
-            return 0
-        if self._given is None:
-            value = int(self._random.random() * options)
-        else:
+    def _note(self, value: int, options: int) -> int:
+        """What was given instead, if so; written down."""
+        if self._given is not None:
             place = len(self.drawn)
             value = min(self._given[place], options - 1) if place < len(self._given) else 0
         self.drawn.append(value)
         return value
 
+    def pick(self, options: int) -> int:
+        """One of `options`, 0 the harmless one."""
+        if options <= 1:
+            return 0
+        value = int(self._random.random() * options)
+        return self._note(value, options) if self._written else value
+
     def strikes(self, rate: float) -> bool:
         """Whether something happens that does so with this probability; never leaves a trace at 0."""
         if rate <= 0:
             return False
-        if self._given is None:
-            value = int(self._random.random() < rate)
-        else:
-            place = len(self.drawn)
-            value = self._given[place] if place < len(self._given) else 0
-        self.drawn.append(min(value, 1))
-        return value > 0
+        value = int(self._random.random() < rate)
+        return (self._note(value, 2) if self._written else value) > 0
 
     def share(self) -> float:
         """Something in [0, 1]."""

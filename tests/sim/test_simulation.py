@@ -98,7 +98,7 @@ def test_a_tape_repeats_its_schedule_and_zeros_are_harmless() -> None:
     def runs() -> tuple[str, str, Counter[str]]:
         from tests.sim.world import World
 
-        world = World(7, "any", digest=True)
+        world = World(7, "any", digest=True, written=True)
         world.run()
         again = bench.run(7, "any", unpack(pack(world.tape.drawn)), digest=True)
         return world.digest, again.digest, bench.run(7, "any", []).struck

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
@@ -15,6 +15,7 @@ from services.wechat.client import WeChatClient
 from services.wechat.ports import Answer
 from tests.sim.bus import settle
 from tests.sim.weather import REFUSALS
+from tests.sim.wire import Response
 
 if TYPE_CHECKING:
     from tests.sim.actors import Actor
@@ -50,9 +51,9 @@ class SimTransport(httpx.AsyncBaseTransport):
     def __init__(self, actor: Actor) -> None:
         self.actor, self.world = actor, actor.world
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: Any) -> Any:
         world = self.world
-        call = Call(request.method, request.url.path, dict(request.url.params), request.content)
+        call = Call(request.method, request.path, request.params, request.content)
         message = call.path == SET_CHAT_TOOL_MSG_PATH
         sent = world.judges.sent(self.actor, call, ENDS.get()) if message else None
         fate = world.fate("wechat", () if message else ONLY_MESSAGES)
@@ -64,8 +65,7 @@ class SimTransport(httpx.AsyncBaseTransport):
             await asyncio.sleep(world.latency())
             raise httpx.ConnectError("refused") from ConnectionRefusedError()
         self._under_way(call, sent, fate, answered)
-        response: httpx.Response = await answered
-        return response
+        return await answered
 
     def _under_way(self, call: Call, sent: Sent | None, fate: str, answered: asyncio.Future[object]) -> None:
         """The request is on the wire."""
@@ -83,13 +83,11 @@ class SimTransport(httpx.AsyncBaseTransport):
 
     def _not_applied(self, call: Call, fate: str, answered: asyncio.Future[object]) -> None:
         if fate == "busy":
-            settle(
-                answered, httpx.Response(200, content=self.world.model.refuse(self.world.wall(), call, -1))
-            )
+            settle(answered, Response(200, content=self.world.model.refuse(self.world.wall(), call, -1)))
         elif fate == "cut":
             settle(answered, httpx.ReadError("cut"))
         elif fate != "hang":
-            settle(answered, httpx.Response(int(fate.removeprefix("http_")), content=b"<html>"))
+            settle(answered, Response(int(fate.removeprefix("http_")), content=b"<html>"))
 
     def _arrive(self, call: Call, sent: Sent | None, fate: str, answered: asyncio.Future[object]) -> None:
         """WeChat has it: it is applied, or refused, as a whole."""
@@ -112,13 +110,13 @@ class SimTransport(httpx.AsyncBaseTransport):
         delay = world.latency() if fate != "slow" else 2.0 + world.tape.share() * 10.0
         if fate in ("hang_applied", "late"):
             return
-        answer: object = httpx.Response(200, content=body)
+        answer: object = Response(200, content=body)
         if fate == "cut_applied":
             answer = httpx.ReadError("cut")
         elif fate == "http_500_applied":
-            answer = httpx.Response(502, content=b"bad gateway")
+            answer = Response(502, content=b"bad gateway")
         elif fate == "garbage":
-            answer = httpx.Response(200, content=b"<html>welcome</html>")
+            answer = Response(200, content=b"<html>welcome</html>")
         world.loop.later(delay, settle, answered, answer)
 
     def _refused(self, sent: Sent, body: bytes) -> None:

@@ -7,7 +7,6 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +41,7 @@ from tests.sim.spells import Spells
 from tests.sim.store import LOOKS
 from tests.sim.tape import SIDES, Tape
 from tests.sim.weather import LEAP, PORTS, settings, weather
+from tests.sim.wire import Request
 
 BASE: Final = 1_790_000_000 * SECOND
 """The world's first moment: 26.7 s after a full minute."""
@@ -62,9 +62,10 @@ class World:
         *,
         story: bool = False,
         digest: bool = False,
+        written: bool = False,
     ) -> None:
         self.seed, self.weather = seed, weather(seed, profile)
-        self.tape = Tape(seed, choices)
+        self.tape = Tape(seed, choices, written=written)
         self.loop = SimLoop(self.tape.pick)
         self.loop.set_exception_handler(self._unhandled)
         self.settings = settings(self.weather)
@@ -365,7 +366,7 @@ def prepare() -> None:
         (transport, "_quieten", _nothing),  # which clears the caches of all loggers for each client
         (apps, "_signature", lambda file: file.version),
         (apps, "_read", lambda file: dict(file.secrets)),
-        (httpx._urls, "urlparse", lru_cache(4096)(httpx._urlparse.urlparse)),  # the same few, again and again
+        (httpx, "Request", Request),  # as much of httpx's as the client and our transport look at
     )
     for where, name, value in changes:
         setattr(where, name, value)
