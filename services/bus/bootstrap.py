@@ -8,15 +8,20 @@ certificate, the password or whatever else was wrong goes to its log.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Final
 
 import aiokafka.client
 from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
 
 from services.bus.why import NoConnection, told
+
+LEAVE_DEADLINE: Final = 1.0
+"""Seconds for closing a connection that is of no use."""
 
 
 class _Tries:
@@ -34,9 +39,11 @@ _create_conn, _bootstrap = aiokafka.client.create_conn, AIOKafkaClient.bootstrap
 @functools.wraps(_create_conn)
 async def _telling(host: str, port: int, **options: Any) -> Any:
     tries = _tries.get()
+    connection = AIOKafkaConnection(host, port, **options)
     try:
-        connection = await _create_conn(host, port, **options)
+        await connection.connect()
     except Exception as error:
+        await _left(connection)
         why = told(error, options["security_protocol"])
         if tries is not None:
             tries.failures.append(f"{host}:{port}: {why}")
@@ -53,7 +60,7 @@ async def _closing(self: AIOKafkaClient) -> None:
     try:
         await _bootstrap(self)
     except KafkaConnectionError as error:
-        reasons = tries.failures + [_mute(each) for each in tries.opened]
+        reasons = tries.failures + [await _mute(each) for each in tries.opened]
         raise NoConnection("; ".join(reasons) or str(error)) from error
     except BaseException:
         for connection in tries.opened:
@@ -63,13 +70,20 @@ async def _closing(self: AIOKafkaClient) -> None:
         _tries.reset(token)
 
 
-def _mute(connection: Any) -> str:
+async def _mute(connection: Any) -> str:
     """It let us in and then did not say which brokers there are."""
-    connection.close()
+    await _left(connection)
     return (
         f"{connection.host}:{connection.port}: the broker did not answer our first question; does it ask "
         "for a user (LIVECARD_KAFKA_SECURITY)?"
     )
+
+
+async def _left(connection: Any) -> None:
+    """Wait until the socket is closed: TLS first takes leave of the other side, which may take its time."""
+    closed = connection.close()
+    if connection._protocol is not None:  # noqa: SLF001 (nothing public tells whether it ever connected)
+        await asyncio.wait([closed], timeout=LEAVE_DEADLINE)
 
 
 def install() -> None:
