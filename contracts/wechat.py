@@ -92,11 +92,14 @@ def verdict_of_token(errcode: int) -> Verdict:
 def verdict_of_answer(http_status: int, errcode: int | None) -> Verdict:
     """The verdict of an HTTP answer; `errcode` is None when the body was unreadable (wechat-api.md §4).
 
-    Only 429 and a readable `errcode` are known; the rest may have been applied (design.md §6).
+    Only 429 and a readable `errcode` are known, success with HTTP 200 only, and a redirect says
+    nothing; the rest may have been applied (design.md §6).
     """
     if http_status == 429:
         return Verdict.busy
-    if http_status >= 500 or errcode is None:
+    if http_status >= 500 or http_status < 200 or 300 <= http_status < 400 or errcode is None:
+        return Verdict.unknown
+    if errcode == OK and http_status != 200:
         return Verdict.unknown
     return verdict_of(errcode)
 

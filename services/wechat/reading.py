@@ -6,7 +6,7 @@ from typing import Annotated, Final, TypeVar
 
 import msgspec
 
-from contracts.wechat import OK, Verdict, rid_of, verdict_of_answer
+from contracts.wechat import Verdict, rid_of, verdict_of_answer
 from services.wechat.ports import Answer
 from services.wechat.transport import Exchange
 
@@ -42,8 +42,8 @@ def read(decoder: msgspec.json.Decoder[T], got: Exchange) -> T | None:
 def classify(got: Exchange, *secrets: str) -> Answer:
     """What came of a message (wechat-api.md §4, design.md §6).
 
-    Only a refused connection, HTTP 429 or an errcode is known; success, besides, comes with HTTP 200
-    only. Any content type will do: WeChat sends JSON as text/plain.
+    Beyond a refused connection, `verdict_of_answer` decides. Any content type will do: WeChat sends
+    JSON as text/plain.
     """
     if got.withheld:
         return Answer(None)
@@ -52,11 +52,11 @@ def classify(got: Exchange, *secrets: str) -> Answer:
     if got.status == 0:
         return Answer(Verdict.unknown, sent=True, errmsg=got.why)
     said = None if got.why else _said(got)
-    if said is None or (said.errcode == OK and got.status != 200):
+    verdict = verdict_of_answer(got.status, None if said is None else said.errcode)
+    if said is None or verdict is Verdict.unknown:
         errmsg = got.why or f"HTTP {got.status}, an unreadable answer"
-        return Answer(verdict_of_answer(got.status, None), sent=True, errmsg=errmsg)
+        return Answer(verdict, sent=True, errmsg=errmsg)
     errmsg, rid = told(said.errmsg, *secrets)
-    verdict = verdict_of_answer(got.status, said.errcode)
     return Answer(verdict, sent=True, errcode=said.errcode, errmsg=errmsg, rid=rid)
 
 
