@@ -18,7 +18,7 @@ from services.settings import Settings
 from services.store.open import migrate
 
 PATIENCE = 60.0
-STALLED = 2.0
+STALLED = 3.0
 """Seconds; far below what production sets, so that the tests need not wait for it."""
 
 

@@ -44,8 +44,7 @@ def settings(kafka: str, postgres_database: str, topic_prefix: str) -> Settings:
 
 async def seen_and_healed(run: Running, loop: str, wedge: Wedge) -> None:
     """It kills itself for this loop's sake, says so in words, and takes it back."""
-    said = await run.says("healthz", 503, loop)
-    assert said["stalled"] == [loop]
+    said = await run.says("healthz", 503, f"'stalled': ['{loop}']")  # and no other
     assert "has not moved for" in said["why"][loop]
     assert "since 2" in said["why"][loop]
     not_ready = await run.says("readyz", 503, loop)
@@ -128,8 +127,7 @@ async def test_a_dead_consuming_task_is_seen(settings: Settings) -> None:
         assert tasks
         for task in tasks:
             task.cancel()
-        said = await run.says("healthz", 503, "lifecycle.poll")
-        assert said["stalled"] == ["lifecycle.poll"]
+        await run.says("healthz", 503, "'stalled': ['lifecycle.poll']")
 
 
 async def test_a_batch_that_is_stuck_is_seen_though_polling_goes_on(settings: Settings) -> None:
