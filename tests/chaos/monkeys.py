@@ -22,8 +22,10 @@ from tests.chaos.stage import Stage, Unit
 from tests.e2e.line import now, until
 
 PLENTY: Final = 100_000_000
-PATIENT: Final = ("brokers", "postgres")
+PATIENT: Final = ("brokers", "postgres", "services")
 """Monkeys that keep their pauses when they fall behind: between two crashes something must get done."""
+SERVING: Final = 15.0
+"""Seconds that a service has to come up before it is hit all the same."""
 IN_SYNC: Final = 90.0
 """Seconds within which three brokers that run must have caught up, on a very slow machine."""
 
@@ -106,14 +108,14 @@ class Monkeys:
     async def _kill_service(self, act: Act) -> None:
         unit = self._unit(act)
         async with unit.busy:
-            await self._serving(unit, 3.0)
+            await self._serving(unit)
             self._strikes(act, unit.name)
             await unit.end(signal.SIGKILL)
 
-    async def _serving(self, unit: Unit, patience: float) -> None:
+    async def _serving(self, unit: Unit) -> None:
         """So that something real is hit; a service that cannot start because an engine is away is, too."""
         with contextlib.suppress(AssertionError):
-            await until(unit.service.answers, f"{unit.name} serves", patience)
+            await until(unit.service.answers, f"{unit.name} serves", SERVING)
 
     async def _roll(self, act: Act) -> None:
         """SIGTERM: it must leave with 0, whatever is ill around it."""
@@ -130,7 +132,7 @@ class Monkeys:
         """SIGSTOP until its leases are over; what it had in hand goes on after that."""
         unit = self._unit(act)
         async with unit.busy:
-            await self._serving(unit, 3.0)
+            await self._serving(unit)
             self._strikes(act, unit.name)
             unit.send(signal.SIGSTOP)
             try:
