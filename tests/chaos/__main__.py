@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import random
+import signal
 import sys
 from functools import partial
 
@@ -33,6 +34,8 @@ def main() -> int:
     options = parser.parse_args()
     activities = options.activities or round(options.seconds * 5)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own clients see the brokers die, too
+    # Ended by SIGTERM, a run takes its services with it, as by Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with ProxiedKafka() as kafka, Postgres(durable=True) as postgres:
         outcome = asyncio.run(chaos(kafka, postgres, options.seed, options.seconds, activities, tell=tell))
     return conclude(outcome)

@@ -16,6 +16,8 @@ AT_ONCE = 64
 """Records each producer waits for at a time."""
 PATIENCE = 20.0
 """Seconds after which a producer that says nothing is replaced by another one."""
+FAREWELL = 5.0
+"""Seconds a producer has for its leave."""
 
 
 class Sender:
@@ -49,9 +51,8 @@ class Sender:
                 await asyncio.sleep(0.5)
 
     async def close(self) -> None:
-        """Stop the present producer; nothing may be under way."""
-        if self._producer is not None:
-            await self._producer.stop()
+        """Stop the present producer; without brokers it would wait for them for ever."""
+        await self._replace(self._producer)
 
     async def _present(self) -> Any:
         async with self._lock:
@@ -71,7 +72,7 @@ class Sender:
                 return
             self._producer = None
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(FAREWELL):
                 await producer.stop()
         except (KafkaError, TimeoutError, OSError):
             return
