@@ -56,7 +56,8 @@ class Lane:
         if name in QUICK and future is not None and not (self.queue or self.cut):
             future.set_result(function())
             return
-        if name == "execute" and function.args[0].startswith("PRAGMA busy_timeout"):  # type: ignore[attr-defined]
+        asked: Any = function  # a partial: aiosqlite makes no other
+        if name == "execute" and asked.args[0].startswith("PRAGMA busy_timeout"):
             function = _nothing  # whoever waits for a lock would stop the world
         self.queue.append((future, function, self.actor.committing() if name == "commit" else None))
         if len(self.queue) == 1:
