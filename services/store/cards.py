@@ -291,7 +291,8 @@ async def redeliver(store: Store, activity_id: str) -> Redelivered:
         if not card.behind and card.revision > 1 and (aside or card.settled_as != "delivered"):
             out.count(f"revisions.{card.settled_as}", -1)
             card.settled, card.behind_since = card.revision - 1, now
-        card.verdict, card.singles, card.list_limit, card.code_attempts, card.attempts = "", 0, 0, 0, 0
+        card.verdict, card.singles, card.list_limit, card.code_attempts = "", 0, 0, 0
+        card.attempts = int(card.state == ENDED and doubted)  # an end that was tried waits for nobody again
         card.retry_at = card.look_at = 0
         out.cards.append(card)
         await tx.write(out)
