@@ -22,11 +22,13 @@ class WorkQueue:
     """Keys to look at now (in lanes, one an app), later (one heap of timers), and in hand.
 
     At most `cap` keys are remembered; more are dropped and counted, since the sweep finds them
-    anyway. Not thread-safe: it belongs to one event loop. `woken` is set whenever there is news.
+    anyway. The apps' lanes together may take half of that, and timers half, and the longest lane gives
+    way: so an app with more cards than are remembered leaves room for the others. Not thread-safe: it
+    belongs to one event loop. `woken` is set whenever there is news.
     """
 
     def __init__(self, clock: Clock, cap: int) -> None:
-        self._clock, self._cap = clock, cap
+        self._clock, self._cap, self._half = clock, cap, max(1, cap // 2)
         self._lanes: OrderedDict[str, OrderedDict[str, None]] = OrderedDict({UNSORTED: OrderedDict()})
         self._lane_of: dict[str, str] = {}
         self._due: dict[str, float] = {}
@@ -70,7 +72,7 @@ class WorkQueue:
             return
         when = self._clock.monotonic() + seconds
         if key not in self._due:
-            if self._full():
+            if self._full() or len(self._due) >= self._half:
                 self.dropped += 1
                 return
         elif self._due[key] <= when:
@@ -89,6 +91,11 @@ class WorkQueue:
         self._processing.discard(key)
         self._dirty.discard(key)
         self._place(key, UNSORTED if dirty else lane, first=first)
+        if len(self._lane_of) - len(self._lanes[UNSORTED]) > self._half:
+            _, longest = max((len(keys), name) for name, keys in self._lanes.items() if name != UNSORTED)
+            last, _ = self._lanes[longest].popitem()
+            del self._lane_of[last]
+            self.dropped += 1
 
     def take(self, most: int, room: Room, unsorted: int) -> list[str]:
         """Keys, now in hand: up to `unsorted` of which nothing is known, then up to `most` of the

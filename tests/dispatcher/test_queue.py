@@ -105,6 +105,39 @@ def test_a_full_queue_drops_and_counts_what_it_does_not_know_yet() -> None:
     assert work.add("a"), "a key in hand is known"
 
 
+def test_an_app_with_more_cards_than_are_remembered_leaves_room_for_the_others() -> None:
+    work, _ = queue(cap=20)
+    for place in range(100):
+        park(work, f"a{place}", "a")
+    for place in range(4):
+        park(work, f"b{place}", "b")
+    park(work, "a-new", "a")
+    assert work.add("c")
+    assert len(work) == 11
+    taken = work.take(100, ALWAYS, 100)
+    assert {"b0", "b3", "c", "a0"} <= set(taken)
+    assert work.dropped > 0
+
+
+def test_what_is_urgent_is_not_what_an_overgrown_lane_drops() -> None:
+    work, _ = queue(cap=20)
+    for place in range(10):
+        park(work, f"a{place}", "a")
+    work.add("end")
+    assert work.take(0, ALWAYS, 1) == ["end"]
+    work.put_back("end", "a", first=True)
+    assert work.take(1, ALWAYS, 0) == ["end"]
+    assert work.dropped == 1
+
+
+def test_cards_that_back_off_leave_room_for_the_others() -> None:
+    work, _ = queue(cap=20)
+    for place in range(100):
+        work.add_after(f"a{place}", 60.0)
+    assert work.add("b")
+    assert work.dropped == 90
+
+
 def test_many_replaced_timers_do_not_pile_up() -> None:
     work, _ = queue()
     for round_ in range(10_000):
