@@ -38,8 +38,12 @@ def _secret(text: str) -> Meta:
     return Meta(description=text, extra={"unit": "", "secret": True})
 
 
+LONGEST = 3_153_600_000.0
+"""Seconds, a hundred years: more than anybody means, and its µs fit a BIGINT with room for sums."""
+
+
 def _seconds(text: str, *, gt: float = 0.0) -> Meta:
-    return _about(text, "seconds", gt=gt)
+    return _about(text, "seconds", gt=gt, le=LONGEST)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -121,3 +121,10 @@ def test_the_embedded_store_lives_in_the_state_folder() -> None:
     """XDG_STATE_HOME decides, unless LIVECARD_DATABASE does."""
     url = database_url(Settings(), {"XDG_STATE_HOME": "/state"})
     assert url == "sqlite+aiosqlite:////state/livecard/livecard.sqlite3"
+
+
+@pytest.mark.parametrize("text", ["inf", "1e300", "nan", "3153600001"])
+def test_a_duration_that_no_clock_can_hold_is_told(text: str) -> None:
+    """As microseconds it must fit the store's integers."""
+    with pytest.raises(SettingsError, match="LIVECARD_COALESCE"):
+        load({"LIVECARD_COALESCE": text})
