@@ -22,8 +22,8 @@ MUTANTS: Final = (
     Mutant(
         "a-5xx-with-an-errcode-is-believed",
         "contracts/wechat.py",
-        "    if http_status >= 500 or errcode is None:",
-        "    if errcode is None:",
+        "    if http_status >= 500 or http_status < 200 or",
+        "    if http_status < 200 or",
         CONTRACTS,
     ),
     Mutant(
@@ -226,17 +226,17 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a-redirect-is-read",
-        "services/wechat/transport.py",
-        "    if status == 429 or status >= 500 or 300 <= status < 400:",
-        "    if status == 429 or status >= 500:",
-        WECHAT,
+        "contracts/wechat.py",
+        " or 300 <= http_status < 400 or errcode is None",
+        " or errcode is None",
+        CONTRACTS,
     ),
     Mutant(
         "a-success-with-any-status",
-        "services/wechat/reading.py",
-        "(said.errcode == OK and got.status != 200)",
-        "False",
-        WECHAT,
+        "contracts/wechat.py",
+        "    if errcode == OK and http_status != 200:\n        return Verdict.unknown\n",
+        "",
+        CONTRACTS,
     ),
     Mutant(
         "a-timeout-under-way-was-not-sent",
@@ -290,10 +290,9 @@ MUTANTS: Final = (
     Mutant(
         "the-relay-deletes-before-it-publishes",
         "services/runtime/relay.py",
-        "        for role, messages in _messages(rows).items():\n",
-        "        await self._store.delete_outbox([row.seq for row in rows])\n"
-        "        for role, messages in _messages(rows).items():\n",
-        RELAY,
+        "            self._moved = self._clock.monotonic()\n            try:\n                await self._bus.publish",
+        "            await self._store.delete_outbox([row.seq for row in each])\n            try:\n                await self._bus.publish",
+        "tests/runtime/test_relay.py",
     ),
     Mutant(
         "the-relay-publishes-past-its-lease",
