@@ -290,8 +290,12 @@ MUTANTS: Final = (
     Mutant(
         "the-relay-deletes-before-it-publishes",
         "services/runtime/relay.py",
-        "            self._moved = self._clock.monotonic()\n            try:\n                await self._bus.publish",
-        "            await self._store.delete_outbox([row.seq for row in each])\n            try:\n                await self._bus.publish",
+        "            self._moved = self._clock.monotonic()\n"
+        "            try:\n"
+        "                await self._bus.publish",
+        "            await self._store.delete_outbox([row.seq for row in each])\n"
+        "            try:\n"
+        "                await self._bus.publish",
         "tests/runtime/test_relay.py",
     ),
     Mutant(
