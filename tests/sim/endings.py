@@ -41,10 +41,9 @@ class Endings:
                 return f"{name} is at revision {settled} of {expected.revision}"
             if card and (card.lease_until or (card.suspect_at is not None and not card.verdict)):
                 return f"{name} is {'held' if card.lease_until else 'doubted'}"
-        living = {actor.name for actor in world.hosts.alive("dispatcher")}
         for sent in self.judges.calls:
-            if not sent.settled and sent.actor in living:  # however late: its caller will tell of it
-                return f"{sent.actor} still calls {sent.what}"
+            if not (sent.settled or sent.caller.process.dead):  # however late: its caller will tell of it
+                return f"{sent.caller.name} still calls {sent.what}"
         published = world.published()
         self._published.update(self._id(message.value) for message in published[self._seen :])
         self._seen = len(published)

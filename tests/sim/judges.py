@@ -45,9 +45,12 @@ class Commit:
 
 @dataclass(eq=False)
 class Sent:
-    """One message that left a process. `times`: how often WeChat applied it."""
+    """One message that left a process. `times`: how often WeChat applied it.
 
-    actor: str
+    `caller`: the process itself; another one may come to have its name.
+    """
+
+    caller: Actor
     activity_id: str
     target_state: int
     members: tuple[str, ...]
@@ -72,6 +75,7 @@ class Judges:
         self.left_out: set[tuple[str, str]] = set()
         self.calls: list[Sent] = []
         self.commits = 0
+        self.changes = 0
         self.states: dict[tuple[str, int], str] = {}
         self.parked_at: dict[InboxKey, int] = {}
 
@@ -92,6 +96,7 @@ class Judges:
         self.commits += 1
         if not (commit.admitted or commit.writes):
             return
+        self.changes += 1
         self._admissions(commit)
         for look in commit.looks:
             for sent in self.calls:
@@ -255,7 +260,7 @@ class Judges:
         what = f"{name} := {body.target_state} {' '.join(members)}"
         shown = any(each.target_state == 3 and each.times for each in self.calls if each.activity_id == name)
         self.expect(not shown or body.target_state == 3, f"{name} shows its end and is told otherwise")
-        sent = Sent(actor.name, name, body.target_state, members, card.fence, world.loop.time(), what=what)
+        sent = Sent(actor, name, body.target_state, members, card.fence, world.loop.time(), what=what)
         self.calls.append(sent)
         return sent
 

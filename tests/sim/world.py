@@ -265,16 +265,16 @@ class World:
         """Whether all has come true, and is right; a timer that fires while we look begins it anew."""
         if self.broken:
             return True
+        before = self.judges.changes
         if self.endings.behind() or await self._mend():
             return False
         try:
             await self.endings.final()
         except Broken as wrong:
-            if not self.endings.behind():
-                self.judges.fail(str(wrong))
-                return True
-            return False
-        return True
+            if self.endings.behind() or self.judges.changes > before:
+                return False  # and if that never ends, the bound does
+            self.judges.fail(str(wrong))
+        return self.judges.changes == before
 
     def _publish(self, said: Said) -> None:
         """By a producer with a partitioner of its own, now and then twice or late."""
