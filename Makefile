@@ -15,7 +15,7 @@ AUDIT_ARGS ?=
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
-.PHONY: help install demo test lint format generate audit sim bench chaos lock engines-start engines-stop engines-status clean
+.PHONY: help install demo test lint format generate audit sim bench chaos fuzz lock engines-start engines-stop engines-status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,11 @@ CHAOS_ARGS ?=
 
 chaos: install ## ten minutes of kills, cuts and lies on three brokers, then every card is judged (CHAOS_ARGS="--seed 7")
 	$(PY) -m tests.chaos $(CHAOS_ARGS)
+
+FUZZ_ARGS ?=
+
+fuzz: install ## 100,000 hostile records between good ones, each accounted for (FUZZ_ARGS="--records 1000000")
+	$(PY) -m tests.fuzz $(FUZZ_ARGS)
 
 lock: install ## resolve the dependencies anew into the two lock files (LOCK_ARGS=--upgrade for newer ones)
 	$(PY) -m scripts.lock $(LOCK_ARGS)

@@ -75,6 +75,31 @@ async def read_all(kafka: str, topic: str, count: int, patience: float = PATIENC
         await consumer.stop()
 
 
+async def whole_topic(kafka: str, topic: str) -> AsyncIterator[Any]:
+    """A topic's records: each partition from its beginning to its present end, in order."""
+    lenient.install()
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.split(","), enable_auto_commit=False)
+    await consumer.start()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            numbers = await _places(consumer, topic)
+            places = [TopicPartition(topic, number) for number in sorted(numbers)]
+            ends = await consumer.end_offsets(places)
+        for place in places:
+            consumer.assign([place])
+            await consumer.seek_to_beginning(place)
+            while await consumer.position(place) < ends[place]:
+                async with asyncio.timeout(PATIENCE):
+                    found = await consumer.getmany(timeout_ms=200)
+                    while not found and await consumer.position(place) < ends[place]:
+                        found = await consumer.getmany(timeout_ms=200)
+                for records in found.values():
+                    for each in records:
+                        yield each
+    finally:
+        await consumer.stop()
+
+
 async def _places(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
     found: set[int] = await consumer._client._wait_on_metadata(topic)
     return found

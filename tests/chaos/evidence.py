@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
-
 import asyncpg
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from contracts.changes import decode_change
 from contracts.decode import Dead, decode
 from contracts.topics import Topics
 from services.settings import Settings
+from tests.bus.reading import whole_topic
 from tests.chaos.record import Arrival, Attempt, Harm, Published, Record, Shown, Taken
 from tests.chaos.stage import Stage
 from tests.e2e.line import now
@@ -60,7 +56,7 @@ async def collect(
     topics = Topics(stage.inside.prefix)
     await _arrivals(stage, record, topics.events)
     await _changes(stage, record, topics.changes)
-    async for letter in _read(stage.kafka.bootstrap, topics.dead):
+    async for letter in whole_topic(stage.kafka.bootstrap, topics.dead):
         record.problems.append(f"a dead letter: {dict(letter.headers)}")
     await _inside(stage, record)
     for call in stage.wechat.calls:
@@ -77,7 +73,7 @@ def _dsn(stage: Stage) -> str:
 
 
 async def _arrivals(stage: Stage, record: Record, topic: str) -> None:
-    async for each in _read(stage.kafka.bootstrap, topic):
+    async for each in whole_topic(stage.kafka.bootstrap, topic):
         event = decode(each.value, each.headers)
         if isinstance(event, Dead):
             record.problems.append(f"unreadable in {topic}: {event}")
@@ -89,31 +85,9 @@ async def _arrivals(stage: Stage, record: Record, topic: str) -> None:
 
 
 async def _changes(stage: Stage, record: Record, topic: str) -> None:
-    async for each in _read(stage.kafka.bootstrap, topic):
+    async for each in whole_topic(stage.kafka.bootstrap, topic):
         change = decode_change(each.value)
         record.changes[change.activity_id].append(Published(change, each.value, each.timestamp * 1000))
-
-
-async def _read(bootstrap: str, topic: str) -> AsyncIterator[Any]:
-    """A whole topic: each partition from its beginning to its present end."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap.split(","), enable_auto_commit=False)
-    await consumer.start()
-    try:
-        async with asyncio.timeout(60):
-            while not (numbers := consumer.partitions_for_topic(topic)):
-                await consumer._client.force_metadata_update()
-        places = [TopicPartition(topic, number) for number in sorted(numbers)]
-        ends = await consumer.end_offsets(places)
-        for place in places:
-            consumer.assign([place])
-            await consumer.seek_to_beginning(place)
-            async with asyncio.timeout(60):
-                while await consumer.position(place) < ends[place]:
-                    for records in (await consumer.getmany(timeout_ms=200)).values():
-                        for each in records:
-                            yield each
-    finally:
-        await consumer.stop()
 
 
 async def _inside(stage: Stage, record: Record) -> None:

@@ -1,0 +1,38 @@
+"""`python -m tests.fuzz [--records N] [--seed N]`: the inbound topic fuzzed, on engines of the run's own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import signal
+import sys
+from functools import partial
+
+from scripts.engines import Kafka, Postgres
+from tests.fuzz.run import fuzz, report
+
+tell = partial(print, flush=True)
+
+
+def inbound(options: argparse.Namespace) -> int:
+    """Records of all kinds at a lifecycle."""
+    with Kafka() as kafka, Postgres() as postgres:
+        run = fuzz(kafka.bootstrap, postgres.url(), "fuzz.", options.records, options.seed, tell=tell)
+        outcome = asyncio.run(run)
+    tell("\n".join(report(outcome)))
+    return 1 if outcome.wrong else 0
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--records", type=int, default=100_000, help="how many (%(default)s)")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30), help="which run")
+    # Ended by SIGTERM, a run takes its processes with it, as by Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    return inbound(parser.parse_args())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
