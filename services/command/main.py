@@ -75,9 +75,14 @@ def _serve(kind: str) -> None:
     # Until the service listens to signals itself: nothing is in hand, so it just leaves.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from services.command import processes
+    from services.runtime.host import SIGNALS
 
     settings = _settings()
-    _run(processes.serve_kind(kind, settings), settings)
+    try:
+        _run(processes.serve_kind(kind, settings), settings)
+    finally:
+        for number in SIGNALS:  # it is leaving: to be asked again changes nothing
+            signal.signal(number, signal.SIG_IGN)
 
 
 @app.command()

@@ -56,6 +56,9 @@ HELPERS_DRAIN: Final = 3.0
 CUT_OFF: Final = 3.0
 """Seconds for who is cut off to let go of its connections."""
 
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+"""What asks a process to leave."""
+
 Builder = Callable[[Parts], Sequence[Service]]
 
 
@@ -227,7 +230,11 @@ def _told(task: asyncio.Task[Any]) -> None:
 
 
 def stop_on_signals(stopping: asyncio.Event, hurry: asyncio.Event) -> None:
-    """SIGTERM and SIGINT drain; a second one cuts off what is still in hand, a third ends at once."""
+    """SIGTERM and SIGINT drain; a second one cuts off what is still in hand, a third ends at once.
+
+    The handlers outlive the loop (its own would give way to the default, which kills), so that who is
+    asked again in the very moment of leaving still leaves in order.
+    """
     loop = asyncio.get_running_loop()
 
     def asked(number: signal.Signals) -> None:
@@ -240,9 +247,12 @@ def stop_on_signals(stopping: asyncio.Event, hurry: asyncio.Event) -> None:
         LOG.info("draining", signal=number.name)
         stopping.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, asked, number)
+    def heard(number: int, _: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is in hand any more
+            loop.call_soon_threadsafe(asked, signal.Signals(number))
+
+    for number in SIGNALS:
+        signal.signal(number, heard)
 
 
 def spare_the_collector() -> None:
