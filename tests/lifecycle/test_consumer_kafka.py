@@ -245,15 +245,17 @@ async def test_a_poll_that_fails_begins_anew_and_loses_nothing(kafka: str, topic
     async with bus_of(settings) as bus, consuming(settings, store, bus) as one:
         await ready(one)
         first: Any = one._membership
-        read = first._consumer._fetcher.fetched_records
+        read, polls = first._consumer._fetcher.fetched_records, asyncio.Event()
 
         async def failing(*given: Any, **options: Any) -> Any:
+            polls.set()
             records = await read(*given, **options)
             if records:
                 raise ValueError("what aiokafka should not raise")
             return records
 
         first._consumer._fetcher.fetched_records = failing
+        await polls.wait()  # the poll that was under way still reads as before
         await bus.publish(topics.events, openings())
         await until(lambda: len(store.ids) == 20, "all are in")
         assert one._membership is not first
