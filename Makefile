@@ -8,6 +8,8 @@ STAMP := $(VENV)/.installed
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 LOCK := requirements-dev.txt
 PYTEST_ARGS ?=
+# Most tests wait for engines and processes, so more workers than cores.
+TEST_WORKERS ?= 4
 LOCK_ARGS ?=
 AUDIT_ARGS ?=
 
@@ -37,7 +39,7 @@ demo: install ## play a group task against the simulated WeChat and watch it liv
 	@$(VENV)/bin/livecard demo
 
 test: install ## run the tests, on real engines where they can be found or started
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 lint: install ## style, types, import directions, generated files
 	$(PY) -m ruff check .

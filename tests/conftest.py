@@ -18,8 +18,12 @@ NEEDS = {"kafka": ("kafka",), "postgres": ("postgres_url", "postgres_database")}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Look up the engines once."""
+    """Look up the engines once. Side by side (`-n`), the workers share those of the one who leads them."""
     config.stash[SOURCES] = sources()
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        for source in config.stash[SOURCES].values():
+            config.add_cleanup(source.close)
+            source.offer()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,6 +59,11 @@ class Source:
         self.address = engine.bootstrap if isinstance(engine, Kafka) else engine.url()
         self.story = f"used, started by the tests ({without_password(self.address)})"
         return self.address
+
+    def offer(self) -> None:
+        """Obtain it for processes begun after this, by its variable; where it is missing they say so."""
+        with suppress(pytest.fail.Exception, pytest.skip.Exception):
+            os.environ[self.variable] = self.obtain()
 
     def close(self) -> None:
         """Remove what was started."""
