@@ -15,13 +15,24 @@ from services.bus.ports import Message
 
 MAX_BATCH_BYTES: Final = 256 * 1024
 """Below every topic's limit; a larger message travels in a batch of its own."""
+LONGEST_REMEMBERED: Final = 512
+"""Bytes of a key whose hash is kept: an activity's id has 128 characters."""
 _GZIP: Final = 1
 
 
-@lru_cache(maxsize=65_536)
-def key_hash(key: bytes) -> int:
-    """The Java client's hash of a key, so that all partitioners agree; cached since keys repeat."""
+def _hashed(key: bytes) -> int:
     return cast("int", murmur2(key)) & 0x7FFFFFFF
+
+
+_remembered = lru_cache(maxsize=16_384)(_hashed)
+
+
+def key_hash(key: bytes) -> int:
+    """The Java client's hash of a key, so that all partitioners agree; remembered since keys repeat.
+
+    Long ones are not: a dead letter's key is whatever its producer wrote, up to a megabyte.
+    """
+    return _remembered(key) if len(key) <= LONGEST_REMEMBERED else _hashed(key)
 
 
 def by_partition(
@@ -30,6 +41,8 @@ def by_partition(
     """Messages by partition, in order; those without a key go round, beginning at `start`."""
     found: dict[int, list[Message]] = {}
     count = len(partitions)
+    if count == 1:
+        return {partitions[0]: list(messages)}
     for message in messages:
         key = message.key
         if key is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import random
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -20,6 +19,7 @@ from services.bus.kafka import BrokerError, KafkaBus
 from services.ports import new_name
 from services.runtime.health import Dependency, Health
 from services.runtime.http import HealthServer
+from services.runtime.memory import give_back_what_is_large, spare_the_collector
 from services.runtime.parts import Parts, Service
 from services.runtime.real import RealClock
 from services.runtime.relay import Relay
@@ -255,18 +255,12 @@ def stop_on_signals(stopping: asyncio.Event, hurry: asyncio.Event) -> None:
         signal.signal(number, heard)
 
 
-def spare_the_collector() -> None:
-    """A batch makes tens of thousands of objects that live for moments and form no cycles: walking
-    them again and again costs a tenth of the ingest. What was imported is not walked any more."""
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
-
-
 async def serve(kind: str, settings: Settings, builders: Sequence[Builder]) -> None:
     """One process of `livecard <kind>`, from start to drained end."""
     stopping, hurry = asyncio.Event(), asyncio.Event()
     stop_on_signals(stopping, hurry)
     spare_the_collector()
+    give_back_what_is_large()
     address = settings.http or DEFAULT_ADDRESS[kind]
     async with opened(kind, settings) as (parts, always):
         structlog.contextvars.bind_contextvars(process=parts.name)

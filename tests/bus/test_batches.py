@@ -13,7 +13,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.structs import TopicPartition
 
-from services.bus.batches import MAX_BATCH_BYTES, _Name, build, by_partition, key_hash
+from services.bus.batches import MAX_BATCH_BYTES, _Name, _remembered, build, by_partition, key_hash
 from services.bus.lenient import LenientRecords
 from services.bus.options import LOG_EVERY, _Limit
 from services.bus.ports import Message
@@ -89,6 +89,17 @@ def test_a_key_keeps_its_partition_and_its_order_and_null_keys_go_round() -> Non
         assert numbers == sorted(numbers)
     loose = [sum(message.key is None for message in part) for part in parts.values()]
     assert max(loose) - min(loose) <= 1
+
+
+def test_no_key_of_any_length_is_kept() -> None:
+    """Dead letters keep their producers' keys, up to a megabyte each: only short ones are remembered."""
+    before = _remembered.cache_info().currsize
+    messages = [Message(b"%d" % number * 1_000, b"") for number in range(50)]
+    assert sum(map(len, by_partition(messages, [0, 1, 2, 3], 0).values())) == 50
+    assert by_partition(messages, [7], 0) == {7: messages}
+    assert _remembered.cache_info().currsize == before
+    assert key_hash(b"remembered") == key_hash(b"remembered")
+    assert _remembered.cache_info().currsize == before + 1
 
 
 def test_batches_stay_below_their_size_in_order_and_a_giant_travels_alone() -> None:

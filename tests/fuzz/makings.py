@@ -19,7 +19,7 @@ Ids = tuple[str, str]
 Headers = list[tuple[str, bytes | None]]
 
 PARTITIONS: Final = 8
-HUGE: Final = 990_000
+HUGE: Final = 800_000
 """Bytes of a record that the topic just takes."""
 SOURCES: Final = ("/signup", "/报名", "urn:x:1", "/a b", "//'; DROP TABLE inbox; --", "🎈" * 128)
 TAILS: Final = (
@@ -128,16 +128,7 @@ class Makings:
         chance = self.chance
         if chance.random() < 0.7:
             return []
-        names = [
-            "trace",
-            "trace",
-            "x-名",
-            "",
-            "content-type",
-            "livecard-reason",
-            "livecard-offset",
-            "n" * 300,
-        ]
+        names = ["trace", "x-名", "", "content-type", "livecard-reason", "livecard-offset", "n" * 300]
         found: Headers = [
             (chance.choice(names), chance.choice([None, b"", chance.randbytes(9), b"\xff" * 40]))
             for _ in range(chance.choice([1, 1, 2, 5]))
@@ -151,6 +142,7 @@ class Makings:
         """The activity's id, as it should be; or anything."""
         if self.chance.random() < 0.8:
             return right.encode()
-        return self.chance.choice(
-            [None, None, b"", b"\xff\xfe", b"another", self.chance.randbytes(20), b"k" * 5_000]
-        )
+        noise = self.chance.randbytes(self.chance.choice([20, 20, 20, 300, 5_000]))
+        if self.chance.random() < 0.001:
+            noise = self.chance.randbytes(200_000)
+        return self.chance.choice([None, None, b"", b"\xff\xfe", b"another", noise])

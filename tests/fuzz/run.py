@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import statistics
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,11 +32,21 @@ Tell = Callable[[str], None]
 
 @dataclass
 class Memory:
-    """Resident, in MiB: after the first `WARM` records, at the worst moment, at the end."""
+    """Resident, in MiB: after the first `WARM` records, at the worst moment, at the end.
+
+    `course`: each second of the run after those records.
+    """
 
     warm: float
     peak: float
     end: float
+    course: list[float]
+
+    def tenths(self) -> list[float]:
+        """The medians of ten parts of the run, one after the other."""
+        size = len(self.course) / 10
+        parts = [self.course[round(n * size) : round((n + 1) * size)] for n in range(10)]
+        return [statistics.median(part) for part in parts if part]
 
 
 @dataclass
@@ -83,7 +94,7 @@ async def fuzz(
 async def _fuzz(line: Line, records: int, seed: int, tell: Tell) -> Outcome:
     loop, topics, begin = asyncio.get_running_loop(), Topics(line.prefix), now()
     (lifecycle,) = await line.start("lifecycle")
-    feeder = Feeder(line.kafka, topics.events, seed)
+    feeder, course = Feeder(line.kafka, topics.events, seed), list[float]()
     await feeder.start()
     try:
         stream, started = Mix(seed, begin).records(), loop.time()
@@ -92,14 +103,16 @@ async def _fuzz(line: Line, records: int, seed: int, tell: Tell) -> Outcome:
         await read_up_to(line.kafka, topics.lifecycle_group, topics.events, first)
         warm = resident(lifecycle)
         tell(f"seed {seed}: {first} records read, {warm:.1f} MiB resident")
+        watching = asyncio.create_task(_watched(lifecycle, course))
         await feeder.send(stream, records - first)
         tell(f"{records} records ({feeder.bytes >> 20} MiB) sent in {loop.time() - started:.0f} s")
         await read_up_to(line.kafka, topics.lifecycle_group, topics.events, records)
+        watching.cancel()
     finally:
         await feeder.stop()
     seconds = loop.time() - started
     await _relayed(line)
-    memory = Memory(warm, resident(lifecycle, "VmHWM"), resident(lifecycle))
+    memory = Memory(warm, resident(lifecycle, "VmHWM"), resident(lifecycle), course)
     tell(f"{records} records read in {seconds:.0f} s; reading back what came of them")
     code = await lifecycle.terminate()
     evidence = Evidence(begin, now(), Settings().us("expiry_margin"), topics.events)
@@ -109,6 +122,12 @@ async def _fuzz(line: Line, records: int, seed: int, tell: Tell) -> Outcome:
     verdict = judge(islice(Mix(seed, begin).records(), records), evidence)
     size = lifecycle.log.stat().st_size
     return Outcome(seed, verdict, evidence, memory, seconds, feeder.bytes, size, code)
+
+
+async def _watched(service: Service, course: list[float]) -> None:
+    while True:
+        course.append(resident(service))
+        await asyncio.sleep(1)
 
 
 async def _relayed(line: Line) -> None:
@@ -131,6 +150,7 @@ def report(outcome: Outcome) -> list[str]:
     sent = f"{verdict.records} records, {size}, {verdict.activities} activities"
     warm = f"{memory.warm:.1f} MiB after the first {min(WARM, verdict.records)} records"
     end = f"{memory.end:.1f} MiB at the end ({memory.end / memory.warm - 1:+.1%})"
+    tenths = " ".join(f"{each:.0f}" for each in memory.tenths())
     lines = [
         f"{sent} in {outcome.seconds:.0f} s: {rate:.0f} records/s",
         "",
@@ -141,7 +161,8 @@ def report(outcome: Outcome) -> list[str]:
         *(f"  {count:>9}  {fate}" for fate, count in verdict.fates.most_common()),
         f"  {sum(verdict.fates.values()):>9}  accounted for, of {verdict.records}",
         "",
-        f"resident memory: {warm}, {memory.peak:.1f} MiB at its peak, {end}; {outcome.log >> 10} KiB of logs",
+        f"resident memory: {warm}, {memory.peak:.1f} MiB at its peak, {end};",
+        f"  the medians of ten parts of the time in between: {tenths} MiB; {outcome.log >> 10} KiB of logs",
     ]
     if outcome.wrong:
         lines += ["", f"WRONG ({verdict.blamed}):", *outcome.wrong]
