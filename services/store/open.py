@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, NullPool, event
+from sqlalchemy import URL, NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from services.store.dialect import Dialect
@@ -135,8 +135,10 @@ def _sqlite(url: URL, begin: str, options: dict[str, Any]) -> AsyncEngine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(made.sync_engine, "begin")
-    def start(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+    def start(connection: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute(begin)
+        cursor.close()
 
+    made.dialect.do_begin = start  # type: ignore[assignment]  # an event costs every statement a look at it
     return made
