@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from services.store.memory import MemoryStore
 from services.store.ports import Store
 from tests.sim.actors import Actor, Core, DispatcherActor
 from tests.sim.bus import SESSION
-from tests.sim.lanes import Seats
 from tests.sim.oncall import Command
+from tests.sim.seats import Seats
 from tests.sim.store import FrontStore, dict_store, forget
 
 if TYPE_CHECKING:
@@ -29,11 +28,13 @@ GRAVEYARD: Final[list[Any]] = []
 
 
 class Hosts:
-    """All processes of a world. `seats` and `database`: the real store's, else every store is the dict."""
+    """All processes of a world. `seats`: of the real store, else every store is the dict."""
 
-    def __init__(self, world: World, seats: Seats | None, database: Path) -> None:
+    def __init__(self, world: World, seats: Seats | None) -> None:
         self.world, self.loop = world, world.loop
-        self.seats, self.database = seats, database
+        self.seats = seats
+        if seats is not None:
+            seats.begin(world.wall)
         self.births = 0
         self.actors: list[Actor] = []
         self.watcher = Actor(world, len(SLOTS), -1)
@@ -42,7 +43,7 @@ class Hosts:
 
     def shared_store(self) -> Store:
         """The store as the world itself sees it."""
-        return self.seats.take(self.watcher, self.database) if self.seats else dict_store(self.world)
+        return self.seats.take(self.watcher) if self.seats else dict_store(self.world)
 
     def front(self, store: Store) -> FrontStore:
         """The same, watched by the judges."""
@@ -70,7 +71,7 @@ class Hosts:
     def _begin(self, actor: Actor) -> None:
         self.actors.append(actor)
         self.world.tell(actor.name, "starts")
-        inner = self.seats.take(actor, self.database) if self.seats else self.world.store
+        inner = self.seats.take(actor) if self.seats else self.world.store
         actor.process.context.copy().run(actor.start, FrontStore(inner, actor))
 
     def spawn(self, coro: Coroutine[Any, Any, Any]) -> None:

@@ -1,93 +1,138 @@
-"""The real store on SQLite in WAL mode, aiosqlite's thread replaced by virtual time.
+"""The real store on SQLite in WAL mode, the driver's thread replaced by virtual time.
 
-Opening an engine costs more than a schedule, so each place of a process has one engine, and whoever
-takes the place gets it with an empty pool: the connections are always its own.
+A lane is what SQLAlchemy takes for a connection: the real `sqlite3` one, on which each function runs
+when its time has come. Engines and open databases outlive a schedule (`seats.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sqlite3
 from collections import deque
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import aiosqlite
+from sqlalchemy.util import await_
 
-from services.store.open import migrate, open_store
-from services.store.ports import Store
-from services.store.sql import SqlStore
 from tests.sim.judges import Commit
 
 if TYPE_CHECKING:
     from tests.sim.actors import Actor
+    from tests.sim.seats import Database
 
 PATIENCE: Final = 10.0
 """Seconds for which SQLite waits for its lock."""
-STEPS: Final = frozenset({"execute", "commit", "close_and_stop"})
-"""What takes its time; the rest of a cursor's life is over in the step that asks for it."""
-QUICK: Final = frozenset({"cursor", "fetchall"})
-"""What cannot fail, and is over before anybody looks."""
 
-Item = tuple["asyncio.Future[Any] | None", Callable[[], Any], "Commit | None"]
+Answer = tuple[list[Any], Any, int, int | None]
+"""What a statement came to: rows, their description, how many it changed, the last row's id."""
+
+
+class Waiting:
+    """A function that waits for its turn; `future` is for whoever asked, who may be gone."""
+
+    __slots__ = ("commit", "function", "future", "lasts")
+
+    def __init__(
+        self,
+        function: Callable[[], Any],
+        future: asyncio.Future[Any] | None,
+        commit: Commit | None,
+        *,
+        lasts: bool,
+    ) -> None:
+        self.function, self.future, self.commit, self.lasts = function, future, commit, lasts
 
 
 class Lane:
-    """aiosqlite's queue and thread, in virtual time: one function after the other."""
+    """One connection of one process, as SQLAlchemy's dialect knows one: one function after the other.
 
-    daemon = True
+    Most are over in the step that asks for them, as a thread's would be that nobody waits for; the
+    others wait until whoever else could go on has done so, or for a while, and others come between.
+    """
 
-    def __init__(self, actor: Actor, path: Path) -> None:
-        self.actor, self.world, self.path = actor, actor.world, path
-        self.queue: deque[Item] = deque()
-        self.raw: sqlite3.Connection | None = None
+    isolation_level: str | None = None
+
+    def __init__(self, actor: Actor, database: Database) -> None:
+        self.actor, self.world, self._database = actor, actor.world, database
+        self.raw: sqlite3.Connection | None = database.take()
         self.cut = False
+        self._queue: deque[Waiting] = deque()
+        self._throw = actor.world.tape.throw
         self._since = 0.0
 
-    def start(self) -> None:
-        """There is nothing to start."""
+    # What SQLAlchemy asks of a connection.
 
-    def put_nowait(self, item: tuple[asyncio.Future[Any] | None, Callable[[], Any]]) -> None:
-        """What aiosqlite would hand to its thread."""
-        future, function = item
-        name = _name(function)
-        if name in QUICK and future is not None and not (self.queue or self.cut):
-            future.set_result(function())
-            return
-        asked: Any = function  # a partial: aiosqlite makes no other
-        if name == "execute" and asked.args[0].startswith("PRAGMA busy_timeout"):
-            function = _nothing  # whoever waits for a lock would stop the world
-        self.queue.append((future, function, self.actor.committing() if name == "commit" else None))
-        if len(self.queue) == 1:
-            self._soon(name)
+    def cursor(self) -> LaneCursor:
+        """For one statement."""
+        return LaneCursor(self)
 
-    def connect(self) -> sqlite3.Connection:
-        """A connection that waits for nothing and knows the world's time."""
-        raw = sqlite3.connect(self.path, timeout=0, check_same_thread=False)
-        raw.create_function("virtual_now", 0, self.world.wall)
-        self.raw = raw
-        return raw
+    def commit(self) -> None:
+        """The judges hear of it in the step in which it becomes true."""
+        self.call(self._commit, self.actor.committing(), lasts=True)
 
-    def _soon(self, name: str) -> None:
+    def rollback(self) -> None:
+        """A session that the server ended answers again once it was rolled back."""
+        self.call(self._rollback)
+
+    def close(self) -> None:
+        """Whoever asks need not wait for it."""
+        if self.raw is not None:
+            self._begin(Waiting(self._close, None, None, lasts=False))
+
+    terminate = close
+
+    def create_function(self, *_: Any, **__: Any) -> None:
+        """The dialect's own, of which the store uses none."""
+
+    # Whose turn it is, and when.
+
+    def call(self, function: Callable[[], Any], commit: Commit | None = None, *, lasts: bool = False) -> Any:
+        """Its result, at once or when its time has come."""
+        if not self._queue:
+            thrown = self._throw() & 15 if lasts else 0
+            if thrown < 12:
+                try:
+                    result = function()
+                except sqlite3.OperationalError as busy:
+                    if "locked" not in str(busy):
+                        raise
+                    thrown = 12
+                else:
+                    if commit is not None:
+                        self.world.judges.committed(commit)
+                    await_(OVER)
+                    return result
+        else:
+            thrown = 0
+        future = self.world.loop.create_future()
+        self._begin(Waiting(function, future, commit, lasts=lasts), thrown)
+        return await_(future)
+
+    def _begin(self, item: Waiting, thrown: int | None = None) -> None:
+        self._queue.append(item)
+        if len(self._queue) == 1:
+            self._soon(thrown)
+
+    def _soon(self, thrown: int | None = None) -> None:
         """At once, after whoever else could go on, or after a while."""
-        self._since = self.world.loop.time()
-        thrown = self.world.tape.throw() & 15 if name in STEPS else 0
+        loop = self.world.loop
+        self._since = loop.time()
+        if thrown is None:
+            thrown = self._throw() & 15 if self._queue[0].lasts else 0
         if thrown == 15:
-            self.world.loop.call_later(self.world.latency(), self._go)
+            loop.call_later(self.world.latency(), self._go)
         elif thrown > 11:
-            self.world.loop.call_soon(self._go)
+            loop.call_soon(self._go)
         else:
             self._go()
 
     def _go(self) -> None:
-        future, function, commit = self.queue[0]
-        name = _name(function)
+        item = self._queue[0]
         result: Any = None
         error: Exception | None = None
+        future = item.future
         try:
-            result = self._run(name, function)
+            result = item.function()
         except sqlite3.OperationalError as busy:
             waited = self.world.loop.time() - self._since
             if "locked" in str(busy) and waited < PATIENCE and not (future is None or future.done()):
@@ -96,109 +141,98 @@ class Lane:
             error = busy
         except Exception as failed:  # noqa: BLE001  # handed on to whoever awaits the future
             error = failed
-        if commit is not None and error is None:  # though whoever asked for it may have given up
-            self.world.judges.committed(commit)
-        self.queue.popleft()
+        if item.commit is not None and error is None:  # though whoever asked for it may have given up
+            self.world.judges.committed(item.commit)
+        self._queue.popleft()
         if future is not None and not future.done():
             if error is None:
                 future.set_result(result)
             else:
                 future.set_exception(error)
-        if self.queue:
-            self._soon(_name(self.queue[0][1]))
+        if self._queue:
+            self._soon()
 
-    def _run(self, name: str, function: Callable[[], Any]) -> Any:
-        """A session that the server ended answers nothing until it was rolled back."""
-        if self.cut and name not in ("rollback", "close", "close_and_stop"):
+    # What runs when its time has come.
+
+    def execute(self, statement: str, parameters: Sequence[Any]) -> Answer:
+        """All rows at once: no cursor halfway through a result holds a lock."""
+        cursor = self._there().execute(statement, parameters)
+        return cursor.fetchall(), cursor.description, cursor.rowcount, cursor.lastrowid
+
+    def _there(self) -> sqlite3.Connection:
+        if self.cut:
             raise sqlite3.OperationalError("the session was ended: idle in transaction")
-        if name == "rollback":
-            self.cut = False
-        elif self.raw is not None and (name == "close_and_stop" or _whose(function, "close") is self.raw):
-            with contextlib.suppress(sqlite3.ProgrammingError):  # closed twice
-                self.raw.rollback()  # an uncollected cursor would keep a closed connection's lock
-        return function()
+        if self.raw is None:
+            raise sqlite3.ProgrammingError("the connection is closed")
+        return self.raw
+
+    def _commit(self) -> None:
+        self._there().commit()
+
+    def _rollback(self) -> None:
+        self.cut = False
+        if self.raw is not None:
+            self.raw.rollback()
+
+    def _close(self) -> None:
+        if self.raw is not None:
+            self._database.give_back(self.raw)
+            self.raw = None
 
     def end(self, *, close: bool) -> None:
-        """The server ends the session: first roll back, or a closed connection keeps its lock."""
+        """The server ends the session: it rolls back what is under way."""
         if self.raw is None:
             return
         self.cut = not close
-        with contextlib.suppress(sqlite3.ProgrammingError):  # the process itself had closed it
-            self.raw.rollback()
         if close:
-            self.raw.close()
-            self.raw = None
+            self._close()
+        else:
+            self.raw.rollback()
 
 
-def _name(function: Any) -> str:
-    """What aiosqlite would have its thread do."""
-    return getattr(getattr(function, "func", function), "__name__", "")
+class LaneCursor:
+    """As much of a cursor as SQLAlchemy asks for; it has all rows when the statement is over."""
 
+    arraysize = 1
+    description: Any = None
+    rowcount = -1
+    lastrowid: int | None = None
 
-def _whose(function: Any, name: str) -> Any:
-    """The object whose method of this name it is: cursors close, too."""
-    return getattr(getattr(function, "func", None), "__self__", None) if _name(function) == name else None
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._rows: list[Any] = []
 
-
-def _nothing() -> None:
-    """Instead of a function."""
-
-
-class Seat:
-    """The store of whoever has this place now."""
-
-    def __init__(self, template: Path, slot: int) -> None:
-        self.template, self.slot = template, slot
-        self.path = template
-        self.actor: Actor | None = None
-        self.store: SqlStore
-
-    async def open(self) -> Seat:
-        """Before any schedule, on a thread: SQLAlchemy asks its first connection this and that."""
-        self.store = await open_store(
-            f"sqlite+aiosqlite:///{self.template}",
-            slot=self.slot,
-            now="virtual_now()",
-            async_creator=self._connect,
-        )
-        await self.store.ping()
-        await self.store.release_shards("nobody")
-        await self.store.close()
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> LaneCursor:
+        """Pragmas are the database's own, set as it was opened (`seats.py`)."""
+        if not statement.startswith("PRAGMA"):
+            lane = self._lane
+            self._rows, self.description, self.rowcount, self.lastrowid = lane.call(
+                lambda: lane.execute(statement, parameters), lasts=True
+            )
         return self
 
-    def take(self, actor: Actor, path: Path) -> Store:
-        """Connections from now on are this process's; those of the one before are left where they are."""
-        self.actor, self.path = actor, path
-        for engine in (self.store.engine, self.store._readers):
-            engine.sync_engine.dispose(close=False)
-        return self.store
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+        return self._rows.pop(0) if self._rows else None
 
-    async def _connect(self) -> aiosqlite.Connection:
-        if self.actor is None:
-            first = await aiosqlite.connect(self.template)
-            await first.create_function("virtual_now", 0, int)
-            return first
-        lane = Lane(self.actor, self.path)
-        self.actor.lanes.append(lane)
-        connection = aiosqlite.Connection(lane.connect, 64)
-        stand_in: Any = lane
-        connection._tx = connection._thread = stand_in  # no thread in virtual time
-        return await connection
+    def fetchall(self) -> list[Any]:
+        """The rows that are left."""
+        rows, self._rows = self._rows, []
+        return rows
+
+    def close(self) -> None:
+        """The rows are of no use any more."""
+        self._rows = []
+
+    async def _async_soft_close(self) -> None:
+        """Asked by SQLAlchemy once the rows are there."""
 
 
-class Seats:
-    """A migrated database, of which each schedule gets a copy, and the stores on it by place."""
+class Over:
+    """Awaited where nobody waits: SQLAlchemy insists that a statement awaits something."""
 
-    def __init__(self, folder: Path, slots: int) -> None:
-        self.template = folder / "template"
-        self._seats: dict[int, Seat] = {}
-        asyncio.run(self._open(slots))
+    def __await__(self) -> Generator[None, None, None]:
+        return iter(())  # type: ignore[return-value]  # nothing is ever sent into it
 
-    async def _open(self, slots: int) -> None:
-        await migrate(f"sqlite+aiosqlite:///{self.template}")
-        for slot in range(slots):
-            self._seats[slot] = await Seat(self.template, slot).open()
 
-    def take(self, actor: Actor, path: Path) -> Store:
-        """A process that was killed never runs again, so its place and its engine are free."""
-        return self._seats[actor.slot].take(actor, path)
+OVER: Final = Over()

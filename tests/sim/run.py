@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 import time
 from collections import Counter
@@ -16,12 +15,12 @@ from typing import Final
 
 from tests.sim.forks import fork, forked, reap
 from tests.sim.hosts import SEATS
-from tests.sim.lanes import Seats
+from tests.sim.seats import Seats
 from tests.sim.tape import pack, shrink, unpack
 from tests.sim.weather import EVENTS, LEAP, OTHERS, PORTS, SPELLS
-from tests.sim.world import World, prepare
+from tests.sim.world import World
 
-CHUNK: Final = {"dict": 250, "sqlite": 20}
+CHUNK: Final = {"dict": 250, "sqlite": 150}
 """Schedules per forked process: what is dead stays in its memory."""
 SHRINKING: Final = 15.0
 """Seconds for making a failure smaller."""
@@ -67,7 +66,6 @@ class Bench:
     """Runs single schedules; on SQLite each gets a copy of one migrated database."""
 
     def __init__(self, store: str) -> None:
-        prepare()
         self.folder: Path | None = None
         self.seats: Seats | None = None
         if store == "sqlite":
@@ -85,18 +83,9 @@ class Bench:
         digest: bool = False,
         written: bool = False,
     ) -> Result:
-        """One schedule, in this process."""
-        database = Path()
-        if self.folder is not None:
-            database = self.folder / f"run-{os.getpid()}"
-            shutil.copyfile(self.folder / "template", database)
-        world = World(
-            seed, profile, choices, self.seats, database, story=story, digest=digest, written=written
-        )
+        """One schedule, in this process: it is changed for good, so fork it."""
+        world = World(seed, profile, choices, self.seats, story=story, digest=digest, written=written)
         world.run()
-        if self.folder is not None:
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{database}{suffix}").unlink(missing_ok=True)
         found = str(world.broken) if world.broken else ""
         drawn = world.tape.drawn
         counts = Counter(
@@ -109,6 +98,11 @@ class Bench:
         )
         seconds = world.loop.time() - (LEAP if world.struck["leap"] else 0.0)
         return Result(seed, world.digest, found, drawn, world.struck, seconds, world.lines or [], counts)
+
+    def tidy(self, pid: int) -> None:
+        """A forked process is over."""
+        if self.seats is not None:
+            self.seats.tidy(pid)
 
     def close(self) -> None:
         """Remove the databases."""
@@ -181,8 +175,11 @@ class Campaign:
                 seed = end
             if not running:
                 return
+            child = running.pop(0)
+            results = reap(*child)
+            self.bench.tidy(child[0])
             try:
-                yield reap(*running.pop(0))
+                yield results
             except GeneratorExit:
                 for child in running:
                     reap(*child)

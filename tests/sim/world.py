@@ -7,12 +7,13 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
-from pathlib import Path
+from functools import cache
 from typing import Any, Final
 
 import httpx
 import msgspec
 import structlog
+from sqlalchemy.ext.asyncio import engine
 
 from contracts.events import Event
 from contracts.records import Record
@@ -34,11 +35,12 @@ from tests.sim.bus import Broker
 from tests.sim.endings import Endings
 from tests.sim.hosts import GRAVEYARD, SLOTS, Hosts
 from tests.sim.judges import Broken, Judges, describe, raise_in_world
-from tests.sim.lanes import Seats
 from tests.sim.loop import SimLoop
 from tests.sim.script import BEFORE, MEMBERS, Said, encode, script
+from tests.sim.seats import Seats
 from tests.sim.spells import Spells
 from tests.sim.store import LOOKS
+from tests.sim.switches import spawn
 from tests.sim.tape import SIDES, Tape
 from tests.sim.weather import LEAP, PORTS, settings, weather
 from tests.sim.wire import Request
@@ -58,7 +60,6 @@ class World:
         profile: str,
         choices: Sequence[int] | None = None,
         seats: Seats | None = None,
-        database: Path = Path(),
         *,
         story: bool = False,
         digest: bool = False,
@@ -93,7 +94,7 @@ class World:
         self._digest = hashlib.blake2b(digest_size=8)
         self._throw = self.tape.throw
         self._ports = {port: _odds(self.weather.port(port)) for port in PORTS}
-        self.hosts = Hosts(self, seats, database)
+        self.hosts = Hosts(self, seats)
         self.judges = Judges(self)
         self.endings = Endings(self)
         self.store: Store
@@ -177,6 +178,7 @@ class World:
 
     def run(self) -> None:
         """The whole schedule; `broken` says what was found."""
+        prepare()
         self.store = self.hosts.shared_store()
         self.front = self.hosts.front(self.store)
         said = script(self.seed, BASE, self.weather)
@@ -357,8 +359,9 @@ async def _observed(store: Any, looks: Sequence[Look], rules: Any) -> list[Settl
         LOOKS.reset(token)
 
 
+@cache
 def prepare() -> None:
-    """Once in a process: the judges see what is settled, and nobody writes logs."""
+    """Once in a process, one forked for this: the judges see what is settled, and nobody writes logs."""
     settler.settle = _observed  # type: ignore[attr-defined]  # observation only: the real verb does the work
     changes: tuple[tuple[Any, str, Any], ...] = (
         (settler, "IDLE", 40.0),  # how often a loop without work shows that it is alive
@@ -366,6 +369,7 @@ def prepare() -> None:
         (transport, "_quieten", _nothing),  # which clears the caches of all loggers for each client
         (apps, "_signature", lambda file: file.version),
         (apps, "_read", lambda file: dict(file.secrets)),
+        (engine, "greenlet_spawn", spawn),
         (httpx, "Request", Request),  # as much of httpx's as the client and our transport look at
     )
     for where, name, value in changes:
