@@ -238,6 +238,28 @@ async def test_a_commit_that_fails_is_made_good_and_ends_nothing(kafka: str, top
     assert sum((await committed(kafka, topics.lifecycle_group, topics.events, 4)).values()) == 20
 
 
+async def test_what_was_revoked_is_not_committed_any_more(kafka: str, topic_prefix: str) -> None:
+    """Its next owner goes on from where the group is: an older offset of ours would take it back."""
+    settings = await settings_for(kafka, topic_prefix)
+    topics, store = Topics(topic_prefix), TroubledStore()
+    async with bus_of(settings) as bus, consuming(settings, store, bus) as one:
+        await ready(one)
+        member: Any = one._membership
+        asked: list[Any] = []
+
+        async def failing(offsets: Any) -> None:
+            asked.append(offsets)
+            raise KafkaError("no commit today")
+
+        member._consumer.commit = failing
+        await bus.publish(topics.events, openings())
+        await until(lambda: len(store.ids) == 20 and not member.busy and asked, "all are in, uncommitted")
+        await member.on_partitions_revoked(member._consumer.assignment())
+        asked.clear()
+        await member.tick()
+        assert asked == []
+
+
 async def test_a_poll_that_fails_begins_anew_and_loses_nothing(kafka: str, topic_prefix: str) -> None:
     """aiokafka drops what it has read of other partitions when one of them raises."""
     settings = await settings_for(kafka, topic_prefix)

@@ -267,7 +267,7 @@ MUTANTS: Final = (
         DISPATCHER,
     ),
     Mutant(
-        "offsets-are-committed-for-what-was-dropped",
+        "offsets-of-what-was-revoked-are-committed",
         "services/lifecycle/subscription.py",
         "        await self._finish_in_hand(self._grace)\n        self._uncommitted.clear()\n",
         "        await self._finish_in_hand(self._grace)\n",
