@@ -43,7 +43,7 @@ class ProcessClock:
         self._origin = chance.uniform(0, 1e6)
 
     def monotonic(self) -> float:
-        return self._origin + self._world.loop.time()
+        return self._origin + self._world.loop._now
 
     def wall(self) -> int:
         return self._world.wall() + self._skew

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.util import await_
 
+from tests.sim.deadlines import OVER
 from tests.sim.judges import Commit
 
 if TYPE_CHECKING:
@@ -226,13 +227,3 @@ class LaneCursor:
 
     async def _async_soft_close(self) -> None:
         """Asked by SQLAlchemy once the rows are there."""
-
-
-class Over:
-    """Awaited where nobody waits: SQLAlchemy insists that a statement awaits something."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        return iter(())  # type: ignore[return-value]  # nothing is ever sent into it
-
-
-OVER: Final = Over()

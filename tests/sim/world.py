@@ -32,6 +32,7 @@ from services.store.settle import settle as settle_looks
 from services.wechat import apps, transport
 from tests.sim.actors import SECRETS, Actor, AppsFile
 from tests.sim.bus import Broker
+from tests.sim.deadlines import Timeout
 from tests.sim.endings import Endings
 from tests.sim.hosts import GRAVEYARD, SLOTS, Hosts
 from tests.sim.judges import Broken, Judges, describe, raise_in_world
@@ -369,6 +370,7 @@ def prepare() -> None:
         (transport, "_quieten", _nothing),  # which clears the caches of all loggers for each client
         (apps, "_signature", lambda file: file.version),
         (apps, "_read", lambda file: dict(file.secrets)),
+        (asyncio, "timeout", Timeout),
         (engine, "greenlet_spawn", spawn),
         (httpx, "Request", Request),  # as much of httpx's as the client and our transport look at
     )
