@@ -23,7 +23,7 @@ BATCH: Final = 500
 """Most timers in one transaction, and most rows of a table in one step of pruning."""
 BURY_EVERY: Final = 5.0
 """Seconds between looks for events that waited too long for their `opened`."""
-LONGEST_WAIT: Final = 30.0
+LONGEST_WAIT: Final = 5.0
 """Seconds; cap of the delay between tries while the store is away."""
 
 
@@ -72,6 +72,7 @@ class TimerClock:
     async def run(self) -> None:
         """Fire what is due, round after round, until `stop`; a store that is away is waited for."""
         while not self._stopping.is_set():
+            self._moved = self._clock.monotonic()
             try:
                 wait = await self.round()
                 self._failures = 0

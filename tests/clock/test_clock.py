@@ -11,7 +11,7 @@ from contracts.events import Completed, Event, Opened
 from contracts.records import Record, decode_record
 from contracts.times import SECOND
 from services.bus.ports import Message
-from services.clock.clock import BATCH, TimerClock
+from services.clock.clock import BATCH, LONGEST_WAIT, TimerClock
 from services.settings import Settings
 from services.store.apply import Arrival, apply
 from services.store.ledger import read_ledger
@@ -198,3 +198,26 @@ async def test_a_store_that_is_away_is_waited_for() -> None:
     clock.stop()
     await task
     assert await clock.ready() is None
+
+
+async def test_a_long_outage_is_over_within_seconds_and_waiting_is_not_standing_still() -> None:
+    """However often it has failed, it tries again soon; each try begins with a fresh mark."""
+    hands = Hands()
+    clock = a_clock(hands, MemoryStore(hands.wall))
+    rests: list[float] = []
+
+    async def away() -> float:
+        assert clock.marks() == {"timers": hands.monotonic()}
+        raise StoreUnavailable("gone for long")
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+        hands.now += int(seconds * SECOND)
+        if len(rests) == 60:
+            clock.stop()
+
+    clock.round = away  # type: ignore[method-assign]  # it fails each time
+    clock._rest = rest  # type: ignore[method-assign]  # virtual time
+    await clock.run()
+    assert rests[0] <= 1.0
+    assert LONGEST_WAIT / 2 <= max(rests) <= LONGEST_WAIT <= 5.0
