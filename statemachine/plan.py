@@ -94,7 +94,8 @@ def holds(
     """Whether the end still waits for members owed from before it (all times µs).
 
     At most `wait` after the end was known, and never into the margin before expiry; but a first
-    attempt is always made, since nothing has failed yet.
+    attempt is always made: `tried` tells whether a call of this plan was answered already, also one
+    that succeeded, since a long list of slow successes would hold the end back as well as failures.
     """
     if not tried or end_known_at is None:
         return True

@@ -136,6 +136,11 @@ class Card(msgspec.Struct):
         return self.revision > self.settled
 
     @property
+    def tried(self) -> bool:
+        """Whether a call of the plan under way was answered already, well or badly."""
+        return self.attempts > 0 or self.progress_calls > 0 or self.list_limit > 0 or self.singles > 0
+
+    @property
     def end_due(self) -> bool:
         """Whether the end has not been shown yet: the end ignores throttling and goes first."""
         return self.state == ENDED and self.shown < 3 and self.behind

@@ -190,6 +190,27 @@ async def test_the_end_waits_for_no_failed_member_within_the_margin_before_expir
     assert [each.members for each in await world.failed("a")] == [("m1",)]
 
 
+@pytest.mark.parametrize("longest", [10, 1], ids=["accepted", "narrowed"])
+@in_virtual_time()
+async def test_the_end_does_not_wait_for_a_long_list_of_slow_calls(make: Make, longest: int) -> None:
+    """A call that succeeds, or that narrows the list, takes its time out of the same minute."""
+    world = await make(members_per_call=10, lease=60.0, call_deadline=10.0)
+    world.wechat.script = lambda sent: 40097 if len(sent.members or ()) > longest else 0
+    async with world.running():
+        await world.open("a")
+        world.wechat.latency = 9.0
+        await world.complete("a", *(f"m{n}" for n in range(100)))
+        await world.close("a")
+        known = (await world.card("a")).end_known_at
+        assert known is not None
+        await world.settled("a")
+    end = world.wechat.calls[-1]
+    assert (end.target_state, end.members) == (3, None)
+    assert known + 60 * SECOND <= end.at * SECOND + BASE <= known + 70 * SECOND, "plus one call at most"
+    taken = {member for call in world.wechat.calls if call.errcode == 0 for member in call.members or ()}
+    assert {*await world.named("a")} == {f"m{n}" for n in range(100)} - taken
+
+
 @pytest.mark.parametrize("empty", [True, False])
 @in_virtual_time()
 async def test_state_1_with_nobody_to_name_carries_an_empty_list_if_the_setting_says_so(

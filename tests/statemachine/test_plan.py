@@ -206,11 +206,11 @@ KNOWN, EXPIRES = 1_000 * MINUTE, 2_000 * MINUTE
         (KNOWN, True, True),
         (KNOWN + MINUTE - 1, True, True),
         (KNOWN + MINUTE, True, False),
-        (KNOWN + MINUTE, False, True),  # a dispatcher that was away: nothing has failed yet
+        (KNOWN + MINUTE, False, True),  # a dispatcher that was away: nothing was tried yet
         (EXPIRES, False, True),
     ],
 )
-def test_the_end_waits_a_minute_for_those_owed_once_an_attempt_has_failed(now, tried, waits):
+def test_the_end_waits_a_minute_for_those_owed_once_they_were_tried(now, tried, waits):
     assert holds(now, KNOWN, EXPIRES, margin=MINUTE, wait=MINUTE, tried=tried) is waits
 
 
