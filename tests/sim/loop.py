@@ -32,24 +32,33 @@ class Process:
         self.context.run(OWNER.set, self)
 
 
-class Handle:
-    """A callback that waits for its turn, or (`when`) for its time; as little as asyncio asks of one."""
+class Handle(list[Any]):
+    """A callback that waits for its turn, or for its time; as little as asyncio asks of one.
 
-    __slots__ = ("args", "callback", "context", "dropped", "process", "when")
+    Callback, arguments, context, when, and whether it was cancelled: a list is the quickest to make.
+    """
 
-    def __init__(
-        self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context, when: float = 0.0
-    ) -> None:
-        self.callback, self.args, self.context, self.when = callback, args, context, when
-        self.dropped = False
+    __slots__ = ()
+
+    @property
+    def context(self) -> Context:
+        """Whose it is."""
+        context: Context = self[2]
+        return context
+
+    def when(self) -> float:
+        """In the loop's seconds."""
+        when: float = self[3]
+        return when
 
     def cancel(self) -> None:
         """It does not run; a timer is taken from the heap when its time comes."""
-        self.dropped = True
+        self[4] = True
 
     def cancelled(self) -> bool:
         """Whether it was."""
-        return self.dropped
+        dropped: bool = self[4]
+        return dropped
 
 
 class SimTask(asyncio.Task[Any]):
@@ -158,7 +167,7 @@ class SimLoop(asyncio.BaseEventLoop):
     ) -> Handle:
         if context is None:
             context = copy_context()
-        handle = Handle(callback, args, context)
+        handle = Handle((callback, args, context, 0.0, False))
         process = context.get(OWNER) or self.world
         if process.dead:
             return handle
@@ -176,7 +185,7 @@ class SimLoop(asyncio.BaseEventLoop):
     def call_at(  # type: ignore[override]  # typeshed's variadic generic says no more than this
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> Handle:
-        timer = Handle(callback, args, copy_context() if context is None else context, when)
+        timer = Handle((callback, args, copy_context() if context is None else context, when, False))
         self._births += 1
         heappush(self._timers, (when, self._births, timer))
         return timer
@@ -241,12 +250,13 @@ class SimLoop(asyncio.BaseEventLoop):
                 if process.dead or process.paused or not process.ready:
                     continue
                 handle = process.ready.popleft()
-                if not handle.dropped:
+                callback, args, context, _, dropped = handle
+                if not dropped:
                     self.steps += 1
                     try:
-                        handle.context.run(handle.callback, *handle.args)
+                        context.run(callback, *args)
                     except Exception as error:  # noqa: BLE001  # as asyncio's own loop does
-                        self.call_exception_handler({"message": f"in {handle.callback}", "exception": error})
+                        self.call_exception_handler({"message": f"in {callback}", "exception": error})
                 if process.ready and not (process.listed or process.paused or process.dead):  # type: ignore[redundant-expr]  # the handle may have changed them
                     process.listed = True
                     runnable.append(process)
@@ -258,15 +268,19 @@ class SimLoop(asyncio.BaseEventLoop):
     def _advance(self) -> None:
         """Nothing is ready: the time moves on to the next timer."""
         timers = self._timers
-        while timers and timers[0][2].dropped:
+        while timers and timers[0][2][4]:
             heappop(timers)
         if not timers:
             raise RuntimeError("everybody waits for ever")
-        now = self._now = max(self._now, timers[0][0])
+        now = timers[0][0]
+        if now > self._now:
+            self._now = now
+        else:
+            now = self._now
         while timers and timers[0][0] <= now:
             timer = heappop(timers)[2]
-            if not timer.dropped:
-                process = timer.context.get(OWNER) or self.world
+            if not timer[4]:
+                process = timer[2].get(OWNER) or self.world
                 if not process.dead:
                     process.ready.append(timer)
                     if not (process.listed or process.paused):

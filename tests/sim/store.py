@@ -56,31 +56,28 @@ class FrontTx:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        world, asked = self._world, kind is None
         try:
-            if kind is None:
-                await self._before()
+            if asked:
+                try:  # on the way to the commit
+                    if waiting := world.delay(self._actor):
+                        await waiting
+                    self.here("the connection was cut" if self._fate == "store_undone" else "")
+                except BaseException as lost:
+                    self._front.forget(self._commit)
+                    await self._whole.__aexit__(type(lost), lost, lost.__traceback__)
+                    raise
             else:
                 self._front.forget(self._commit)  # before another has the connection
             await self._whole.__aexit__(kind, error, trace)
         finally:
             self._actor.transactions.pop(self, None)
             self._front.forget(self._commit)
-        if kind is None:
-            if waiting := self._world.delay(self._actor):
+        if asked:
+            if waiting := world.delay(self._actor):
                 await waiting
             if self._fate == "store_lost":
                 raise StoreUnavailable("the connection was cut after the commit")
-
-    async def _before(self) -> None:
-        """On the way to the commit."""
-        try:
-            if waiting := self._world.delay(self._actor):
-                await waiting
-            self.here("the connection was cut" if self._fate == "store_undone" else "")
-        except BaseException as error:
-            self._front.forget(self._commit)
-            await self._whole.__aexit__(type(error), error, error.__traceback__)
-            raise
 
     async def admit(self, keys: Sequence[InboxKey], activity_ids: Sequence[str | None]) -> list[Admission]:
         self.here()
