@@ -126,7 +126,7 @@ class Lane:
             self._leave(producer)
 
     def _leave(self, producer: AIOKafkaProducer) -> None:
-        task = asyncio.create_task(_close(producer))
+        task = asyncio.create_task(retire(producer))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -154,7 +154,8 @@ def _told(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-async def _close(producer: AIOKafkaProducer) -> None:
+async def retire(producer: AIOKafkaProducer) -> None:
+    """Stop a producer, within seconds also when no broker answers any more; never raises."""
     stopping = asyncio.ensure_future(producer.stop())
     done, _ = await asyncio.wait([stopping], timeout=CLOSE_DEADLINE)
     if done:

@@ -10,14 +10,13 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from services.bus.lane import retire
 from tests.chaos.script import PRODUCERS, Sending
 
 AT_ONCE = 64
 """Records each producer waits for at a time."""
 PATIENCE = 20.0
 """Seconds after which a producer that says nothing is replaced by another one."""
-FAREWELL = 5.0
-"""Seconds a producer has for its leave."""
 
 
 class Sender:
@@ -61,7 +60,7 @@ class Sender:
                 try:
                     await producer.start()
                 except BaseException:
-                    await producer.stop()
+                    await retire(producer)
                     raise
                 self._producer = producer
             return self._producer
@@ -71,11 +70,7 @@ class Sender:
             if producer is None or producer is not self._producer:
                 return
             self._producer = None
-        try:
-            async with asyncio.timeout(FAREWELL):
-                await producer.stop()
-        except (KafkaError, TimeoutError, OSError):
-            return
+        await retire(producer)
 
 
 class Load:
