@@ -44,6 +44,7 @@ class Timeout:
     ) -> Over:
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None  # which knows us: nobody collects circles
         if (
             self._expired
             and self._task.uncancel() <= self._cancelling

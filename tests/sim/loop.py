@@ -104,14 +104,18 @@ class Nap:
     def add_done_callback(self, wake: Callable[[Nap], None], *, context: Context) -> None:
         """The task sleeps."""
         self._wake = wake
-        self._timer = self._loop.call_at(self._loop._now + self._delay, wake, self, context=context)
+        when = self._loop._now + self._delay
+        self._timer: Handle | None = self._loop.call_at(when, wake, self, context=context)
 
     def result(self) -> None:
-        """Asked by the task as it wakes."""
+        """Asked by the task as it wakes. What knows us lets go: nobody collects circles."""
+        self._timer = None
 
     def cancel(self, msg: object = None) -> bool:
         """The task is cancelled: it wakes now."""
         if self._cancelled:
+            return False
+        if self._timer is None:
             return False
         self._cancelled = True
         self._timer.cancel()

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from contracts.records import Record
-from services.store.memory import MemoryStore
+from services.store.memory import MemoryStore, MemoryTx
 from services.store.ports import Store, StoreUnavailable
 from services.store.rows import Admission, Gate, InboxKey, Writes
 from services.store.settle import Look
@@ -73,6 +73,8 @@ class FrontTx:
         finally:
             self._actor.transactions.pop(self, None)
             self._front.forget(self._commit)
+            if isinstance(self._tx, MemoryTx):
+                del self._tx.commit  # which knows us: nobody collects circles
         if asked:
             if waiting := world.delay(self._actor):
                 await waiting
