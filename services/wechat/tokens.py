@@ -21,6 +21,8 @@ MARGIN: Final = 60.0
 """Seconds before its end at which a token is fetched anew; the platform renews in the last 5 minutes."""
 FETCH: Final = 8.0
 """Seconds that a fetch may take; those who wait have their own deadlines."""
+AGAIN: Final = 10.0
+"""Seconds until a token that was refused, and given once more, is asked for anew: fetches are counted."""
 ABOUT_THE_APP: Final = frozenset(
     {Verdict.minute_limit, Verdict.daily_limit, Verdict.misconfigured, Verdict.blocked}
 )
@@ -45,6 +47,7 @@ class TokenKeeper:
         self._connections, self._apps, self._clock = connections, apps, clock
         self._tokens: dict[str, Token] = {}
         self._fetches: dict[str, asyncio.Task[Token]] = {}
+        self._given_again: dict[str, Token] = {}
 
     def __repr__(self) -> str:
         return f"TokenKeeper({sorted(self._tokens)})"
@@ -67,11 +70,20 @@ class TokenKeeper:
             raise
 
     async def renew(self, appid: str, value: str) -> Token:
-        """WeChat refused this token: drop it, unless another came meanwhile (design.md §6), and get one."""
+        """WeChat refused this token: drop it, unless another came meanwhile (design.md §6), and get one.
+
+        While WeChat gives out the very token it refuses, each call would cost a fetch of the day's quota.
+        """
         kept = self._tokens.get(appid)
         if kept is not None and kept.value == value:
+            given = self._given_again.get(appid)
+            if given is not None and given.value == value and self._clock.monotonic() < given.until:
+                return kept
             del self._tokens[appid]
-        return await self.get(appid)
+        fresh = await self.get(appid)
+        if fresh.value and fresh.value == value:
+            self._given_again[appid] = Token(fresh.value, self._clock.monotonic() + AGAIN)
+        return fresh
 
     async def close(self) -> None:
         """Give up fetches under way."""

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from contracts.wechat import Verdict
+from services.wechat.tokens import AGAIN
 from tests.wechat.conftest import MESSAGE
 from tests.wechat.server import Platform, cut, half, json, raw
 
@@ -95,6 +96,21 @@ async def test_a_message_is_not_repeated_with_the_token_that_was_refused(
     answer = await send()
     assert (answer.verdict, answer.sent, answer.errcode) == (Verdict.token, True, code)
     assert platform.story == ["token", "message", "token"]
+
+
+async def test_a_token_that_is_refused_and_given_again_does_not_use_up_the_days_fetches(
+    platform: Platform, send, clock
+) -> None:
+    """One fetch in ten seconds, however many calls are refused; a new token is found then."""
+    platform.message = json(errcode=40001)
+    for _ in range(5):
+        assert (await send()).verdict is Verdict.token
+    assert (len(platform.fetches), len(platform.messages)) == (2, 5)
+    platform.number += 1
+    platform.message = platform.only_current
+    clock.now += AGAIN
+    assert (await send()).verdict is Verdict.ok
+    assert len(platform.fetches) == 3
 
 
 async def test_a_message_is_never_sent_a_third_time(platform: Platform, send) -> None:
