@@ -195,6 +195,7 @@ def _oncall(chance: random.Random) -> Weather:
     )
     rates = {"event_delayed": 0.6} | _some(chance, names, 0.7, 0.8)
     rates |= _some(chance, ("kill", "store_lost", "store_undone", "timed_kill"), 0.3, 0.05)
+    rates |= _some(chance, ("cut_applied", "hang_applied"), 0.6, 0.3)
     return Weather(rates, parked_after=8.0, opens=chance.choice(((0.0, 6.0), (10.0, 30.0))))
 
 

@@ -225,13 +225,13 @@ UPKEEP: Final = (
     ),
     Plant(
         "redelivering-under-a-call",
-        20_000,
+        4_000,
         (Edit(f"{CARDS}:redeliver", "if card.lease_until:", "if False:"),),
         profile="oncall",
     ),
     Plant(
         "redelivering-after-an-end-that-may-be-shown",
-        20_000,
+        8_000,
         (Edit(f"{CARDS}:redeliver", "if aside and card.state == ENDED and", "if False and"),),
         profile="oncall",
     ),
