@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from contracts.nudge import Nudge
 from contracts.records import Record
 from contracts.times import SECOND
-from contracts.topics import Topics
 from services.clock.clock import TimerClock
 from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.metrics import NoMetrics
@@ -108,7 +107,7 @@ class Actor:
             clock=self.clock,
             chance=self.chance,
             settings=world.settings,
-            topics=Topics(),
+            topics=world.topics,
             owner=self.name,
             page=world.page,
         )
@@ -149,7 +148,7 @@ class Core(Actor):
             relay=self.relay,
             clock=self.clock,
             chance=self.chance,
-            topics=Topics(),
+            topics=world.topics,
             rules=rules,
         )
         self.timers = TimerClock(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,19 +28,19 @@ class Broken(AssertionError):
     """An invariant does not hold: the schedule has found something."""
 
 
-@dataclass(eq=False)
 class Commit:
     """One committed transaction, as its process wrote it. `before`: what the judges knew
     of its keys as it asked; `gates`: until when those it saw were closed."""
 
-    actor: str
-    batch: tuple[Record, ...]
-    looks: tuple[Look, ...]
-    admitted: dict[InboxKey, str] = field(default_factory=dict)
-    before: dict[InboxKey, str] = field(default_factory=dict)
-    writes: list[Writes] = field(default_factory=list)
-    gates: dict[str, int] = field(default_factory=dict)
-    now: int = 0
+    __slots__ = ("actor", "admitted", "batch", "before", "gates", "looks", "now", "writes")
+
+    def __init__(self, actor: str, batch: tuple[Record, ...], looks: tuple[Look, ...]) -> None:
+        self.actor, self.batch, self.looks = actor, batch, looks
+        self.admitted: dict[InboxKey, str] = {}
+        self.before: dict[InboxKey, str] = {}
+        self.writes: list[Writes] = []
+        self.gates: dict[str, int] = {}
+        self.now = 0
 
 
 @dataclass(eq=False)

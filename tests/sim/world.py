@@ -183,9 +183,10 @@ class World:
         self.store = self.hosts.shared_store()
         self.front = self.hosts.front(self.store)
         said = script(self.seed, BASE, self.weather)
-        self._by_value = {encode(each.event): each.event for each in said}
+        values = [encode(each.event) for each in said]
+        self._by_value = dict(zip(values, (each.event for each in said), strict=True))
         self._declare(said)
-        main = self.loop.spawn(self.loop.world, self._main(said))
+        main = self.loop.spawn(self.loop.world, self._main(said, values))
         main.add_done_callback(self._over)
         try:
             self.loop.drive()
@@ -225,11 +226,11 @@ class World:
                     ),
                 )
 
-    async def _main(self, said: Sequence[Said]) -> None:
+    async def _main(self, said: Sequence[Said], values: Sequence[bytes]) -> None:
         for slot in range(len(SLOTS)):
             self.hosts.start(slot)
-        for each in said:
-            self._publish(each)
+        for each, value in zip(said, values, strict=True):
+            self._publish(each, value)
         if "leap" in self.weather.rates:
             await self._other_life()
         Spells(self).cast()
@@ -279,9 +280,9 @@ class World:
             self.judges.fail(str(wrong))
         return self.judges.changes == before
 
-    def _publish(self, said: Said) -> None:
+    def _publish(self, said: Said, value: bytes) -> None:
         """By a producer with a partitioner of its own, now and then twice or late."""
-        event, value = said.event, encode(said.event)
+        event = said.event
         self.events[InboxKey(event.source, event.id)] = event
         rates, tape = self.weather.rates, self.tape
         delay = 0.0
@@ -376,7 +377,8 @@ def prepare() -> None:
     )
     for where, name, value in changes:
         setattr(where, name, value)
-    structlog.configure(processors=[_drop], cache_logger_on_first_use=False)
+    silent = structlog.make_filtering_bound_logger("critical")
+    structlog.configure(processors=[_drop], wrapper_class=silent, cache_logger_on_first_use=True)
 
 
 def _nothing() -> None:
