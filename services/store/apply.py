@@ -12,7 +12,16 @@ from contracts.events import Added, Completed, Event, Opened
 from contracts.records import DeadReason, Record
 from services.store.outgoing import change_rows, coordinates, dead_row
 from services.store.ports import Store, Tx
-from services.store.rows import Admission, InboxKey, InboxOutcome, MemberRow, ParkedRow, Progress, Writes
+from services.store.rows import (
+    Admission,
+    InboxKey,
+    InboxOutcome,
+    MemberRow,
+    ParkedRow,
+    Progress,
+    Writes,
+    pages,
+)
 from services.store.rows import Opened as OpenedRow
 from statemachine import activity as machine
 from statemachine.model import Aggregate, Member, Outcome, Rules
@@ -100,7 +109,7 @@ class _Batch:
         self.status: dict[InboxKey, Admission] = {}
         self.aggregates: dict[str, Aggregate] = {}
         self.before: dict[str, tuple[int, str]] = {}
-        self.parked: dict[InboxKey, ParkedRow] = {}
+        self.parked: set[InboxKey] = set()
         self.records: dict[InboxKey, Record] = {}
         self.outcomes: dict[InboxKey, Outcome] = {}
         self.events: dict[InboxKey, Event] = {}
@@ -153,20 +162,22 @@ class _Batch:
         }
         if not opening:
             return
-        for row in await self.tx.parked(sorted(opening)):
-            key = InboxKey(row.source, row.id)
-            self.parked[key] = row
-            self.records[key] = row.record
-            content = read_arrival(row.record).content
-            if isinstance(content, Event):
-                self.events[key] = content
-                self.aggregates[row.activity_id].early.append(content)
-            else:  # it could be read when it was parked: the schema has become stricter since
-                letter = dead_row(
-                    row.activity_id, row.record, content.reason, content.error, self.applied.now
-                )
-                self.out.outbox.append(letter)  # its record's offset is long committed
-                self._die(key, row.record, content)
+        for page in pages(await self.tx.waiting(sorted(opening))):
+            for row in await self.tx.parked(page):
+                self._read_early(row)
+
+    def _read_early(self, row: ParkedRow) -> None:
+        """Keep what a parked record says, not the record."""
+        key = InboxKey(row.source, row.id)
+        self.parked.add(key)
+        content = read_arrival(row.record).content
+        if isinstance(content, Event):
+            self.events[key] = content
+            self.aggregates[row.activity_id].early.append(content)
+        else:  # it could be read when it was parked: the schema has become stricter since
+            letter = dead_row(row.activity_id, row.record, content.reason, content.error, self.applied.now)
+            self.out.outbox.append(letter)  # its record's offset is long committed
+            self._die(key, row.record, content)
 
     def fold(self, arrivals: Sequence[Arrival]) -> None:
         """Each record in order; a key seen before in this batch or another is a repeat."""

@@ -7,6 +7,7 @@
 | `{in name}` | `= ANY(array)` | `IN (SELECT value FROM json_each)` |
 | `{for update}`, `{skip locked}` | as it says | nothing: one writer at a time |
 | `{big}` | `AS bigint` | `AS INTEGER` |
+| `{octets of text}` | `octet_length(text)`, without reading it | `length(CAST(text AS BLOB))` |
 | `{row}`, `{of these}` … `{end}` | `ctid`, `= ANY(ARRAY(` … `))` | `rowid`, `IN (` … `)` |
 """
 
@@ -29,6 +30,7 @@ NOW_SQLITE: Final = (
 
 _ROWS = re.compile(r"\{rows:([^}]*)\}")
 _IN = re.compile(r"\{in (\w+)\}")
+_OCTETS = re.compile(r"\{octets of (\w+)\}")
 
 
 class Statement:
@@ -66,6 +68,8 @@ class Dialect:
             r"= ANY(CAST(:\1 AS text[]))" if self.postgres else r"IN (SELECT value FROM json_each(:\1))",
             expanded,
         )
+        octets = r"octet_length(\1)" if self.postgres else r"length(CAST(\1 AS BLOB))"
+        expanded = _OCTETS.sub(octets, expanded)
         for macro, postgres, sqlite in (
             ("{for update}", "FOR UPDATE", ""),
             ("{skip locked}", "FOR UPDATE SKIP LOCKED", ""),

@@ -14,10 +14,12 @@ from typing import Final, Self
 
 import msgspec
 
+from contracts.records import encode_record
 from services.store.memory_reads import Reads
 from services.store.memory_tables import Row, Tables, copy_card
 from services.store.ports import StoreUnavailable
 from services.store.rows import (
+    ANY,
     SET_ASIDE,
     Admission,
     Card,
@@ -26,6 +28,7 @@ from services.store.rows import (
     MemberRow,
     Owed,
     ParkedRow,
+    Waiting,
     Writes,
 )
 from statemachine.model import Activity
@@ -196,10 +199,22 @@ class MemoryTx:
         }
         return {name: members for name, members in aside.items() if members}
 
-    async def parked(self, activity_ids: Sequence[str]) -> list[ParkedRow]:
+    async def waiting(
+        self, activity_ids: Sequence[str], before: int = ANY, limit: int = ANY
+    ) -> list[Waiting]:
         await self._step()
         wanted = set(activity_ids)
-        return [row for row in self._tables.parked.values() if row.activity_id in wanted]
+        found = [
+            Waiting(key, len(encode_record(row.record)))
+            for key, row in self._tables.parked.items()
+            if row.activity_id in wanted and row.parked_at <= before
+        ]
+        return found[:limit]
+
+    async def parked(self, keys: Sequence[InboxKey]) -> list[ParkedRow]:
+        await self._step()
+        wanted = set(keys)
+        return [row for key, row in self._tables.parked.items() if key in wanted]
 
     async def stale_parked(self, before: int, limit: int) -> list[str]:
         await self._step()

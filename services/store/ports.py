@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from services.store.rows import (
+    ANY,
     Admission,
     Attempt,
     Card,
@@ -22,6 +23,7 @@ from services.store.rows import (
     OutboxRow,
     Owed,
     ParkedRow,
+    Waiting,
     Writes,
 )
 from statemachine.model import Activity
@@ -97,8 +99,15 @@ class Tx(Protocol):
         """Per activity the members with delivered = SET_ASIDE."""
         ...
 
-    async def parked(self, activity_ids: Sequence[str]) -> list[ParkedRow]:
-        """Everything parked for these activities, in order of arrival."""
+    async def waiting(
+        self, activity_ids: Sequence[str], before: int = ANY, limit: int = ANY
+    ) -> list[Waiting]:
+        """What is parked for these activities, in order of arrival, and how large each is; only those
+        parked at `before` or earlier, and up to `limit` of them, if given."""
+        ...
+
+    async def parked(self, keys: Sequence[InboxKey]) -> list[ParkedRow]:
+        """These parked events, in order of arrival. Ask for a page of them (`rows.pages`) at a time."""
         ...
 
     async def stale_parked(self, before: int, limit: int) -> list[str]:

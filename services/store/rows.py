@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -24,7 +24,11 @@ SHARDS: Final = 16
 """The outbox is relayed in this many shards. Fixed: rows carry their shard."""
 
 PAGE_SIZE: Final = 16 << 20
-"""Characters of a page of the outbox beyond which no further row is read: dead letters may be large."""
+"""Bytes of a page of the outbox beyond which no further row is read: dead letters may be large."""
+
+PARKED_PAGE: Final = 500
+PARKED_SIZE: Final = 2 << 20
+"""Parked events that are read together, and the bytes beyond which no further one is."""
 
 
 class InboxKey(NamedTuple):
@@ -56,6 +60,31 @@ class ParkedRow(msgspec.Struct):
     id: str
     parked_at: int
     record: Record
+
+
+ANY: Final = 1 << 62
+"""No bound, as a number."""
+
+
+class Waiting(NamedTuple):
+    """A parked event that is not read yet, and the bytes of its record as it is kept."""
+
+    key: InboxKey
+    size: int
+
+
+def pages(waiting: Iterable[Waiting]) -> Iterator[list[InboxKey]]:
+    """What is parked, in order, in parts that fit into memory: a producer may send a megabyte each time."""
+    page: list[InboxKey] = []
+    size = 0
+    for each in waiting:
+        if len(page) == PARKED_PAGE or (page and size + each.size > PARKED_SIZE):
+            yield page
+            page, size = [], 0
+        page.append(each.key)
+        size += each.size
+    if page:
+        yield page
 
 
 class OutboxRow(msgspec.Struct):
@@ -131,14 +160,14 @@ class Card(msgspec.Struct):
     behind_since: int | None = None
 
     @property
-    def behind(self) -> bool:
-        """Whether a revision waits for delivery."""
-        return self.revision > self.settled
-
-    @property
     def tried(self) -> bool:
         """Whether a call of the plan under way was answered already, well or badly."""
         return self.attempts > 0 or self.progress_calls > 0 or self.list_limit > 0 or self.singles > 0
+
+    @property
+    def behind(self) -> bool:
+        """Whether a revision waits for delivery."""
+        return self.revision > self.settled
 
     @property
     def end_due(self) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contracts.records import decode_record, encode_record
 from services.store.dialect import Dialect, Statement
 from services.store.rows import (
+    ANY,
     Admission,
     Card,
     Gate,
@@ -18,6 +19,7 @@ from services.store.rows import (
     MemberRow,
     Owed,
     ParkedRow,
+    Waiting,
     Writes,
 )
 from statemachine.model import Activity
@@ -138,10 +140,18 @@ class SqlTx:
                 aside.setdefault(activity_id, []).append(group_openid)
         return aside
 
-    async def parked(self, activity_ids: Sequence[str]) -> list[ParkedRow]:
+    async def waiting(
+        self, activity_ids: Sequence[str], before: int = ANY, limit: int = ANY
+    ) -> list[Waiting]:
         if not activity_ids:
             return []
-        rows = await self._some("parked", activity_ids)
+        rows = await self._some("waiting", activity_ids, before=before, limit=limit)
+        return [Waiting(InboxKey(source, key), size) for source, key, size in rows]
+
+    async def parked(self, keys: Sequence[InboxKey]) -> list[ParkedRow]:
+        if not keys:
+            return []
+        rows = await self._rows("parked", keys)
         return [ParkedRow(a, source, key, at, decode_record(record)) for a, source, key, at, record in rows]
 
     async def stale_parked(self, before: int, limit: int) -> list[str]:

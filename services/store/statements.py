@@ -63,9 +63,12 @@ TRANSACTION: Final = {
     "set_aside": """
         SELECT activity_id, group_openid FROM members WHERE activity_id {in ids} AND delivered = 2
         ORDER BY activity_id, group_openid""",
+    "waiting": """
+        SELECT source, id, {octets of record} FROM parked
+        WHERE activity_id {in ids} AND parked_at <= :before ORDER BY seq LIMIT :limit""",
     "parked": """
-        SELECT activity_id, source, id, parked_at, record FROM parked
-          WHERE activity_id {in ids} ORDER BY seq""",
+        SELECT p.activity_id, p.source, p.id, p.parked_at, p.record FROM {rows: source text, id text}
+        JOIN parked p ON p.source = r.source AND p.id = r.id ORDER BY p.seq""",
     "stale_parked": """
         SELECT activity_id FROM activities WHERE state = ''
           AND activity_id IN (SELECT activity_id FROM parked WHERE parked_at <= :before)
@@ -218,8 +221,9 @@ READS: Final = {
         UNION ALL SELECT '=parked', count(*) FROM parked""",
     "outbox_page": """
         SELECT activity_id, topic, id, body, shard, created_at, seq FROM (
-          SELECT page.*, sum(length(body)) OVER (ORDER BY seq) - length(body) AS before FROM (
-            SELECT * FROM outbox WHERE shard {in shards} ORDER BY seq LIMIT :limit) page) sized
+          SELECT page.*, sum(octets) OVER (ORDER BY seq) - octets AS before FROM (
+            SELECT *, {octets of body} AS octets FROM outbox
+              WHERE shard {in shards} ORDER BY seq LIMIT :limit) page) sized
         WHERE before < :size ORDER BY seq""",
     "inbox_outcomes": """
         SELECT i.source, i.id, i.outcome FROM {rows: source text, id text}

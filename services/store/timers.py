@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from services.store.outgoing import change_rows, dead_row
 from services.store.ports import Store
-from services.store.rows import InboxKey, InboxOutcome, Writes
+from services.store.rows import InboxKey, InboxOutcome, ParkedRow, Writes, pages
 from statemachine.activity import fire_due as fire
 from statemachine.model import Aggregate, Rules
 from statemachine.timers import due_at
@@ -51,23 +53,27 @@ async def fire_due(store: Store, limit: int, rules: Rules) -> Fired:
 async def bury_parked(store: Store, age: int, limit: int) -> int:
     """Dead-letter, through the outbox, what waited for its `opened` longer than `age` µs; how many.
 
+    A step takes the oldest, up to `limit`, in pages that fit into memory: 0 means that there is no more.
     The inbox row stays as `dead`, which a replay may turn into a living one (design.md §4).
     """
-    buried, out = 0, Writes()
+    buried = 0
     async with store.transaction() as tx:
         now = await tx.now()
         names = await tx.stale_parked(now - age, limit)
-        if not names:
-            return 0
-        for row in await tx.parked(names):
-            if row.parked_at > now - age:
-                continue
-            error = f"no livecard.activity.opened for {row.activity_id!r} came within {age // 1_000_000} s"
-            out.outbox.append(dead_row(row.activity_id, row.record, "parked_too_long", error, now))
-            out.unpark.append(InboxKey(row.source, row.id))
-            out.outcomes.append(InboxOutcome(row.source, row.id, "dead", "parked_too_long"))
-            buried += 1
-        out.count("events.parked", -buried)
-        out.count("events.dead", buried)
-        await tx.write(out)
+        for page in pages(await tx.waiting(names, now - age, limit)):
+            await tx.write(_letters(await tx.parked(page), age, now))
+            buried += len(page)
     return buried
+
+
+def _letters(rows: Sequence[ParkedRow], age: int, now: int) -> Writes:
+    """Off the shelf and into the outbox."""
+    out = Writes()
+    for row in rows:
+        error = f"no livecard.activity.opened for {row.activity_id!r} came within {age // 1_000_000} s"
+        out.outbox.append(dead_row(row.activity_id, row.record, "parked_too_long", error, now))
+        out.unpark.append(InboxKey(row.source, row.id))
+        out.outcomes.append(InboxOutcome(row.source, row.id, "dead", "parked_too_long"))
+    out.count("events.parked", -len(rows))
+    out.count("events.dead", len(rows))
+    return out

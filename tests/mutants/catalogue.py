@@ -199,8 +199,8 @@ MUTANTS: Final = (
     Mutant(
         "what-was-parked-in-time-is-buried",
         "services/store/timers.py",
-        "            if row.parked_at > now - age:\n                continue\n",
-        "",
+        "tx.waiting(names, now - age, limit)",
+        "tx.waiting(names, limit=limit)",
         STORE,
     ),
     Mutant(

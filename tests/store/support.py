@@ -22,7 +22,7 @@ from services.store.ledger import read_ledger
 from services.store.memory import MemoryStore
 from services.store.open import open_store
 from services.store.ports import Store, Tx
-from services.store.rows import CHANGES, SHARDS, Card, OutboxRow, Writes
+from services.store.rows import CHANGES, SHARDS, Card, OutboxRow, ParkedRow, Writes
 from services.store.settle import Look, Settled, settle
 from services.store.timers import Fired, fire_due
 from statemachine.model import Rules
@@ -50,6 +50,11 @@ async def rolled_back(store: Store) -> AsyncIterator[Tx]:
         async with store.transaction() as tx:
             yield tx
             raise _Undo
+
+
+async def parked(tx: Tx, *activities: str) -> list[ParkedRow]:
+    """All that waits for these activities' openings."""
+    return await tx.parked([each.key for each in await tx.waiting(activities)])
 
 
 class Bench:

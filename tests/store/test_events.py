@@ -14,7 +14,7 @@ from services.store.apply import Arrival, read_arrival
 from services.store.ledger import read_ledger
 from services.store.rows import CHANGES, DEAD, Writes
 from services.store.timers import bury_parked, fire_due
-from tests.store.support import HOUR, START, Bench, Scene
+from tests.store.support import HOUR, START, Bench, Scene, parked
 
 REPEATS = 3
 
@@ -95,7 +95,7 @@ async def test_what_came_early_is_applied_at_opening_in_order_of_arrival(
     async with scene.store.transaction() as tx:
         assert [each.group_openid for each in (await tx.owed(["a"]))["a"]] == ["m1", "m2"]
         assert (await tx.lock(["a"]))["a"].deadline == START + 3 * HOUR
-        assert await tx.parked(["a"]) == []
+        assert await parked(tx, "a") == []
     again = await scene.feed(*early)
     assert again.repeats == 4
 
@@ -112,8 +112,8 @@ async def test_an_opening_that_comes_too_late_takes_its_early_events_along(scene
     assert shown is not None
     assert shown["activity"]["state"] == ""
     async with scene.store.transaction() as tx:
-        parked = await tx.parked(["a"])
-    assert [row.id for row in parked] == ["second"]
+        waiting = await parked(tx, "a")
+    assert [row.id for row in waiting] == ["second"]
 
 
 async def test_a_letter_without_an_id_counts_by_its_coordinates(scene: Scene) -> None:
@@ -197,11 +197,11 @@ async def test_what_waited_too_long_goes_through_the_outbox_as_it_came(scene: Sc
     assert await bury_parked(scene.store, HOUR, 10) == 0
 
 
-async def test_burying_is_bounded_by_activities(scene: Scene) -> None:
-    """A round takes so many activities; the next takes the rest."""
+async def test_burying_is_bounded(scene: Scene) -> None:
+    """A round takes so many events; the next takes the rest."""
     await scene.feed(*(scene.completed(f"a{n}", f"m{m}") for n in range(5) for m in range(2)))
     await scene.bench.advance(7200)
-    assert [await bury_parked(scene.store, HOUR, 2) for _ in range(4)] == [4, 4, 2, 0]
+    assert [await bury_parked(scene.store, HOUR, 4) for _ in range(4)] == [4, 4, 2, 0]
 
 
 async def test_two_buriers_bury_once(scene: Scene) -> None:

@@ -10,14 +10,14 @@ from contracts.wechat import Verdict
 from services.store.cards import expire
 from services.store.ledger import read_ledger
 from services.store.rows import DEAD, SHARDS, InboxKey, OutboxRow, ParkedRow, Writes
-from tests.store.support import Scene
+from tests.store.support import Scene, parked
 
 
 async def test_a_parked_event_that_cannot_be_read_any_more_is_buried_with_its_opening(scene: Scene) -> None:
     """Its offset was committed long ago, so the letter is in the transaction that gives the event up."""
     await scene.feed(scene.completed("a", "m1", id_="early"))
     async with scene.store.transaction() as tx:
-        (row,) = await tx.parked(["a"])
+        (row,) = await parked(tx, "a")
     older = msgspec.structs.replace(row.record, value=b'{"written": "by an older release"}')
     async with scene.store.transaction() as tx:
         spoilt = ParkedRow("a", row.source, row.id, row.parked_at, older)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from contracts.records import Record
+from contracts.records import Record, encode_record
 from services.store.rows import (
     CONFIRMED,
     OWED,
@@ -22,7 +22,7 @@ from services.store.rows import (
 )
 from services.store.rows import Opened as OpenedRow
 from statemachine.model import Opening
-from tests.store.support import DAY, START, Bench, Scene
+from tests.store.support import DAY, START, Bench, Scene, parked
 
 OPENING = Opening("wx1", "complete", "trial", "团建", "cindy", "room", None)
 
@@ -173,12 +173,17 @@ async def test_what_is_parked_comes_back_byte_by_byte_in_order_of_arrival(bench:
     async with bench.store.transaction() as tx:
         await tx.write(Writes(park=[rows[2], ParkedRow("b", "/s", "other", START, records[0])]))
     async with bench.store.transaction() as tx:
-        assert await tx.parked(["a"]) == rows
-        assert len(await tx.parked(["b", "a"])) == 4
-        assert await tx.parked([]) == []
+        assert await parked(tx, "a") == rows
+        assert len(await parked(tx, "b", "a")) == 4
+        assert await parked(tx) == []
+        waiting = await tx.waiting(["b", "a"])
+        assert [each.size for each in waiting[:3]] == [len(encode_record(record)) for record in records]
+        assert await tx.waiting(["b", "a"], limit=2) == waiting[:2]
+        assert await tx.waiting(["b", "a"], before=START + 8) == waiting[1:]
+        assert await tx.parked([waiting[2].key, waiting[0].key]) == [rows[0], rows[2]]
         await tx.write(Writes(unpark=[InboxKey("/s", "a"), InboxKey("/s", "unknown")]))
     async with bench.store.transaction() as tx:
-        assert await tx.parked(["a"]) == [rows[0], rows[2]]
+        assert await parked(tx, "a") == [rows[0], rows[2]]
 
 
 async def test_gates_are_those_asked_for_or_all(bench: Bench) -> None:

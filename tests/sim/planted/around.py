@@ -65,8 +65,8 @@ EVENTS: Final = (
         (
             Edit(
                 f"{APPLY}:_Batch._read_parked",
-                "for row in await self.tx.parked(sorted(opening)):",
-                "for row in reversed(await self.tx.parked(sorted(opening))):",
+                "for row in await self.tx.parked(page):",
+                "for row in reversed(await self.tx.parked(page)):",
             ),
         ),
     ),
@@ -84,8 +84,8 @@ EVENTS: Final = (
         (
             Edit(
                 "services.store.timers:bury_parked",
-                "    buried, out = 0, Writes()\n",
-                "    buried, out = 0, Writes()\n    age //= 2\n",
+                "    buried = 0\n",
+                "    buried = 0\n    age //= 2\n",
             ),
         ),
     ),

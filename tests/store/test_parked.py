@@ -1,0 +1,94 @@
+"""However much waits for an opening, and however large it is: read in pages, in order, none left behind."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from contracts.records import Record, decode_record, encode_record
+from services.store.apply import Arrival, read_arrival
+from services.store.ledger import read_ledger
+from services.store.memory import MemoryTx
+from services.store.rows import PARKED_PAGE, PARKED_SIZE, InboxKey, ParkedRow, Waiting, pages
+from services.store.sql_tx import SqlTx
+from services.store.timers import bury_parked
+from tests.store.support import HOUR, Scene
+
+
+def test_pages_are_bounded_in_rows_and_bytes() -> None:
+    """Nothing is left out or moved; what is larger than a page is one of its own."""
+    sizes = [1] * 1_200 + [PARKED_SIZE // 2] * 5 + [PARKED_SIZE * 3] + [1] * 3
+    waiting = [Waiting(InboxKey("/s", str(place)), size) for place, size in enumerate(sizes)]
+    found = list(pages(waiting))
+    assert [key for page in found for key in page] == [each.key for each in waiting]
+    of = {each.key: each.size for each in waiting}
+    for page in found:
+        assert len(page) == 1 or (len(page) <= PARKED_PAGE and sum(of[key] for key in page) <= PARKED_SIZE)
+    assert list(pages([])) == []
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[list[ParkedRow]]:
+    """What was read together."""
+    told: list[list[ParkedRow]] = []
+    for kind in (SqlTx, MemoryTx):
+        original = kind.parked
+
+        async def parked(tx, keys, original=original):
+            told.append(await original(tx, keys))
+            return told[-1]
+
+        monkeypatch.setattr(kind, "parked", parked)
+    return told
+
+
+def large(scene: Scene, arrival: Arrival) -> Arrival:
+    """The same event with half a megabyte that nobody asked for."""
+    value = msgspec.json.decode(arrival.record.value or b"")
+    return read_arrival(scene.record(msgspec.json.encode({**value, "padding": "x" * 500_000})))
+
+
+def bounded(read: list[list[ParkedRow]]) -> bool:
+    """Whether no page was larger than pages may be."""
+    sizes = [sum(len(encode_record(row.record)) for row in page) for page in read]
+    return all(len(page) <= PARKED_PAGE for page in read) and max(sizes) <= PARKED_SIZE
+
+
+async def test_an_opening_applies_all_that_waited_page_by_page(
+    scene: Scene, read: list[list[ParkedRow]]
+) -> None:
+    """In order of arrival also from page to page: who came after the end is late for the card."""
+    before = [scene.completed("a", f"m{number}") for number in range(PARKED_PAGE + 50)]
+    heavy = [large(scene, scene.completed("a", f"h{number}")) for number in range(9)]
+    end = scene.event("activity.closed", "a")
+    after = [scene.completed("a", f"n{number}") for number in range(PARKED_PAGE)]
+    await scene.feed(*before, *heavy)
+    await scene.feed(end, *after)
+    await scene.open("a")
+    assert len(read) > 4
+    assert bounded(read)
+    shown = await scene.store.show("a")
+    assert shown is not None
+    assert shown["members"]["owed"] == len(before) + len(heavy)
+    assert shown["members"]["late"] == len(after)
+    assert shown["parked"]["events"] == 0
+    ledger = await read_ledger(scene.store)
+    assert ledger.balanced
+    assert ledger.events["applied"] == len(before) + len(heavy) + 2
+    assert ledger.events["late"] == len(after)
+
+
+async def test_what_waited_too_long_is_buried_step_by_step(scene: Scene, read: list[list[ParkedRow]]) -> None:
+    """A step takes the oldest, and commits; the letters keep their order."""
+    early = [large(scene, scene.completed("a", f"m{number}")) for number in range(11)]
+    await scene.feed(*early)
+    await scene.bench.advance(3_601)
+    await scene.complete("a", "young")
+    assert [await bury_parked(scene.store, HOUR, 5) for _ in range(4)] == [5, 5, 1, 0]
+    assert len(read) > 3
+    assert bounded([page for page in read if page])
+    letters: list[Record] = [decode_record(row.body) for row in await scene.outbox()]
+    assert [letter.offset for letter in letters] == [each.record.offset for each in early]
+    ledger = await read_ledger(scene.store)
+    assert ledger.balanced
+    assert (ledger.events["dead"], ledger.events["parked"]) == (11, 1)
