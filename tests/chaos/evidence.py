@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import asyncpg
 
 from contracts.changes import decode_change
 from contracts.decode import Dead, decode
 from contracts.topics import Topics
+from contracts.wechat import TARGET_ENDED
 from services.settings import Settings
+from services.simulator.cards import Applied
 from tests.bus.reading import whole_topic
 from tests.chaos.record import Arrival, Attempt, Harm, Published, Record, Shown, Taken
 from tests.chaos.stage import Stage
@@ -63,9 +68,17 @@ async def collect(
         record.calls[call.activity_id].append(call)
     for name, card in stage.wechat.model.cards.items():
         room = frozenset(card.declaration.members or ())
-        record.cards[name] = Shown(card.target_state, dict(card.posts), room, card.lowered)
+        record.cards[name] = Shown(card.target_state, dict(card.posts), room, _lowered(card.history))
     record.ledger = await stage.inside.ledger()
     return record
+
+
+def _lowered(history: Sequence[Applied]) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    return tuple(
+        (after.target_state, after.members)
+        for before, after in pairwise(history)
+        if before.target_state == TARGET_ENDED > after.target_state
+    )
 
 
 def _dsn(stage: Stage) -> str:

@@ -61,15 +61,15 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a card shows: its state, how often each member was posted; `lowered` after its end.
+    """What a card shows: its state, how often each member was posted.
 
-    `room`: who may be shown at all.
+    `room`: who may be shown at all. `lowered`: what brought it down after its end, state and members.
     """
 
     target_state: int
     posts: dict[str, int]
     room: frozenset[str]
-    lowered: int = 0
+    lowered: tuple[tuple[int, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True)

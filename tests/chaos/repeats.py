@@ -1,13 +1,15 @@
-"""Members posted again: how often, and whether something happened to the call before.
+"""Members posted again and ended cards lowered: how often, and whether something happened to the call before.
 
 A call is *disturbed* when its caller says that the outcome is unknown, or when something struck its caller or
 the store between the call's start and its settling (or the end of its lease, when it never was settled). Only
-the members of disturbed calls may be posted again. What strikes others disturbs no call: a broker, a clock.
+the members of disturbed calls may be posted again; only such a call, applied late, may lower an ended card
+(which must be mended then). What strikes others disturbs no call: a broker, a clock.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from contracts.times import SECOND
@@ -21,7 +23,10 @@ SLACK = SECOND // 5
 
 @dataclass
 class Repeats:
-    """Of one run. `posts` and `calls` were repeated; those disturbed would have allowed for more."""
+    """Of one run. `posts` and `calls` were repeated; those disturbed would have allowed for more.
+
+    `lowered`: how often a call in doubt reached WeChat after the end.
+    """
 
     posts: int = 0
     calls: int = 0
@@ -29,6 +34,7 @@ class Repeats:
     unknown: int = 0
     unsettled: int = 0
     disturbed: int = 0
+    lowered: int = 0
     allowed: int = 0
     unexplained: list[tuple[str, str]] = field(default_factory=list)
 
@@ -39,6 +45,7 @@ class Repeats:
             f"unknown outcomes: {self.unknown}; calls never settled: {self.unsettled}",
             f"calls disturbed by any of these: {self.disturbed}, with {self.allowed} members",
             f"repeated member posts: {self.posts}; calls that named a member again: {self.calls}",
+            f"ended cards lowered by a call in doubt, and mended: {self.lowered}",
         ]
 
 
@@ -47,23 +54,19 @@ def count_repeats(record: Record) -> Repeats:
     repeats = Repeats()
     harms = moments(record.harms)
     for name, card in record.cards.items():
-        calls = record.calls[name]
         repeats.unknown += sum(attempt.outcome == "unknown" for attempt in record.attempts[name])
-        settled = settlements(calls, record.attempts[name])
         disturbed: Counter[str] = Counter()
+        in_doubt: Counter[tuple[int, tuple[str, ...]]] = Counter()
         named: set[str] = set()
-        for call in calls:
-            if call.answer not in ("0", "nothing") and not call.answer.startswith("HTTP"):
-                continue  # WeChat refused it, and said so
-            attempt = settled.get(id(call))
-            end = attempt.at if attempt else call.came + record.lease
-            struck = in_flight(harms, call.came - SLACK, end + SLACK)
+        for call, attempt in answered(record, name):
+            struck = in_flight(harms, call.came - SLACK, _over(record, call, attempt) + SLACK)
             repeats.in_flight += struck
             repeats.unsettled += attempt is None
             if struck or (attempt is not None and attempt.outcome != "ok"):
                 repeats.disturbed += 1
                 repeats.allowed += len(call.members)
                 disturbed.update(call.members)
+                in_doubt[call.target_state, call.members] += 1
             repeats.calls += bool(named & set(call.members))
             named.update(call.members)
         for member, posts in card.posts.items():
@@ -71,9 +74,27 @@ def count_repeats(record: Record) -> Repeats:
             if posts > disturbed[member] + 1:
                 what = f"{member} was posted {posts} times, and {disturbed[member]} calls were disturbed"
                 repeats.unexplained.append((name, what))
+        repeats.lowered += len(card.lowered)
+        for (state, members), times in (Counter(card.lowered) - in_doubt).items():
+            what = (
+                f"the card was lowered to {state} after its end with {members}, {times} times for no reason"
+            )
+            repeats.unexplained.append((name, what))
     if repeats.posts > repeats.allowed or repeats.calls > repeats.disturbed:
         repeats.unexplained.append(("", f"too many repeats: {'; '.join(repeats.lines())}"))
     return repeats
+
+
+def answered(record: Record, name: str) -> Iterator[tuple[Call, Attempt | None]]:
+    """The calls that WeChat did not refuse in so many words, each with its settling if there is one."""
+    settled = settlements(record.calls[name], record.attempts[name])
+    for call in record.calls[name]:
+        if call.answer in ("0", "nothing") or call.answer.startswith("HTTP"):
+            yield call, settled.get(id(call))
+
+
+def _over(record: Record, call: Call, attempt: Attempt | None) -> int:
+    return attempt.at if attempt else call.came + record.lease
 
 
 def settlements(calls: list[Call], attempts: list[Attempt]) -> dict[int, Attempt]:

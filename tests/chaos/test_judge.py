@@ -135,8 +135,11 @@ def _lower(record: Record) -> None:
 
 
 def _lowered_and_mended(record: Record) -> None:
+    """Nothing had happened to the call that would explain why it came so late."""
     name = _crowded(record)
-    record.cards[name] = dataclasses.replace(record.cards[name], lowered=1)
+    (call,) = record.calls[name]
+    lowered = ((2, call.members),)
+    record.cards[name] = dataclasses.replace(record.cards[name], lowered=lowered)
 
 
 def _forget_a_member(record: Record) -> None:
@@ -221,7 +224,7 @@ DOCTORED: dict[Callable[[Record], None], str] = {
     _lose_a_record: "the ledger: events sent, and distinct ones in the topic",
     _other_outcome: "became duplicate, should be applied",
     _lower: "the card shows 2, should show 3",
-    _lowered_and_mended: "lowered 1 times after its end",
+    _lowered_and_mended: "lowered to 2 after its end",
     _forget_a_member: "the card does not show",
     _invent_a_member: "the card shows ['gp-stranger'] as done",
     _swallow_a_rejection: "['gp-ghost'] should have been told as rejected",
@@ -272,6 +275,21 @@ def test_a_repeat_after_an_unknown_outcome_is_counted_and_allowed(record: Record
     verdict = judge(record)
     assert verdict.wrong == []
     assert (verdict.repeats.unknown, verdict.repeats.calls) == (1, 1)
+
+
+def test_a_call_in_doubt_may_lower_an_ended_card_once(record: Record) -> None:
+    """WeChat may apply late what it did not answer; it counts as mended since the card is right now."""
+    name = _crowded(record)
+    (call,), (attempt,) = record.calls[name], record.attempts[name]
+    record.calls[name].insert(0, dataclasses.replace(call, target_state=2, members=(), answer="nothing"))
+    record.attempts[name].insert(
+        0, dataclasses.replace(attempt, target_state=2, members=0, outcome="unknown")
+    )
+    record.cards[name] = dataclasses.replace(record.cards[name], lowered=((2, ()),))
+    verdict = judge(record)
+    assert (verdict.wrong, verdict.repeats.lowered) == ([], 1)
+    record.cards[name] = dataclasses.replace(record.cards[name], lowered=((2, ()), (2, ())))
+    assert "lowered to 2 after its end with (), 1 times without cause" in str(judge(record).wrong)
 
 
 def test_a_deadline_between_admission_and_decision_is_understood(record: Record) -> None:

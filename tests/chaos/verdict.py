@@ -3,7 +3,9 @@ without a cause. Pure, so that it can be shown doctored records and must see thr
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from tests.chaos.run import Outcome
 
 KNOWN = (ActivityChanged, ParticipantDone, EventRefused)
+STORIES = 3
+"""So many cards' stories are told when something is wrong."""
+DETAILS = re.compile(r"\d+|gp-\S+")
 FATES = ("applied", "duplicate", "late", "refused", "dead", "parked")
 
 
@@ -126,8 +131,6 @@ def _card(record: Record, name: str, expected: Expected, verdict: Verdict) -> No
         verdict.blame(name, f"the card does not show {lacking} as done")
     if wrong:
         verdict.blame(name, f"the card shows {wrong} as done")
-    if card.lowered:
-        verdict.blame(name, f"the card was lowered {card.lowered} times after its end")
 
 
 def _delivered(
@@ -199,12 +202,20 @@ def report(outcome: Outcome, verdict: Verdict) -> list[str]:
     ]
     if verdict.wrong:
         lines += ["", "WRONG:", *(str(each) for each in verdict.wrong[:30])]
-        first = next((each for each in verdict.wrong if each.activity_id), None)
-        if first is not None:
-            lines += ["", f"THE STORY OF {first.activity_id}:", *story(record, first.activity_id)]
+        for name in _first_of_each_kind(verdict.wrong)[:STORIES]:
+            lines += ["", f"THE STORY OF {name}:", *story(record, name)]
         options = f"--seed {record.seed} --seconds {outcome.seconds:g} --activities {len(record.cards)}"
         lines += ["", f"again: python -m tests.chaos {options}"]
     return lines
+
+
+def _first_of_each_kind(wrong: Sequence[Wrong]) -> list[str]:
+    """Activities in which something else went wrong than in those before."""
+    kinds: dict[str, str] = {}
+    for each in wrong:
+        if each.activity_id:
+            kinds.setdefault(DETAILS.sub("", each.what), each.activity_id)
+    return list(dict.fromkeys(kinds.values()))
 
 
 def _unbalanced(verdict: Verdict) -> bool:
