@@ -77,7 +77,7 @@ def count_repeats(record: Record) -> Repeats:
         repeats.lowered += len(card.lowered)
         for (state, members), times in (Counter(card.lowered) - in_doubt).items():
             what = (
-                f"the card was lowered to {state} after its end with {members}, {times} times for no reason"
+                f"the card was lowered to {state} after its end with {members}, {times} times without cause"
             )
             repeats.unexplained.append((name, what))
     if repeats.posts > repeats.allowed or repeats.calls > repeats.disturbed:
