@@ -16,7 +16,7 @@ from services.bus.ports import Bus, BusUnavailable, Message
 from services.ports import SELDOM, Chance, Clock
 from services.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
-from services.store.rows import CHANGES, DEAD, OutboxRow
+from services.store.rows import CHANGES, DEAD, PAGE_SIZE, OutboxRow
 
 LOG = structlog.get_logger("livecard.relay")
 
@@ -87,7 +87,7 @@ class Relay:
         self._held_until = float("-inf")
         self._renew_at = float("-inf")
         self._wake = asyncio.Event()
-        self._stopping = False
+        self._stopping = self._more = False
         self._moved = clock.monotonic()
 
     def kick(self) -> None:
@@ -114,7 +114,7 @@ class Relay:
             stopping = self._stopping
             self._wake.clear()
             try:
-                while await self.round() == self._page:
+                while await self.round() and self._more:
                     self._moved = self._clock.monotonic()
                 failures, wait = 0, self._poll
             except (BusUnavailable, StoreUnavailable, StoreRejected) as error:
@@ -137,6 +137,7 @@ class Relay:
         if not self._shards:
             return 0
         rows = await self._store.outbox(self._shards, self._page)
+        self._more = self._cut_short(rows)
         if not rows or not self._holds():
             return 0
         refused: BusUnavailable | None = None
@@ -152,6 +153,10 @@ class Relay:
         if refused is not None:
             raise refused
         return len(rows)
+
+    def _cut_short(self, rows: Sequence[OutboxRow]) -> bool:
+        """Whether more may wait: a page ends by its rows or by its bytes (a character has up to 4)."""
+        return len(rows) == self._page or 4 * sum(len(row.body) for row in rows) >= PAGE_SIZE
 
     async def _hold(self) -> None:
         """Renew the lease when a third of it is gone. It counts from before it was asked for."""

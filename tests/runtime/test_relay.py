@@ -18,7 +18,7 @@ from services.runtime.relay import Relay, SilentRelay
 from services.settings import Settings
 from services.store.outgoing import dead_row
 from services.store.ports import StoreUnavailable
-from services.store.rows import CHANGES, OutboxRow, Writes, shard_of
+from services.store.rows import CHANGES, PAGE_SIZE, OutboxRow, Writes, shard_of
 from tests.lifecycle.support import MemoryBus, TroubledStore, make_ingest, opened, record, until
 
 
@@ -81,6 +81,19 @@ async def test_rows_are_published_in_order_and_forgotten_after_the_acknowledgeme
     assert {topic for topic, _ in bus.published} == {"p.activity.changes"}
     assert bus.published[0][1].key == b"act-0"
     assert bus.published[0][1].headers == (("content-type", b"application/cloudevents+json"),)
+    assert await left(store) == []
+
+
+async def test_a_page_cut_by_its_size_is_followed_by_the_next_at_once() -> None:
+    """Also at the end: whoever is asked to leave publishes what is there first."""
+    store, bus = TroubledStore(), MemoryBus()
+    rows = [OutboxRow("a", CHANGES, str(n), "x" * PAGE_SIZE, shard_of("a"), 0) for n in range(4)]
+    async with store.transaction() as tx:
+        await tx.write(Writes(outbox=rows))
+    one = relay(store, bus, settings={"relay_poll": 9.0})
+    one.stop()
+    await asyncio.wait_for(one.run(), 60)
+    assert len(bus.published) == 4
     assert await left(store) == []
 
 
