@@ -41,6 +41,8 @@ LEAVE_DEADLINE: Final = 5.0
 """Seconds for leaving the group; a broker that is away cannot be told."""
 LONGEST_POLL: Final = 300.0
 """Seconds between polls after which aiokafka leaves the group; paused partitions are polled too."""
+NOBODYS: Final = -1
+"""No partition has this number."""
 HEARTBEATS: Final = 3
 """Heartbeats in one session timeout."""
 
@@ -198,7 +200,11 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             self._uncommitted.clear()
 
     async def _poll_paused(self) -> None:
-        """Stay a living member while a batch takes long."""
+        """Stay a living member while a batch takes long.
+
+        Asked for is a partition that nobody has. A poll of paused ones throws away what was fetched ahead,
+        megabytes in circles of references, which the collector finds late, and has them fetched again.
+        """
         consumer = self._consumer
         if consumer is None or self._closing:
             return
@@ -207,7 +213,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             if assigned:
                 consumer.pause(*assigned)
                 async with asyncio.timeout(PUMP):
-                    await consumer.getmany(*assigned, timeout_ms=0)
+                    await consumer.getmany(TopicPartition(self._topic, NOBODYS), timeout_ms=0)
 
     def _resume(self) -> None:
         if self._consumer is not None:

@@ -173,6 +173,33 @@ async def test_a_store_that_is_away_for_longer_than_the_longest_poll_keeps_the_m
     assert (await store.totals())[0].get("events.repeats", 0) == 0
 
 
+async def test_what_was_fetched_ahead_is_kept_while_a_batch_waits(
+    kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thrown away, it is fetched again and again, and its megabytes wait for the collector."""
+    monkeypatch.setattr(subscription, "PUMP", 0.1)
+    settings = await settings_for(kafka, topic_prefix, batch=10)
+    topics, store = Topics(topic_prefix), TroubledStore()
+    async with bus_of(settings) as bus:
+        await bus.publish(topics.events, [*openings(), *events(topics, range(500))])
+        store.down = True
+        async with consuming(settings, store, bus) as one:
+            await until(lambda: one._membership and one._membership.busy, "a batch is in hand")
+            member = one._membership
+            assert member is not None
+            assert member._consumer is not None
+            ahead = member._consumer._fetcher._records
+            await until(lambda: len(ahead) > 0, "something is fetched ahead")
+            before = {place: id(each) for place, each in ahead.items()}
+            polled = member.polled
+            await until(lambda: member.polled > polled + 1, "it polls all the while")
+            assert member._consumer.paused() == member._consumer.assignment()
+            assert before.items() <= {place: id(each) for place, each in ahead.items()}.items()
+            store.down = False
+            await until(lambda: len(store.ids) == 520, "all are in")
+    assert (await store.totals())[0].get("events.repeats", 0) == 0
+
+
 async def test_a_batch_that_waits_is_dropped_when_its_partitions_are_revoked(
     kafka: str, topic_prefix: str
 ) -> None:
