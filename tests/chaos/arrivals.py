@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 
 from contracts.changes import ActivityChanged, EventRefused, ParticipantDone
-from contracts.events import Completed
+from contracts.events import Completed, Opened
 from contracts.times import SECOND
 from tests.chaos.record import Arrival, Published, Record
 from tests.model.reference import Expected, Reference
@@ -20,18 +20,33 @@ MOST_TRIES = 5_000
 def first_arrivals(record: Record, name: str) -> list[Arrival]:
     """The first record of each event, in order of arrival: a partition's log is the order.
 
-    Of events in several partitions nobody outside knows the order, so that of the changes is taken.
+    Of events in several partitions nobody outside knows the order, so that of the changes is taken, and
+    of two openings in one batch that which was applied.
     """
     log = record.arrivals[name]
     if len({each.partition for each in log}) > 1:
-        told = _told_order(record, name)
-        log = sorted(log, key=lambda each: (_told(told, each), _admitted(record, each), each.offset))
+        told, apart = _told_order(record, name), _opened_apart(log)
+
+        def order(each: Arrival) -> tuple[int, int, bool, int]:
+            second = isinstance(each.event.data, Opened) and apart and not _applied(record, each)
+            return _told(told, each), _admitted(record, each), second, each.offset
+
+        log = sorted(log, key=order)
     else:
         log = sorted(log, key=lambda each: each.offset)
     firsts: dict[tuple[str, str], Arrival] = {}
     for each in log:
         firsts.setdefault((each.event.source, each.event.id), each)
     return list(firsts.values())
+
+
+def _opened_apart(log: Sequence[Arrival]) -> bool:
+    return len({each.partition for each in log if isinstance(each.event.data, Opened)}) > 1
+
+
+def _applied(record: Record, arrival: Arrival) -> bool:
+    taken = record.taken.get((arrival.event.source, arrival.event.id))
+    return taken is not None and taken.outcome == "applied"
 
 
 def _told_order(record: Record, name: str) -> dict[str, int]:

@@ -12,7 +12,7 @@ import pytest
 
 from contracts.changes import CardDelivered, CardFailed, ChangeData, decode_change, encode_change
 from contracts.decode import decode
-from contracts.events import Event
+from contracts.events import Event, Opened
 from contracts.times import SECOND
 from services.settings import Settings
 from services.store.cards import failed
@@ -275,6 +275,30 @@ def test_a_repeat_after_an_unknown_outcome_is_counted_and_allowed(record: Record
     verdict = judge(record)
     assert verdict.wrong == []
     assert (verdict.repeats.unknown, verdict.repeats.calls) == (1, 1)
+
+
+def test_of_two_openings_in_one_batch_any_may_be_the_first_unless_a_partition_says_which(
+    record: Record,
+) -> None:
+    """A batch takes partitions in an order that nobody outside knows, and keeps that of each."""
+    name = next(name for name, log in record.arrivals.items() if len({each.partition for each in log}) > 1)
+    (first,) = [each for each in first_arrivals(record, name) if isinstance(each.event.data, Opened)][:1]
+    again = msgspec.structs.replace(first.event, id="again")
+    log = [each for each in record.arrivals[name] if not isinstance(each.event.data, Opened)]
+    taken = record.taken[first.event.source, first.event.id]
+
+    def wrong(partition: int, outcomes: tuple[str, str]) -> str:
+        second = dataclasses.replace(first, event=again, offset=first.offset + 1, partition=partition)
+        record.arrivals[name] = [*log, first, second]
+        for event, outcome in zip((first.event, again), outcomes, strict=True):
+            record.taken[event.source, event.id] = dataclasses.replace(taken, outcome=outcome)
+        return str([each for each in judge(record).wrong if each.activity_id == name])
+
+    for outcomes in (("applied", "duplicate"), ("duplicate", "applied")):
+        assert wrong(first.partition + 1, outcomes) == "[]"
+    assert wrong(first.partition, ("applied", "duplicate")) == "[]"
+    assert "became applied, should be duplicate" in wrong(first.partition, ("duplicate", "applied"))
+    assert "became applied, should be duplicate" in wrong(first.partition + 1, ("applied", "applied"))
 
 
 def test_a_call_in_doubt_may_lower_an_ended_card_once(record: Record) -> None:
