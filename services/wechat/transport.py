@@ -88,7 +88,7 @@ class Connections:
                 else:
                     got, whole = Exchange(withheld=True), True
             finally:
-                if whole:
+                if whole and not _left_over(transport):
                     self._idle.append(transport)
                 else:
                     self._throw_away(transport)
@@ -144,6 +144,17 @@ async def _read(response: httpx.Response) -> tuple[Exchange, bool]:
         if len(body) > LARGEST_ANSWER:
             return Exchange(status, why=f"an answer of more than {LARGEST_ANSWER} bytes"), False
     return Exchange(status, bytes(body)), True
+
+
+def _left_over(transport: Any) -> bool:
+    """Whether the server sent more than its answer: the next request would take that for its own, and a
+    call that was never applied for a success. It waits in h11's buffer, which nothing public shows."""
+    pool = getattr(transport, "_pool", None)
+    for connection in getattr(pool, "connections", ()):
+        state = getattr(getattr(connection, "_connection", None), "_h11_state", None)
+        if state is not None and state.trailing_data[0]:
+            return True
+    return False
 
 
 def _refused(error: Exception) -> bool:

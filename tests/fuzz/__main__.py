@@ -1,4 +1,7 @@
-"""`python -m tests.fuzz [--records N] [--seed N]`: the inbound topic fuzzed, on engines of the run's own."""
+"""`python -m tests.fuzz [--records N] [--seed N]`: the inbound topic fuzzed, on engines of the run's own.
+
+`python -m tests.fuzz answers [--count N] [--seed N]`: WeChat's answers fuzzed, through the client.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import sys
 from functools import partial
 
 from scripts.engines import Kafka, Postgres
+from tests.fuzz.asking import ask
 from tests.fuzz.run import fuzz, report
 
 tell = partial(print, flush=True)
@@ -24,14 +28,24 @@ def inbound(options: argparse.Namespace) -> int:
     return 1 if outcome.wrong else 0
 
 
+def answers(options: argparse.Namespace) -> int:
+    """Answers of all kinds at a client."""
+    found = asyncio.run(ask(options.count, options.seed, tell=tell))
+    tell("\n".join([*found.lines(), f"seed {options.seed}: {len(found.wrong)} wrong"]))
+    return 1 if found.wrong else 0
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--records", type=int, default=100_000, help="how many (%(default)s)")
+    parser.add_argument("what", nargs="?", choices=("inbound", "answers"), default="inbound")
+    parser.add_argument("--records", type=int, default=100_000, help="how many records (%(default)s)")
+    parser.add_argument("--count", type=int, default=100_000, help="how many answers (%(default)s)")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30), help="which run")
+    options = parser.parse_args()
     # Ended by SIGTERM, a run takes its processes with it, as by Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    return inbound(parser.parse_args())
+    return inbound(options) if options.what == "inbound" else answers(options)
 
 
 if __name__ == "__main__":
