@@ -13,7 +13,7 @@ from tests.fuzz.liar import Between, descriptors
 from tests.fuzz.run import resident
 
 SEED = 20261121
-CARDS, PEOPLE, LIES = 12, 200, 60
+CARDS, PEOPLE, LIES = 12, 200, 40
 PLACES = 80
 """Connections that a dispatcher may keep: 64 for messages, 8 for the rest, and some for its own ends."""
 SETTINGS = {
@@ -71,7 +71,7 @@ async def test_every_card_becomes_right_once_the_lying_ends(
             await until(shown, "every card shows everybody")
             ledger = await line.settled()
             assert ledger["events"]["applied"] == CARDS * (done + 1)
-            assert len(between.ways) >= 8, between.ways
+            assert len(between.ways) >= 6, between.ways
             assert between.elsewhere == 0
             assert await dispatcher.ready()
             assert descriptors(dispatcher.process.pid) <= before + PLACES
