@@ -13,6 +13,12 @@ SERVICES: Final = ("lifecycle", "clock", "dispatcher")
 APPS: Final = ("wxe2e", "wxtwo", "wxthree")
 LEASE: Final = 5.0
 """Seconds: LIVECARD_LEASE of a run; what is frozen stays so for longer."""
+STALL: Final = 4.0
+"""Seconds that a connection stands still at most; what was sent arrives after it."""
+DELAY: Final = 4.0
+"""Seconds that WeChat takes at most to apply a call that it does not answer."""
+LATEST: Final = STALL + DELAY
+"""So late may a call be applied that its caller has given up: doubts are mended after that, no sooner."""
 
 LIES: Final[tuple[dict[str, Any], ...]] = (
     {"errcode": -1},
@@ -24,7 +30,7 @@ LIES: Final[tuple[dict[str, Any], ...]] = (
     {"cut": True},
     {"apply_then_cut": True},
     {"cut_then_apply": 1.5},
-    {"delay": 4.0},
+    {"delay": DELAY},
     {"garbage": "html", "applied": True},
     {"garbage": "half", "applied": True},
     {"garbage": "empty", "applied": True},
@@ -126,7 +132,7 @@ def _revoke(chance: random.Random) -> Act:
 
 def _link(what: str, whom: str) -> Draw:
     def draw(chance: random.Random) -> Act:
-        lasts = {} if what == "cut connections" else _seconds(chance, 0.5, 4.0)
+        lasts = {} if what == "cut connections" else _seconds(chance, 0.5, STALL)
         return Act(0, "", what, whom, lasts)
 
     return draw

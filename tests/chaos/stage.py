@@ -20,7 +20,7 @@ from scripts.engines import Kafka, Postgres
 from scripts.engines.process import free_ports
 from services.simulator.app import SimulatorServer
 from services.simulator.cards import Message
-from tests.chaos.plan import APPS, BROKERS, LEASE, SERVICES
+from tests.chaos.plan import APPS, BROKERS, LATEST, LEASE, SERVICES
 from tests.chaos.proxy import Proxy
 from tests.chaos.record import Call
 from tests.e2e.line import Line, Service, now
@@ -29,7 +29,7 @@ SETTINGS = {
     "LIVECARD_LEASE": f"{LEASE:g}",
     "LIVECARD_CALL_DEADLINE": "2",
     "LIVECARD_KAFKA_SESSION": "6",
-    "LIVECARD_REPAIR_AFTER": "3",
+    "LIVECARD_REPAIR_AFTER": f"{LATEST + 1:g}",
     "LIVECARD_SWEEP": "1",
     "LIVECARD_BACKOFF_CAP": "4",
     "LIVECARD_PROBE": "2",
