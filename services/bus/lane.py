@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError, ProducerClosed, UnknownTopicOrPartitionError
 
 from contracts.topics import MAX_DEAD_BYTES
 from services.bus.batches import MAX_BATCH_BYTES, build, by_partition
@@ -114,7 +115,9 @@ class Lane:
             open_ = self._open[topic] = []
             for partition, batches in queues:
                 if turn < len(batches):
-                    open_.append(await producer.send_batch(batches[turn], topic, partition=partition))
+                    sent = await producer.send_batch(batches[turn], topic, partition=partition)
+                    sent.add_done_callback(_seen)
+                    open_.append(sent)
             await self._settle(topic)
 
     def _renew(self, producer: AIOKafkaProducer) -> None:
@@ -167,5 +170,20 @@ async def retire(producer: AIOKafkaProducer) -> None:
         if task is not None:
             task.cancel()
     await asyncio.wait([task for task in (stopping, sender) if task is not None], timeout=CLOSE_DEADLINE)
+    _give_up(producer._message_accumulator)  # noqa: SLF001  # its flush would wait for ever, too
     with contextlib.suppress(Exception):
         await producer.client.close()
+
+
+def _seen(sent: asyncio.Future[Any]) -> None:
+    """Whoever waits for it hears of its failure; where nobody does any more, asyncio need not complain."""
+    if not sent.cancelled():
+        sent.exception()
+
+
+def _give_up(accumulator: Any) -> None:
+    """Fail what is under way, for whoever still waits for it."""
+    accumulator.fail_all(ProducerClosed())
+    for batch in (*chain(*accumulator._batches.values()), *accumulator._pending_batches):  # noqa: SLF001
+        _seen(batch.future)
+        _seen(batch._drain_waiter)  # noqa: SLF001

@@ -6,10 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaTimeoutError
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError, ProducerClosed
 
-from services.bus.lane import Lane
+from services.bus import lane as lane_module
+from services.bus.lane import Lane, retire
 from services.bus.ports import BusUnavailable, Message
 
 OPTIONS = {"bootstrap_servers": ["127.0.0.1:1"]}
@@ -77,3 +78,19 @@ async def test_what_was_refused_meanwhile_is_told_to_the_next(wire: Wire) -> Non
     assert len(wire.sent) == 2
     assert lane._producer is not spent
     await lane.close()
+
+
+async def test_a_producer_that_is_left_behind_leaves_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has under way when no broker answers is failed with it, and nobody waits for it any more."""
+    monkeypatch.setattr(lane_module, "CLOSE_DEADLINE", 0.05)
+    producer: Any = AIOKafkaProducer(bootstrap_servers="127.0.0.1:1")
+    producer._sender._sender_task = asyncio.create_task(asyncio.Event().wait())
+    batch = producer.create_batch()
+    batch.append(key=None, value=b"v", timestamp=None)
+    under_way = await producer._message_accumulator.add_batch(batch, TopicPartition("t", 0), 1)
+    await retire(producer)
+    with pytest.raises(ProducerClosed):
+        await under_way
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    _, waiting = await asyncio.wait(left, timeout=5) if left else (left, left)
+    assert not waiting
