@@ -3,7 +3,8 @@
 A call is *disturbed* when its caller says that the outcome is unknown, or when something struck its caller or
 the store between the call's start and its settling (or the end of its lease, when it never was settled). Only
 the members of disturbed calls may be posted again; only such a call, applied late, may lower an ended card
-(which must be mended then). What strikes others disturbs no call: a broker, a clock.
+(which must be mended then). Who is frozen may hold the card's row, so that nobody settles for seconds. What
+else strikes others disturbs no call: a broker, the kill of a clock.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from contracts.times import SECOND
 from tests.chaos.record import Attempt, Call, Harm, Record
 
 STRIKES = ("kill a service dispatcher", "crash PostgreSQL", "kill PostgreSQL", "cut connections postgres")
-LASTS = ("crash PostgreSQL", "kill PostgreSQL", "stall postgres", "half-close postgres")
-BOTH_ENDS = ("freeze dispatcher", "roll dispatcher")
+LASTS = ("crash PostgreSQL", "kill PostgreSQL", "stall postgres", "half-close postgres", "freeze")
+BOTH_ENDS = ("roll dispatcher",)
 SLACK = SECOND // 5
 
 
@@ -98,12 +99,15 @@ def _over(record: Record, call: Call, attempt: Attempt | None) -> int:
 
 
 def settlements(calls: list[Call], attempts: list[Attempt]) -> dict[int, Attempt]:
-    """By `id` of the call: its attempt. One call is under way at a time, so the latest before it fits."""
+    """By `id` of the call: its attempt. One call is under way at a time, so the latest before it fits, but
+    for one that was settled after its lease: what its caller heard tells it from the next.
+    """
     found: dict[int, Attempt] = {}
     for attempt in attempts:
         for call in reversed(calls):
             same = (call.target_state, len(call.members)) == (attempt.target_state, attempt.members)
-            if same and call.came <= attempt.at and id(call) not in found:
+            heard = attempt.outcome != "ok" or call.answer == "0"
+            if same and heard and call.came <= attempt.at and id(call) not in found:
                 found[id(call)] = attempt
                 break
     return found

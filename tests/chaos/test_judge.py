@@ -353,3 +353,22 @@ def test_the_story_tells_everything_in_order_of_time(record: Record) -> None:
         "shows",
     ):
         assert part in whole
+
+
+def test_a_call_settled_after_its_lease_is_not_taken_for_the_next(record: Record) -> None:
+    """The first was applied and settled late, while the next one's answer was lost: both are in doubt."""
+    name = _crowded(record)
+    (call,), (attempt,) = record.calls[name], record.attempts[name]
+    again = [
+        dataclasses.replace(call, came=call.came + n * SECOND, left=call.left + n * SECOND) for n in (6, 9)
+    ]
+    again[0].answer = "nothing"
+    record.calls[name] += again
+    late = dataclasses.replace(attempt, at=again[0].came + 1000)
+    lost = dataclasses.replace(attempt, at=again[0].came + 2000, outcome="unknown", fence=2)
+    last = dataclasses.replace(attempt, at=again[1].came + 1000, fence=3)
+    record.attempts[name] = [late, lost, last]
+    record.harms.append(Harm(call.came + SECOND, call.came + 5 * SECOND, "freeze lifecycle 0"))
+    for member in call.members:
+        record.cards[name].posts[member] = 3
+    assert judge(record).wrong == []
