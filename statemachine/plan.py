@@ -89,17 +89,20 @@ def repair(desired: Desired, delivered: Delivered) -> Plan:
 
 
 def holds(
-    now: int, end_known_at: int | None, expires_at: int, *, margin: int, wait: int, tried: bool
+    now: int, end_known_at: int | None, expires_at: int, *, margin: int, wait: int, failed: bool
 ) -> bool:
     """Whether the end still waits for members owed from before it (all times µs).
 
-    At most `wait` after the end was known, and never into the margin before expiry; but a first
-    attempt is always made: `tried` tells whether a call of this plan was answered already, also one
-    that succeeded, since a long list of slow successes would hold the end back as well as failures.
+    Once a call for them has `failed`: at most `wait` after the end was known, and never into the margin
+    before expiry. As long as WeChat takes them, or only narrows down whom it does not take, they go
+    first, however late they are begun (a dispatcher that was away, an activity that ends with the
+    margin); but the second half of the margin is the end's alone, else it might never be shown.
     """
-    if not tried or end_known_at is None:
+    if end_known_at is None:
         return True
-    return now < min(end_known_at + wait, expires_at - margin)
+    if now >= expires_at - margin // 2:
+        return False
+    return not failed or now < min(end_known_at + wait, expires_at - margin)
 
 
 def _member_calls(target: int, owed: tuple[str, ...], limits: Limits) -> tuple[Call, ...]:

@@ -36,7 +36,7 @@ def plan_look(claimed: Claimed, rules: CardRules) -> Plan:
         card.expires_at,
         margin=rules.margin,
         wait=rules.end_wait,
-        tried=card.tried,
+        failed=card.attempts > 0,
     )
     desired = Desired(
         card.state,

@@ -160,11 +160,6 @@ class Card(msgspec.Struct):
     behind_since: int | None = None
 
     @property
-    def tried(self) -> bool:
-        """Whether a call of the plan under way was answered already, well or badly."""
-        return self.attempts > 0 or self.progress_calls > 0 or self.list_limit > 0 or self.singles > 0
-
-    @property
     def behind(self) -> bool:
         """Whether a revision waits for delivery."""
         return self.revision > self.settled

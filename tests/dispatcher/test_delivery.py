@@ -190,25 +190,64 @@ async def test_the_end_waits_for_no_failed_member_within_the_margin_before_expir
     assert [each.members for each in await world.failed("a")] == [("m1",)]
 
 
+MANY = tuple(f"m{n}" for n in range(100))
+
+
 @pytest.mark.parametrize("longest", [10, 1], ids=["accepted", "narrowed"])
 @in_virtual_time()
-async def test_the_end_does_not_wait_for_a_long_list_of_slow_calls(make: Make, longest: int) -> None:
-    """A call that succeeds, or that narrows the list, takes its time out of the same minute."""
-    world = await make(members_per_call=10, lease=60.0, call_deadline=10.0)
+async def test_a_long_list_of_slow_calls_does_not_keep_the_end_until_expiry(make: Make, longest: int) -> None:
+    """Nothing fails, so members go first; what is not through by the second half of the margin is told."""
+    world = await make(members_per_call=10, call_deadline=10.0)
     world.wechat.script = lambda sent: 40097 if len(sent.members or ()) > longest else 0
     async with world.running():
-        await world.open("a")
+        await world.open("a", life=100.0)
+        await asyncio.sleep(39)
         world.wechat.latency = 9.0
-        await world.complete("a", *(f"m{n}" for n in range(100)))
-        await world.close("a")
-        known = (await world.card("a")).end_known_at
-        assert known is not None
-        await world.settled("a")
+        await world.complete("a", *MANY)
+        await asyncio.sleep(1.5)
+        await world.tick()
+        await world.settled("a", patience=60)
     end = world.wechat.calls[-1]
-    assert (end.target_state, end.members) == (3, None)
-    assert known + 60 * SECOND <= end.at * SECOND + BASE <= known + 70 * SECOND, "plus one call at most"
+    assert (end.target_state, end.members, end.errcode) == (3, None, 0)
+    assert 70 <= end.at < 80, "within one call of the half of the margin"
     taken = {member for call in world.wechat.calls if call.errcode == 0 for member in call.members or ()}
-    assert {*await world.named("a")} == {f"m{n}" for n in range(100)} - taken
+    assert taken
+    assert {*await world.named("a")} == {*MANY} - taken
+
+
+@pytest.mark.parametrize("bad", [None, "m17"], ids=["all good", "one of them bad"])
+@in_virtual_time()
+async def test_an_end_with_the_margin_leaves_nobody_out_whom_wechat_takes(
+    make: Make, bad: str | None
+) -> None:
+    """An activity without a deadline ends in the margin: that alone is no reason to leave members out."""
+    world = await make(members_per_call=10)
+    world.wechat.script = lambda sent: 40097 if bad in (sent.members or ()) else 0
+    async with world.running():
+        await world.open("a", life=100.0)
+        await asyncio.sleep(39)
+        world.wechat.latency = 1.0
+        await world.complete("a", *MANY)
+        await asyncio.sleep(1.5)
+        await world.tick()
+        await world.settled("a", patience=30)
+    assert world.wechat.shown["a"] == 3
+    assert await world.named("a") == ([bad] if bad else [])
+
+
+@in_virtual_time()
+async def test_after_a_long_absence_all_members_go_before_the_end(make: Make) -> None:
+    """The dispatcher was away for more than the minute that the end waits."""
+    world = await make(members_per_call=10)
+    await world.open("a")
+    await world.complete("a", *MANY)
+    await world.close("a")
+    await asyncio.sleep(600)
+    async with world.running():
+        await world.settled("a", patience=30)
+    assert world.wechat.shown["a"] == 3
+    assert {member for call in world.wechat.calls for member in call.members or ()} == {*MANY}
+    assert await world.named("a") == []
 
 
 @pytest.mark.parametrize("empty", [True, False])

@@ -64,9 +64,16 @@ MUTANTS: Final = (
     Mutant(
         "the-end-waits-for-ever",
         "statemachine/plan.py",
-        "    return now < min(end_known_at + wait, expires_at - margin)",
-        "    return now < expires_at - margin",
+        "    return not failed or now < min(end_known_at + wait, expires_at - margin)",
+        "    return not failed or now < expires_at - margin",
         MACHINES,
+    ),
+    Mutant(
+        "members-may-take-the-end-s-last-half-minute",
+        "statemachine/plan.py",
+        "    if now >= expires_at - margin // 2:\n        return False\n",
+        "",
+        "tests/dispatcher/test_delivery.py",
     ),
     Mutant(
         "one-member-too-many-in-a-call",

@@ -201,27 +201,37 @@ KNOWN, EXPIRES = 1_000 * MINUTE, 2_000 * MINUTE
 
 
 @pytest.mark.parametrize(
-    ("now", "tried", "waits"),
+    ("now", "failed", "waits"),
     [
         (KNOWN, True, True),
         (KNOWN + MINUTE - 1, True, True),
         (KNOWN + MINUTE, True, False),
-        (KNOWN + MINUTE, False, True),  # a dispatcher that was away: nothing was tried yet
-        (EXPIRES, False, True),
+        (KNOWN + MINUTE, False, True),  # a dispatcher that was away: nothing has failed yet
     ],
 )
-def test_the_end_waits_a_minute_for_those_owed_once_they_were_tried(now, tried, waits):
-    assert holds(now, KNOWN, EXPIRES, margin=MINUTE, wait=MINUTE, tried=tried) is waits
+def test_the_end_waits_a_minute_for_those_owed_once_an_attempt_has_failed(now, failed, waits):
+    assert holds(now, KNOWN, EXPIRES, margin=MINUTE, wait=MINUTE, failed=failed) is waits
 
 
-@pytest.mark.parametrize(("now", "waits"), [(EXPIRES - MINUTE - 1, True), (EXPIRES - MINUTE, False)])
-def test_the_end_never_waits_into_the_margin_before_expiry(now, waits):
+@pytest.mark.parametrize(
+    ("left", "failed", "waits"),
+    [
+        (MINUTE + 1, True, True),
+        (MINUTE, True, False),
+        (MINUTE, False, True),
+        (MINUTE // 2 + 1, False, True),
+        (MINUTE // 2, False, False),
+        (0, False, False),
+    ],
+)
+def test_within_the_margin_the_end_waits_for_no_failed_member_and_then_for_nobody(left, failed, waits):
+    """`left` until expiry; the second half of the margin is the end's alone."""
     known = EXPIRES - MINUTE - 10 * SECOND
-    assert holds(now, known, EXPIRES, margin=MINUTE, wait=MINUTE, tried=True) is waits
+    assert holds(EXPIRES - left, known, EXPIRES, margin=MINUTE, wait=MINUTE, failed=failed) is waits
 
 
 def test_an_activity_that_has_not_ended_has_no_end_to_hold_back():
-    assert holds(EXPIRES, None, EXPIRES, margin=MINUTE, wait=MINUTE, tried=True)
+    assert holds(EXPIRES, None, EXPIRES, margin=MINUTE, wait=MINUTE, failed=True)
 
 
 @pytest.mark.parametrize("size", [0, -1, 1])
