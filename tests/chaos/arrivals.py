@@ -25,10 +25,10 @@ def first_arrivals(record: Record, name: str) -> list[Arrival]:
     """
     log = record.arrivals[name]
     if len({each.partition for each in log}) > 1:
-        told, apart = _told_order(record, name), _opened_apart(log)
+        told, chosen = _told_order(record, name), _chosen_partition(record, log)
 
         def order(each: Arrival) -> tuple[int, int, bool, int]:
-            second = isinstance(each.event.data, Opened) and apart and not _applied(record, each)
+            second = isinstance(each.event.data, Opened) and each.partition != chosen
             return _told(told, each), _admitted(record, each), second, each.offset
 
         log = sorted(log, key=order)
@@ -40,13 +40,13 @@ def first_arrivals(record: Record, name: str) -> list[Arrival]:
     return list(firsts.values())
 
 
-def _opened_apart(log: Sequence[Arrival]) -> bool:
-    return len({each.partition for each in log if isinstance(each.event.data, Opened)}) > 1
-
-
-def _applied(record: Record, arrival: Arrival) -> bool:
-    taken = record.taken.get((arrival.event.source, arrival.event.id))
-    return taken is not None and taken.outcome == "applied"
+def _chosen_partition(record: Record, log: Sequence[Arrival]) -> int | None:
+    """Where the opening that was applied came from."""
+    for each in log:
+        taken = record.taken.get((each.event.source, each.event.id))
+        if isinstance(each.event.data, Opened) and taken is not None and taken.outcome == "applied":
+            return each.partition
+    return None
 
 
 def _told_order(record: Record, name: str) -> dict[str, int]:

@@ -73,9 +73,9 @@ async def collect(
     return record
 
 
-def _lowered(history: Sequence[Applied]) -> tuple[tuple[int, tuple[str, ...]], ...]:
+def _lowered(history: Sequence[Applied]) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
     return tuple(
-        (after.target_state, after.members)
+        (after.at, after.target_state, after.members)
         for before, after in pairwise(history)
         if before.target_state == TARGET_ENDED > after.target_state
     )

@@ -63,13 +63,13 @@ class Attempt:
 class Shown:
     """What a card shows: its state, how often each member was posted.
 
-    `room`: who may be shown at all. `lowered`: what brought it down after its end, state and members.
+    `room`: who may be shown at all. `lowered`: what brought it down after its end: when, state and members.
     """
 
     target_state: int
     posts: dict[str, int]
     room: frozenset[str]
-    lowered: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    lowered: tuple[tuple[int, int, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True)

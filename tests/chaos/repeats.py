@@ -14,12 +14,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from contracts.times import SECOND
-from tests.chaos.record import Attempt, Call, Harm, Record
+from tests.chaos.plan import LATEST
+from tests.chaos.record import Attempt, Call, Harm, Record, Shown
 
 STRIKES = ("kill a service dispatcher", "crash PostgreSQL", "kill PostgreSQL", "cut connections postgres")
 LASTS = ("crash PostgreSQL", "kill PostgreSQL", "stall postgres", "half-close postgres", "freeze")
 BOTH_ENDS = ("roll dispatcher",)
 SLACK = SECOND // 5
+LATE = int((LATEST + 2) * SECOND)
+"""From when WeChat saw a call until it is surely applied, if ever; our machine may be slow, too."""
 
 
 @dataclass
@@ -57,17 +60,17 @@ def count_repeats(record: Record) -> Repeats:
     for name, card in record.cards.items():
         repeats.unknown += sum(attempt.outcome == "unknown" for attempt in record.attempts[name])
         disturbed: Counter[str] = Counter()
-        in_doubt: Counter[tuple[int, tuple[str, ...]]] = Counter()
+        in_doubt: list[Call] = []
         named: set[str] = set()
         for call, attempt in answered(record, name):
             struck = in_flight(harms, call.came - SLACK, _over(record, call, attempt) + SLACK)
             repeats.in_flight += struck
             repeats.unsettled += attempt is None
-            if struck or (attempt is not None and attempt.outcome != "ok"):
+            if struck or (attempt is not None and attempt.outcome == "unknown"):
                 repeats.disturbed += 1
                 repeats.allowed += len(call.members)
                 disturbed.update(call.members)
-                in_doubt[call.target_state, call.members] += 1
+                in_doubt.append(call)
             repeats.calls += bool(named & set(call.members))
             named.update(call.members)
         for member, posts in card.posts.items():
@@ -76,11 +79,7 @@ def count_repeats(record: Record) -> Repeats:
                 what = f"{member} was posted {posts} times, and {disturbed[member]} calls were disturbed"
                 repeats.unexplained.append((name, what))
         repeats.lowered += len(card.lowered)
-        for (state, members), times in (Counter(card.lowered) - in_doubt).items():
-            what = (
-                f"the card was lowered to {state} after its end with {members}, {times} times without cause"
-            )
-            repeats.unexplained.append((name, what))
+        repeats.unexplained.extend((name, what) for what in _lowerings(card, in_doubt))
     if repeats.posts > repeats.allowed or repeats.calls > repeats.disturbed:
         repeats.unexplained.append(("", f"too many repeats: {'; '.join(repeats.lines())}"))
     return repeats
@@ -90,8 +89,26 @@ def answered(record: Record, name: str) -> Iterator[tuple[Call, Attempt | None]]
     """The calls that WeChat did not refuse in so many words, each with its settling if there is one."""
     settled = settlements(record.calls[name], record.attempts[name])
     for call in record.calls[name]:
-        if call.answer in ("0", "nothing") or call.answer.startswith("HTTP"):
+        if _may_be_applied(call):
             yield call, settled.get(id(call))
+
+
+def _may_be_applied(call: Call) -> bool:
+    unclear = call.answer == "nothing" or call.answer.startswith("HTTP")
+    return call.answer == "0" or (unclear and call.answer != "HTTP 429")
+
+
+def _lowerings(card: Shown, in_doubt: list[Call]) -> Iterator[str]:
+    """Those that no call in doubt explains: each explains one, and is applied soon or never."""
+    left = list(in_doubt)
+    for at, state, members in card.lowered:
+        for call in left:
+            same = (call.target_state, call.members) == (state, members)
+            if same and call.came <= at <= call.came + LATE:
+                left.remove(call)
+                break
+        else:
+            yield f"the card was lowered to {state} after its end with {members} without cause"
 
 
 def _over(record: Record, call: Call, attempt: Attempt | None) -> int:
@@ -106,11 +123,17 @@ def settlements(calls: list[Call], attempts: list[Attempt]) -> dict[int, Attempt
     for attempt in attempts:
         for call in reversed(calls):
             same = (call.target_state, len(call.members)) == (attempt.target_state, attempt.members)
-            heard = attempt.outcome != "ok" or call.answer == "0"
-            if same and heard and call.came <= attempt.at and id(call) not in found:
+            if same and _heard(attempt.outcome, call) and call.came <= attempt.at and id(call) not in found:
                 found[id(call)] = attempt
                 break
     return found
+
+
+def _heard(outcome: str, call: Call) -> bool:
+    """Whether a caller may say that after such an answer, which may have been lost on its way."""
+    if outcome == "ok":
+        return call.answer == "0"
+    return (outcome == "unknown") == _may_be_applied(call)
 
 
 def moments(harms: list[Harm]) -> list[tuple[int, int]]:

@@ -138,7 +138,7 @@ def _lowered_and_mended(record: Record) -> None:
     """Nothing had happened to the call that would explain why it came so late."""
     name = _crowded(record)
     (call,) = record.calls[name]
-    lowered = ((2, call.members),)
+    lowered = ((call.came, 2, call.members),)
     record.cards[name] = dataclasses.replace(record.cards[name], lowered=lowered)
 
 
@@ -195,6 +195,16 @@ def _unsettled_for_no_reason(record: Record) -> None:
     del record.attempts[_crowded(record)][0]
 
 
+def _repeat_what_was_refused(record: Record) -> None:
+    """429 is a refusal: it does not excuse two posts more."""
+    _repeat(record)
+    name = _crowded(record)
+    call, attempt = record.calls[name][0], record.attempts[name][0]
+    record.calls[name].insert(0, dataclasses.replace(call, came=call.came - SECOND, answer="HTTP 429"))
+    busy = dataclasses.replace(attempt, at=attempt.at - SECOND, outcome="busy")
+    record.attempts[name].insert(0, busy)
+
+
 def _too_many_repeats(record: Record) -> None:
     """One kill explains one repeat, not two."""
     _explained(record)
@@ -234,6 +244,7 @@ DOCTORED: dict[Callable[[Record], None], str] = {
     _swap_changes: "its change 2 says",
     _two_contents: "was published with two contents",
     _repeat: "0 calls were disturbed",
+    _repeat_what_was_refused: "0 calls were disturbed",
     _unsettled_for_no_reason: "0 calls were disturbed",
     _too_many_repeats: "posted 3 times, and 1 calls were disturbed",
     _unbalanced: "the ledger: events applied",
@@ -309,11 +320,17 @@ def test_a_call_in_doubt_may_lower_an_ended_card_once(record: Record) -> None:
     record.attempts[name].insert(
         0, dataclasses.replace(attempt, target_state=2, members=0, outcome="unknown")
     )
-    record.cards[name] = dataclasses.replace(record.cards[name], lowered=((2, ()),))
-    verdict = judge(record)
-    assert (verdict.wrong, verdict.repeats.lowered) == ([], 1)
-    record.cards[name] = dataclasses.replace(record.cards[name], lowered=((2, ()), (2, ())))
-    assert "lowered to 2 after its end with (), 1 times without cause" in str(judge(record).wrong)
+
+    def lowered(*seconds: int) -> tuple[object, int]:
+        at = tuple((call.came + each * SECOND, 2, ()) for each in seconds)
+        record.cards[name] = dataclasses.replace(record.cards[name], lowered=at)
+        verdict = judge(record)
+        return str(verdict.wrong), verdict.repeats.lowered
+
+    without_cause = "lowered to 2 after its end with () without cause"
+    assert lowered(2) == ("[]", 1)
+    assert without_cause in str(lowered(2, 3)), "one call in doubt is applied once"
+    assert without_cause in str(lowered(60)), "what comes a minute later is another call, sent on purpose"
 
 
 def test_a_deadline_between_admission_and_decision_is_understood(record: Record) -> None:
