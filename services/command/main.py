@@ -78,11 +78,9 @@ def _serve(kind: str) -> None:
     from services.runtime.host import SIGNALS
 
     settings = _settings()
-    try:
-        _run(processes.serve_kind(kind, settings), settings)
-    finally:
-        for number in SIGNALS:  # it is leaving: to be asked again changes nothing
-            signal.signal(number, signal.SIG_IGN)
+    _run(processes.serve_kind(kind, settings), settings)
+    for number in SIGNALS:  # it has drained and is leaving: to be asked again changes nothing
+        signal.signal(number, signal.SIG_IGN)
 
 
 @app.command()

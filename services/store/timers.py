@@ -53,17 +53,16 @@ async def fire_due(store: Store, limit: int, rules: Rules) -> Fired:
 async def bury_parked(store: Store, age: int, limit: int) -> int:
     """Dead-letter, through the outbox, what waited for its `opened` longer than `age` µs; how many.
 
-    A step takes the oldest, up to `limit`, in pages that fit into memory: 0 means that there is no more.
+    A step takes the oldest, up to `limit` and no more than fit into memory: 0 means that there is none left.
     The inbox row stays as `dead`, which a replay may turn into a living one (design.md §4).
     """
-    buried = 0
     async with store.transaction() as tx:
         now = await tx.now()
         names = await tx.stale_parked(now - age, limit)
-        for page in pages(await tx.waiting(names, now - age, limit)):
+        page = next(pages(await tx.waiting(names, now - age, limit)), [])
+        if page:
             await tx.write(_letters(await tx.parked(page), age, now))
-            buried += len(page)
-    return buried
+    return len(page)
 
 
 def _letters(rows: Sequence[ParkedRow], age: int, now: int) -> Writes:
