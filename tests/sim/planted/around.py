@@ -84,8 +84,8 @@ EVENTS: Final = (
         (
             Edit(
                 "services.store.timers:bury_parked",
-                "    buried = 0\n",
-                "    buried = 0\n    age //= 2\n",
+                "        now = await tx.now()\n",
+                "        now = await tx.now()\n        age //= 2\n",
             ),
         ),
     ),
