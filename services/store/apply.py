@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from contracts.decode import Dead, decode
 from contracts.events import Added, Completed, Event, Opened
-from contracts.records import DeadReason, Record
+from contracts.records import DeadReason, Record, encode_record
 from services.store.outgoing import change_rows, coordinates, dead_row
 from services.store.ports import Store, Tx
 from services.store.rows import (
     Admission,
+    Crowd,
     InboxKey,
     InboxOutcome,
     MemberRow,
@@ -27,6 +29,14 @@ from statemachine import activity as machine
 from statemachine.model import Aggregate, Member, Outcome, Rules
 from statemachine.states import UNOPENED
 from statemachine.timers import due_at
+
+MOST_PARKED: Final = Crowd(10_000, 8 << 20)
+"""What may wait for one opening, which applies it in one transaction: beyond some hundred thousand
+members it would take longer than an attempt may, again and again, and hold its partition up for good."""
+CROWDED: Final = (
+    f"{MOST_PARKED.events} events or {MOST_PARKED.size >> 20} MiB wait for this activity's `opened` already: "
+    "once that is published, `livecard replay --reason unprocessable` takes this one back"
+)
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -110,6 +120,7 @@ class _Batch:
         self.aggregates: dict[str, Aggregate] = {}
         self.before: dict[str, tuple[int, str]] = {}
         self.parked: set[InboxKey] = set()
+        self.crowds: dict[str, Crowd] = {}
         self.records: dict[InboxKey, Record] = {}
         self.outcomes: dict[InboxKey, Outcome] = {}
         self.events: dict[InboxKey, Event] = {}
@@ -154,12 +165,12 @@ class _Batch:
                 self.aggregates[row.activity_id].members[row.group_openid] = member
 
     async def _read_parked(self, events: Sequence[Event]) -> None:
-        opening = {
-            event.activity_id
-            for event in events
-            if isinstance(event.data, Opened)
-            and self.aggregates[event.activity_id].activity.state == UNOPENED
-        }
+        unopened = [
+            event for event in events if self.aggregates[event.activity_id].activity.state == UNOPENED
+        ]
+        opening = {event.activity_id for event in unopened if isinstance(event.data, Opened)}
+        early = {event.activity_id for event in unopened if not isinstance(event.data, Opened)}
+        self.crowds = await self.tx.crowds(sorted(early)) if early else {}
         if not opening:
             return
         for page in pages(await self.tx.waiting(sorted(opening))):
@@ -188,6 +199,8 @@ class _Batch:
                 if isinstance(content, Failed):
                     self.applied.dead.append(DeadLetter(each.record, content.reason, content.error))
                 continue
+            if isinstance(content, Event) and self._crowded(content, each.record):
+                content = Failed("unprocessable", CROWDED, key)
             if isinstance(content, Failed):
                 self._die(key, each.record, content)
                 continue
@@ -204,6 +217,20 @@ class _Batch:
                 self.changed.add(content.activity_id)
             if not isinstance(content.data, Completed):
                 self.wide.add(content.activity_id)
+
+    def _crowded(self, event: Event, record: Record) -> bool:
+        """Whether the event is ahead of its `opened` and as many as may be wait there; else it counts."""
+        name = event.activity_id
+        if self.aggregates[name].activity.state != UNOPENED:
+            return False
+        if isinstance(event.data, Opened):  # nothing waits any longer, even if it is refused as expired
+            self.crowds.pop(name, None)
+            return False
+        crowd = self.crowds.get(name, Crowd()).joined(len(encode_record(record)))
+        if crowd.events > MOST_PARKED.events or crowd.size > MOST_PARKED.size:
+            return True
+        self.crowds[name] = crowd
+        return False
 
     def _settle_dead(self, key: InboxKey) -> None:
         """A key that came to nothing before gets its chance: it no longer counts as dead."""

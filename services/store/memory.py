@@ -23,6 +23,7 @@ from services.store.rows import (
     SET_ASIDE,
     Admission,
     Card,
+    Crowd,
     Gate,
     InboxKey,
     MemberRow,
@@ -210,6 +211,14 @@ class MemoryTx:
             if row.activity_id in wanted and row.parked_at <= before
         ]
         return found[:limit]
+
+    async def crowds(self, activity_ids: Sequence[str]) -> dict[str, Crowd]:
+        found: dict[str, Crowd] = {}
+        for row in self._tables.parked.values():  # no step: under their lock nobody changes them
+            if row.activity_id in activity_ids:
+                size = len(encode_record(row.record))
+                found[row.activity_id] = found.get(row.activity_id, Crowd()).joined(size)
+        return found
 
     async def parked(self, keys: Sequence[InboxKey]) -> list[ParkedRow]:
         await self._step()

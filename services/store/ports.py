@@ -17,6 +17,7 @@ from services.store.rows import (
     Admission,
     Attempt,
     Card,
+    Crowd,
     Gate,
     InboxKey,
     MemberRow,
@@ -104,6 +105,10 @@ class Tx(Protocol):
     ) -> list[Waiting]:
         """What is parked for these activities, in order of arrival, and how large each is; only those
         parked at `before` or earlier, and up to `limit` of them, if given."""
+        ...
+
+    async def crowds(self, activity_ids: Sequence[str]) -> dict[str, Crowd]:
+        """How much is parked for each of these activities, those with anything."""
         ...
 
     async def parked(self, keys: Sequence[InboxKey]) -> list[ParkedRow]:

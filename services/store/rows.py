@@ -73,6 +73,17 @@ class Waiting(NamedTuple):
     size: int
 
 
+class Crowd(NamedTuple):
+    """How many events wait for one opening, and the bytes of their records as they are kept."""
+
+    events: int = 0
+    size: int = 0
+
+    def joined(self, size: int) -> Crowd:
+        """With one more, of `size` bytes."""
+        return Crowd(self.events + 1, self.size + size)
+
+
 def pages(waiting: Iterable[Waiting]) -> Iterator[list[InboxKey]]:
     """What is parked, in order, in parts that fit into memory: a producer may send a megabyte each time."""
     page: list[InboxKey] = []

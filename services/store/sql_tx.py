@@ -14,6 +14,7 @@ from services.store.rows import (
     ANY,
     Admission,
     Card,
+    Crowd,
     Gate,
     InboxKey,
     MemberRow,
@@ -147,6 +148,11 @@ class SqlTx:
             return []
         rows = await self._some("waiting", activity_ids, before=before, limit=limit)
         return [Waiting(InboxKey(source, key), size) for source, key, size in rows]
+
+    async def crowds(self, activity_ids: Sequence[str]) -> dict[str, Crowd]:
+        if not activity_ids:
+            return {}
+        return {name: Crowd(count, size) for name, count, size in await self._some("crowds", activity_ids)}
 
     async def parked(self, keys: Sequence[InboxKey]) -> list[ParkedRow]:
         if not keys:

@@ -66,6 +66,9 @@ TRANSACTION: Final = {
     "waiting": """
         SELECT source, id, {octets of record} FROM parked
         WHERE activity_id {in ids} AND parked_at <= :before ORDER BY seq LIMIT :limit""",
+    "crowds": """
+        SELECT activity_id, count(*), sum({octets of record}) FROM parked
+        WHERE activity_id {in ids} GROUP BY activity_id""",
     "parked": """
         SELECT p.activity_id, p.source, p.id, p.parked_at, p.record FROM {rows: source text, id text}
         JOIN parked p ON p.source = r.source AND p.id = r.id ORDER BY p.seq""",

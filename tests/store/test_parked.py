@@ -9,7 +9,7 @@ from contracts.records import Record, decode_record, encode_record
 from services.store.apply import Arrival, read_arrival
 from services.store.ledger import read_ledger
 from services.store.memory import MemoryTx
-from services.store.rows import PARKED_PAGE, PARKED_SIZE, InboxKey, ParkedRow, Waiting, pages
+from services.store.rows import PARKED_PAGE, PARKED_SIZE, Crowd, InboxKey, ParkedRow, Waiting, pages
 from services.store.sql_tx import SqlTx
 from services.store.timers import bury_parked
 from tests.store.support import HOUR, Scene
@@ -95,3 +95,43 @@ async def test_what_waited_too_long_is_buried_step_by_step(scene: Scene, read: l
     ledger = await read_ledger(scene.store)
     assert ledger.balanced
     assert (ledger.events["dead"], ledger.events["parked"]) == (11, 1)
+
+
+async def test_no_more_waits_for_an_opening_than_it_can_apply(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the bound an event is a dead letter that says what to do; a replay of it counts then."""
+    monkeypatch.setattr("services.store.apply.MOST_PARKED", Crowd(3, 1 << 20))
+    first, second, third, fourth, fifth = (scene.completed("a", f"m{number}") for number in range(5))
+    assert not (await scene.feed(first, second)).dead
+    told = await scene.feed(third, fourth, scene.completed("b", "m"))
+    assert [(each.record, each.reason) for each in told.dead] == [(fourth.record, "unprocessable")]
+    assert "livecard replay" in told.dead[0].error
+    assert [each.record for each in (await scene.feed(fifth)).dead] == [fifth.record]
+    ledger = await read_ledger(scene.store)
+    assert (ledger.events["parked"], ledger.events["dead"]) == (4, 2)
+    assert not (await scene.feed(scene.opened("a"), fourth)).dead
+    assert not (await scene.feed(fifth)).dead
+    shown = await scene.store.show("a")
+    assert shown is not None
+    assert shown["members"]["owed"] == 5
+    ledger = await read_ledger(scene.store)
+    assert ledger.balanced
+    assert (ledger.events["applied"], ledger.events["parked"], ledger.events["dead"]) == (6, 1, 0)
+
+
+async def test_what_waits_for_an_opening_is_bounded_in_bytes(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it came in one batch or before; an opening that is refused makes room again."""
+    heavy = [large(scene, scene.completed("a", f"h{number}")) for number in range(4)]
+    sizes = [len(encode_record(each.record)) for each in heavy]
+    monkeypatch.setattr("services.store.apply.MOST_PARKED", Crowd(1_000, sum(sizes[:3]) + 100))
+    await scene.feed(heavy[0])
+    assert [each.record for each in (await scene.feed(*heavy[1:])).dead] == [heavy[3].record]
+    gone = scene.opened("a", life=-1)
+    after = [large(scene, scene.completed("a", f"n{number}")) for number in range(3)]
+    assert not (await scene.feed(gone, *after)).dead
+    ledger = await read_ledger(scene.store)
+    assert ledger.balanced
+    assert (ledger.events["refused"], ledger.events["parked"], ledger.events["dead"]) == (4, 3, 1)
