@@ -133,7 +133,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     repair_after: Annotated[float, _seconds("how long after a doubt a card's state is delivered again")] = (
         30.0
     )
-    end_wait: Annotated[float, _seconds("longest that an end waits for members owed from before it")] = 60.0
+    end_wait: Annotated[
+        float, _seconds("longest that an end waits for members owed from before it, once a call has failed")
+    ] = 60.0
     probe: Annotated[float, _seconds("how often an app with a closed gate for its credentials is tried")] = (
         60.0
     )

@@ -14,7 +14,7 @@ from statemachine.states import ENDED, TARGET_STATE
 class Desired(msgspec.Struct, frozen=True):
     """What the card should show: the activity's `state` and the members still owed to WeChat.
 
-    `hold`: whether members owed from before the end may still hold the end back (see `holds`).
+    `hold`: whether members owed from before the end may still hold the end back (see `end_waits_until`).
     `expired`: the id is dead, so no call may be made any more.
     """
 
@@ -88,21 +88,20 @@ def repair(desired: Desired, delivered: Delivered) -> Plan:
     return Plan() if desired.expired else Plan((Call(shown_state(desired, delivered)),))
 
 
-def holds(
-    now: int, end_known_at: int | None, expires_at: int, *, margin: int, wait: int, failed: bool
-) -> bool:
-    """Whether the end still waits for members owed from before it (all times µs).
+def end_waits_until(expires_at: int, *, margin: int, wait: int, failed_at: int | None, failing: bool) -> int:
+    """Until when the end waits, at most, for members owed from before it (all times µs).
 
-    Once a call for them has `failed`: at most `wait` after the end was known, and never into the margin
-    before expiry. As long as WeChat takes them, or only narrows down whom it does not take, they go
-    first, however late they are begun (a dispatcher that was away, an activity that ends with the
-    margin); but the second half of the margin is the end's alone, else it might never be shown.
+    As long as WeChat takes them they go first, however late they are begun (a dispatcher that was away, an
+    activity that ends with the margin). From `failed_at`, when the first call since the end was known
+    failed or was rejected: at most `wait`; and while calls are `failing`, never into the margin before
+    expiry. Its second half is the end's alone, else it might never be shown.
     """
-    if end_known_at is None:
-        return True
-    if now >= expires_at - margin // 2:
-        return False
-    return not failed or now < min(end_known_at + wait, expires_at - margin)
+    until = expires_at - margin // 2
+    if failed_at is not None:
+        until = min(until, failed_at + wait)
+        if failing:
+            until = min(until, expires_at - margin)
+    return until
 
 
 def _member_calls(target: int, owed: tuple[str, ...], limits: Limits) -> tuple[Call, ...]:

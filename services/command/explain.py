@@ -9,6 +9,7 @@ from contracts.times import SECOND, format_rfc3339
 from services.settings import Settings
 from services.store.gates import UNKNOWN_APP
 from statemachine.card import Viewer, subtitle
+from statemachine.plan import end_waits_until
 from statemachine.states import ENDED, TARGET_STATE
 
 SHOWN: Final = {1: "1 (collecting)", 2: "2 (closing soon)", 3: "3 (ended)"}
@@ -156,12 +157,23 @@ def _holds(seen: dict[str, Any], now: int, settings: Settings) -> Iterator[tuple
 def _waiting_end(seen: dict[str, Any], now: int, settings: Settings) -> Iterator[str]:
     """An end that waits for members owed from before it (design.md §6)."""
     card, owed = seen["card"], seen["members"]["owed"]
-    known = card["end_known_at"]
-    if card["state"] != ENDED or card["shown"] == TARGET_STATE[ENDED] or known is None or not owed:
+    if card["state"] != ENDED or card["shown"] == TARGET_STATE[ENDED] or not owed:
         return
-    until = min(known + settings.us("end_wait"), card["expires_at"] - settings.us("expiry_margin"))
-    if until > now:
-        yield f"the end waits for the {owed} owed from before it, at most until {moment(until, now)}"
+    failed_at = seen["end_failed_at"]
+    until = end_waits_until(
+        card["expires_at"],
+        margin=settings.us("expiry_margin"),
+        wait=settings.us("end_wait"),
+        failed_at=failed_at,
+        failing=card["attempts"] > 0,
+    )
+    if until <= now:
+        yield f"the end goes without the {owed} owed from before it: it has waited for them long enough"
+        return
+    why = (
+        "as long as WeChat takes them" if failed_at is None else f"calls fail since {moment(failed_at, now)}"
+    )
+    yield f"the end waits for the {owed} owed from before it, at most until {moment(until, now)}: {why}"
 
 
 def _last(seen: dict[str, Any]) -> str:

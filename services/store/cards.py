@@ -56,13 +56,15 @@ class CardRules(msgspec.Struct, frozen=True):
 class Claimed(msgspec.Struct, frozen=True):
     """A card in hand until its lease ends: a snapshot, who is owed, and the database's now.
 
-    `lease_expired`: the holder before never settled, so a call of its may be under way.
+    `lease_expired`: the holder before never settled, so a call of its may be under way. `end_failed_at`:
+    when the first call since the end was known failed; None also where it cannot matter yet.
     """
 
     card: Card
     owed: tuple[Owed, ...]
     now: int
     lease_expired: bool = False
+    end_failed_at: int | None = None
 
     @property
     def repair(self) -> bool:
@@ -146,13 +148,28 @@ async def claim(
                 claims.later[card.activity_id] = 0
                 claims.crowded[card.activity_id] = Crowded(card.appid, card.end_due)
         owed = await tx.owed([card.activity_id for card in taken]) if taken else {}
+        waited = [
+            each.activity_id for each in taken if each.activity_id in owed and _waited(each, now, rules)
+        ]
+        failed_at = await tx.end_failures(waited) if waited else {}
         out.cards.extend(card for card in taken if card.activity_id not in lapsed)
         if out.cards:
             await tx.write(out)
     for card in taken:
-        whom = tuple(owed.get(card.activity_id, ()))
-        claims.cards.append(Claimed(card, whom, now, card.activity_id in lapsed))
+        name = card.activity_id
+        whom = tuple(owed.get(name, ()))
+        claims.cards.append(Claimed(card, whom, now, name in lapsed, failed_at.get(name)))
     return claims
+
+
+def _waited(card: Card, now: int, rules: CardRules) -> bool:
+    """Whether the end has waited so long that calls which failed meanwhile may let it go without them."""
+    known = card.end_known_at
+    return (
+        known is not None
+        and card.end_due
+        and now >= min(known + rules.end_wait, card.expires_at - rules.margin)
+    )
 
 
 def _in_turn(cards: Sequence[Card], activity_ids: Sequence[str]) -> list[Card]:

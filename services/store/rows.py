@@ -8,6 +8,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from contracts.records import Record
+from contracts.wechat import Verdict
 from statemachine.model import Activity, Opening
 from statemachine.states import ENDED
 
@@ -15,6 +16,9 @@ OWED: Final = 0
 CONFIRMED: Final = 1
 SET_ASIDE: Final = 2
 """A member's `delivered`: not yet told to WeChat · WeChat said 0 · rejected alone or left out."""
+
+FAILURES: Final = (Verdict.busy, Verdict.unknown, Verdict.rejected, Verdict.unknown_code)
+"""Outcomes of calls that say that WeChat does not take a card's members (not: none of its app's calls)."""
 
 CHANGES: Final = "changes"
 DEAD: Final = "dead"

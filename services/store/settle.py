@@ -177,7 +177,7 @@ class _Books:
             return
         self._publish_progress(card, revision, look.claimed.card.fence)
         settle_revision(card, revision, "delivered", self.out, self.now)
-        card.verdict, card.singles, card.list_limit = "", 0, 0
+        card.verdict, card.attempts, card.singles, card.list_limit = "", 0, 0, 0
 
     def _publish_progress(self, card: Card, revision: int, fence: int) -> None:
         data = CardDelivered(
@@ -191,7 +191,8 @@ class _Books:
 
     def _back_off(self, card: Card, look: Look) -> None:
         card.attempts += 1
-        longest = min(self.rules.backoff_cap, self.rules.backoff << min(card.attempts - 1, 20))
+        left = max(self.rules.backoff, (card.expires_at - self.now) // 4)  # or the end might come too late
+        longest = min(self.rules.backoff_cap, self.rules.backoff << min(card.attempts - 1, 20), left)
         card.retry_at = self.now + int(longest * look.jitter)
 
     def _doubt(self, card: Card, look: Look, call: Call) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from services.store.rows import FAILURES
+
 ACTIVITY_COLUMNS: Final = (
     "activity_id, state, reason, choose, close_when_complete, deadline, notice, expires_at, ended_at, "
     "end_known_at, rescheduled_at, participants, done, revision, opened_digest"
@@ -60,6 +62,11 @@ TRANSACTION: Final = {
     "owed": f"""
         SELECT activity_id, group_openid, doubtful FROM members WHERE activity_id {{in ids}} AND {OWED}
         ORDER BY activity_id, done_at, group_openid""",
+    "end_failures": f"""
+        SELECT activity_id, min(at) FROM attempts JOIN activities USING (activity_id)
+        WHERE activity_id {{in ids}} AND at >= end_known_at
+          AND outcome IN ({", ".join(f"'{each}'" for each in FAILURES)})
+        GROUP BY activity_id""",
     "set_aside": """
         SELECT activity_id, group_openid FROM members WHERE activity_id {in ids} AND delivered = 2
         ORDER BY activity_id, group_openid""",

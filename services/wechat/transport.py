@@ -150,17 +150,20 @@ def _left_over(transport: Any) -> bool:
     """Whether the server sent more than its answer: the next request would take that for its own, and a
     call that was never applied for a success.
 
-    It waits in h11's buffer or, over TLS, where anyio keeps what it has not decrypted yet, and OpenSSL what
-    it has. Nothing public shows them; what has not left the socket closes the connection before its next use.
+    It waits in h11's buffer, in anyio's queue or, over TLS, where anyio keeps what it has not decrypted yet,
+    and OpenSSL what it has. Nothing public shows them; what has not left the socket closes the connection
+    before its next use.
     """
     pool = getattr(transport, "_pool", None)
     for connection in getattr(pool, "connections", ()):
         http = getattr(connection, "_connection", None)
         state, network = getattr(http, "_h11_state", None), getattr(http, "_network_stream", None)
         tls = getattr(network, "_stream", None)
+        protocol = getattr(getattr(tls, "transport_stream", tls), "_protocol", None)
         received, decrypted = getattr(tls, "_read_bio", None), getattr(tls, "_ssl_object", None)
         if (
             (state is not None and state.trailing_data[0])
+            or (protocol is not None and protocol.read_queue)
             or (received is not None and received.pending)
             or (decrypted is not None and decrypted.pending())
         ):

@@ -3,8 +3,9 @@
 A call is *disturbed* when its caller says that the outcome is unknown, or when something struck its caller or
 the store between the call's start and its settling (or the end of its lease, when it never was settled). Only
 the members of disturbed calls may be posted again; only such a call, applied late, may lower an ended card
-(which must be mended then). Who is frozen may hold the card's row, so that nobody settles for seconds. What
-else strikes others disturbs no call: a broker, the kill of a clock.
+(which must be mended then). A call that repeats or lowers what an earlier one was told is its own fault. Who
+is frozen may hold the card's row, so that nobody settles for seconds. What else strikes others disturbs no
+call: a broker, the kill of a clock.
 """
 
 from __future__ import annotations
@@ -62,11 +63,13 @@ def count_repeats(record: Record) -> Repeats:
         disturbed: Counter[str] = Counter()
         in_doubt: list[Call] = []
         named: set[str] = set()
-        for call, attempt in answered(record, name):
+        calls = list(answered(record, name))
+        for call, attempt in calls:
             struck = in_flight(harms, call.came - SLACK, _over(record, call, attempt) + SLACK)
             repeats.in_flight += struck
             repeats.unsettled += attempt is None
-            if struck or (attempt is not None and attempt.outcome == "unknown"):
+            unclear = struck or (attempt is not None and attempt.outcome == "unknown")
+            if unclear and not _knew_better(call, attempt, calls):
                 repeats.disturbed += 1
                 repeats.allowed += len(call.members)
                 disturbed.update(call.members)
@@ -91,6 +94,25 @@ def answered(record: Record, name: str) -> Iterator[tuple[Call, Attempt | None]]
     for call in record.calls[name]:
         if _may_be_applied(call):
             yield call, settled.get(id(call))
+
+
+def _knew_better(call: Call, attempt: Attempt | None, calls: list[tuple[Call, Attempt | None]]) -> bool:
+    """Whether an earlier holder's success, which the store had, named a member of it, or the end it lowers.
+    Whoever was frozen with the card in hand has a fence older than that.
+    """
+    return attempt is not None and any(
+        before.fence < attempt.fence and _was_heard(told, before)
+        for told, before in calls
+        if before is not None
+        and (set(told.members) & set(call.members) or told.target_state == 3 > call.target_state)
+    )
+
+
+def _was_heard(call: Call, attempt: Attempt) -> bool:
+    """Whether its success was settled within its lease, which outlives every call's deadline (two seconds)
+    from its start: so any later holder read it."""
+    took = max(attempt.duration, attempt.at - call.came)
+    return attempt.outcome == "ok" and took < SECOND
 
 
 def _may_be_applied(call: Call) -> bool:

@@ -2,102 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-from collections import Counter
 from collections.abc import Callable
 
 import msgspec
 import pytest
 
-from contracts.changes import CardDelivered, CardFailed, ChangeData, decode_change, encode_change
-from contracts.decode import decode
-from contracts.events import Event, Opened
+from contracts.changes import CardFailed, decode_change, encode_change
+from contracts.events import Opened
 from contracts.times import SECOND
-from services.settings import Settings
 from services.store.cards import failed
 from tests.chaos.arrivals import first_arrivals
-from tests.chaos.record import Arrival, Attempt, Call, Harm, Published, Record, Shown, Taken
-from tests.chaos.script import GHOST, STRANGER, script
+from tests.chaos.honest import crowded, published
+from tests.chaos.record import Attempt, Call, Harm, Published, Record
+from tests.chaos.script import GHOST, STRANGER
 from tests.chaos.story import story
 from tests.chaos.verdict import judge
-from tests.model.reference import Reference
-
-BEGIN = 1_790_000_000 * SECOND
-SECONDS = 60.0
-LEASE = 5 * SECOND
-
-
-def honest(activities: int = 40) -> Record:
-    """The record of a run in which nothing went wrong: every event taken in as it arrived, one call each."""
-    said = script(7, activities, SECONDS, BEGIN)
-    record = Record(7, BEGIN, BEGIN + 90 * SECOND, Settings().us("expiry_margin"), LEASE, said.events, 0)
-    for offset, sending in enumerate(said.sendings):
-        event = decode(msgspec.json.encode(sending.event))
-        assert isinstance(event, Event)
-        at = BEGIN + round(sending.at * SECOND)
-        record.arrivals[event.activity_id].append(Arrival(event, sending.partition, offset, at))
-        record.records += 1
-    books: Counter[str] = Counter()
-    for card in said.cards:
-        books += _one(record, card.activity_id, frozenset(card.members or ()))
-    fates = ("applied", "duplicate", "late", "refused", "dead", "parked")
-    repeats = record.records - len(record.taken)
-    record.ledger = {
-        "events": {"taken": len(record.taken), "repeats": repeats, **{fate: books[fate] for fate in fates}},
-        "revisions": {"raised": books["revisions"], "pending": 0},
-        "problems": [],
-    }
-    return record
-
-
-def _one(record: Record, name: str, room: frozenset[str]) -> Counter[str]:
-    """Let one activity live as the reference says; its outcomes, and how many revisions it had."""
-    reference = Reference(record.margin)
-    firsts = sorted(record.arrivals[name], key=lambda each: each.offset)
-    told: list[tuple[int, ChangeData]] = []
-    for each in firsts:
-        reference.feed(each.event, each.at)
-        told += [(each.at, data) for data in reference.expected(name).published[len(told) :]]
-    reference.fire(record.end)
-    expected = reference.expected(name)
-    told += [(record.end, data) for data in expected.published[len(told) :]]
-    for each in firsts:
-        key = (each.event.source, each.event.id)
-        record.taken.setdefault(key, Taken(*expected.outcomes[key], each.at))
-    members = tuple(sorted(expected.done & room))
-    posts = dict.fromkeys(members, 1)
-    record.cards[name] = Shown(expected.target_state, posts, room)
-    if expected.revision > 1:
-        at, state = record.end - SECOND, expected.target_state
-        record.calls[name] = [Call(name, at, state, members, at + 1000, "0")]
-        record.attempts[name] = [Attempt(at + 2000, 2000, state, len(members), "ok", 1)]
-        revision = expected.revision
-        delivered = CardDelivered(revision=revision, target_state=state, members=members, calls=1)
-        told.append((record.end, delivered))
-    if outside := expected.done - room:
-        told.append((record.end, failed(expected.revision, "rejected", tuple(outside))))
-    for number, (at, data) in enumerate(told):
-        record.changes[name].append(_published(name, number, at, data))
-    books = Counter(outcome for outcome, _ in expected.outcomes.values())
-    return books + Counter(revisions=expected.revision)
-
-
-def _published(name: str, number: int, at: int, data: ChangeData) -> Published:
-    value = encode_change(f"{name}:{number}", name, at, data)
-    return Published(decode_change(value), value, at)
-
-
-@pytest.fixture(scope="module")
-def innocent() -> Record:
-    """An honest record; do not change it."""
-    return honest()
-
-
-@pytest.fixture
-def record(innocent: Record) -> Record:
-    """An honest record to doctor."""
-    return copy.deepcopy(innocent)
 
 
 def test_an_honest_record_is_found_right(record: Record) -> None:
@@ -108,18 +28,13 @@ def test_an_honest_record_is_found_right(record: Record) -> None:
     assert {"applied", "duplicate", "late", "refused"} <= verdict.outcomes.keys()
 
 
-def _crowded(record: Record) -> str:
-    """An activity with several members on its card."""
-    return next(name for name, card in record.cards.items() if len(card.posts) > 2)
-
-
 def _lose_an_event(record: Record) -> None:
-    first = first_arrivals(record, _crowded(record))[0]
+    first = first_arrivals(record, crowded(record))[0]
     del record.taken[first.event.source, first.event.id]
 
 
 def _lose_a_record(record: Record) -> None:
-    name = _crowded(record)
+    name = crowded(record)
     lost = record.arrivals[name][0].event
     record.arrivals[name] = [each for each in record.arrivals[name] if each.event.id != lost.id]
 
@@ -136,18 +51,18 @@ def _lower(record: Record) -> None:
 
 def _lowered_and_mended(record: Record) -> None:
     """Nothing had happened to the call that would explain why it came so late."""
-    name = _crowded(record)
+    name = crowded(record)
     (call,) = record.calls[name]
     lowered = ((call.came, 2, call.members),)
     record.cards[name] = dataclasses.replace(record.cards[name], lowered=lowered)
 
 
 def _forget_a_member(record: Record) -> None:
-    record.cards[_crowded(record)].posts.popitem()
+    record.cards[crowded(record)].posts.popitem()
 
 
 def _invent_a_member(record: Record) -> None:
-    record.cards[_crowded(record)].posts[STRANGER] = 1
+    record.cards[crowded(record)].posts[STRANGER] = 1
 
 
 def _swallow_a_rejection(record: Record) -> None:
@@ -156,25 +71,25 @@ def _swallow_a_rejection(record: Record) -> None:
 
 
 def _fail_a_delivery(record: Record) -> None:
-    name = _crowded(record)
-    record.changes[name].append(_published(name, 999, record.end, failed(9, "unknown_code")))
+    name = crowded(record)
+    record.changes[name].append(published(name, 999, record.end, failed(9, "unknown_code")))
 
 
 def _swallow_a_change(record: Record) -> None:
-    del record.changes[_crowded(record)][1]
+    del record.changes[crowded(record)][1]
 
 
 def _swallow_a_delivery(record: Record) -> None:
-    del record.changes[_crowded(record)][-1]
+    del record.changes[crowded(record)][-1]
 
 
 def _swap_changes(record: Record) -> None:
-    told = record.changes[_crowded(record)]
+    told = record.changes[crowded(record)]
     told[1], told[2] = told[2], told[1]
 
 
 def _two_contents(record: Record) -> None:
-    name = _crowded(record)
+    name = crowded(record)
     told = record.changes[name]
     other = encode_change(told[0].change.id, name, told[0].at + SECOND, told[0].change.data)
     told.append(Published(decode_change(other), other, told[0].at))
@@ -182,7 +97,7 @@ def _two_contents(record: Record) -> None:
 
 def _repeat(record: Record) -> None:
     """WeChat got a member twice, and nothing had happened to the first call."""
-    name = _crowded(record)
+    name = crowded(record)
     (call,), (attempt,) = record.calls[name], record.attempts[name]
     record.calls[name].append(dataclasses.replace(call, came=call.came + SECOND, left=call.left + SECOND))
     record.attempts[name].append(dataclasses.replace(attempt, at=attempt.at + SECOND))
@@ -192,23 +107,46 @@ def _repeat(record: Record) -> None:
 
 def _unsettled_for_no_reason(record: Record) -> None:
     _repeat(record)
-    del record.attempts[_crowded(record)][0]
+    del record.attempts[crowded(record)][0]
 
 
 def _repeat_what_was_refused(record: Record) -> None:
     """429 is a refusal: it does not excuse two posts more."""
     _repeat(record)
-    name = _crowded(record)
+    name = crowded(record)
     call, attempt = record.calls[name][0], record.attempts[name][0]
     record.calls[name].insert(0, dataclasses.replace(call, came=call.came - SECOND, answer="HTTP 429"))
     busy = dataclasses.replace(attempt, at=attempt.at - SECOND, outcome="busy")
     record.attempts[name].insert(0, busy)
 
 
+def _repeat_what_was_heard(record: Record) -> None:
+    """A later look names them once more, and its own answer is lost: that excuses nothing."""
+    _repeat(record)
+    name = crowded(record)
+    again = dataclasses.replace(record.attempts[name][1], outcome="unknown", fence=2)
+    record.attempts[name][1] = again
+
+
+def _lower_what_was_shown(record: Record) -> None:
+    """A later look lowers the end that was settled; its answer is lost, and a repair mends the card."""
+    name = next(name for name, card in record.cards.items() if card.target_state == 3 and record.calls[name])
+    (end,) = record.calls[name]
+    for fence, seconds, state, answer, outcome in (
+        (2, 20, 1, "nothing", "unknown"),
+        (3, 35, 3, "0", "ok"),
+    ):
+        came = end.came + seconds * SECOND
+        record.calls[name].append(Call(name, came, state, (), came + 1000, answer))
+        record.attempts[name].append(Attempt(came + 2000, 2000, state, 0, outcome, fence))
+    lowered = ((end.came + 20 * SECOND + 1, 1, ()),)
+    record.cards[name] = dataclasses.replace(record.cards[name], lowered=lowered)
+
+
 def _too_many_repeats(record: Record) -> None:
     """One kill explains one repeat, not two."""
     _explained(record)
-    name = _crowded(record)
+    name = crowded(record)
     posts = record.cards[name].posts
     posts[next(iter(posts))] += 1
 
@@ -244,6 +182,8 @@ DOCTORED: dict[Callable[[Record], None], str] = {
     _swap_changes: "its change 2 says",
     _two_contents: "was published with two contents",
     _repeat: "0 calls were disturbed",
+    _repeat_what_was_heard: "0 calls were disturbed",
+    _lower_what_was_shown: "the card was lowered to 1 after its end with () without cause",
     _repeat_what_was_refused: "0 calls were disturbed",
     _unsettled_for_no_reason: "0 calls were disturbed",
     _too_many_repeats: "posted 3 times, and 1 calls were disturbed",
@@ -264,7 +204,7 @@ def test_a_doctored_record_is_seen_through(record: Record, doctor: Callable[[Rec
 
 def _explained(record: Record) -> None:
     _unsettled_for_no_reason(record)
-    came = record.calls[_crowded(record)][0].came
+    came = record.calls[crowded(record)][0].came
     record.harms.append(Harm(came + 500, came + 600, "kill a service dispatcher 0", 1))
 
 
@@ -273,7 +213,7 @@ def test_a_repeat_after_a_kill_is_counted_and_allowed(record: Record) -> None:
     _explained(record)
     verdict = judge(record)
     assert verdict.wrong == []
-    members = len(record.calls[_crowded(record)][0].members)
+    members = len(record.calls[crowded(record)][0].members)
     assert (verdict.repeats.posts, verdict.repeats.calls) == (members, 1)
     assert verdict.repeats.in_flight >= 1
 
@@ -281,7 +221,7 @@ def test_a_repeat_after_a_kill_is_counted_and_allowed(record: Record) -> None:
 def test_a_repeat_after_an_unknown_outcome_is_counted_and_allowed(record: Record) -> None:
     """The same where its caller never heard the answer."""
     _repeat(record)
-    name = _crowded(record)
+    name = crowded(record)
     record.attempts[name][0] = dataclasses.replace(record.attempts[name][0], outcome="unknown")
     verdict = judge(record)
     assert verdict.wrong == []
@@ -314,7 +254,7 @@ def test_of_two_openings_in_one_batch_any_may_be_the_first_unless_a_partition_sa
 
 def test_a_call_in_doubt_may_lower_an_ended_card_once(record: Record) -> None:
     """WeChat may apply late what it did not answer; it counts as mended since the card is right now."""
-    name = _crowded(record)
+    name = crowded(record)
     (call,), (attempt,) = record.calls[name], record.attempts[name]
     record.calls[name].insert(0, dataclasses.replace(call, target_state=2, members=(), answer="nothing"))
     record.attempts[name].insert(
@@ -355,7 +295,7 @@ def test_a_deadline_between_admission_and_decision_is_understood(record: Record)
 def test_the_story_tells_everything_in_order_of_time(record: Record) -> None:
     """Arrivals, outcomes, changes, calls, settlings and harm of one card, each with its second."""
     _explained(record)
-    told = story(record, _crowded(record))
+    told = story(record, crowded(record))
     times = [float(line.split(" s  ")[0]) for line in told]
     assert times == sorted(times)
     whole = "\n".join(told)
@@ -374,7 +314,7 @@ def test_the_story_tells_everything_in_order_of_time(record: Record) -> None:
 
 def test_a_call_settled_after_its_lease_is_not_taken_for_the_next(record: Record) -> None:
     """The first was applied and settled late, while the next one's answer was lost: both are in doubt."""
-    name = _crowded(record)
+    name = crowded(record)
     (call,), (attempt,) = record.calls[name], record.attempts[name]
     again = [
         dataclasses.replace(call, came=call.came + n * SECOND, left=call.left + n * SECOND) for n in (6, 9)

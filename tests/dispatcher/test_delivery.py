@@ -21,6 +21,9 @@ def rejecting(*bad: str, code: int = 47001):
     return lambda sent: code if set(sent.members or ()) & set(bad) else 0
 
 
+MANY = tuple(f"m{n}" for n in range(100))
+
+
 @in_virtual_time()
 async def test_a_burst_of_500_completions_is_gathered_into_few_calls_and_the_end_does_not_wait(
     make: Make,
@@ -190,7 +193,61 @@ async def test_the_end_waits_for_no_failed_member_within_the_margin_before_expir
     assert [each.members for each in await world.failed("a")] == [("m1",)]
 
 
-MANY = tuple(f"m{n}" for n in range(100))
+@in_virtual_time(patience=600)
+async def test_members_rejected_one_by_one_keep_the_end_for_a_minute_at_most(make: Make) -> None:
+    """Openids instead of group_openids: each costs calls, and hundreds of them would cost many minutes."""
+    world = await make()
+    world.wechat.script = lambda sent: 40097 if {*(sent.members or ())} & {*MANY} else 0
+    async with world.running():
+        await world.open("a")
+        await world.complete("a", "good")
+        await world.settled("a")
+        world.wechat.latency = 1.0
+        await world.complete("a", *MANY)
+        await world.close("a")
+        known = (await world.card("a")).end_known_at
+        assert known is not None
+        await world.settled("a", patience=600)
+    end = world.wechat.calls[-1]
+    assert (end.target_state, end.errcode) == (3, 0)
+    assert known + 60 * SECOND <= end.at * SECOND + BASE <= known + 64 * SECOND
+    assert {*await world.named("a")} == {*MANY}
+
+
+@in_virtual_time(patience=600)
+async def test_what_failed_before_the_end_leaves_nobody_out_after_it(make: Make) -> None:
+    """One -1, then no dispatcher for longer than the end waits: WeChat has refused nobody since."""
+    world = await make()
+    world.wechat.script = lambda sent: -1
+    await world.open("a")
+    async with world.running():
+        await world.complete("a", "m1")
+        await world.until(lambda: world.wechat.calls)
+        await asyncio.sleep(0.2)
+    world.wechat.script = lambda sent: 0
+    await world.complete("a", *MANY)
+    await world.close("a")
+    await asyncio.sleep(70)
+    async with world.running():
+        await world.settled("a", patience=120)
+    assert world.wechat.shown["a"] == 3
+    assert await world.named("a") == []
+
+
+@in_virtual_time(patience=900)
+async def test_the_minute_of_an_end_begins_with_its_first_failure(make: Make) -> None:
+    """After a long absence one call fails: its members are tried again before they are left out."""
+    world = await make()
+    await world.open("a")
+    await world.complete("a", *(f"m{n}" for n in range(250)))
+    await world.close("a")
+    await asyncio.sleep(600)
+    answers = [0, -1]
+    world.wechat.script = lambda sent: answers.pop(0) if answers else 0
+    async with world.running():
+        await world.settled("a", patience=120)
+    assert world.wechat.shown["a"] == 3
+    assert await world.named("a") == []
 
 
 @pytest.mark.parametrize("longest", [10, 1], ids=["accepted", "narrowed"])

@@ -64,16 +64,30 @@ MUTANTS: Final = (
     Mutant(
         "the-end-waits-for-ever",
         "statemachine/plan.py",
-        "    return not failed or now < min(end_known_at + wait, expires_at - margin)",
-        "    return not failed or now < expires_at - margin",
+        "        until = min(until, failed_at + wait)\n",
+        "",
         MACHINES,
     ),
     Mutant(
         "members-may-take-the-end-s-last-half-minute",
         "statemachine/plan.py",
-        "    if now >= expires_at - margin // 2:\n        return False\n",
-        "",
+        "    until = expires_at - margin // 2\n",
+        "    until = expires_at\n",
         "tests/dispatcher/test_delivery.py",
+    ),
+    Mutant(
+        "what-failed-before-the-end-counts-against-its-members",
+        "services/store/statements.py",
+        "        WHERE activity_id {{in ids}} AND at >= end_known_at\n",
+        "        WHERE activity_id {{in ids}}\n",
+        STORE,
+    ),
+    Mutant(
+        "backoff-outlives-the-id",
+        "services/store/settle.py",
+        "self.rules.backoff << min(card.attempts - 1, 20), left)",
+        "self.rules.backoff << min(card.attempts - 1, 20))",
+        f"{STORE} {DISPATCHER}",
     ),
     Mutant(
         "one-member-too-many-in-a-call",
@@ -178,8 +192,8 @@ MUTANTS: Final = (
     Mutant(
         "backoff-without-a-cap",
         "services/store/settle.py",
-        "        longest = min(self.rules.backoff_cap, self.rules.backoff << min(card.attempts - 1, 20))",
-        "        longest = self.rules.backoff << min(card.attempts - 1, 20)",
+        "        longest = min(self.rules.backoff_cap, self.rules.backoff",
+        "        longest = min(self.rules.backoff",
         STORE,
     ),
     Mutant(
