@@ -6,9 +6,14 @@ again and plans again, so a plan never grows stale.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from statemachine.states import ENDED, TARGET_STATE
+
+GONE: Final = 0
+"""`failing_since` of a card whose end was tried: WeChat may show it, so it waits for nobody again."""
 
 
 class Desired(msgspec.Struct, frozen=True):
@@ -88,20 +93,36 @@ def repair(desired: Desired, delivered: Delivered) -> Plan:
     return Plan() if desired.expired else Plan((Call(shown_state(desired, delivered)),))
 
 
-def end_waits_until(expires_at: int, *, margin: int, wait: int, failed_at: int | None, failing: bool) -> int:
+def end_waits_until(
+    expires_at: int, *, margin: int, wait: int, failing_since: int | None, failing: bool
+) -> int:
     """Until when the end waits, at most, for members owed from before it (all times µs).
 
     As long as WeChat takes them they go first, however late they are begun (a dispatcher that was away, an
-    activity that ends with the margin). From `failed_at`, when the first call since the end was known
-    failed or was rejected: at most `wait`; and while calls are `failing`, never into the margin before
-    expiry. Its second half is the end's alone, else it might never be shown.
+    activity that ends with the margin). While it does not, since `failing_since`: at most `wait`; and while
+    calls are `failing` (nothing is merely rejected), never into the margin before expiry. Its second half is
+    the end's alone, else it might never be shown.
     """
     until = expires_at - margin // 2
-    if failed_at is not None:
-        until = min(until, failed_at + wait)
+    if failing_since is not None:
+        until = min(until, failing_since + wait)
         if failing:
             until = min(until, expires_at - margin)
     return until
+
+
+def failing_from(since: int | None, end_known_at: int | None, retry_at: int, now: int) -> int | None:
+    """The beginning of a run of failures (all times µs), moved on by the time in which nobody tried.
+
+    That is from `retry_at`, when it was due, until `now`: a closed gate or a dispatcher that was away costs
+    no member a try. None: there is none, or it began before the end was known, which says nothing about the
+    members before it. `GONE` stays.
+    """
+    if since is None or since == GONE:
+        return since
+    if end_known_at is not None and since < end_known_at:
+        return None
+    return since + max(0, now - max(retry_at, since))
 
 
 def _member_calls(target: int, owed: tuple[str, ...], limits: Limits) -> tuple[Call, ...]:

@@ -9,7 +9,7 @@ from contracts.times import SECOND, format_rfc3339
 from services.settings import Settings
 from services.store.gates import UNKNOWN_APP
 from statemachine.card import Viewer, subtitle
-from statemachine.plan import end_waits_until
+from statemachine.plan import end_waits_until, failing_from
 from statemachine.states import ENDED, TARGET_STATE
 
 SHOWN: Final = {1: "1 (collecting)", 2: "2 (closing soon)", 3: "3 (ended)"}
@@ -159,21 +159,23 @@ def _waiting_end(seen: dict[str, Any], now: int, settings: Settings) -> Iterator
     card, owed = seen["card"], seen["members"]["owed"]
     if card["state"] != ENDED or card["shown"] == TARGET_STATE[ENDED] or not owed:
         return
-    failed_at = seen["end_failed_at"]
+    since = failing_from(card["failing_since"], card["end_known_at"], card["retry_at"], now)
     until = end_waits_until(
         card["expires_at"],
         margin=settings.us("expiry_margin"),
         wait=settings.us("end_wait"),
-        failed_at=failed_at,
+        failing_since=since,
         failing=card["attempts"] > 0,
     )
     if until <= now:
         yield f"the end goes without the {owed} owed from before it: it has waited for them long enough"
-        return
-    why = (
-        "as long as WeChat takes them" if failed_at is None else f"calls fail since {moment(failed_at, now)}"
-    )
-    yield f"the end waits for the {owed} owed from before it, at most until {moment(until, now)}: {why}"
+    else:
+        why = (
+            "as long as WeChat takes them"
+            if since is None
+            else f"no call was taken since {moment(since, now)}"
+        )
+        yield f"the end waits for the {owed} owed from before it, at most until {moment(until, now)}: {why}"
 
 
 def _last(seen: dict[str, Any]) -> str:

@@ -34,7 +34,7 @@ def plan_look(claimed: Claimed, rules: CardRules) -> Plan:
         card.expires_at,
         margin=rules.margin,
         wait=rules.end_wait,
-        failed_at=claimed.end_failed_at,
+        failing_since=card.failing_since,
         failing=card.attempts > 0,
     )
     desired = Desired(

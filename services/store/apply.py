@@ -30,9 +30,9 @@ from statemachine.model import Aggregate, Member, Outcome, Rules
 from statemachine.states import UNOPENED
 from statemachine.timers import due_at
 
-MOST_PARKED: Final = Crowd(10_000, 8 << 20)
-"""What may wait for one opening, which applies it in one transaction: beyond some hundred thousand
-members it would take longer than an attempt may, again and again, and hold its partition up for good."""
+MOST_PARKED: Final = Crowd(5_000, 2 << 20)
+"""What may wait for one opening, which applies it in one transaction. PostgreSQL ends one that lets it wait
+for 5 s, which some 500,000 members take: it would be tried again and again, and its partition stand still."""
 CROWDED: Final = (
     f"{MOST_PARKED.events} events or {MOST_PARKED.size >> 20} MiB wait for this activity's `opened` already: "
     "once that is published, `livecard replay --reason unprocessable` takes this one back"

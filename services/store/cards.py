@@ -13,6 +13,7 @@ from services.settings import Settings
 from services.store.outgoing import card_rows
 from services.store.ports import Store
 from services.store.rows import OWED, Card, Gate, MemberMark, Owed, Writes
+from statemachine.plan import GONE, failing_from
 from statemachine.states import ENDED, NEARING
 
 
@@ -56,15 +57,13 @@ class CardRules(msgspec.Struct, frozen=True):
 class Claimed(msgspec.Struct, frozen=True):
     """A card in hand until its lease ends: a snapshot, who is owed, and the database's now.
 
-    `lease_expired`: the holder before never settled, so a call of its may be under way. `end_failed_at`:
-    when the first call since the end was known failed; None also where it cannot matter yet.
+    `lease_expired`: the holder before never settled, so a call of its may be under way.
     """
 
     card: Card
     owed: tuple[Owed, ...]
     now: int
     lease_expired: bool = False
-    end_failed_at: int | None = None
 
     @property
     def repair(self) -> bool:
@@ -148,28 +147,13 @@ async def claim(
                 claims.later[card.activity_id] = 0
                 claims.crowded[card.activity_id] = Crowded(card.appid, card.end_due)
         owed = await tx.owed([card.activity_id for card in taken]) if taken else {}
-        waited = [
-            each.activity_id for each in taken if each.activity_id in owed and _waited(each, now, rules)
-        ]
-        failed_at = await tx.end_failures(waited) if waited else {}
         out.cards.extend(card for card in taken if card.activity_id not in lapsed)
         if out.cards:
             await tx.write(out)
     for card in taken:
-        name = card.activity_id
-        whom = tuple(owed.get(name, ()))
-        claims.cards.append(Claimed(card, whom, now, name in lapsed, failed_at.get(name)))
+        whom = tuple(owed.get(card.activity_id, ()))
+        claims.cards.append(Claimed(card, whom, now, card.activity_id in lapsed))
     return claims
-
-
-def _waited(card: Card, now: int, rules: CardRules) -> bool:
-    """Whether the end has waited so long that calls which failed meanwhile may let it go without them."""
-    known = card.end_known_at
-    return (
-        known is not None
-        and card.end_due
-        and now >= min(known + rules.end_wait, card.expires_at - rules.margin)
-    )
 
 
 def _in_turn(cards: Sequence[Card], activity_ids: Sequence[str]) -> list[Card]:
@@ -219,6 +203,9 @@ def waits(card: Card, gate: Gate | None, now: int, rules: CardRules) -> int | No
 
 
 def _take(card: Card, holder: str, now: int, rules: CardRules) -> None:
+    if card.failing_since is not None:
+        card.failing_since = failing_from(card.failing_since, card.end_known_at, card.retry_at, now)
+        card.retry_at = max(card.retry_at, now)  # from here on it is tried
     card.fence += 1
     card.lease_until = now + rules.lease
     card.lease_by = holder
@@ -309,8 +296,8 @@ async def redeliver(store: Store, activity_id: str) -> Redelivered:
             out.count(f"revisions.{card.settled_as}", -1)
             card.settled, card.behind_since = card.revision - 1, now
         card.verdict, card.singles, card.list_limit, card.code_attempts = "", 0, 0, 0
-        card.attempts = int(card.state == ENDED and doubted)  # an end that was tried waits for nobody again
-        card.retry_at = card.look_at = 0
+        card.failing_since = GONE if card.state == ENDED and doubted else None
+        card.attempts = card.retry_at = card.look_at = 0
         out.cards.append(card)
         await tx.write(out)
     return Redelivered(tuple(aside), woken)

@@ -191,11 +191,6 @@ class MemoryTx:
                 owed[name] = members
         return owed
 
-    async def end_failures(self, activity_ids: Sequence[str]) -> dict[str, int]:
-        await self._step()
-        found = {name: self._tables.end_failed_at(name) for name in activity_ids}
-        return {name: at for name, at in found.items() if at is not None}
-
     async def set_aside(self, activity_ids: Sequence[str]) -> dict[str, list[str]]:
         await self._step()
         named = {name: self._tables.rows[name] for name in activity_ids if name in self._tables.rows}

@@ -214,7 +214,6 @@ class Reads(Tables):
             "gate": msgspec.to_builtins(gate) if gate else None,
             "parked": {"events": len(parked), "since": min(parked, default=None)},
             "attempts": msgspec.to_builtins(await self.attempts(activity_id, 10)),
-            "end_failed_at": self.end_failed_at(activity_id),
             "now": self.clock(),
         }
 

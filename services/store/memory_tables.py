@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from services.store.rows import (
-    FAILURES,
     OWED,
     SHARDS,
     Attempt,
@@ -136,12 +135,6 @@ class Tables:
         """Insert an unopened row."""
         card = Card(activity_id, "", "", "", "", 0, 0)
         self.rows.setdefault(activity_id, Row(Activity(activity_id), card, now))
-
-    def end_failed_at(self, activity_id: str) -> int | None:
-        """As `Tx.end_failures`, of one."""
-        known = self.rows[activity_id].activity.end_known_at
-        failures = (each for each in self.log if each.activity_id == activity_id and each.outcome in FAILURES)
-        return min((each.at for each in failures if known is not None and each.at >= known), default=None)
 
     def write(self, writes: Writes, now: int) -> None:
         """As `Tx.write`, in the SQL engine's order."""

@@ -96,11 +96,6 @@ class Tx(Protocol):
         (by done_at, group_openid)."""
         ...
 
-    async def end_failures(self, activity_ids: Sequence[str]) -> dict[str, int]:
-        """Per activity when the first call failed (`rows.FAILURES`) that began after its end was known, by
-        the attempt log; those with one."""
-        ...
-
     async def set_aside(self, activity_ids: Sequence[str]) -> dict[str, list[str]]:
         """Per activity the members with delivered = SET_ASIDE."""
         ...

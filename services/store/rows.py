@@ -8,7 +8,6 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from contracts.records import Record
-from contracts.wechat import Verdict
 from statemachine.model import Activity, Opening
 from statemachine.states import ENDED
 
@@ -16,9 +15,6 @@ OWED: Final = 0
 CONFIRMED: Final = 1
 SET_ASIDE: Final = 2
 """A member's `delivered`: not yet told to WeChat · WeChat said 0 · rejected alone or left out."""
-
-FAILURES: Final = (Verdict.busy, Verdict.unknown, Verdict.rejected, Verdict.unknown_code)
-"""Outcomes of calls that say that WeChat does not take a card's members (not: none of its app's calls)."""
 
 CHANGES: Final = "changes"
 DEAD: Final = "dead"
@@ -140,6 +136,8 @@ class Card(msgspec.Struct):
     `list_limit` narrows the list while a rejected one is bisected (0: not narrowed);
     `singles` counts members rejected alone; `succeeded`: any call of this activity ever did.
     `code_attempts` counts unknown codes at revision `code_revision`.
+    `failing_since`: since when WeChat takes none of its calls, without the time in which nobody tried
+    (`statemachine.plan.failing_from`, `GONE`); None: it took the last one.
     `progress_*` gather the calls and members of a look that takes more than one call.
     """
 
@@ -173,6 +171,7 @@ class Card(msgspec.Struct):
     progress_calls: int = 0
     progress_members: tuple[str, ...] = ()
     behind_since: int | None = None
+    failing_since: int | None = None
 
     @property
     def behind(self) -> bool:

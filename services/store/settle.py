@@ -7,11 +7,12 @@ verdict of contracts.wechat's table.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from contracts.changes import CardDelivered, CardFailed
-from contracts.wechat import ILLEGAL_STATE, TARGET_NEARING, TARGET_OPEN, Verdict
+from contracts.wechat import ILLEGAL_STATE, TARGET_ENDED, TARGET_NEARING, TARGET_OPEN, Verdict
 from services.store.cards import CardRules, Claimed, failed, settle_revision, waits
 from services.store.gates import gate_until
 from services.store.outgoing import card_rows, change_rows
@@ -19,7 +20,10 @@ from services.store.ports import Store, Tx
 from services.store.rows import CONFIRMED, OWED, SET_ASIDE, Attempt, Card, Gate, MemberMark, Writes
 from statemachine.activity import end_expired
 from statemachine.model import Activity, Aggregate, Rules
-from statemachine.plan import Call
+from statemachine.plan import GONE, Call
+
+FAILURES: Final = frozenset({Verdict.busy, Verdict.unknown, Verdict.rejected, Verdict.unknown_code})
+"""Verdicts that say that WeChat does not take this card's calls (not: none of its app's)."""
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -126,6 +130,8 @@ class _Books:
         )
 
     def _verdict(self, card: Card, look: Look, call: Call, verdict: Verdict) -> None:
+        if verdict in FAILURES:
+            _count_against(card, look, call, self.now)
         if verdict is Verdict.ok:
             self._confirm(card, look, call)
         elif verdict is Verdict.busy:
@@ -148,6 +154,7 @@ class _Books:
 
     def _confirm(self, card: Card, look: Look, call: Call) -> None:
         card.succeeded, card.attempts, card.code_attempts, card.verdict = True, 0, 0, ""
+        card.failing_since = None
         card.shown = call.target_state
         card.reached = min(call.target_state, 2)
         self._reopen_gate(card)
@@ -177,7 +184,8 @@ class _Books:
             return
         self._publish_progress(card, revision, look.claimed.card.fence)
         settle_revision(card, revision, "delivered", self.out, self.now)
-        card.verdict, card.attempts, card.singles, card.list_limit = "", 0, 0, 0
+        card.verdict, card.singles, card.list_limit = "", 0, 0
+        card.attempts, card.failing_since = 0, None
 
     def _publish_progress(self, card: Card, revision: int, fence: int) -> None:
         data = CardDelivered(
@@ -274,7 +282,7 @@ class _Books:
         self._fail(card, look, verdict)
         if card.progress_members:
             self._publish_progress(card, look.claimed.card.revision, look.claimed.card.fence)
-        card.verdict, card.attempts, card.code_attempts = verdict, 0, 0
+        card.verdict, card.attempts, card.code_attempts, card.failing_since = verdict, 0, 0, None
         settle_revision(card, look.claimed.card.revision, "dead", self.out, self.now)
 
     def _set_aside(self, card: Card, members: tuple[str, ...]) -> None:
@@ -315,6 +323,14 @@ class _Books:
                 look.rid,
             )
         )
+
+
+def _count_against(card: Card, look: Look, call: Call, now: int) -> None:
+    """A run of failures begins or goes on; an end that was tried is not taken back for anybody."""
+    if call.target_state == TARGET_ENDED:
+        card.failing_since = GONE
+    elif card.failing_since is None:
+        card.failing_since = now - look.duration
 
 
 def _widened(card: Card) -> int:

@@ -210,7 +210,6 @@ class SqlStore:
             parked, since = (await run("show_parked", id=activity_id)).one()
             gates = [Gate(*each) for each in await run("gates", ids=self.dialect.many([card.appid]))]
             tried = [Attempt(*each) for each in await run("show_attempts", id=activity_id, limit=10)]
-            failed = (await run("end_failures", ids=self.dialect.many([activity_id]))).one_or_none()
             now = int((await run("now")).scalar_one())
         details = dict(zip(_DETAILS, row[-len(_DETAILS) :], strict=True))
         return {
@@ -220,7 +219,6 @@ class SqlStore:
             "gate": msgspec.to_builtins(gates[0]) if gates else None,
             "parked": {"events": parked, "since": since},
             "attempts": msgspec.to_builtins(tried),
-            "end_failed_at": failed[1] if failed else None,
             "now": now,
         }
 

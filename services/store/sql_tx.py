@@ -134,11 +134,6 @@ class SqlTx:
                 owed.setdefault(activity_id, []).append(Owed(group_openid, bool(doubtful)))
         return owed
 
-    async def end_failures(self, activity_ids: Sequence[str]) -> dict[str, int]:
-        if not activity_ids:
-            return {}
-        return {row[0]: row[1] for row in await self._some("end_failures", activity_ids)}
-
     async def set_aside(self, activity_ids: Sequence[str]) -> dict[str, list[str]]:
         aside: dict[str, list[str]] = {}
         if activity_ids:

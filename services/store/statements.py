@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.store.rows import FAILURES
-
 ACTIVITY_COLUMNS: Final = (
     "activity_id, state, reason, choose, close_when_complete, deadline, notice, expires_at, ended_at, "
     "end_known_at, rescheduled_at, participants, done, revision, opened_digest"
@@ -16,7 +14,7 @@ CARD_COLUMNS: Final = (
     "activity_id, appid, template, version, state, revision, expires_at, end_known_at, settled, settled_as, "
     "shown, reached, cannot_lower, look_at, retry_at, attempts, code_attempts, code_revision, fence, "
     "lease_until, lease_by, suspect_at, verdict, final, list_limit, singles, succeeded, progress_calls, "
-    "progress_members, behind_since"
+    "progress_members, behind_since, failing_since"
 )
 """In the order of `services.store.rows.Card`'s fields; progress_members is a JSON list."""
 
@@ -62,11 +60,6 @@ TRANSACTION: Final = {
     "owed": f"""
         SELECT activity_id, group_openid, doubtful FROM members WHERE activity_id {{in ids}} AND {OWED}
         ORDER BY activity_id, done_at, group_openid""",
-    "end_failures": f"""
-        SELECT activity_id, min(at) FROM attempts JOIN activities USING (activity_id)
-        WHERE activity_id {{in ids}} AND at >= end_known_at
-          AND outcome IN ({", ".join(f"'{each}'" for each in FAILURES)})
-        GROUP BY activity_id""",
     "set_aside": """
         SELECT activity_id, group_openid FROM members WHERE activity_id {in ids} AND delivered = 2
         ORDER BY activity_id, group_openid""",
@@ -129,13 +122,13 @@ TRANSACTION: Final = {
           lease_until = r.lease_until, lease_by = r.lease_by, suspect_at = r.suspect_at, verdict = r.verdict,
           final = r.final, list_limit = r.list_limit, singles = r.singles, succeeded = r.succeeded,
           progress_calls = r.progress_calls, progress_members = r.progress_members,
-          behind_since = r.behind_since
+          behind_since = r.behind_since, failing_since = r.failing_since
         FROM {rows: activity_id text, settled bigint, settled_as text, shown bigint, reached bigint,
           cannot_lower boolean, look_at bigint, retry_at bigint, attempts bigint, code_attempts bigint,
           code_revision bigint,
           fence bigint, lease_until bigint, lease_by text, suspect_at bigint, verdict text, final boolean,
           list_limit bigint, singles bigint, succeeded boolean, progress_calls bigint,
-          progress_members text, behind_since bigint}
+          progress_members text, behind_since bigint, failing_since bigint}
         WHERE activities.activity_id = r.activity_id""",
     "marks": """
         UPDATE members SET delivered = r.delivered, doubtful = r.doubtful

@@ -112,7 +112,8 @@ def _was_heard(call: Call, attempt: Attempt) -> bool:
     """Whether its success was settled within its lease, which outlives every call's deadline (two seconds)
     from its start: so any later holder read it."""
     took = max(attempt.duration, attempt.at - call.came)
-    return attempt.outcome == "ok" and took < SECOND
+    its_own = call.came >= attempt.at - attempt.duration - SLACK  # else it is the settling of one before
+    return attempt.outcome == "ok" and took < SECOND and its_own
 
 
 def _may_be_applied(call: Call) -> bool:

@@ -32,6 +32,7 @@ def seen(**changes: Any) -> dict[str, Any]:
         "behind_since": None,
         "expires_at": NOW + 86_400 * SECOND,
         "end_known_at": None,
+        "failing_since": None,
         **changes.pop("card", {}),
     }
     return {
@@ -53,7 +54,6 @@ def seen(**changes: Any) -> dict[str, Any]:
         "gate": None,
         "parked": {"events": 0, "since": None},
         "attempts": [],
-        "end_failed_at": None,
         "now": NOW,
         **changes,
     }
@@ -61,6 +61,7 @@ def seen(**changes: Any) -> dict[str, Any]:
 
 BEHIND = {"revision": 3, "behind_since": NOW - 5 * SECOND}
 ENDING = {**BEHIND, "state": "ended", "end_known_at": NOW - 70 * SECOND}
+FAILING = {"failing_since": NOW - 20 * SECOND, "attempts": 2}
 OWED = {"members": {"pending": 0, "done": 2, "late": 0, "owed": 1, "confirmed": 1, "set_aside": []}}
 
 
@@ -130,13 +131,12 @@ def test_the_next_try_is_when_the_last_hold_is_gone() -> None:
         ),
         ({"card": {**BEHIND, "expires_at": NOW - SECOND}}, ["its id died", "no more calls"]),
         (
-            {"card": {**ENDING, "retry_at": NOW + 5 * SECOND, "attempts": 2}, **OWED}
-            | {"end_failed_at": NOW - 20 * SECOND},
-            ["the end waits for the 1 owed", "(in 40 s)", "calls fail since", "tried next", "(in 5 s)"],
+            {"card": {**ENDING, **FAILING, "retry_at": NOW + 5 * SECOND}, **OWED},
+            ["the end waits for the 1 owed", "(in 40 s)", "taken since", "tried next", "(in 5 s)"],
         ),
         ({"card": ENDING, **OWED}, ["the end waits for the 1 owed", "(in 24 h)", "as long as WeChat takes"]),
         (
-            {"card": ENDING, **OWED, "end_failed_at": NOW - 60 * SECOND},
+            {"card": {**ENDING, **FAILING, "failing_since": NOW - 60 * SECOND, "retry_at": NOW}, **OWED},
             ["the end goes without the 1 owed", "due now"],
         ),
         (

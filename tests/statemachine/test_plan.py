@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statemachine.plan import (
+    GONE,
     Call,
     Delivered,
     Desired,
     Limits,
     Plan,
     end_waits_until,
+    failing_from,
     plan,
     repair,
     shown_state,
@@ -213,23 +215,38 @@ HALF = EXPIRES - MINUTE // 2
 
 
 @pytest.mark.parametrize(
-    ("failed_at", "failing", "until"),
+    ("since", "failing", "until"),
     [
         (None, False, HALF),  # WeChat takes them: only the second half of the margin is the end's alone
         (None, True, HALF),  # what failed before the end was known says nothing
         (FAILED, True, FAILED + MINUTE),
-        (FAILED, False, FAILED + MINUTE),  # a rejected list, or a failure that was overcome
+        (FAILED, False, FAILED + MINUTE),  # members rejected one by one
+        (GONE, False, GONE + MINUTE),  # for ever over
         (EXPIRES - 2 * MINUTE, True, EXPIRES - MINUTE),
         (EXPIRES - MINUTE - 1, True, EXPIRES - MINUTE),
-        (EXPIRES - MINUTE - 1, False, HALF),
+        (EXPIRES - MINUTE - 1, False, EXPIRES - MINUTE // 2),
         (EXPIRES - MINUTE + 1, True, EXPIRES - MINUTE),
     ],
 )
-def test_the_end_waits_a_minute_from_the_first_failure_and_never_into_the_end_s_own_time(
-    failed_at, failing, until
-):
-    found = end_waits_until(EXPIRES, margin=MINUTE, wait=MINUTE, failed_at=failed_at, failing=failing)
+def test_the_end_waits_a_minute_while_nothing_is_taken_and_never_into_its_own_time(since, failing, until):
+    found = end_waits_until(EXPIRES, margin=MINUTE, wait=MINUTE, failing_since=since, failing=failing)
     assert found == until
+
+
+@pytest.mark.parametrize(
+    ("since", "known", "retry_at", "now", "begun"),
+    [
+        (None, FAILED, FAILED, FAILED + MINUTE, None),
+        (GONE, FAILED, FAILED, FAILED + MINUTE, GONE),
+        (FAILED, None, FAILED + 5, FAILED + 5, FAILED),  # tried just when it was due
+        (FAILED, None, FAILED + 5, FAILED + 5 + MINUTE, FAILED + MINUTE),  # nobody tried for a minute
+        (FAILED, FAILED, FAILED + 5, FAILED + 7, FAILED + 2),
+        (FAILED, FAILED + 1, FAILED + 5, FAILED + 7, None),  # before the end was known
+        (FAILED, None, 0, FAILED + 7, FAILED + 7),
+    ],
+)
+def test_a_run_of_failures_leaves_out_the_time_in_which_nobody_tried(since, known, retry_at, now, begun):
+    assert failing_from(since, known, retry_at, now) == begun
 
 
 @pytest.mark.parametrize("size", [0, -1, 1])

@@ -6,8 +6,9 @@ import pytest
 
 from contracts.times import SECOND
 from contracts.wechat import Verdict
+from services.store.cards import redeliver
 from services.store.gates import close_gate
-from statemachine.plan import Call
+from statemachine.plan import GONE, Call
 from tests.store.support import Scene
 
 
@@ -53,23 +54,54 @@ async def test_a_revision_settled_without_a_call_forgets_the_failures_before(beh
     assert (card.behind, card.attempts) == (False, 0)
 
 
-async def test_what_counts_against_members_is_the_first_failure_since_the_end_was_known(
-    behind: Scene,
-) -> None:
-    """Not what failed before it, no success, and nothing that says only that the app may not call."""
-    failed = []
-    for verdict in (Verdict.busy, Verdict.ok, Verdict.token, Verdict.rejected, Verdict.unknown):
-        await behind.bench.advance(61)
-        if verdict is Verdict.ok:
-            await behind.close("a")
-            await behind.bench.advance(61)
-        failed.append(behind.bench.now)
+async def test_a_run_of_failures_begins_with_the_first_and_ends_with_a_success(behind: Scene) -> None:
+    """What says only that its app may not call neither begins it nor ends it."""
+    begun = behind.bench.now
+    for verdict, since in (
+        (Verdict.token, None),
+        (Verdict.busy, begun),
+        (Verdict.unknown, begun),
+        (Verdict.token, begun),
+        (Verdict.rejected, begun),
+        (Verdict.unknown_code, begun),
+        (Verdict.ok, None),
+    ):
         (claimed,) = await behind.claim("a")
-        assert claimed.end_failed_at == (failed[3] if len(failed) == 5 else None)
         await behind.settle(behind.look(claimed, verdict, call=Call(1, ("x", "y")), more=True))
-    shown = await behind.store.show("a")
-    assert shown is not None
-    assert shown["end_failed_at"] == failed[3]
+        card = await behind.card("a")
+        assert (verdict, card.failing_since) == (verdict, since)
+        await behind.set("a", retry_at=behind.bench.now)
+
+
+async def test_the_time_in_which_nobody_tried_is_no_part_of_it(behind: Scene) -> None:
+    """From when it was due until it was taken; nor is what a holder that died had it for."""
+    begun = behind.bench.now
+    await behind.deliver("a", Verdict.busy, jitter=0.5)
+    await behind.bench.advance(20.5)
+    (claimed,) = await behind.claim("a")
+    assert claimed.card.failing_since == begun + 20 * SECOND
+    await behind.bench.advance(40)
+    (claimed,) = await behind.claim("a")
+    assert claimed.lease_expired
+    assert claimed.card.failing_since == begun + 60 * SECOND
+
+
+async def test_an_end_that_was_tried_waits_for_nobody_again(behind: Scene) -> None:
+    """However long nobody tries after that; but what is given up and delivered again begins anew."""
+    await behind.close("a")
+    (claimed,) = await behind.claim("a")
+    await behind.settle(behind.look(claimed, Verdict.unknown, call=Call(3), left_out=("m1",)))
+    await behind.bench.advance(3600)
+    (claimed,) = await behind.claim("a")
+    assert claimed.card.failing_since == GONE
+    await behind.settle(behind.look(claimed, Verdict.rejected, errcode=47001, call=Call(3)))
+    assert (await redeliver(behind.store, "a")).woken
+    assert (await behind.card("a")).failing_since == GONE, "WeChat may have applied the first"
+    await behind.set("a", suspect_at=None)
+    (claimed,) = await behind.claim("a")
+    await behind.settle(behind.look(claimed, Verdict.rejected, errcode=47001, call=Call(3)))
+    assert (await redeliver(behind.store, "a")).woken
+    assert (await behind.card("a")).failing_since is None
 
 
 async def test_a_lease_that_lapsed_untaken_is_lost_too(behind: Scene) -> None:

@@ -2,8 +2,8 @@
 
 from services.store.migrations.online import drop_index
 
-revision = "0003"
-down_revision = "0002"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,251 @@
+"""The end of an activity: who goes before it, and how long it waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from contracts.times import SECOND
+from services.store.cards import redeliver
+from tests.dispatcher.world import BASE, Make, in_virtual_time
+
+MANY = tuple(f"m{n:03}" for n in range(100))
+
+
+@in_virtual_time()
+async def test_members_before_the_end_go_first_with_the_last_open_state_then_the_end_alone(
+    make: Make,
+) -> None:
+    world = await make()
+    async with world.running():
+        await world.open("a", deadline=1_000.0, notice=3_600)
+        await world.settled("a")
+        await world.complete("a", *MANY, *(f"n{n:03}" for n in range(50)))
+        await world.close("a")
+        await world.settled("a")
+    shown = [(call.target_state, len(call.members or ())) for call in world.wechat.calls]
+    assert shown == [(2, 0), (2, 100), (2, 50), (3, 0)]
+
+
+@in_virtual_time()
+async def test_the_end_waits_at_most_a_minute_for_members_then_goes_and_names_who_was_left_out(
+    make: Make,
+) -> None:
+    world = await make()
+    world.wechat.script = lambda sent: -1 if sent.members else 0
+    async with world.running():
+        await world.open("a")
+        await world.complete("a", "m1", "m2")
+        await world.close("a")
+        known = (await world.card("a")).end_known_at
+        assert known is not None
+        await world.settled("a")
+    end = world.wechat.calls[-1]
+    assert (end.target_state, end.members) == (3, None)
+    tries = [call for call in world.wechat.calls if call.members]
+    assert all(call.at * SECOND + BASE <= known + 60 * SECOND for call in tries)
+    assert end.at * SECOND + BASE >= known + 60 * SECOND
+    assert end.at * SECOND + BASE <= known + 60 * SECOND + 32 * SECOND, "plus one backoff at most"
+    (failure,) = await world.failed("a")
+    assert (failure.verdict, failure.members) == ("expired", ("m1", "m2"))
+
+
+@in_virtual_time()
+async def test_the_end_waits_for_no_failed_member_within_the_margin_before_expiry(make: Make) -> None:
+    world = await make()
+    world.wechat.script = lambda sent: -1 if sent.members else 0
+    async with world.running():
+        await world.open("a", life=100.0)
+        await asyncio.sleep(39)
+        await world.complete("a", "m1")
+        await asyncio.sleep(1.5)
+        await world.tick()
+        await world.settled("a", patience=30)
+    assert world.wechat.calls[-1].target_state == 3
+    assert world.wechat.calls[-1].at < 50
+    assert [each.members for each in await world.failed("a")] == [("m1",)]
+
+
+@in_virtual_time(patience=600)
+async def test_members_rejected_one_by_one_keep_the_end_for_a_minute_at_most(make: Make) -> None:
+    """Openids instead of group_openids: each costs calls, and hundreds of them would cost many minutes."""
+    world = await make()
+    world.wechat.script = lambda sent: 40097 if {*(sent.members or ())} & {*MANY} else 0
+    async with world.running():
+        await world.open("a")
+        await world.complete("a", "good")
+        await world.settled("a")
+        world.wechat.latency = 1.0
+        await world.complete("a", *MANY)
+        await world.close("a")
+        known = (await world.card("a")).end_known_at
+        assert known is not None
+        await world.settled("a", patience=600)
+    end = world.wechat.calls[-1]
+    assert (end.target_state, end.errcode) == (3, 0)
+    assert known + 60 * SECOND <= end.at * SECOND + BASE <= known + 64 * SECOND
+    assert {*await world.named("a")} == {*MANY}
+
+
+@in_virtual_time(patience=600)
+async def test_what_failed_before_the_end_leaves_nobody_out_after_it(make: Make) -> None:
+    """One -1, then no dispatcher for longer than the end waits: WeChat has refused nobody since."""
+    world = await make()
+    world.wechat.script = lambda sent: -1
+    await world.open("a")
+    async with world.running():
+        await world.complete("a", "m1")
+        await world.until(lambda: world.wechat.calls)
+        await asyncio.sleep(0.2)
+    world.wechat.script = lambda sent: 0
+    await world.complete("a", *MANY)
+    await world.close("a")
+    await asyncio.sleep(70)
+    async with world.running():
+        await world.settled("a", patience=120)
+    assert world.wechat.shown["a"] == 3
+    assert await world.named("a") == []
+
+
+@in_virtual_time(patience=900)
+async def test_the_minute_of_an_end_begins_with_its_first_failure(make: Make) -> None:
+    """After a long absence one call fails: its members are tried again before they are left out."""
+    world = await make()
+    await world.open("a")
+    await world.complete("a", *(f"m{n}" for n in range(250)))
+    await world.close("a")
+    await asyncio.sleep(600)
+    answers = [0, -1]
+    world.wechat.script = lambda sent: answers.pop(0) if answers else 0
+    async with world.running():
+        await world.settled("a", patience=120)
+    assert world.wechat.shown["a"] == 3
+    assert await world.named("a") == []
+
+
+@pytest.mark.parametrize("longest", [10, 1], ids=["accepted", "narrowed"])
+@in_virtual_time()
+async def test_a_long_list_of_slow_calls_does_not_keep_the_end_until_expiry(make: Make, longest: int) -> None:
+    """Nothing fails, so members go first; what is not through by the second half of the margin is told."""
+    world = await make(members_per_call=10, call_deadline=10.0)
+    world.wechat.script = lambda sent: 40097 if len(sent.members or ()) > longest else 0
+    async with world.running():
+        await world.open("a", life=100.0)
+        await asyncio.sleep(39)
+        world.wechat.latency = 9.0
+        await world.complete("a", *MANY)
+        await asyncio.sleep(1.5)
+        await world.tick()
+        await world.settled("a", patience=60)
+    end = world.wechat.calls[-1]
+    assert (end.target_state, end.members, end.errcode) == (3, None, 0)
+    assert 70 <= end.at < 80, "within one call of the half of the margin"
+    taken = {member for call in world.wechat.calls if call.errcode == 0 for member in call.members or ()}
+    assert taken
+    assert {*await world.named("a")} == {*MANY} - taken
+
+
+@pytest.mark.parametrize("bad", [None, "m017"], ids=["all good", "one of them bad"])
+@in_virtual_time()
+async def test_an_end_with_the_margin_leaves_nobody_out_whom_wechat_takes(
+    make: Make, bad: str | None
+) -> None:
+    """An activity without a deadline ends in the margin: that alone is no reason to leave members out."""
+    world = await make(members_per_call=10)
+    world.wechat.script = lambda sent: 40097 if bad in (sent.members or ()) else 0
+    async with world.running():
+        await world.open("a", life=100.0)
+        await asyncio.sleep(39)
+        world.wechat.latency = 1.0
+        await world.complete("a", *MANY)
+        await asyncio.sleep(1.5)
+        await world.tick()
+        await world.settled("a", patience=30)
+    assert world.wechat.shown["a"] == 3
+    assert await world.named("a") == ([bad] if bad else [])
+
+
+@in_virtual_time()
+async def test_after_a_long_absence_all_members_go_before_the_end(make: Make) -> None:
+    """The dispatcher was away for more than the minute that the end waits."""
+    world = await make(members_per_call=10)
+    await world.open("a")
+    await world.complete("a", *MANY)
+    await world.close("a")
+    await asyncio.sleep(600)
+    async with world.running():
+        await world.settled("a", patience=30)
+    assert world.wechat.shown["a"] == 3
+    assert {member for call in world.wechat.calls for member in call.members or ()} == {*MANY}
+    assert await world.named("a") == []
+
+
+@in_virtual_time(patience=600)
+async def test_a_closed_gate_costs_no_member_a_try(make: Make) -> None:
+    """One -1 that is overcome; then the calls of this minute and of the next are used up."""
+    world = await make()
+    answers = [-1, 0, 45011, 45011]
+    world.wechat.script = lambda sent: answers.pop(0) if answers else 0
+    await world.open("a")
+    async with world.running():
+        await world.complete("a", *(f"m{n:03}" for n in range(500)))
+        await world.close("a")
+        await world.settled("a", patience=600)
+    assert world.wechat.calls[-1].at > 60
+    assert world.wechat.shown["a"] == 3
+    assert await world.named("a") == []
+
+
+@in_virtual_time(patience=600)
+async def test_a_failure_that_was_overcome_costs_no_member_behind_it_a_try(make: Make) -> None:
+    """A backlog that takes longer than a minute, all of which WeChat takes."""
+    world = await make()
+    answers = [-1]
+    world.wechat.script = lambda sent: answers.pop(0) if answers else 0
+    world.wechat.latency = 1.5
+    await world.open("a")
+    async with world.running():
+        for group in range(10):
+            await world.complete("a", *(f"m{group}-{n:03}" for n in range(500)))
+        await world.close("a")
+        await world.settled("a", patience=600)
+    assert world.wechat.calls[-1].at > 60
+    assert await world.named("a") == []
+
+
+@in_virtual_time(patience=900)
+async def test_redelivering_before_the_end_sends_those_it_names(make: Make) -> None:
+    """A wrong template, mended ten minutes after the end was known."""
+    world = await make()
+    world.wechat.script = lambda sent: 47001 if sent.members else 0
+    await world.open("a")
+    async with world.running():
+        await world.complete("a", "m1", "m2", "m3", "m4")
+        await world.close("a")
+        await world.settled("a")
+        assert (await world.card("a")).verdict == "rejected"
+        await asyncio.sleep(600)
+        world.wechat.script = lambda sent: 0
+        assert (await redeliver(world.store, "a")).woken
+        await world.settled("a")
+    assert {member for (_, member), posts in world.wechat.posts.items() if posts} == {"m1", "m2", "m3", "m4"}
+    assert world.wechat.shown["a"] == 3
+
+
+@in_virtual_time(patience=900)
+async def test_an_end_that_was_tried_is_never_followed_by_members(make: Make) -> None:
+    """Its answer was lost and nobody was there for minutes: WeChat may show it."""
+    world = await make()
+    world.wechat.script = lambda sent: -1 if sent.members else "hang"
+    await world.open("a")
+    async with world.running():
+        await world.complete("a", "m1", "m2")
+        await world.close("a")
+        await world.until(lambda: any(call.target_state == 3 for call in world.wechat.calls), patience=200)
+    tried = len(world.wechat.calls)
+    await asyncio.sleep(300)
+    world.wechat.script = lambda sent: 0
+    async with world.running():
+        await world.settled("a")
+    assert {call.target_state for call in world.wechat.calls[tried:]} == {3}
