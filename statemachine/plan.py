@@ -100,7 +100,7 @@ def end_waits_until(
 
     As long as WeChat takes them they go first, however late they are begun (a dispatcher that was away, an
     activity that ends with the margin). While it does not, since `failing_since`: at most `wait`; and while
-    calls are `failing` (nothing is merely rejected), never into the margin before expiry. Its second half is
+    calls are `failing` (not just rejected), never into the margin before expiry. The margin's second half is
     the end's alone, else it might never be shown.
     """
     until = expires_at - margin // 2
