@@ -90,6 +90,13 @@ MUTANTS: Final = (
         f"{MACHINES} {DISPATCHER}",
     ),
     Mutant(
+        "redelivering-after-an-end-that-may-be-shown",
+        "services/store/cards.py",
+        "        if aside and card.state == ENDED and doubted:\n",
+        "        if False and doubted:\n",
+        STORE,
+    ),
+    Mutant(
         "an-end-in-doubt-waits-for-members-again",
         "services/store/settle.py",
         "        card.failing_since = GONE\n",

@@ -225,14 +225,20 @@ UPKEEP: Final = (
     ),
     Plant(
         "redelivering-under-a-call",
-        4_000,
+        10_000,
         (Edit(f"{CARDS}:redeliver", "if card.lease_until:", "if False:"),),
         profile="oncall",
     ),
     Plant(
-        "redelivering-after-an-end-that-may-be-shown",
-        8_000,
-        (Edit(f"{CARDS}:redeliver", "if aside and card.state == ENDED and", "if False and"),),
+        "an-end-that-was-tried-waits-for-members-again",
+        200,
+        (
+            Edit(
+                "statemachine.plan:failing_from",
+                "== GONE:\n        return since",
+                "== GONE:\n        return None",
+            ),
+        ),
         profile="oncall",
     ),
 )
