@@ -13,7 +13,7 @@ import msgspec
 from statemachine.states import ENDED, TARGET_STATE
 
 GONE: Final = 0
-"""`failing_since` of a card whose end was tried: WeChat may show it, so it waits for nobody again."""
+"""`failing_since` of a card whose end is called: WeChat may show it, so it waits for nobody again."""
 
 
 class Desired(msgspec.Struct, frozen=True):
@@ -94,16 +94,16 @@ def repair(desired: Desired, delivered: Delivered) -> Plan:
 
 
 def end_waits_until(
-    expires_at: int, *, margin: int, wait: int, failing_since: int | None, failing: bool
+    expires_at: int, *, margin: int, own: int, wait: int, failing_since: int | None, failing: bool
 ) -> int:
     """Until when the end waits, at most, for members owed from before it (all times µs).
 
     As long as WeChat takes them they go first, however late they are begun (a dispatcher that was away, an
     activity that ends with the margin). While it does not, since `failing_since`: at most `wait`; and while
-    calls are `failing` (not just rejected), never into the margin before expiry. The margin's second half is
-    the end's alone, else it might never be shown.
+    calls are `failing` (not just rejected), never into the margin before expiry. The last `own` of it is the
+    end's alone, else it might never be shown.
     """
-    until = expires_at - margin // 2
+    until = expires_at - own
     if failing_since is not None:
         until = min(until, failing_since + wait)
         if failing:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from contracts.times import SECOND, format_rfc3339
 from services.settings import Settings
+from services.store.cards import CardRules
 from services.store.gates import UNKNOWN_APP
 from statemachine.card import Viewer, subtitle
 from statemachine.plan import end_waits_until, failing_from
@@ -159,23 +160,24 @@ def _waiting_end(seen: dict[str, Any], now: int, settings: Settings) -> Iterator
     card, owed = seen["card"], seen["members"]["owed"]
     if card["state"] != ENDED or card["shown"] == TARGET_STATE[ENDED] or not owed:
         return
+    rules = CardRules.of(settings)
     since = failing_from(card["failing_since"], card["end_known_at"], card["retry_at"], now)
     until = end_waits_until(
         card["expires_at"],
-        margin=settings.us("expiry_margin"),
-        wait=settings.us("end_wait"),
+        margin=rules.margin,
+        own=rules.own,
+        wait=rules.end_wait,
         failing_since=since,
         failing=card["attempts"] > 0,
     )
     if until <= now:
         yield f"the end goes without the {owed} owed from before it: it has waited for them long enough"
+    elif since is None:
+        how = f"as long as WeChat takes them, until {moment(until, now)} at most"
+        yield f"the end waits for the {owed} owed from before it: {how}"
     else:
-        why = (
-            "as long as WeChat takes them"
-            if since is None
-            else f"no call was taken since {moment(since, now)}"
-        )
-        yield f"the end waits for the {owed} owed from before it, at most until {moment(until, now)}: {why}"
+        left = f"{(until - now) / SECOND:.0f} s more of tries in vain"
+        yield f"the end waits for the {owed} owed from before it: {left}, and it goes without them"
 
 
 def _last(seen: dict[str, Any]) -> str:

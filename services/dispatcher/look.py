@@ -16,7 +16,7 @@ from contracts.wechat import (
 )
 from services.store.cards import CardRules, Claimed
 from services.store.rows import Card
-from statemachine.plan import Call, Delivered, Desired, Limits, Plan, end_waits_until, plan, repair
+from statemachine.plan import Call, Delivered, Desired, Limits, Plan, plan, repair
 
 GATE_CLOSING: Final = frozenset(
     {Verdict.minute_limit, Verdict.daily_limit, Verdict.misconfigured, Verdict.blocked}
@@ -30,17 +30,10 @@ def plan_look(claimed: Claimed, rules: CardRules) -> Plan:
     A list that is being bisected narrows what one call may carry.
     """
     card, now = claimed.card, claimed.now
-    until = end_waits_until(
-        card.expires_at,
-        margin=rules.margin,
-        wait=rules.end_wait,
-        failing_since=card.failing_since,
-        failing=card.attempts > 0,
-    )
     desired = Desired(
         card.state,
         tuple(each.group_openid for each in claimed.owed),
-        hold=now < until,
+        hold=now < rules.end_waits_until(card),
         expired=now >= card.expires_at,
     )
     delivered = Delivered(card.shown, card.cannot_lower, card.reached)

@@ -13,7 +13,7 @@ from services.settings import Settings
 from services.store.outgoing import card_rows
 from services.store.ports import Store
 from services.store.rows import OWED, Card, Gate, MemberMark, Owed, Writes
-from statemachine.plan import GONE, failing_from
+from statemachine.plan import GONE, end_waits_until, failing_from
 from statemachine.states import ENDED, NEARING
 
 
@@ -51,6 +51,23 @@ class CardRules(msgspec.Struct, frozen=True):
             probe=settings.us("probe"),
             members_per_call=settings.members_per_call,
             unknown_code_attempts=settings.unknown_code_attempts,
+        )
+
+    @property
+    def own(self) -> int:
+        """The part of the margin that is the end's alone: half of it, and time enough to take the card over
+        from a holder that was killed (its lease, a sweep, a call), where the margin has it."""
+        return max(self.margin // 2, min(self.margin, self.lease * 3 // 2))
+
+    def end_waits_until(self, card: Card) -> int:
+        """As `statemachine.plan.end_waits_until`, µs."""
+        return end_waits_until(
+            card.expires_at,
+            margin=self.margin,
+            own=self.own,
+            wait=self.end_wait,
+            failing_since=card.failing_since,
+            failing=card.attempts > 0,
         )
 
 
@@ -147,6 +164,7 @@ async def claim(
                 claims.later[card.activity_id] = 0
                 claims.crowded[card.activity_id] = Crowded(card.appid, card.end_due)
         owed = await tx.owed([card.activity_id for card in taken]) if taken else {}
+        _call_ends(taken, owed, now, rules)
         out.cards.extend(card for card in taken if card.activity_id not in lapsed)
         if out.cards:
             await tx.write(out)
@@ -154,6 +172,13 @@ async def claim(
         whom = tuple(owed.get(card.activity_id, ()))
         claims.cards.append(Claimed(card, whom, now, card.activity_id in lapsed))
     return claims
+
+
+def _call_ends(cards: Sequence[Card], owed: Mapping[str, Sequence[Owed]], now: int, rules: CardRules) -> None:
+    """Mark those whose end is called now, before it is: its holder may die with the call under way."""
+    for card in cards:
+        if card.end_due and (card.activity_id not in owed or now >= rules.end_waits_until(card)):
+            card.failing_since = GONE
 
 
 def _in_turn(cards: Sequence[Card], activity_ids: Sequence[str]) -> list[Card]:
@@ -205,6 +230,8 @@ def waits(card: Card, gate: Gate | None, now: int, rules: CardRules) -> int | No
 def _take(card: Card, holder: str, now: int, rules: CardRules) -> None:
     if card.failing_since is not None:
         card.failing_since = failing_from(card.failing_since, card.end_known_at, card.retry_at, now)
+        if card.failing_since is None:
+            card.attempts = 0
         card.retry_at = max(card.retry_at, now)  # from here on it is tried
     card.fence += 1
     card.lease_until = now + rules.lease
@@ -296,7 +323,8 @@ async def redeliver(store: Store, activity_id: str) -> Redelivered:
             out.count(f"revisions.{card.settled_as}", -1)
             card.settled, card.behind_since = card.revision - 1, now
         card.verdict, card.singles, card.list_limit, card.code_attempts = "", 0, 0, 0
-        card.failing_since = GONE if card.state == ENDED and doubted else None
+        if not (doubted and card.failing_since == GONE):
+            card.failing_since = None
         card.attempts = card.retry_at = card.look_at = 0
         out.cards.append(card)
         await tx.write(out)

@@ -130,8 +130,8 @@ class _Books:
         )
 
     def _verdict(self, card: Card, look: Look, call: Call, verdict: Verdict) -> None:
-        if verdict in FAILURES:
-            _count_against(card, look, call, self.now)
+        if verdict in FAILURES and look.sent and card.failing_since is None:
+            card.failing_since = self.now - look.duration
         if verdict is Verdict.ok:
             self._confirm(card, look, call)
         elif verdict is Verdict.busy:
@@ -139,7 +139,10 @@ class _Books:
         elif verdict is Verdict.unknown:
             self._doubt(card, look, call)
         elif verdict is Verdict.token:
-            card.retry_at = self.now + int(self.rules.backoff * (1 + look.jitter))
+            wait = int(self.rules.backoff * (1 + look.jitter))
+            card.retry_at = self.now + wait
+            if card.failing_since:  # nothing was tried meanwhile
+                card.failing_since += wait
         elif verdict in (Verdict.minute_limit, Verdict.daily_limit, Verdict.misconfigured, Verdict.blocked):
             self._close_gate(card, look, verdict)
         elif verdict is Verdict.expired:
@@ -150,7 +153,7 @@ class _Books:
         elif verdict is Verdict.rejected:
             self._reject(card, look, call)
         else:
-            self._unknown_code(card, look)
+            self._unknown_code(card, look, call)
 
     def _confirm(self, card: Card, look: Look, call: Call) -> None:
         card.succeeded, card.attempts, card.code_attempts, card.verdict = True, 0, 0, ""
@@ -268,21 +271,25 @@ class _Books:
             card.singles = card.list_limit = 0
             self._give_up(card, look, "rejected")
 
-    def _unknown_code(self, card: Card, look: Look) -> None:
+    def _unknown_code(self, card: Card, look: Look, call: Call) -> None:
         if card.code_revision != look.claimed.card.revision:
             card.code_revision, card.code_attempts = look.claimed.card.revision, 0
         card.code_attempts += 1
-        if card.code_attempts >= self.rules.unknown_code_attempts:
-            self._give_up(card, look, "unknown_code")
-        else:
+        if card.code_attempts < self.rules.unknown_code_attempts:
             self._back_off(card, look)
+        elif card.end_due and call.target_state != TARGET_ENDED:  # there is no later revision to wake it
+            card.failing_since, card.code_attempts, card.retry_at = GONE, 0, self.now
+        else:
+            self._give_up(card, look, "unknown_code")
 
     def _give_up(self, card: Card, look: Look, verdict: str) -> None:
         """Dead for this revision: it wakes with the next one or by `redeliver`, unless final."""
         self._fail(card, look, verdict)
         if card.progress_members:
             self._publish_progress(card, look.claimed.card.revision, look.claimed.card.fence)
-        card.verdict, card.attempts, card.code_attempts, card.failing_since = verdict, 0, 0, None
+        card.verdict, card.attempts, card.code_attempts = verdict, 0, 0
+        if card.failing_since != GONE:
+            card.failing_since = None
         settle_revision(card, look.claimed.card.revision, "dead", self.out, self.now)
 
     def _set_aside(self, card: Card, members: tuple[str, ...]) -> None:
@@ -323,14 +330,6 @@ class _Books:
                 look.rid,
             )
         )
-
-
-def _count_against(card: Card, look: Look, call: Call, now: int) -> None:
-    """A run of failures begins or goes on; an end that was tried is not taken back for anybody."""
-    if call.target_state == TARGET_ENDED:
-        card.failing_since = GONE
-    elif card.failing_since is None:
-        card.failing_since = now - look.duration
 
 
 def _widened(card: Card) -> int:

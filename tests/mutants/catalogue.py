@@ -69,9 +69,9 @@ MUTANTS: Final = (
         MACHINES,
     ),
     Mutant(
-        "members-may-take-the-end-s-last-half-minute",
+        "members-may-take-the-end-s-own-time",
         "statemachine/plan.py",
-        "    until = expires_at - margin // 2\n",
+        "    until = expires_at - own\n",
         "    until = expires_at\n",
         "tests/dispatcher/test_ends.py",
     ),
@@ -97,10 +97,10 @@ MUTANTS: Final = (
         STORE,
     ),
     Mutant(
-        "an-end-in-doubt-waits-for-members-again",
-        "services/store/settle.py",
-        "        card.failing_since = GONE\n",
-        "        card.failing_since = now\n",
+        "an-end-under-way-waits-for-members-again",
+        "services/store/cards.py",
+        "            card.failing_since = GONE\n",
+        "            pass\n",
         f"{STORE} {DISPATCHER}",
     ),
     Mutant(

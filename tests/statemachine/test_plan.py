@@ -229,8 +229,8 @@ HALF = EXPIRES - MINUTE // 2
     ],
 )
 def test_the_end_waits_a_minute_while_nothing_is_taken_and_never_into_its_own_time(since, failing, until):
-    found = end_waits_until(EXPIRES, margin=MINUTE, wait=MINUTE, failing_since=since, failing=failing)
-    assert found == until
+    rules = {"margin": MINUTE, "own": MINUTE // 2, "wait": MINUTE}
+    assert end_waits_until(EXPIRES, **rules, failing_since=since, failing=failing) == until
 
 
 @pytest.mark.parametrize(

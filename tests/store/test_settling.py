@@ -55,15 +55,15 @@ async def test_a_revision_settled_without_a_call_forgets_the_failures_before(beh
 
 
 async def test_a_run_of_failures_begins_with_the_first_and_ends_with_a_success(behind: Scene) -> None:
-    """What says only that its app may not call neither begins it nor ends it."""
+    """What says only that its app may not call neither begins it nor ends it, nor does it lengthen it."""
     begun = behind.bench.now
     for verdict, since in (
         (Verdict.token, None),
         (Verdict.busy, begun),
         (Verdict.unknown, begun),
-        (Verdict.token, begun),
-        (Verdict.rejected, begun),
-        (Verdict.unknown_code, begun),
+        (Verdict.token, begun + SECOND),  # its wait of a second is no part of it
+        (Verdict.rejected, begun + SECOND),
+        (Verdict.unknown_code, begun + SECOND),
         (Verdict.ok, None),
     ):
         (claimed,) = await behind.claim("a")
@@ -71,6 +71,24 @@ async def test_a_run_of_failures_begins_with_the_first_and_ends_with_a_success(b
         card = await behind.card("a")
         assert (verdict, card.failing_since) == (verdict, since)
         await behind.set("a", retry_at=behind.bench.now)
+
+
+async def test_what_was_never_sent_says_nothing(behind: Scene) -> None:
+    """No token, no connection: it backs off, and nobody was refused."""
+    await behind.deliver("a", Verdict.busy, sent=False)
+    card = await behind.card("a")
+    assert (card.attempts, card.failing_since) == (1, None)
+
+
+async def test_failures_of_before_the_end_are_forgotten_once_it_is_known(behind: Scene) -> None:
+    """The run and its backoff: they say nothing about what comes now."""
+    for _ in range(3):
+        await behind.deliver("a", Verdict.busy)
+    await behind.bench.advance(1)
+    await behind.close("a")
+    await behind.bench.advance(60)
+    (claimed,) = await behind.claim("a")
+    assert (claimed.card.failing_since, claimed.card.attempts) == (None, 0)
 
 
 async def test_the_time_in_which_nobody_tried_is_no_part_of_it(behind: Scene) -> None:
@@ -87,10 +105,12 @@ async def test_the_time_in_which_nobody_tried_is_no_part_of_it(behind: Scene) ->
 
 
 async def test_an_end_that_was_tried_waits_for_nobody_again(behind: Scene) -> None:
-    """However long nobody tries after that; but what is given up and delivered again begins anew."""
+    """Whatever becomes of its holder, however long nobody tries; unless it surely was not applied."""
+    await behind.deliver("a")
     await behind.close("a")
     (claimed,) = await behind.claim("a")
-    await behind.settle(behind.look(claimed, Verdict.unknown, call=Call(3), left_out=("m1",)))
+    assert claimed.card.failing_since == GONE, "its holder may die with the call under way"
+    await behind.settle(behind.look(claimed, Verdict.unknown, call=Call(3)))
     await behind.bench.advance(3600)
     (claimed,) = await behind.claim("a")
     assert claimed.card.failing_since == GONE

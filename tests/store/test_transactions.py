@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -231,11 +232,12 @@ async def test_a_row_that_stays_locked_ends_as_unavailable(bench: Bench, kind: s
     await Scene(bench).open("a", "busy")
     async with bench.store.transaction() as tx:
         await tx.lock(["a"])
-        holding = asyncio.create_task(_keep_busy(tx))
+        over = asyncio.Event()
+        holding = asyncio.create_task(_keep_busy(tx, over))
         with pytest.raises(StoreUnavailable):
             await (_lock(other, "a") if kind == "lock" else _cards(other, ["a"]))
-        holding.cancel()
-        await asyncio.gather(holding, return_exceptions=True)
+        over.set()  # not cancelled: that would end a statement under way, and the transaction with it
+        await holding
 
 
 async def _lock(store: Store, name: str) -> None:
@@ -243,11 +245,12 @@ async def _lock(store: Store, name: str) -> None:
         await tx.lock([name])
 
 
-async def _keep_busy(tx: Tx) -> None:
+async def _keep_busy(tx: Tx, over: asyncio.Event) -> None:
     """The holder goes on asking, so that it is not idle in its transaction."""
-    while True:
+    while not over.is_set():
         await tx.now()
-        await asyncio.sleep(0.5)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), 0.5)
 
 
 async def test_counters_add_up_over_processes(bench: Bench) -> None:

@@ -10,5 +10,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """A column without a default: no row is written, and the release before does not see it."""
+    """A column without a default: the release before does not see it.
+
+    Where it may have called an end nobody is waited for again (`statemachine.plan.GONE`): few rows, indexed.
+    """
     op.add_column("activities", sa.Column("failing_since", sa.BigInteger))
+    op.execute(
+        "UPDATE activities SET failing_since = 0 "
+        "WHERE state = 'ended' AND shown < 3 AND suspect_at IS NOT NULL AND attempts > 0"
+    )
