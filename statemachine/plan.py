@@ -104,6 +104,8 @@ def end_waits_until(
     end's alone, else it might never be shown.
     """
     until = expires_at - own
+    if failing_since == GONE:
+        return GONE
     if failing_since is not None:
         until = min(until, failing_since + wait)
         if failing:

@@ -176,7 +176,8 @@ def _waiting_end(seen: dict[str, Any], now: int, settings: Settings) -> Iterator
         how = f"as long as WeChat takes them, until {moment(until, now)} at most"
         yield f"the end waits for the {owed} owed from before it: {how}"
     else:
-        left = f"{(until - now) / SECOND:.0f} s more of tries in vain"
+        tries = f"{(until - now) / SECOND:.0f} s more of tries in vain"
+        left = tries if until == since + rules.end_wait else f"until {moment(until, now)}"
         yield f"the end waits for the {owed} owed from before it: {left}, and it goes without them"
 
 

@@ -55,9 +55,9 @@ class CardRules(msgspec.Struct, frozen=True):
 
     @property
     def own(self) -> int:
-        """The part of the margin that is the end's alone: half of it, and time enough to take the card over
-        from a holder that was killed (its lease, a sweep, a call), where the margin has it."""
-        return max(self.margin // 2, min(self.margin, self.lease * 3 // 2))
+        """The part of the margin that is the end's alone: half of it, up to three quarters where that is what
+        it takes to have the card over from a holder that was killed (its lease, a sweep, a call)."""
+        return max(self.margin // 2, min(self.margin * 3 // 4, self.lease * 3 // 2))
 
     def end_waits_until(self, card: Card) -> int:
         """As `statemachine.plan.end_waits_until`, µs."""

@@ -131,7 +131,7 @@ class _Books:
 
     def _verdict(self, card: Card, look: Look, call: Call, verdict: Verdict) -> None:
         if verdict in FAILURES and look.sent and card.failing_since is None:
-            card.failing_since = self.now - look.duration
+            card.failing_since, card.attempts = look.claimed.now, 0
         if verdict is Verdict.ok:
             self._confirm(card, look, call)
         elif verdict is Verdict.busy:
@@ -139,10 +139,7 @@ class _Books:
         elif verdict is Verdict.unknown:
             self._doubt(card, look, call)
         elif verdict is Verdict.token:
-            wait = int(self.rules.backoff * (1 + look.jitter))
-            card.retry_at = self.now + wait
-            if card.failing_since:  # nothing was tried meanwhile
-                card.failing_since += wait
+            card.retry_at = self.now + int(self.rules.backoff * (1 + look.jitter))
         elif verdict in (Verdict.minute_limit, Verdict.daily_limit, Verdict.misconfigured, Verdict.blocked):
             self._close_gate(card, look, verdict)
         elif verdict is Verdict.expired:
@@ -154,6 +151,8 @@ class _Books:
             self._reject(card, look, call)
         else:
             self._unknown_code(card, look, call)
+        if verdict is Verdict.token or (verdict in FAILURES and not look.sent):
+            _excuse(card, look.duration + card.retry_at - self.now)
 
     def _confirm(self, card: Card, look: Look, call: Call) -> None:
         card.succeeded, card.attempts, card.code_attempts, card.verdict = True, 0, 0, ""
@@ -277,7 +276,7 @@ class _Books:
         card.code_attempts += 1
         if card.code_attempts < self.rules.unknown_code_attempts:
             self._back_off(card, look)
-        elif card.end_due and call.target_state != TARGET_ENDED:  # there is no later revision to wake it
+        elif look.claimed.card.end_due and call.target_state != TARGET_ENDED:  # no later revision wakes it
             card.failing_since, card.code_attempts, card.retry_at = GONE, 0, self.now
         else:
             self._give_up(card, look, "unknown_code")
@@ -330,6 +329,13 @@ class _Books:
                 look.rid,
             )
         )
+
+
+def _excuse(card: Card, pause: int) -> None:
+    """No member was tried in this time: it is no part of a run of failures since the end was known."""
+    known, since = card.end_known_at, card.failing_since
+    if known is not None and since is not None and since >= known:
+        card.failing_since = since + pause
 
 
 def _widened(card: Card) -> int:

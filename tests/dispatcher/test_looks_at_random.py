@@ -15,7 +15,7 @@ from services.dispatcher.look import plan_look
 from services.store.apply import Arrival, apply
 from services.store.cards import CardRules, Claimed, claim, redeliver
 from services.store.memory import MemoryStore
-from services.store.settle import Look, settle
+from services.store.settle import FAILURES, Look, settle
 from statemachine.model import Rules
 from statemachine.plan import Call
 
@@ -25,14 +25,15 @@ ANSWERS = (Verdict.ok, Verdict.busy, Verdict.unknown, Verdict.rejected, Verdict.
 
 
 class Life:
-    """One card's, on the dict store. `called`: whether WeChat may show its end."""
+    """One card's, on the dict store. `called`: whether WeChat may show its end; `refused`: whether a call of
+    its was sent since the end was known, and failed."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.now, self.events = START, 0
         self.store = MemoryStore(lambda: self.now)
         self.rules = CardRules(members_per_call=self.chance.choice((1, 3, 100)))
-        self.ended = self.called = False
+        self.ended = self.called = self.refused = False
         self.late: list[Look] = []
         self.after = 0
 
@@ -72,7 +73,7 @@ class Life:
                 (card,) = await tx.lock_cards(["a"], wait=True)
             again = await redeliver(self.store, "a")
             if (again.woken or again.members) and card.suspect_at is None:
-                self.called = False  # WeChat said in so many words that it does not show it
+                self.called = self.refused = False  # WeChat said in so many words that it does not show it
 
     async def look(self, claimed: Claimed) -> None:
         """Plan, call, and whatever may become of it."""
@@ -80,7 +81,10 @@ class Life:
         if not plan.calls:
             await settle(self.store, [Look(claimed, left_out=plan.left_out)], self.rules)
             return
-        call = plan.calls[0]
+        call, card = plan.calls[0], claimed.card
+        if plan.left_out and not self.called:
+            own_time = claimed.now >= card.expires_at - self.rules.own
+            assert self.refused or own_time, f"{plan.left_out} are left out untried"
         self.after += self.called and bool(claimed.owed)
         assert call.target_state == 3 or not self.called, f"{call} after the end was called"
         duration = int(self.chance.choice((0.05, 9)) * SECOND)
@@ -100,6 +104,8 @@ class Life:
         fate = self.chance.choice((*ANSWERS, "illegal", "given back", "dies", "late"))
         if call.target_state == 3 and fate not in (*NEVER_ARRIVED, "given back"):
             self.called = True
+        if fate in FAILURES or fate in ("illegal", "late"):
+            self.refused |= look.claimed.card.state == "ended"
         if isinstance(fate, Verdict):
             await settle(self.store, [msgspec.structs.replace(look, verdict=fate)], self.rules)
         elif fate == "illegal":
@@ -114,7 +120,10 @@ class Life:
 
 @pytest.mark.parametrize("first", range(0, 1_000, 250))
 async def test_nothing_is_sent_after_an_end_that_was_called(first: int) -> None:
-    """Not by a retry, the next holder, a late settling, nor by redelivering while there is a doubt."""
+    """Not by a retry, the next holder, a late settling, nor by redelivering while there is a doubt.
+
+    And nobody is left out before a call has failed since the end was known, but in the end's own time.
+    """
     after = 0
     for seed in range(first, first + 250):
         life = Life(seed)

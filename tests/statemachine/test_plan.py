@@ -221,7 +221,7 @@ HALF = EXPIRES - MINUTE // 2
         (None, True, HALF),  # what failed before the end was known says nothing
         (FAILED, True, FAILED + MINUTE),
         (FAILED, False, FAILED + MINUTE),  # members rejected one by one
-        (GONE, False, GONE + MINUTE),  # for ever over
+        (GONE, False, GONE),  # for ever over
         (EXPIRES - 2 * MINUTE, True, EXPIRES - MINUTE),
         (EXPIRES - MINUTE - 1, True, EXPIRES - MINUTE),
         (EXPIRES - MINUTE - 1, False, EXPIRES - MINUTE // 2),

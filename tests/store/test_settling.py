@@ -36,7 +36,7 @@ async def test_backoff_leaves_time_for_another_try_before_the_id_dies(behind: Sc
     """However often it failed: at most a quarter of what is left, and never less than the first wait."""
     expires_at = (await behind.card("a")).expires_at
     for left, longest in ((300, 60), (120, 30), (20, 5), (2, 1)):
-        await behind.set("a", attempts=9, retry_at=0)
+        await behind.set("a", attempts=9, failing_since=behind.bench.now, retry_at=0)
         await behind.bench.advance((expires_at - behind.bench.now) / SECOND - left)
         (claimed,) = await behind.claim("a")
         (settled,) = await behind.settle(behind.look(claimed, Verdict.busy, jitter=1.0))
@@ -55,15 +55,15 @@ async def test_a_revision_settled_without_a_call_forgets_the_failures_before(beh
 
 
 async def test_a_run_of_failures_begins_with_the_first_and_ends_with_a_success(behind: Scene) -> None:
-    """What says only that its app may not call neither begins it nor ends it, nor does it lengthen it."""
+    """What says only that its app may not call neither begins it nor ends it."""
     begun = behind.bench.now
     for verdict, since in (
         (Verdict.token, None),
         (Verdict.busy, begun),
         (Verdict.unknown, begun),
-        (Verdict.token, begun + SECOND),  # its wait of a second is no part of it
-        (Verdict.rejected, begun + SECOND),
-        (Verdict.unknown_code, begun + SECOND),
+        (Verdict.token, begun),
+        (Verdict.rejected, begun),
+        (Verdict.unknown_code, begun),
         (Verdict.ok, None),
     ):
         (claimed,) = await behind.claim("a")
@@ -74,10 +74,32 @@ async def test_a_run_of_failures_begins_with_the_first_and_ends_with_a_success(b
 
 
 async def test_what_was_never_sent_says_nothing(behind: Scene) -> None:
-    """No token, no connection: it backs off, and nobody was refused."""
+    """No token, no connection: it backs off, and nobody was refused. The first that is counts from there."""
     await behind.deliver("a", Verdict.busy, sent=False)
     card = await behind.card("a")
     assert (card.attempts, card.failing_since) == (1, None)
+    await behind.deliver("a", Verdict.rejected, call=Call(1, ("x", "y")))
+    card = await behind.card("a")
+    assert (card.attempts, card.failing_since) == (0, behind.bench.now)
+
+
+@pytest.mark.parametrize(("verdict", "sent"), [(Verdict.token, True), (Verdict.busy, False)])
+async def test_the_pause_after_it_is_no_part_of_a_run_since_the_end(
+    behind: Scene, verdict: Verdict, sent: bool
+) -> None:
+    """But a run from before the end is not carried over it."""
+    await behind.deliver("a", Verdict.busy)
+    begun = behind.bench.now
+    await behind.deliver("a", verdict, sent=sent, jitter=0.5)
+    assert (await behind.card("a")).failing_since == begun
+    await behind.bench.advance(2)
+    await behind.close("a")
+    begun = behind.bench.now
+    await behind.deliver("a", Verdict.busy, call=Call(1, ("m1",)))
+    assert (await behind.card("a")).failing_since == begun
+    await behind.deliver("a", verdict, sent=sent, call=Call(1, ("m1",)), jitter=0.5)
+    card = await behind.card("a")
+    assert card.failing_since == begun + card.retry_at - behind.bench.now > begun
 
 
 async def test_failures_of_before_the_end_are_forgotten_once_it_is_known(behind: Scene) -> None:
