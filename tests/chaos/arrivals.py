@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 
 from contracts.changes import ActivityChanged, EventRefused, ParticipantDone
-from contracts.events import Completed, Opened
+from contracts.events import Completed, Opened, Rescheduled
 from contracts.times import SECOND
 from tests.chaos.record import Arrival, Published, Record
 from tests.model.reference import Expected, Reference
@@ -78,7 +78,8 @@ def follow(record: Record, name: str, firsts: list[Arrival], published: list[Pub
 
     The store decides by a clock it reads after the locks, so a deadline may lie between the admission and
     that moment. Where the simple account differs from what was published, each event is fed at the first
-    moment, of its admission and those that its changes name, at which the reference tells what was told.
+    moment, of its admission, those that its changes name and those of its timers, at which the reference
+    tells what was told.
     """
     reference = Reference(record.margin)
     for each in firsts:
@@ -100,6 +101,7 @@ def _follow_closely(
 ) -> Expected | None:
     """The same with the moments that were published; None when no moments explain it."""
     wanted = [data for _, data in told]
+    timers = _timers(firsts)
     tries = 0
 
     def follow_on(reference: Reference, place: int) -> Reference | None:
@@ -110,7 +112,7 @@ def _follow_closely(
             return reference if list(reference.expected(name).published) == wanted else None
         each = firsts[place]
         taken = record.taken.get((each.event.source, each.event.id))
-        for moment in _moments(record, each, told):
+        for moment in _moments(record, each, told, timers):
             tries += 1
             if tries > MOST_TRIES:
                 return None
@@ -129,8 +131,19 @@ def _follow_closely(
     return reference.expected(name) if reference else None
 
 
-def _moments(record: Record, arrival: Arrival, told: Sequence[tuple[int, object]]) -> list[int]:
-    """When the store may have decided about an event: as it was admitted, or when its changes say."""
+def _timers(firsts: Sequence[Arrival]) -> set[int]:
+    """When a timer of the activity may have been due: after it an event may come to something else."""
+    plans = [each.event.data for each in firsts if isinstance(each.event.data, Opened | Rescheduled)]
+    notices = {plan.notice * SECOND for plan in plans if plan.notice is not None}
+    deadlines = {plan.deadline for plan in plans if plan.deadline is not None}
+    return deadlines | {deadline - notice for deadline in deadlines for notice in notices}
+
+
+def _moments(
+    record: Record, arrival: Arrival, told: Sequence[tuple[int, object]], timers: set[int]
+) -> list[int]:
+    """When the store may have decided about an event: as it was admitted, when its changes say, or when a
+    timer that nobody told of was due."""
     admitted = _admitted(record, arrival)
-    times = {at for at, _ in told if admitted <= at <= admitted + LONGEST_TRANSACTION}
-    return sorted({admitted, *times})
+    times = {at for at, _ in told} | timers
+    return sorted({admitted, *(at for at in times if admitted <= at <= admitted + LONGEST_TRANSACTION)})

@@ -101,19 +101,27 @@ def _knew_better(call: Call, attempt: Attempt | None, calls: list[tuple[Call, At
     Whoever was frozen with the card in hand has a fence older than that.
     """
     return attempt is not None and any(
-        before.fence < attempt.fence and _was_heard(told, before)
+        before.fence < attempt.fence and _was_heard(told, before) and not _taken_for(told, calls)
         for told, before in calls
         if before is not None
         and (set(told.members) & set(call.members) or told.target_state == 3 > call.target_state)
     )
 
 
+def _taken_for(call: Call, calls: list[tuple[Call, Attempt | None]]) -> bool:
+    """Whether its settling may be that of one before, which looks the same and whose holder came too late."""
+    return any(
+        other is not call
+        and other.came <= call.came
+        and (other.target_state, len(other.members)) == (call.target_state, len(call.members))
+        for other, _ in calls
+    )
+
+
 def _was_heard(call: Call, attempt: Attempt) -> bool:
     """Whether its success was settled within its lease, which outlives every call's deadline (two seconds)
     from its start: so any later holder read it."""
-    took = max(attempt.duration, attempt.at - call.came)
-    its_own = call.came >= attempt.at - attempt.duration - SLACK  # else it is the settling of one before
-    return attempt.outcome == "ok" and took < SECOND and its_own
+    return attempt.outcome == "ok" and max(attempt.duration, attempt.at - call.came) < SECOND
 
 
 def _may_be_applied(call: Call) -> bool:

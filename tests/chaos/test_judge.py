@@ -329,3 +329,18 @@ def test_a_call_settled_after_its_lease_is_not_taken_for_the_next(record: Record
     for member in call.members:
         record.cards[name].posts[member] = 3
     assert judge(record).wrong == []
+
+
+def test_a_late_settling_says_nothing_of_the_call_after_it(record: Record) -> None:
+    """The first holder was frozen, and settles in vain a moment after the next one called: none knew better."""
+    name = crowded(record)
+    (call,), (attempt,) = record.calls[name], record.attempts[name]
+    record.calls[name].append(
+        dataclasses.replace(call, came=call.came + 11 * SECOND, left=call.left + 11 * SECOND)
+    )
+    late = dataclasses.replace(attempt, at=call.came + 11 * SECOND + SECOND // 5, duration=SECOND // 20)
+    record.attempts[name] = [late, dataclasses.replace(late, at=late.at + SECOND // 2, fence=3)]
+    record.harms.append(Harm(call.came + SECOND, call.came + 7 * SECOND, "freeze dispatcher 0"))
+    for member in call.members:
+        record.cards[name].posts[member] = 2
+    assert judge(record).wrong == []
