@@ -332,7 +332,7 @@ def test_a_call_settled_after_its_lease_is_not_taken_for_the_next(record: Record
 
 
 def test_a_late_settling_says_nothing_of_the_call_after_it(record: Record) -> None:
-    """The first holder was frozen, and settles in vain a moment after the next one called: none knew better."""
+    """The first holder was frozen, and settles in vain just after the next one called: none knew better."""
     name = crowded(record)
     (call,), (attempt,) = record.calls[name], record.attempts[name]
     record.calls[name].append(
