@@ -10,7 +10,7 @@ from services.settings import Settings
 from services.store.cards import CardRules
 from services.store.gates import UNKNOWN_APP
 from statemachine.card import Viewer, subtitle
-from statemachine.plan import end_waits_until, failing_from
+from statemachine.plan import failing_from
 from statemachine.states import ENDED, TARGET_STATE
 
 SHOWN: Final = {1: "1 (collecting)", 2: "2 (closing soon)", 3: "3 (ended)"}
@@ -162,14 +162,7 @@ def _waiting_end(seen: dict[str, Any], now: int, settings: Settings) -> Iterator
         return
     rules = CardRules.of(settings)
     since = failing_from(card["failing_since"], card["end_known_at"], card["retry_at"], now)
-    until = end_waits_until(
-        card["expires_at"],
-        margin=rules.margin,
-        own=rules.own,
-        wait=rules.end_wait,
-        failing_since=since,
-        failing=card["attempts"] > 0,
-    )
+    until = rules.end_waits_until(card["expires_at"], since, card["attempts"])
     if until <= now:
         yield f"the end goes without the {owed} owed from before it: it has waited for them long enough"
     elif since is None:

@@ -33,7 +33,7 @@ def plan_look(claimed: Claimed, rules: CardRules) -> Plan:
     desired = Desired(
         card.state,
         tuple(each.group_openid for each in claimed.owed),
-        hold=now < rules.end_waits_until(card),
+        hold=now < rules.end_waits_until(card.expires_at, card.failing_since, card.attempts),
         expired=now >= card.expires_at,
     )
     delivered = Delivered(card.shown, card.cannot_lower, card.reached)

@@ -59,15 +59,15 @@ class CardRules(msgspec.Struct, frozen=True):
         it takes to have the card over from a holder that was killed (its lease, a sweep, a call)."""
         return max(self.margin // 2, min(self.margin * 3 // 4, self.lease * 3 // 2))
 
-    def end_waits_until(self, card: Card) -> int:
-        """As `statemachine.plan.end_waits_until`, µs."""
+    def end_waits_until(self, expires_at: int, failing_since: int | None, attempts: int) -> int:
+        """As `statemachine.plan.end_waits_until`, of a card with these columns, µs."""
         return end_waits_until(
-            card.expires_at,
+            expires_at,
             margin=self.margin,
             own=self.own,
             wait=self.end_wait,
-            failing_since=card.failing_since,
-            failing=card.attempts > 0,
+            failing_since=failing_since,
+            failing=attempts > 0,
         )
 
 
@@ -177,7 +177,8 @@ async def claim(
 def _call_ends(cards: Sequence[Card], owed: Mapping[str, Sequence[Owed]], now: int, rules: CardRules) -> None:
     """Mark those whose end is called now, before it is: its holder may die with the call under way."""
     for card in cards:
-        if card.end_due and (card.activity_id not in owed or now >= rules.end_waits_until(card)):
+        until = rules.end_waits_until(card.expires_at, card.failing_since, card.attempts)
+        if card.end_due and (card.activity_id not in owed or now >= until):
             card.failing_since = GONE
 
 

@@ -181,15 +181,19 @@ async def test_after_a_long_absence_all_members_go_before_the_end(make: Make) ->
     assert await world.named("a") == []
 
 
+@pytest.mark.parametrize(
+    "answers",
+    [[-1, 0, 45011, 45011], [-1, *[40001] * 50]],
+    ids=["the calls of two minutes are used up", "the token is refused"],
+)
 @in_virtual_time(patience=600)
-async def test_a_closed_gate_costs_no_member_a_try(make: Make) -> None:
-    """One -1 that is overcome; then the calls of this minute and of the next are used up."""
-    world = await make()
-    answers = [-1, 0, 45011, 45011]
-    world.wechat.script = lambda sent: answers.pop(0) if answers else 0
+async def test_what_keeps_the_app_from_calling_costs_no_member_a_try(make: Make, answers: list[int]) -> None:
+    """One -1, and then for more than a minute nothing that speaks about the card."""
+    world, left = await make(), [*answers]
+    world.wechat.script = lambda sent: left.pop(0) if left else 0
     await world.open("a")
     async with world.running():
-        await world.complete("a", *(f"m{n:03}" for n in range(500)))
+        await world.complete("a", *MANY, *(f"n{n:03}" for n in range(400)))
         await world.close("a")
         await world.settled("a", patience=600)
     assert world.wechat.calls[-1].at > 60
@@ -267,21 +271,6 @@ async def test_redelivering_after_a_doubt_about_members_sends_them(make: Make) -
         assert (await redeliver(world.store, "a")).woken
         await world.settled("a")
     assert {member for (_, member), posts in world.wechat.posts.items() if posts} == {"m1", "m2", "m3", "m4"}
-
-
-@in_virtual_time(patience=900)
-async def test_a_token_that_is_refused_for_long_costs_no_member_a_try(make: Make) -> None:
-    """One -1, then WeChat refuses the app's token for more than a minute."""
-    world = await make()
-    answers = [-1, *[40001] * 50]
-    world.wechat.script = lambda sent: answers.pop(0) if answers else 0
-    async with world.running():
-        await world.open("a")
-        await world.complete("a", *MANY)
-        await world.close("a")
-        await world.settled("a", patience=600)
-    assert world.wechat.calls[-1].at > 60
-    assert await world.named("a") == []
 
 
 @in_virtual_time(patience=900)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -57,7 +58,7 @@ async def parked(tx: Tx, *activities: str) -> list[ParkedRow]:
     return await tx.parked([each.key for each in await tx.waiting(activities)])
 
 
-class Bench:
+class Bench(ABC):
     """One engine, empty; `another` is a second process on the same data."""
 
     def __init__(self, kind: str) -> None:
@@ -76,8 +77,8 @@ class Bench:
         self._opened.append(store)
         return store
 
-    async def _open(self, slot: int, **options: Any) -> Store:
-        raise NotImplementedError
+    @abstractmethod
+    async def _open(self, slot: int, **options: Any) -> Store: ...
 
     async def advance(self, seconds: float) -> None:
         """Time passes."""
