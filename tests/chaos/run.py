@@ -47,7 +47,7 @@ async def chaos(
     tell: Tell = print,
     acts: list[Act] | None = None,
 ) -> Outcome:
-    """One run on these engines; `acts` instead of the seed's own plan."""
+    """One run on these engines; `acts` instead of the seed's own plan, and then all of them, however late."""
     with tempfile.TemporaryDirectory(prefix="livecard-chaos-") as folder:
         async with a_stage(kafka, postgres, seed, Path(folder)) as stage:
             await stage.start()
@@ -56,7 +56,8 @@ async def chaos(
             for card in said.cards:
                 stage.wechat.model.declare(begin, card)
             load = Load(kafka.bootstrap, Topics(stage.inside.prefix).events, said.sendings)
-            monkeys = Monkeys(stage, plan(seed, seconds) if acts is None else acts)
+            weather = plan(seed, seconds) if acts is None else acts
+            monkeys = Monkeys(stage, weather, to_the_last=acts is not None)
             tell(f"seed {seed}: {len(said.sendings)} records, {len(monkeys.acts)} acts in {seconds:g} s")
             telling = asyncio.create_task(_progress(stage, load, monkeys, tell))
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -45,6 +46,7 @@ async def test_nothing_is_lost_and_no_card_is_wrong_whatever_is_killed(
     told = "\n".join(report(outcome, verdict))
     print(told)
     assert not verdict.wrong, told
+    assert outcome.done == Counter(act.what for act in acts), told
     assert {"kill a service", "kill a broker", "crash PostgreSQL", "freeze", "WeChat answers"} <= {
         *outcome.done
     }
