@@ -37,7 +37,7 @@ class NotDone(Exception):
 class Monkeys:
     """Play a plan on a stage; `harms` is what was done, in order of its beginning.
 
-    On a slow machine they fall behind. They stop with the weather then, or go on `to_the_last` act of the plan.
+    On a slow machine they fall behind: they stop with the weather then, or go on `to_the_last` act.
     """
 
     def __init__(self, stage: Stage, acts: list[Act], *, to_the_last: bool = False) -> None:
