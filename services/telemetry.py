@@ -1,7 +1,8 @@
 """The metrics of a process, by Prometheus' conventions: base units, `_total` for counters.
 
 Services know small protocols of their own (what they tell); this is the one implementation. Labels
-are bounded: event types, outcomes, verdicts, documented codes, topics, app ids from the apps file.
+are bounded: event types, outcomes, verdicts, documented codes, topics, app ids from the apps file and,
+for closed gates, the first others.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from contracts.wechat import VERDICTS, Verdict
+from services.store.gates import UNKNOWN_APP
 from services.store.ports import Backlog
 from services.store.rows import Gate
 
@@ -18,6 +20,8 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)
 KNOWN_CODES = frozenset(VERDICTS)
 """Only documented codes are label values: WeChat may answer anything."""
+MOST_GATES = 1000
+"""Gates with a series each: any producer can name any number of apps."""
 
 
 class Metrics:
@@ -138,9 +142,9 @@ class Metrics:
             gauge.set(value / 1_000_000 if name.endswith("_age") else value)
 
     def gates(self, gates: list[Gate]) -> None:
-        """Every gate as last read."""
+        """The gates as last read: of apps that WeChat was asked for first."""
         self.gate_closed.clear()
-        for gate in gates:
+        for gate in sorted(gates, key=lambda gate: gate.reason == UNKNOWN_APP)[:MOST_GATES]:
             self.gate_closed.labels(gate.appid, gate.reason).set(gate.closed_until / 1_000_000)
 
     def timer_fired(self, lateness: float) -> None:
@@ -185,8 +189,11 @@ class Metrics:
         self.in_flight.set(calls)
 
     def gate_width(self, appid: str, width: int) -> None:
-        """How many calls this app may have in flight in this process."""
-        self.width.labels(appid).set(width)
+        """How many calls this app may have in flight in this process; 0: it is not called from here."""
+        if width:
+            self.width.labels(appid).set(width)
+        else:
+            self.width.remove(appid)
 
     def nudges_lost(self, count: int) -> None:
         """Nudges that could not be handed over."""

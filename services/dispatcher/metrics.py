@@ -37,7 +37,7 @@ class DispatcherMetrics(Protocol):
         ...
 
     def gate_width(self, appid: str, width: int) -> None:
-        """How many calls this app may have in flight in this process."""
+        """How many calls this app may have in flight in this process; 0: it is not called from here."""
         ...
 
 

@@ -14,7 +14,7 @@ from services.store.rows import Gate
 class _App(msgspec.Struct):
     """`width`: calls it may have in flight. `epoch` counts closings: a success of a call from before
     one widens nothing. `closings` counts those that answers here told of; `closing`: the store does
-    not know of the last one yet."""
+    not know of the last one yet. `strange`: livecard has no secret for it."""
 
     width: int
     in_flight: int = 0
@@ -22,6 +22,7 @@ class _App(msgspec.Struct):
     closed_at: int = 0
     closings: int = 0
     closing: bool = False
+    strange: bool = False
 
 
 class Permit(msgspec.Struct, frozen=True):
@@ -80,8 +81,19 @@ class Permits:
 
     def give(self, permit: Permit) -> None:
         """The call is over."""
-        self._apps[permit.appid].in_flight -= 1
+        app = self._apps[permit.appid]
+        app.in_flight -= 1
         self._count(-1)
+        if app.strange and not app.in_flight:
+            del self._apps[permit.appid]
+            self._metrics.gate_width(permit.appid, 0)
+
+    def strange(self, permit: Permit) -> None:
+        """Nothing can be sent for this app: it is forgotten with its last permit.
+
+        Any producer can name any number of apps; those that the apps file names are few.
+        """
+        self._apps[permit.appid].strange = True
 
     def withdrawn(self, permit: Permit) -> bool:
         """Whether an answer has closed the app's gate since the card was asked for."""

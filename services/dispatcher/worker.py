@@ -91,6 +91,7 @@ class Worker:
         except (StoreUnavailable, StoreRejected) as error:
             LOG.warning("a gate could not be closed; the next claim tries", appid=appid, error=str(error))
         self._permits.closed(appid)
+        self._permits.strange(permit)
         return False
 
     async def _call(self, claimed: Claimed, call: Call, began: float) -> Answer | None:

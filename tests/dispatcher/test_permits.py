@@ -47,6 +47,22 @@ def test_a_closing_answer_leaves_no_room_until_the_store_knows_and_then_little()
     assert each.room("wx1") == 4
 
 
+def test_an_app_without_a_secret_is_forgotten_with_its_last_permit() -> None:
+    each = permits()
+    for name in range(1000):
+        appid = f"wx{name}"
+        first, second = each.take(appid), each.take(appid)
+        for permit in (first, second):
+            each.close(permit)
+            each.closed(appid)
+            each.strange(permit)
+        each.give(first)
+        assert [*each.rooms()] == [appid]
+        each.give(second)
+        assert not each.rooms()
+    assert each.in_flight == 0
+
+
 def test_a_success_from_before_the_closing_widens_nothing() -> None:
     each = permits()
     early, closing = each.take("wx1"), each.take("wx1")

@@ -161,6 +161,7 @@ async def test_an_app_nobody_named_is_held_without_attempts_until_the_file_names
             return any(gate.reason == "unknown_app" for gate in await world.store.all_gates())
 
         await world.until(closed)
+        await world.until(lambda: not world.dispatchers[0].permits.rooms())
         assert world.wechat.calls == []
         assert (await world.card("a")).attempts == 0
         world.apps.known.add("wx9")
