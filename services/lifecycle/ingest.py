@@ -31,6 +31,9 @@ FIRST_WAIT: Final = 0.1
 MOST_MEMBERS: Final = 20_000
 """Members named by the events of one transaction (one event may name more): each takes tens of µs, and
 PostgreSQL cuts off a transaction that lets it wait for 5 s, so that a heavier one might never succeed."""
+PATIENCE: Final = 4
+"""Failed attempts after which a batch goes in halves: what no limit foresees may be too much for one
+transaction. An outage leaves a few parts behind, each half of the one after it."""
 LONGEST_WAIT: Final = 10.0
 """Seconds between attempts while the store or the broker is away."""
 
@@ -89,6 +92,14 @@ class Unhandled(Exception):
     """The store's code raised what it never should; treated as an outage, so that nothing is lost."""
 
 
+class Stuck(Exception):
+    """A batch of several events failed `PATIENCE` times more; `failures` in all."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__(failures)
+        self.failures = failures
+
+
 class Ingest:
     """Takes batches in, one at a time. Everything it needs is handed in."""
 
@@ -145,16 +156,21 @@ class Ingest:
                 [Message(name.encode(), encode_nudge(Nudge(name, rev))) for name, rev in nudges.items()],
             )
 
-    async def _apply(self, arrivals: Sequence[Arrival]) -> Applied:
-        """One transaction; refused data is bisected, in order, down to the event that is to blame."""
+    async def _apply(self, arrivals: Sequence[Arrival], failures: int = 0) -> Applied:
+        """One transaction; refused data is bisected, in order, down to the event that is to blame, and
+        what fails again and again is halved. `failures`: how often these events have failed together."""
         try:
-            return await self._persist(arrivals)
+            return await self._persist(arrivals, failures)
         except StoreRejected as error:
             if len(arrivals) == 1:
                 return await self._give_up(arrivals[0], error)
             LOG.warning("the store refused a batch: bisecting it", events=len(arrivals), error=str(error))
+            failures = 0
+        except Stuck as stuck:
+            failures = stuck.failures
         middle = len(arrivals) // 2
-        return _joined(await self._apply(arrivals[:middle]), await self._apply(arrivals[middle:]))
+        first = await self._apply(arrivals[:middle], failures)
+        return _joined(first, await self._apply(arrivals[middle:]))
 
     async def _give_up(self, arrival: Arrival, error: StoreRejected) -> Applied:
         """Dead-letter one event through the store, so that the ledger counts it.
@@ -178,9 +194,8 @@ class Ingest:
                     await self._wait(0, "store", refused)
                 key = None
 
-    async def _persist(self, arrivals: Sequence[Arrival]) -> Applied:
-        """Try until the store answers, one way or the other."""
-        failures = 0
+    async def _persist(self, arrivals: Sequence[Arrival], failures: int = 0) -> Applied:
+        """Try until the store answers, one way or the other; `Stuck` when several events should part."""
         while True:
             self.moved = self._clock.monotonic()
             try:
@@ -195,6 +210,8 @@ class Ingest:
                 return applied
             failures += 1
             await self._wait(failures, "store", error)
+            if failures % PATIENCE == 0 and len(arrivals) > 1:
+                raise Stuck(failures)
 
     async def _attempt(self, arrivals: Sequence[Arrival]) -> Applied:
         try:

@@ -247,8 +247,9 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 def broker(settings: Settings) -> KafkaBroker:
     """FastStream's broker, for consuming only: no producer, no admin client, no pydantic."""
     options = kafka_options(settings)
-    logger = logging.getLogger("faststream.livecard")
+    logger = logging.getLogger("livecard.faststream")  # below its own name, lines would pass `logs` by
     logger.setLevel(logging.ERROR)  # it warns at every start that it creates no topics
+    logger.addFilter(_cut_off)
     return KafkaBroker(
         options["bootstrap_servers"],
         client_id=options["client_id"],
@@ -259,6 +260,11 @@ def broker(settings: Settings) -> KafkaBroker:
         graceful_timeout=settings.drain,
         logger=logger,
     )
+
+
+def _cut_off(line: logging.LogRecord) -> bool:
+    """FastStream takes a batch that we cut off when asked twice to leave for an error."""
+    return not (line.exc_info and isinstance(line.exc_info[1], asyncio.CancelledError))
 
 
 def _security(options: dict[str, Any]) -> BaseSecurity:

@@ -93,7 +93,7 @@ class MemoryBus:
 
 
 class TroubledStore(MemoryStore):
-    """The dict store, with an outage, with poison, with a transaction that hangs."""
+    """The dict store, with an outage, with poison, with a transaction that hangs or is too much for it."""
 
     def __init__(self) -> None:
         super().__init__(RealClock().wall)
@@ -102,6 +102,7 @@ class TroubledStore(MemoryStore):
         self.hang = 0
         self.broken = 0
         self.slow = 0.0
+        self.most = 1_000_000
         self.entered = 0
         self.batches: list[int] = []
 
@@ -140,6 +141,8 @@ class _PickyTx:
     async def admit(self, keys: Sequence[InboxKey], activity_ids: Sequence[str | None]) -> Any:
         if any(self._store.poison(key) for key in keys) and any(activity_ids):
             raise StoreRejected("invalid byte sequence")
+        if len(keys) > self._store.most:
+            raise StoreUnavailable("terminating connection due to idle-in-transaction timeout")
         self._store.batches.append(len(keys))
         return await self._tx.admit(keys, activity_ids)
 

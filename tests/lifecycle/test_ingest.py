@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import pytest
 
 from contracts.nudge import Nudge, decode_nudge
+from services.lifecycle import ingest
 from services.lifecycle.ingest import SilentIngest
 from services.store.ledger import read_ledger
 from tests.lifecycle.support import (
@@ -184,6 +185,36 @@ async def test_a_batch_that_names_very_many_members_comes_in_by_parts_in_order()
     ledger = await read_ledger(store)
     assert ledger.balanced
     assert (ledger.events["applied"], ledger.events["duplicate"]) == (91, 1)
+
+
+async def test_a_batch_that_is_too_much_for_one_transaction_comes_in_by_halves_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever makes it so: otherwise its partition would stand still for good."""
+    monkeypatch.setattr(ingest, "LONGEST_WAIT", 0.001)
+    store, bus = TroubledStore(), MemoryBus()
+    store.most = 5
+    batch = [record(0, opened("a"))] + [record(n, completed(f"c{n}", "a")) for n in range(1, 39)]
+    batch.append(record(39, event("activity.closed", "closed", "a")))
+    await make_ingest(store, bus).take(batch)
+    assert store.batches == [5] * 8
+    assert bus.published == []
+    ledger = await read_ledger(store)
+    assert ledger.balanced
+    assert ledger.events["applied"] == 40
+
+
+async def test_an_outage_leaves_few_parts_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it was: each is half of the one after it."""
+    monkeypatch.setattr(ingest, "LONGEST_WAIT", 0.001)
+    store = TroubledStore()
+    store.down = True
+    batch = [record(0, opened("a"))] + [record(n, completed(f"c{n}", "a")) for n in range(1, 64)]
+    taking = asyncio.create_task(make_ingest(store, MemoryBus()).take(batch))
+    await until(lambda: store.entered >= 40, "it goes by single events")
+    store.down = False
+    await taking
+    assert store.batches == [1, 1, 2, 4, 8, 16, 32]
 
 
 async def test_dead_letters_wait_for_the_broker_and_are_never_skipped() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 from collections.abc import Iterator
 
 import pytest
 import structlog
+from faststream import ContextRepo
 
 from services import logs
 from services.bus.options import kafka_options
+from services.lifecycle.subscription import broker
 from services.settings import Settings
 
 TOKEN = "canary-token"
@@ -83,6 +87,19 @@ def test_what_is_named_like_a_secret_is_struck_out_wherever_it_stands(
     told = capsys.readouterr().err
     assert "***" in told
     assert "canary" not in told
+
+
+def test_what_faststream_says_goes_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its own handler strikes nothing out and writes no JSON. A batch that we cut off is no error."""
+    logs.configure(Settings(log="json"))
+    state = broker(Settings(kafka="a:9092")).config.broker_config.logger
+    state._setup(ContextRepo())
+    for error in (RuntimeError(f"access_token={TOKEN}"), asyncio.CancelledError()):
+        state.log(f"{type(error).__name__}: {error}", log_level=logging.ERROR, exc_info=error)
+    (line,) = capsys.readouterr().err.splitlines()
+    told = json.loads(line)
+    assert told["event"] == "RuntimeError: access_token=***"
+    assert TOKEN not in line
 
 
 @pytest.mark.parametrize("level", ["debug", "info"])
