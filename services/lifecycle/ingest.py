@@ -17,7 +17,7 @@ from contracts.topics import Topics
 from services.bus.fitting import fitted
 from services.bus.ports import Bus, BusUnavailable, Message
 from services.ports import SELDOM, Chance, Clock, Kick
-from services.store.apply import Applied, Arrival, DeadLetter, Failed, apply, read_arrival
+from services.store.apply import Applied, Arrival, DeadLetter, Failed, TooMuch, apply, read_arrival
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.store.rows import InboxKey
 from statemachine.model import Rules
@@ -92,14 +92,6 @@ class Unhandled(Exception):
     """The store's code raised what it never should; treated as an outage, so that nothing is lost."""
 
 
-class Stuck(Exception):
-    """A batch of several events failed `PATIENCE` times more; `failures` in all."""
-
-    def __init__(self, failures: int) -> None:
-        super().__init__(failures)
-        self.failures = failures
-
-
 class Ingest:
     """Takes batches in, one at a time. Everything it needs is handed in."""
 
@@ -156,21 +148,19 @@ class Ingest:
                 [Message(name.encode(), encode_nudge(Nudge(name, rev))) for name, rev in nudges.items()],
             )
 
-    async def _apply(self, arrivals: Sequence[Arrival], failures: int = 0) -> Applied:
+    async def _apply(self, arrivals: Sequence[Arrival]) -> Applied:
         """One transaction; refused data is bisected, in order, down to the event that is to blame, and
-        what fails again and again is halved. `failures`: how often these events have failed together."""
+        what is too much for one is halved."""
         try:
-            return await self._persist(arrivals, failures)
+            return await self._persist(arrivals)
         except StoreRejected as error:
             if len(arrivals) == 1:
                 return await self._give_up(arrivals[0], error)
             LOG.warning("the store refused a batch: bisecting it", events=len(arrivals), error=str(error))
-            failures = 0
-        except Stuck as stuck:
-            failures = stuck.failures
+        except TooMuch as error:
+            LOG.info("a batch goes in halves", events=len(arrivals), why=str(error), every=SELDOM)
         middle = len(arrivals) // 2
-        first = await self._apply(arrivals[:middle], failures)
-        return _joined(first, await self._apply(arrivals[middle:]))
+        return _joined(await self._apply(arrivals[:middle]), await self._apply(arrivals[middle:]))
 
     async def _give_up(self, arrival: Arrival, error: StoreRejected) -> Applied:
         """Dead-letter one event through the store, so that the ledger counts it.
@@ -194,8 +184,10 @@ class Ingest:
                     await self._wait(0, "store", refused)
                 key = None
 
-    async def _persist(self, arrivals: Sequence[Arrival], failures: int = 0) -> Applied:
-        """Try until the store answers, one way or the other; `Stuck` when several events should part."""
+    async def _persist(self, arrivals: Sequence[Arrival]) -> Applied:
+        """Try until the store answers, one way or the other. Several events that fail again and again
+        are `TooMuch`, as far as anybody can know."""
+        failures = 0
         while True:
             self.moved = self._clock.monotonic()
             try:
@@ -210,13 +202,13 @@ class Ingest:
                 return applied
             failures += 1
             await self._wait(failures, "store", error)
-            if failures % PATIENCE == 0 and len(arrivals) > 1:
-                raise Stuck(failures)
+            if failures == PATIENCE and len(arrivals) > 1:
+                raise TooMuch(f"failed {failures} times: {error}")
 
     async def _attempt(self, arrivals: Sequence[Arrival]) -> Applied:
         try:
             return await apply(self._store, arrivals, self._rules)
-        except (StoreUnavailable, StoreRejected, TimeoutError):
+        except (StoreUnavailable, StoreRejected, TooMuch, TimeoutError):
             raise
         except Exception as error:
             LOG.exception("unexpected failure of the store", every=SELDOM)

@@ -39,6 +39,10 @@ CROWDED: Final = (
 )
 
 
+class TooMuch(Exception):
+    """What these arrivals bring with them is too much for one transaction; half of them may not be."""
+
+
 class Failed(msgspec.Struct, frozen=True):
     """Why a record is a dead letter. `key` is its `(source, id)` where those could be read."""
 
@@ -99,7 +103,8 @@ async def apply(store: Store, arrivals: Sequence[Arrival], rules: Rules) -> Appl
     """Bring a batch, in order of arrival, into the store in one transaction.
 
     Raises `StoreUnavailable` (nothing happened, or it did and a repeat will show it: wait and
-    repeat) or `StoreRejected` (nothing happened: some event of the batch is to blame).
+    repeat), `StoreRejected` (nothing happened: some event of the batch is to blame) or `TooMuch`
+    (nothing happened: several openings for which more waits than may wait for one).
     """
     async with store.transaction() as tx:
         batch = _Batch(tx, rules)
@@ -173,7 +178,12 @@ class _Batch:
         self.crowds = await self.tx.crowds(sorted(early)) if early else {}
         if not opening:
             return
-        for page in pages(await self.tx.waiting(sorted(opening))):
+        waiting = await self.tx.waiting(sorted(opening))
+        if len(opening) > 1:
+            crowd = Crowd(len(waiting), sum(each.size for each in waiting))
+            if crowd.exceeds(MOST_PARKED):
+                raise TooMuch(f"{crowd.events} events of {crowd.size} bytes wait for {len(opening)} openings")
+        for page in pages(waiting):
             for row in await self.tx.parked(page):
                 self._read_early(row)
 
@@ -227,7 +237,7 @@ class _Batch:
             self.crowds.pop(name, None)
             return False
         crowd = self.crowds.get(name, Crowd()).joined(len(encode_record(record)))
-        if crowd.events > MOST_PARKED.events or crowd.size > MOST_PARKED.size:
+        if crowd.exceeds(MOST_PARKED):
             return True
         self.crowds[name] = crowd
         return False

@@ -83,6 +83,10 @@ class Crowd(NamedTuple):
         """With one more, of `size` bytes."""
         return Crowd(self.events + 1, self.size + size)
 
+    def exceeds(self, most: Crowd) -> bool:
+        """Whether it is more than may be, in number or in bytes."""
+        return self.events > most.events or self.size > most.size
+
 
 def pages(waiting: Iterable[Waiting]) -> Iterator[list[InboxKey]]:
     """What is parked, in order, in parts that fit into memory: a producer may send a megabyte each time."""

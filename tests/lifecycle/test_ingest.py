@@ -12,7 +12,9 @@ import pytest
 from contracts.nudge import Nudge, decode_nudge
 from services.lifecycle import ingest
 from services.lifecycle.ingest import SilentIngest
+from services.store import apply
 from services.store.ledger import read_ledger
+from services.store.rows import Crowd
 from tests.lifecycle.support import (
     MemoryBus,
     TroubledStore,
@@ -202,6 +204,21 @@ async def test_a_batch_that_is_too_much_for_one_transaction_comes_in_by_halves_i
     ledger = await read_ledger(store)
     assert ledger.balanced
     assert ledger.events["applied"] == 40
+
+
+async def test_openings_for_which_too_much_waits_go_apart_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without waiting: nothing failed."""
+    monkeypatch.setattr(apply, "MOST_PARKED", Crowd(3, 1 << 20))
+    store, told = TroubledStore(), Told()
+    names = ["a", "b", "c", "d"]
+    taking = make_ingest(store, MemoryBus(), metrics=told)
+    await taking.take([record(n, completed(f"c{n}", names[n // 2])) for n in range(8)])
+    await taking.take([record(8 + n, opened(name)) for n, name in enumerate(names)])
+    assert store.batches == [8, 4, 2, 1, 1, 2, 1, 1]
+    assert told.seen["waited:store"] == 0
+    ledger = await read_ledger(store)
+    assert ledger.balanced
+    assert (ledger.events["applied"], ledger.events["parked"]) == (12, 0)
 
 
 async def test_an_outage_leaves_few_parts_behind(monkeypatch: pytest.MonkeyPatch) -> None:

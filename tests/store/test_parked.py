@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from contracts.records import Record, decode_record, encode_record
-from services.store.apply import Arrival, read_arrival
+from services.store.apply import Arrival, TooMuch, read_arrival
 from services.store.ledger import read_ledger
 from services.store.memory import MemoryTx
 from services.store.rows import ANY, PARKED_PAGE, PARKED_SIZE, Crowd, InboxKey, ParkedRow, Waiting, pages
@@ -119,6 +119,36 @@ async def test_no_more_waits_for_an_opening_than_it_can_apply(
     ledger = await read_ledger(scene.store)
     assert ledger.balanced
     assert (ledger.events["applied"], ledger.events["parked"], ledger.events["dead"]) == (6, 1, 0)
+
+
+@pytest.mark.parametrize("bound", ["events", "bytes"])
+async def test_openings_for_which_more_waits_than_for_one_do_not_go_together(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    """Nothing has happened then; each goes by itself, whatever waits for it."""
+    early = [scene.completed(name, "m") for name in ("a", "a", "b", "b")]
+    await scene.feed(*early)
+    size = sum(len(encode_record(each.record)) for each in early)
+    most = Crowd(3, ANY) if bound == "events" else Crowd(ANY, size - 1)
+    monkeypatch.setattr("services.store.apply.MOST_PARKED", most)
+    opened = scene.opened("a"), scene.opened("b")
+    with pytest.raises(TooMuch, match=f"4 events of {size} bytes wait for 2 openings"):
+        await scene.feed(*opened)
+    assert (await read_ledger(scene.store)).events["parked"] == 4
+    for each in opened:
+        await scene.feed(each)
+    ledger = await read_ledger(scene.store)
+    assert ledger.balanced
+    assert (ledger.events["applied"], ledger.events["duplicate"], ledger.events["parked"]) == (4, 2, 0)
+
+
+async def test_the_bound_is_for_what_is_ahead_of_its_opening_alone(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An activity that is open takes as many as come."""
+    monkeypatch.setattr("services.store.apply.MOST_PARKED", Crowd(3, 1 << 20))
+    await scene.feed(scene.opened("a"))
+    assert not (await scene.feed(*(scene.completed("a", f"m{number}") for number in range(9)))).dead
 
 
 async def test_what_waits_for_an_opening_is_bounded_in_bytes(
