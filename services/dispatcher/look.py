@@ -16,7 +16,7 @@ from contracts.wechat import (
 )
 from services.store.cards import CardRules, Claimed
 from services.store.rows import Card
-from statemachine.plan import Call, Delivered, Desired, Limits, Plan, plan, repair
+from statemachine.plan import GONE, Call, Delivered, Desired, Limits, Plan, plan, repair
 
 GATE_CLOSING: Final = frozenset(
     {Verdict.minute_limit, Verdict.daily_limit, Verdict.misconfigured, Verdict.blocked}
@@ -29,12 +29,12 @@ def plan_look(claimed: Claimed, rules: CardRules) -> Plan:
 
     A list that is being bisected narrows what one call may carry.
     """
-    card, now = claimed.card, claimed.now
+    card = claimed.card
     desired = Desired(
         card.state,
         tuple(each.group_openid for each in claimed.owed),
-        hold=now < rules.end_waits_until(card.expires_at, card.failing_since, card.attempts),
-        expired=now >= card.expires_at,
+        hold=card.failing_since != GONE,
+        expired=claimed.now >= card.expires_at,
     )
     delivered = Delivered(card.shown, card.cannot_lower, card.reached)
     if claimed.repair:

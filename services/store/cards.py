@@ -14,7 +14,7 @@ from services.store.outgoing import card_rows
 from services.store.ports import Store
 from services.store.rows import OWED, Card, Gate, MemberMark, Owed, Writes
 from statemachine.plan import GONE, end_waits_until, failing_from
-from statemachine.states import ENDED, NEARING
+from statemachine.states import NEARING
 
 
 class CardRules(msgspec.Struct, frozen=True):
@@ -315,7 +315,8 @@ async def redeliver(store: Store, activity_id: str) -> Redelivered:
             return Redelivered()
         if card.lease_until:  # whoever calls knows nothing of these members, and would settle over them
             return Redelivered(refused="a call for it is under way: run this again in a minute")
-        if aside and card.state == ENDED and doubted:
+        called = doubted and (card.shown == 3 or card.failing_since == GONE)
+        if aside and called:
             if not woken:
                 return Redelivered(refused="the card may show its end already: nothing goes after it")
             aside = []
@@ -324,7 +325,7 @@ async def redeliver(store: Store, activity_id: str) -> Redelivered:
             out.count(f"revisions.{card.settled_as}", -1)
             card.settled, card.behind_since = card.revision - 1, now
         card.verdict, card.singles, card.list_limit, card.code_attempts = "", 0, 0, 0
-        if not (doubted and card.failing_since == GONE):
+        if not called:
             card.failing_since = None
         card.attempts = card.retry_at = card.look_at = 0
         out.cards.append(card)

@@ -153,10 +153,14 @@ class _Books:
             self._unknown_code(card, look, call)
         if verdict is Verdict.token or (verdict in FAILURES and not look.sent):
             _excuse(card, look.duration + card.retry_at - self.now)
+        _excuse(card, max(0, self.now - look.claimed.now - self.rules.lease))  # the store was away
 
     def _confirm(self, card: Card, look: Look, call: Call) -> None:
         card.succeeded, card.attempts, card.code_attempts, card.verdict = True, 0, 0, ""
-        card.failing_since = None
+        if card.list_limit:  # one of those that were rejected together: the run goes on
+            card.retry_at = self.now
+        else:
+            card.failing_since = None
         card.shown = call.target_state
         card.reached = min(call.target_state, 2)
         self._reopen_gate(card)
@@ -204,6 +208,9 @@ class _Books:
         left = max(self.rules.backoff, (card.expires_at - self.now) // 4)  # or the end might come too late
         longest = min(self.rules.backoff_cap, self.rules.backoff << min(card.attempts - 1, 20), left)
         card.retry_at = self.now + int(longest * look.jitter)
+        until = self.rules.end_waits_until(card.expires_at, card.failing_since, card.attempts)
+        if card.end_due and until > self.now:
+            card.retry_at = min(card.retry_at, until)
 
     def _doubt(self, card: Card, look: Look, call: Call) -> None:
         """WeChat may have applied it, now or later: the members are sent again, the state repaired."""
@@ -277,7 +284,9 @@ class _Books:
         if card.code_attempts < self.rules.unknown_code_attempts:
             self._back_off(card, look)
         elif look.claimed.card.end_due and call.target_state != TARGET_ENDED:  # no later revision wakes it
-            card.failing_since, card.code_attempts, card.retry_at = GONE, 0, self.now
+            self._set_aside(card, call.members)
+            self._fail(card, look, "unknown_code", call.members)
+            card.code_attempts, card.retry_at = 0, self.now
         else:
             self._give_up(card, look, "unknown_code")
 

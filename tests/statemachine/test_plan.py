@@ -217,7 +217,7 @@ HALF = EXPIRES - MINUTE // 2
 @pytest.mark.parametrize(
     ("since", "failing", "until"),
     [
-        (None, False, HALF),  # WeChat takes them: only the second half of the margin is the end's alone
+        (None, False, HALF),  # WeChat takes them: only its own time is the end's alone
         (None, True, HALF),  # what failed before the end was known says nothing
         (FAILED, True, FAILED + MINUTE),
         (FAILED, False, FAILED + MINUTE),  # members rejected one by one

@@ -308,6 +308,18 @@ async def test_redelivery_sends_nobody_after_an_end_that_may_be_shown(behind: Sc
     assert (await redeliver(behind.store, "a")).refused
 
 
+async def test_redelivery_before_the_end_sends_members_whatever_became_of_others(behind: Scene) -> None:
+    """A call for somebody else was never answered, the end waits for it and was not called."""
+    await behind.complete("a", "m2")
+    async with behind.store.transaction() as tx:
+        await tx.write(Writes(marks=[MemberMark("a", "m1", SET_ASIDE, False)]))
+    await behind.close("a")
+    await behind.deliver("a", Verdict.unknown, call=Call(1, ("m2",)))
+    assert (await behind.card("a")).failing_since is not None
+    assert (await redeliver(behind.store, "a")).members == ("m1",)
+    assert (await behind.card("a")).failing_since is None
+
+
 async def test_redelivery_wakes_a_repair_that_was_given_up_after_the_end(behind: Scene) -> None:
     """A late call may have turned the card back: the end is shown once more."""
     await behind.deliver("a")

@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 
 from services.store import migrating
 from services.store.migrating import NEEDED, NEWEST
@@ -80,6 +81,37 @@ async def test_this_release_does_not_start_on_the_schema_before(
         await store.ping()
     await migrate(store_url)
     await store.ping()
+    await store.close()
+
+
+async def test_nobody_is_sent_after_an_end_that_the_release_before_called_in_doubt(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is still tried or was given up; what was not called, or is not doubted, may go on."""
+    await _first(store_url, monkeypatch)
+    ended = {"state": "ended", "shown": 1, "end_known_at": 5, "suspect_at": 6, "attempts": 0, "verdict": ""}
+    rows = {
+        "tried": {**ended, "attempts": 1},
+        "given up": {**ended, "verdict": "rejected"},
+        "lapsed": ended,
+        "doubted before": {**ended, "attempts": 1, "suspect_at": 4},
+        "true": {**ended, "attempts": 1, "suspect_at": None},
+        "shown": {**ended, "attempts": 1, "shown": 3},
+        "open": {**ended, "attempts": 1, "state": "open", "end_known_at": None},
+    }
+    store = await open_store(store_url)
+    async with store.engine.begin() as connection:
+        for name, row in rows.items():
+            columns = {"activity_id": name, "seen_at": 0, **row}
+            names = ", ".join(columns)
+            places = ", ".join(f":{each}" for each in columns)
+            await connection.execute(text(f"INSERT INTO activities ({names}) VALUES ({places})"), columns)
+    await store.close()
+    await migrate(store_url)
+    store = await open_store(store_url)
+    async with store.engine.connect() as connection:
+        marked = await connection.execute(text("SELECT activity_id FROM activities WHERE failing_since = 0"))
+        assert {row[0] for row in marked} == {"tried", "given up"}
     await store.close()
 
 

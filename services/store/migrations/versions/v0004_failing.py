@@ -18,5 +18,6 @@ def upgrade() -> None:
     op.add_column("activities", sa.Column("failing_since", sa.BigInteger))
     op.execute(
         "UPDATE activities SET failing_since = 0 "
-        "WHERE state = 'ended' AND shown < 3 AND suspect_at >= end_known_at AND attempts > 0"
+        "WHERE state = 'ended' AND shown < 3 AND suspect_at >= end_known_at "
+        "AND (attempts > 0 OR verdict <> '')"
     )
