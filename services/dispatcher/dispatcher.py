@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from contracts.nudge import Nudge
+from contracts.times import format_rfc3339
 from services.dispatcher.look import GATE_CLOSING
 from services.dispatcher.metrics import DispatcherMetrics
 from services.dispatcher.permits import Permit, Permits
@@ -20,6 +21,7 @@ from services.ports import SELDOM, Chance, Clock, Kick
 from services.settings import Settings
 from services.store.cards import CardRules, Claimed, Claims, claim
 from services.store.ports import Store, StoreRejected, StoreUnavailable
+from services.store.rows import Gate
 from services.store.settle import Look, Settled
 from services.wechat.ports import Apps, WeChat
 
@@ -251,8 +253,8 @@ class Dispatcher:
         card = look.claimed.card
         if look.verdict in GATE_CLOSING:
             self.permits.closed(card.appid)
-        if settled.gate is not None:
-            self.permits.gate_known(settled.gate)
+        if settled.gate is not None and self.permits.gate_known(settled.gate):
+            _tell_gate(settled.gate, look.rid)
         self._relay.kick()
         self._given_up(look)
         if settled.next_in is not None:
@@ -295,3 +297,18 @@ class Dispatcher:
         if self.queue.dropped > self._dropped:
             self._metrics.keys_dropped(self.queue.dropped - self._dropped)
             self._dropped = self.queue.dropped
+
+
+def _tell_gate(gate: Gate, rid: str) -> None:
+    if not gate.reason:
+        LOG.info("a gate opened: a call succeeded", appid=gate.appid)
+        return
+    LOG.warning(
+        "a gate closed: WeChat refuses the app",
+        appid=gate.appid,
+        reason=gate.reason,
+        until=format_rfc3339(gate.closed_until),
+        errcode=gate.errcode,
+        errmsg=gate.errmsg,
+        rid=rid,
+    )

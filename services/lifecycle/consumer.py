@@ -23,7 +23,7 @@ TICK: Final = 1.0
 """Seconds between looks at the membership."""
 FIRST_WAIT: Final = 0.5
 """Seconds before trying to join again, doubled up to `LONGEST_WAIT`."""
-LONGEST_WAIT: Final = 15.0
+LONGEST_WAIT: Final = 10.0
 """Seconds between tries to join."""
 LAG_EVERY: Final = 10.0
 """Seconds between asking how far behind the topic we are."""
@@ -33,6 +33,8 @@ PROBE_DEADLINE: Final = 5.0
 """Seconds they have for it."""
 PATIENCE: Final = 60.0
 """Seconds without an assignment, or without an answer to probes, after which we begin anew."""
+STORE_DEADLINE: Final = 5.0
+"""Seconds the store has to answer before we join."""
 READY_DEADLINE: Final = 2.0
 """Seconds the broker has to answer for readiness."""
 RESERVE: Final = 6.0
@@ -80,7 +82,12 @@ class Consumer:
             await self._rest(wait)
 
     async def _member(self) -> str | None:
-        """One membership from joining to leaving; says why it ended, None when asked to stop."""
+        """One membership from joining to leaving; says why it ended, None when asked to stop.
+
+        Who cannot reach the store, or finds it not migrated, would hold partitions that others could read.
+        """
+        if (why := await self._storeless()) is not None:
+            return why
         membership = Subscription(self._settings, self._topics, self._ingest, self._clock)
         joining = asyncio.create_task(membership.start(), name="join")
         try:
@@ -95,6 +102,17 @@ class Consumer:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await joining
             await membership.stop(max(1.0, self._settings.drain - RESERVE))
+
+    async def _storeless(self) -> str | None:
+        """None when the store answers, otherwise in words."""
+        try:
+            async with asyncio.timeout(STORE_DEADLINE):
+                await self._store.ping()
+        except StoreUnavailable as error:
+            return str(error)
+        except TimeoutError:
+            return f"the database does not answer within {STORE_DEADLINE:g} s"
+        return None
 
     async def _join(self, joining: asyncio.Task[None]) -> str | None:
         while not joining.done():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from structlog.testing import capture_logs
 
 from contracts.times import DAY, MINUTE, SECOND
 from services.store.cards import redeliver
@@ -147,6 +148,25 @@ async def test_a_secret_that_changed_opens_the_gate_at_the_next_sweep(make: Make
         await world.until(lambda: world.wechat.calls and world.wechat.calls[0].over)
         world.apps.renewed = {"wx1"}
         assert await world.settled("a") <= 6
+
+
+@in_virtual_time()
+async def test_a_gate_that_closes_and_opens_is_logged_once_with_what_wechat_said(make: Make) -> None:
+    """The one at three in the morning reads the log of the dispatcher first."""
+    world = await make()
+    world.wechat.latency = 5.0
+    world.wechat.script = lambda sent: 40164 if sent.at < 5 else 0
+    with capture_logs() as told:
+        async with world.running():
+            for name in ("a", "b", "c"):
+                await world.open(name)
+                await world.complete(name, "m1")
+            for name in ("a", "b", "c"):
+                await world.settled(name)
+    (closed,) = [line for line in told if line["event"].startswith("a gate closed")]
+    assert (closed["appid"], closed["reason"], closed["errcode"]) == ("wx1", "misconfigured", 40164)
+    assert {"until", "errmsg", "rid"} <= closed.keys()
+    assert [line["appid"] for line in told if line["event"].startswith("a gate opened")] == ["wx1"]
 
 
 @in_virtual_time()

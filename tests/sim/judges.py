@@ -219,13 +219,20 @@ class Judges:
 
     def _mark(self, commit: Commit, name: str, member: str, delivered: int) -> None:
         if delivered == SET_ASIDE:
-            left_out = {who for look in commit.looks for who in look.left_out if _id(look) == name}
-            fit = member in self.world.strangers.get(name, ()) or member in left_out
+            looks = [look for look in commit.looks if _id(look) == name]
+            fit = member in self.world.strangers.get(name, ())
+            fit = fit or any(member in look.left_out or self._odd(look, member) for look in looks)
             self.expect(fit, f"{member} of {name} was set aside, and WeChat knows it")
         if delivered == CONFIRMED:
             posts = self.world.model.cards[name].posts
             self.expect(member in posts, f"{member} of {name} counts as delivered, which WeChat never had")
         self.marks[name, member] = delivered
+
+    def _odd(self, look: Look, member: str) -> bool:
+        """Whether codes that nobody documents were answered for them again and again, before the end."""
+        struck, call = self.world.struck, look.call
+        coded = look.verdict is Verdict.unknown_code and call is not None and member in call.members
+        return coded and look.claimed.card.end_due and struck["odd_code"] + struck["odd_codes"] > 2
 
     def _failure(self, name: str, body: str) -> None:
         if "livecard.card.failed" not in body:
