@@ -14,7 +14,8 @@ from rich.console import Console
 
 from services import logs
 from services.command.errors import CommandError
-from services.settings import Settings, SettingsError, load
+from services.environment import SettingsError, load
+from services.settings import Settings
 
 app = typer.Typer(
     name="livecard",

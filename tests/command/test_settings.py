@@ -2,7 +2,8 @@
 
 import pytest
 
-from services.settings import Settings, SettingsError, database_url, describe, load
+from services.environment import SettingsError, load
+from services.settings import Settings, database_url, describe
 
 
 def test_nothing_set_means_defaults() -> None:

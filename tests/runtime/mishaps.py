@@ -11,10 +11,10 @@ import typer
 
 from services import logs
 from services.command import main as command
+from services.environment import load
 from services.runtime import watchdog
 from services.runtime.host import serve
 from services.runtime.parts import Parts, Service
-from services.settings import load
 
 
 class Bad:

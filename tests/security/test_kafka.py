@@ -21,9 +21,10 @@ from services.bus.kafka import KafkaBus
 from services.bus.nudges import NudgeConsumer
 from services.bus.ports import BusUnavailable, Message
 from services.command.replay import _letters
+from services.environment import load
 from services.lifecycle.subscription import broker
 from services.runtime.real import RealClock
-from services.settings import Settings, load
+from services.settings import Settings
 from tests.e2e.line import Line, Service, a_line, free_port, until
 from tests.security.conftest import MECHANISMS, PASSWORD, Fortress
 
