@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 
@@ -189,6 +190,8 @@ class Described(msgspec.Struct, frozen=True):
     default: str
     unit: str
     meaning: str
+    wrong: str = ""
+    """What is wrong with it as it is set now; then `value` is what was written."""
 
 
 HINTS: Final[dict[str, Any]] = get_type_hints(Settings, include_extras=True)
@@ -201,7 +204,7 @@ def describe(settings: Settings) -> list[Described]:
     rows = []
     for name in Settings.__struct_fields__:
         meta = get_args(HINTS[name])[1]
-        unit = meta.extra["unit"] or ("choice" if "Literal" in str(HINTS[name]) else "text")
+        unit = meta.extra["unit"] or choices(name) or "text"
         values = [_shown(name, getattr(each, name)) for each in (settings, defaults)]
         rows.append(Described(PREFIX + name.upper(), values[0], values[1], unit, meta.description))
     return rows
@@ -218,6 +221,20 @@ def database_url(settings: Settings, environ: Mapping[str, str] = os.environ) ->
     return settings.database or f"sqlite+aiosqlite:///{state_folder(environ) / 'livecard.sqlite3'}"
 
 
+def choices(name: str) -> str:
+    """The values that a field may have, in words; empty where they cannot be counted."""
+    kind = get_args(HINTS[name])[0]
+    if kind is bool:
+        return "true or false"
+    allowed = [str(each) for each in get_args(kind) if each]
+    return f"one of {', '.join(allowed)}" if allowed else ""
+
+
+def decimal(number: float) -> str:
+    """With all its digits and no exponent, as settings are written: 2592000, 0.5."""
+    return str(int(number)) if float(number).is_integer() else format(Decimal(repr(number)), "f")
+
+
 def is_secret(name: str) -> bool:
     """Whether the value of a field shows to nobody."""
     return bool(get_args(HINTS[name])[1].extra.get("secret"))
@@ -230,7 +247,7 @@ def _shown(name: str, value: Any) -> str:
         return "***"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return decimal(value) if isinstance(value, float) else str(value)
 
 
 def _without_password(url: str) -> str:

@@ -6,6 +6,7 @@ import logging
 import ssl
 from typing import Any, Final
 
+from services.addresses import brokers
 from services.bus import bootstrap
 from services.settings import Settings
 from services.tls import Files, TlsError, client_context
@@ -22,14 +23,10 @@ class BrokerError(Exception):
 
 def addresses(settings: Settings) -> list[str]:
     """`LIVECARD_KAFKA` as aiokafka wants it: a list."""
-    servers = [part.strip() for part in settings.kafka.split(",") if part.strip()]
-    if not servers:
-        raise BrokerError("LIVECARD_KAFKA is not set: name the broker as host:port, such as localhost:9092")
-    for server in servers:
-        host, colon, port = server.rpartition(":")
-        if not colon or not host or not port.isdecimal() or not 0 < int(port) <= 65535:
-            raise BrokerError(f"LIVECARD_KAFKA: {server!r} is not host:port, such as localhost:9092")
-    return servers
+    try:
+        return brokers(settings.kafka)
+    except ValueError as error:
+        raise BrokerError(str(error)) from None
 
 
 def kafka_options(settings: Settings) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from contracts.times import SECOND, format_rfc3339
-from services.settings import Settings
+from services.settings import Settings, decimal
 from services.store.cards import CardRules
 from services.store.gates import UNKNOWN_APP
 from statemachine.card import Viewer, subtitle
@@ -119,7 +119,7 @@ def _held_back(seen: dict[str, Any], now: int, settings: Settings) -> Iterator[s
     if until > now:
         yield f"it is tried next {moment(until, now)}"
     else:
-        yield f"it is due now: a dispatcher takes it within {settings.sweep:g} s (is one running?)"
+        yield f"it is due now: a dispatcher takes it within {decimal(settings.sweep)} s (is one running?)"
 
 
 def _holds(seen: dict[str, Any], now: int, settings: Settings) -> Iterator[tuple[int | None, str]]:
@@ -152,7 +152,7 @@ def _holds(seen: dict[str, Any], now: int, settings: Settings) -> Iterator[tuple
     if not behind:
         at = card["suspect_at"] + settings.us("repair_after")
         if at > now:
-            yield at, f"it is repeated {settings.repair_after:g} s after the doubt, not before"
+            yield at, f"it is repeated {decimal(settings.repair_after)} s after the doubt, not before"
 
 
 def _waiting_end(seen: dict[str, Any], now: int, settings: Settings) -> Iterator[str]:

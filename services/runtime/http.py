@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from services.addresses import host_and_port
 from services.runtime.health import Health
 
 
@@ -18,10 +19,10 @@ class AddressError(Exception):
 
 def split_address(address: str, variable: str = "LIVECARD_HTTP") -> tuple[str, int]:
     """`host:port` → (host, port); raises `AddressError`."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal() or not 0 <= int(port) <= 65535:
+    found = host_and_port(address)
+    if found is None:
         raise AddressError(f"{variable}: {address!r} is not host:port, such as 127.0.0.1:8080")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    return found[0].strip("[]") or "127.0.0.1", found[1]
 
 
 class HealthServer:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.environment import SettingsError, load
+from services.environment import SettingsError, load, read
 from services.settings import Settings, database_url, describe
 
 
@@ -36,7 +36,12 @@ def test_an_empty_variable_is_not_set() -> None:
     ("environ", "words"),
     [
         ({"LIVECARD_COALESCE": "soon"}, ["LIVECARD_COALESCE", "'soon'", "livecard settings"]),
+        ({"LIVECARD_SWEEP": "5s"}, ["'5s' does not do: write plain decimal seconds, such as 5 or 0.5"]),
         ({"LIVECARD_SWEEP": "0"}, ["LIVECARD_SWEEP", "> 0"]),
+        ({"LIVECARD_IN_FLIGHT": "many"}, ["'many' does not do: write a whole number (>= 1, <= 1000)"]),
+        ({"LIVECARD_LOG_LEVEL": "loud"}, ["write one of debug, info, warning, error"]),
+        ({"LIVECARD_KAFKA_SASL_MECHANISM": "x"}, ["write one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"]),
+        ({"LIVECARD_EMPTY_LIST_AT_OPEN": "on"}, ["'on' does not do: write true or false"]),
         ({"LIVECARD_MEMBERS_PER_CALL": "501"}, ["LIVECARD_MEMBERS_PER_CALL", "<= 500"]),
         ({"LIVECARD_KAFKA_SECURITY": "TLS"}, ["LIVECARD_KAFKA_SECURITY"]),
         ({"LIVECARD_COALESE": "1"}, ["LIVECARD_COALESE", "did you mean LIVECARD_COALESCE?"]),
@@ -60,6 +65,17 @@ def test_an_empty_variable_is_not_set() -> None:
             ["LIVECARD_KAFKA_SSL_KEYFILE is set without LIVECARD_KAFKA_SSL_CERTFILE"],
         ),
         ({"LIVECARD_WECHAT": "api.weixin.qq.com"}, ["LIVECARD_WECHAT", "https://"]),
+        ({"LIVECARD_WECHAT": "https://"}, ["LIVECARD_WECHAT is no base URL", "https://api.weixin.qq.com"]),
+        ({"LIVECARD_WECHAT": "https://:443"}, ["LIVECARD_WECHAT"]),
+        ({"LIVECARD_WECHAT": "http://wechat:x"}, ["LIVECARD_WECHAT"]),
+        ({"LIVECARD_WECHAT": "https://wechat?a=b"}, ["LIVECARD_WECHAT"]),
+        (
+            {"LIVECARD_KAFKA": "a:9092,http://b:9092"},
+            ["LIVECARD_KAFKA: 'http://b:9092' is not host:port", "without http://"],
+        ),
+        ({"LIVECARD_KAFKA": "localhost"}, ["LIVECARD_KAFKA", "localhost:9092"]),
+        ({"LIVECARD_KAFKA": ","}, ["LIVECARD_KAFKA names no broker"]),
+        ({"LIVECARD_TOPIC_PREFIX": "a b"}, ["LIVECARD_TOPIC_PREFIX", "A-Z a-z 0-9"]),
         ({"LIVECARD_DATABASE": "localhost"}, ["LIVECARD_DATABASE", "postgresql+asyncpg://"]),
     ],
 )
@@ -76,6 +92,38 @@ def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         load({"LIVECARD_COALESCE": "x", "LIVECARD_SWEEP": "y", "LIVECARD_NOPE": "z"})
     assert all(name in str(caught.value) for name in ("LIVECARD_COALESCE", "LIVECARD_SWEEP", "LIVECARD_NOPE"))
+
+
+def test_a_value_that_cannot_be_read_contradicts_no_other() -> None:
+    """What it would have been nobody knows; contradictions between others are told all the same."""
+    found = read({"LIVECARD_LEASE": "60s", "LIVECARD_CALL_DEADLINE": "40", "LIVECARD_BACKOFF": "90"})
+    assert [each.variables[0] for each in found.mistakes] == ["LIVECARD_LEASE", "LIVECARD_BACKOFF_CAP"]
+
+
+def test_what_is_wrong_is_marked_where_it_was_set() -> None:
+    """For programs too: what was written, and why it does not do; secrets stay hidden."""
+    found = read({"LIVECARD_SWEEP": "5s", "LIVECARD_APPS": "canary", "LIVECARD_APPS_FILE": "x"})
+    wrong = {row.variable: row for row in found.described() if row.wrong}
+    assert wrong.keys() == {"LIVECARD_SWEEP", "LIVECARD_APPS", "LIVECARD_APPS_FILE"}
+    assert (wrong["LIVECARD_SWEEP"].value, wrong["LIVECARD_APPS"].value) == ("5s", "***")
+    assert "plain decimal seconds" in wrong["LIVECARD_SWEEP"].wrong
+    assert "canary" not in str(found.described())
+
+
+def test_numbers_keep_their_digits() -> None:
+    """As they are written: no exponent, nothing rounded."""
+    settings = Settings(keep_activities=2_592_000.0, keep_inbox=1234567.25, tick=0.00001)
+    values = {row.variable: row.value for row in describe(settings)}
+    assert values["LIVECARD_KEEP_ACTIVITIES"] == "2592000"
+    assert values["LIVECARD_KEEP_INBOX"] == "1234567.25"
+    assert values["LIVECARD_TICK"] == "0.00001"
+
+
+def test_the_unit_says_which_values_there_are() -> None:
+    """Where they can be counted."""
+    units = {row.variable: row.unit for row in describe(Settings())}
+    assert units["LIVECARD_EMPTY_LIST_AT_OPEN"] == "true or false"
+    assert units["LIVECARD_LOG_LEVEL"] == "one of debug, info, warning, error"
 
 
 def test_every_setting_has_unit_default_and_meaning() -> None:
