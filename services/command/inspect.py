@@ -9,12 +9,14 @@ from typing import Final
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from services.command.errors import CommandError
 from services.command.explain import explain, moment
+from services.command.tables import print_table, table
+from services.environment import Read
 from services.runtime.real import RealClock
-from services.settings import Settings, database_url, describe
+from services.settings import Settings, database_url
 from services.store.cards import redeliver as redeliver_card
 from services.store.gates import UNKNOWN_APP
 from services.store.ledger import EVENT_FATES, REVISION_FATES, Ledger, read_ledger
@@ -87,11 +89,9 @@ def print_ledger(read: Ledger, out: Console) -> None:
         ("events", read.events, "taken", EVENT_FATES),
         ("revisions", read.revisions, "raised", (*REVISION_FATES, "pending")),
     ):
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        for name in (total, *fates):
-            table.add_column(name, justify="right")
-        table.add_row(*(str(rows[name]) for name in (total, *fates)))
-        out.print(table)
+        made = table(total, *fates, title=title, justify="right")
+        made.add_row(*(str(rows[name]) for name in (total, *fates)))
+        print_table(out, made)
     out.print(
         f"repeats of events: {read.events['repeats']} · calls to WeChat: {read.calls['made']}, with unknown "
         f"outcome: {read.calls['unknown']}, members repeated after one: {read.calls['members_repeated']}"
@@ -115,13 +115,14 @@ async def gates(settings: Settings, out: Console, appids: Sequence[str], *, as_j
         return
     for appid in appids:
         out.print(f"{appid}: {'opened' if appid in was_closed else 'was open already'}", markup=False)
-    table = Table(box=None, pad_edge=False)
-    for name in ("appid", "gate", "until", "reason", "errcode", "errmsg"):
-        table.add_column(name)
+    if not known:
+        out.print("no app has opened an activity yet")
+        return
+    made = table("appid", "gate", "until", "reason", "errcode", "errmsg")
     now = RealClock().wall()
     for gate in known:
         closed = gate.closed_until > now
-        table.add_row(
+        cells = (
             gate.appid,
             "closed" if closed else "open",
             _until(gate, now) if closed else "",
@@ -129,7 +130,8 @@ async def gates(settings: Settings, out: Console, appids: Sequence[str], *, as_j
             str(gate.errcode or ""),
             gate.errmsg,
         )
-    out.print(table if known else "no app has opened an activity yet")
+        made.add_row(*map(Text, cells))
+    print_table(out, made)
 
 
 def _until(gate: Gate, now: int) -> str:
@@ -153,17 +155,16 @@ async def redeliver(settings: Settings, out: Console, activity_ids: Sequence[str
     return 1 if refused else 0
 
 
-def print_settings(settings: Settings, out: Console, *, as_json: bool) -> None:
-    """Every setting, one a row."""
-    rows = describe(settings)
+def print_settings(found: Read, out: Console, *, as_json: bool) -> None:
+    """Every setting, one a row, also where some are wrong: those are marked."""
+    rows = found.described()
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
         return
-    table = Table(box=None, pad_edge=False, show_lines=False)
-    for name in ("variable", "value", "default", "unit", "meaning"):
-        table.add_column(name, overflow="fold", no_wrap=name == "variable")
+    made = table("variable", "value", "default", "unit", "meaning")
+    made.columns[0].no_wrap = True
     for row in rows:
-        table.add_row(
-            row.variable, row.value if row.value != row.default else "", row.default, row.unit, row.meaning
-        )
-    out.print(table)
+        value = row.value if row.value != row.default or row.wrong else ""
+        shown = Text(f"{value} (wrong)".lstrip(), style="red") if row.wrong else Text(value)
+        made.add_row(row.variable, shown, Text(row.default), Text(row.unit), Text(row.meaning))
+    print_table(out, made)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from services import logs
 from services.command.errors import CommandError
-from services.environment import SettingsError, load
+from services.environment import SettingsError, load, read
 from services.settings import Settings
 
 app = typer.Typer(
@@ -27,10 +27,6 @@ app = typer.Typer(
 )
 OUT = Console(highlight=False, soft_wrap=True)
 ERR = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def _settings(**overrides: Any) -> Settings:
-    return load(**overrides)
 
 
 def _run(work: Coroutine[Any, Any, int | None], settings: Settings) -> None:
@@ -78,7 +74,7 @@ def _serve(kind: str) -> None:
     from services.command import processes
     from services.runtime.host import SIGNALS
 
-    settings = _settings()
+    settings = load()
     _run(processes.serve_kind(kind, settings), settings)
     for number in SIGNALS:  # it has drained and is leaving: to be asked again changes nothing
         signal.signal(number, signal.SIG_IGN)
@@ -93,7 +89,7 @@ def init(
     """Migrate the database and create the topics. Safe to run again; run it before the services."""
     from services.command import processes
 
-    settings = _settings()
+    settings = load()
     _run(processes.init(settings, OUT, finish=finish), settings)
 
 
@@ -126,7 +122,7 @@ def up() -> None:
     """Everything in one process; what is not set is embedded: Kafka, SQLite, and WeChat's simulator."""
     from services.command import together
 
-    settings = _settings()
+    settings = load()
     _run(together.up(settings, OUT), settings)
 
 
@@ -139,7 +135,7 @@ def demo(
     """Play a group task against the simulator, faults included; exits 0 only when the ledger balances."""
     from services.command import demo as script
 
-    settings = _settings()
+    settings = load()
     _run(script.run(settings, OUT, plain=plain or not sys.stdout.isatty()), settings)
 
 
@@ -151,7 +147,7 @@ def show(
     """Tell about one activity: its state, its card, who is owed, why it is behind, when it is tried next."""
     from services.command import inspect
 
-    settings = _settings()
+    settings = load()
     _run(inspect.show(settings, OUT, activity_id, as_json=as_json), settings)
 
 
@@ -168,7 +164,7 @@ def send(
     """
     from services.command import send as sending
 
-    settings = _settings()
+    settings = load()
     _run(sending.send(settings, OUT, ERR, path, check=check), settings)
 
 
@@ -177,7 +173,7 @@ def ledger(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     """Print the ledger: every event's outcome, every revision's fate. Exits 1 when it does not balance."""
     from services.command import inspect
 
-    settings = _settings()
+    settings = load()
     _run(inspect.ledger(settings, OUT, as_json=as_json), settings)
 
 
@@ -191,7 +187,7 @@ def gates(
     """Show which apps' gates are closed, until when and why; open some. Safe to run twice."""
     from services.command import inspect
 
-    settings = _settings()
+    settings = load()
     _run(inspect.gates(settings, OUT, open_ or [], as_json=as_json), settings)
 
 
@@ -204,7 +200,7 @@ def replay(
     """Take dead letters back to activity.events: tells first, sends with --send. Safe to run twice."""
     from services.command import replay as replaying
 
-    settings = _settings()
+    settings = load()
     work = replaying.replay(settings, OUT, reasons=reason or [], activities=activity or [], send=send)
     _run(work, settings)
 
@@ -214,7 +210,7 @@ def redeliver(activity_ids: Annotated[list[str], typer.Argument(help="Activities
     """Try again what was given up: members set aside, dead cards. Safe to run twice."""
     from services.command import inspect
 
-    settings = _settings()
+    settings = load()
     _run(inspect.redeliver(settings, OUT, activity_ids), settings)
 
 
@@ -222,10 +218,16 @@ def redeliver(activity_ids: Annotated[list[str], typer.Argument(help="Activities
 def settings(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """List every setting: variable, unit, default, value now and meaning. Secrets show as ***."""
+    """List every setting: variable, unit, default, value now and meaning. Secrets show as ***.
+
+    Those that are wrong are marked and told; then it exits 1.
+    """
     from services.command import inspect
 
-    inspect.print_settings(_settings(), OUT, as_json=as_json)
+    found = read()
+    inspect.print_settings(found, OUT, as_json=as_json)
+    if found.mistakes:
+        raise SettingsError(found.told())
 
 
 def main() -> None:

@@ -68,10 +68,33 @@ def test_settings_as_json() -> None:
 
 def test_wrong_settings_are_one_clear_error() -> None:
     """No traceback."""
-    code, printed = livecard("settings", LIVECARD_COALESCE="x")
+    code, printed = livecard("ledger", LIVECARD_COALESCE="x")
     assert code == 1
     assert "LIVECARD_COALESCE" in printed
+    assert "`livecard settings`" in printed
     assert "Traceback" not in printed
+
+
+def test_the_table_of_settings_shows_when_they_are_wrong() -> None:
+    """It is what the mistakes' message sends people to: the wrong ones are marked, and told below it."""
+    code, printed = livecard("settings", LIVECARD_SWEEP="5s", LIVECARD_LEASE="5", LIVECARD_TICK="0.25")
+    rows, _, told = printed.partition("livecard: the settings are wrong")
+    marked = [line.split()[:3] for line in rows.splitlines() if "(wrong)" in line]
+    assert code == 1
+    assert marked == [["LIVECARD_SWEEP", "5s", "(wrong)"], ["LIVECARD_LEASE", "5", "(wrong)"]]
+    assert "LIVECARD_SWEEP: '5s' does not do: write plain decimal seconds, such as 5 or 0.5" in told
+    assert "LIVECARD_LEASE must be longer than LIVECARD_CALL_DEADLINE" in told
+
+
+def test_a_table_in_a_pipe_is_whole() -> None:
+    """One line a row, nothing folded or cut, however long."""
+    path = "/" + "long/" * 60
+    code, printed = livecard("settings", LIVECARD_APPS_FILE=path, COLUMNS="80")
+    line = next(line for line in printed.splitlines() if line.startswith("LIVECARD_APPS_FILE"))
+    assert code == 0
+    assert path in line
+    assert line.endswith("readable by its owner only")
+    assert len([line for line in printed.splitlines() if not line.startswith("LIVECARD_")]) == 1
 
 
 @pytest.mark.parametrize("form", ["lines", "array", "one"])
