@@ -50,6 +50,11 @@ def _unopened(seen: dict[str, Any], now: int, settings: Settings) -> Iterator[st
     if waiting:
         until = seen["parked"]["since"] + settings.us("parked_after")
         yield f"{waiting} events wait for it; the oldest becomes a dead letter {moment(until, now)}"
+    else:
+        yield (
+            f"no event waits for it; those that came before may be dead letters by now: `livecard replay "
+            f"--activity {name}` tells"
+        )
 
 
 def _because(activity: dict[str, Any]) -> str:

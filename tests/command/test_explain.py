@@ -157,6 +157,15 @@ def test_the_next_try_is_when_the_last_hold_is_gone() -> None:
             ["has not been opened", "2 events wait", "dead letter", "(in 50 min)"],
         ),
         (
+            {"activity": {"state": ""}},
+            [
+                "has not been opened",
+                "no event waits",
+                "may be dead letters",
+                "livecard replay --activity a-1",
+            ],
+        ),
+        (
             {
                 "attempts": [
                     {
