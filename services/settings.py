@@ -182,6 +182,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return round(float(getattr(self, name)) * 1_000_000)
 
 
+_INTO_KAFKA: Final = ("kafka_security", "kafka_sasl_", "kafka_ssl_")
+OF_THE_BROKER: Final = ("kafka", *(x for x in Settings.__struct_fields__ if x.startswith(_INTO_KAFKA)))
+"""Which broker, and how it lets us in: what the embedded one has no use for."""
+
+
 class Described(msgspec.Struct, frozen=True):
     """One row of `livecard settings`. Secrets show as `***`."""
 

@@ -23,7 +23,7 @@ from services.command.together import builders, embedded
 from services.runtime.host import DEFAULT_ADDRESS, Host, opened
 from services.runtime.parts import Parts
 from services.runtime.real import RealClock
-from services.settings import Settings
+from services.settings import OF_THE_BROKER, Settings
 from services.simulator.app import SimulatorServer
 from services.store.ledger import Ledger, read_ledger
 
@@ -34,29 +34,34 @@ EXPIRY: Final = 600
 """Seconds that the demo's ids live."""
 
 
+def staged(settings: Settings, folder: Path) -> Settings:
+    """The settings of a play that touches nothing outside `folder`, whatever a production's shell names."""
+    plain = {name: getattr(Settings(), name) for name in (*OF_THE_BROKER, "apps_file", "simulator_faults")}
+    return msgspec.structs.replace(
+        settings,
+        **plain,
+        database=f"sqlite+aiosqlite:///{folder / 'demo.sqlite3'}",
+        apps=f'{{"{script.APPID}": "simulated"}}',
+        call_deadline=2.0,
+        lease=8.0,
+        repair_after=4.0,
+        log_level="error",
+    )
+
+
 async def run(settings: Settings, out: Console, *, plain: bool) -> int:
     """Play; 0 when the ledger balances, nothing is on its way, and every card shows what it should."""
     with tempfile.TemporaryDirectory(prefix="livecard-demo-") as folder:
-        demo = msgspec.structs.replace(
-            settings,
-            kafka="",
-            database=f"sqlite+aiosqlite:///{Path(folder) / 'demo.sqlite3'}",
-            apps=f'{{"{script.APPID}": "simulated"}}',
-            apps_file="",
-            call_deadline=2.0,
-            lease=8.0,
-            repair_after=4.0,
-            log_level="error",
-        )
+        demo = staged(settings, Path(folder))
         logs.configure(demo)  # the picture has no room for less than errors
         async with embedded(demo, environ={}) as (ready, simulator):
             assert simulator is not None
             address = settings.http or DEFAULT_ADDRESS["demo"]
-            out.print(f"the chat: {simulator.url}   health and metrics: http://{address}/readyz /metrics")
             async with opened("demo", ready) as (parts, always):
                 services = [service for build in builders() for service in build(parts)]
                 host = Host(parts, services, always, address)
                 await host.start()
+                out.print(f"the chat: {simulator.url}   health and metrics: {host.http.url}/readyz /metrics")
                 try:
                     with out.status("joining the consumer groups …"):
                         await host.beside(host.ready())

@@ -82,7 +82,7 @@ async def _serve_simulator(settings: Settings) -> None:
     await http.start()
     LOG.info(
         "serving",
-        address=f"http://{http.host}:{http.port}",
+        address=http.url,
         services=["simulator"],
         seed=random.getrandbits(16),
     )

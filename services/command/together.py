@@ -12,9 +12,10 @@ from rich.console import Console
 from contracts.topics import Topics
 from services.bus.admin import create_topics
 from services.bus.embedded import EmbeddedKafka
+from services.command.errors import CommandError
 from services.command.processes import builder
 from services.command.simulated import simulator_server
-from services.runtime.host import DEFAULT_ADDRESS, Builder, serve
+from services.runtime.host import Builder, serve
 from services.runtime.http import AddressError, split_address
 from services.settings import PREFIX, Settings, database_url
 from services.simulator.app import SimulatorServer
@@ -40,6 +41,7 @@ async def embedded(
     simulator: SimulatorServer | None = None
     try:
         if not settings.kafka:
+            _embeddable(settings)
             topics = Topics(settings.topic_prefix)
             kafka = EmbeddedKafka()
             names = [topics.events, topics.nudges, topics.changes, topics.dead]
@@ -68,23 +70,33 @@ async def embedded(
             kafka.stop()
 
 
+def _embeddable(settings: Settings) -> None:
+    """Raise `CommandError` where a broker is asked for that the embedded one is not."""
+    if settings.kafka_security != "PLAINTEXT":
+        raise CommandError(
+            f"LIVECARD_KAFKA_SECURITY={settings.kafka_security} is set but LIVECARD_KAFKA is not, and the "
+            "embedded broker speaks PLAINTEXT only: set LIVECARD_KAFKA to your broker, or unset "
+            "LIVECARD_KAFKA_SECURITY and what goes with it"
+        )
+
+
 async def up(settings: Settings, out: Console) -> None:
     """Serve everything until SIGTERM, after telling where everything is."""
     async with embedded(settings) as (ready, simulator):
-        http = ready.http or DEFAULT_ADDRESS["up"]
+        wechat = "  (the simulator; open it in a browser to see the chat)" if simulator else ""
+        kafka = "" if settings.kafka else "  (embedded; its records live as long as this process)"
         rows = {
-            "health, metrics": f"http://{http}/readyz  http://{http}/metrics",
-            "Kafka": ready.kafka
-            + ("  (embedded; its records live as long as this process)" if not settings.kafka else ""),
+            "Kafka": ready.kafka + kafka,
             "store": safe_url(database_url(ready)),
-            "WeChat": ready.wechat
-            + ("  (the simulator; open it in a browser to see the chat)" if simulator else ""),
+            "WeChat": ready.wechat + wechat,
             "apps": ", ".join(AppBook.load(ready).appids()),
         }
-        for name, text in rows.items():
-            out.print(f"{name:>16}  {text}", markup=False)
-        out.print(
-            f"\nsend it an event:  LIVECARD_KAFKA={ready.kafka} livecard send events.json", markup=False
-        )
-        out.print("Ctrl-C drains and stops.", markup=False)
-        await serve("up", ready, builders())
+
+        def serving(url: str) -> None:
+            for name, text in {"health, metrics": f"{url}/readyz  {url}/metrics", **rows}.items():
+                out.print(f"{name:>16}  {text}", markup=False)
+            event = f"LIVECARD_KAFKA={ready.kafka} livecard send events.json"
+            out.print(f"\nsend it an event:  {event}", markup=False)
+            out.print("Ctrl-C drains and stops.", markup=False)
+
+        await serve("up", ready, builders(), serving)

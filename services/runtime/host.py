@@ -255,8 +255,16 @@ def stop_on_signals(stopping: asyncio.Event, hurry: asyncio.Event) -> None:
         signal.signal(number, heard)
 
 
-async def serve(kind: str, settings: Settings, builders: Sequence[Builder]) -> None:
-    """One process of `livecard <kind>`, from start to drained end."""
+async def serve(
+    kind: str,
+    settings: Settings,
+    builders: Sequence[Builder],
+    serving: Callable[[str], None] = lambda _url: None,
+) -> None:
+    """One process of `livecard <kind>`, from start to drained end.
+
+    `serving` is told its URL once it listens.
+    """
     stopping, hurry = asyncio.Event(), asyncio.Event()
     stop_on_signals(stopping, hurry)
     spare_the_collector()
@@ -269,11 +277,8 @@ async def serve(kind: str, settings: Settings, builders: Sequence[Builder]) -> N
         await host.start()
         watchdog = Watchdog(settings.stalled_after)
         watchdog.start()
-        LOG.info(
-            "serving",
-            address=f"http://{host.http.host}:{host.http.port}",
-            services=[s.name for s in services],
-        )
+        LOG.info("serving", address=host.http.url, services=[s.name for s in services])
+        serving(host.http.url)
         try:
             await host.until(stopping)
         finally:

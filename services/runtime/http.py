@@ -52,6 +52,12 @@ class HealthServer:
             raise AddressError(f"cannot listen on {where}: {error.strerror}; set LIVECARD_HTTP") from None
         self.port = self._runner.addresses[0][1]
 
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
     async def stop(self) -> None:
         """Stop listening."""
         await self._runner.cleanup()
