@@ -102,19 +102,28 @@ def print_ledger(read: Ledger, out: Console) -> None:
         out.print(f"The ledger does not balance: {problem}", style="red", markup=False)
 
 
-async def gates(settings: Settings, out: Console, appids: Sequence[str], *, as_json: bool) -> None:
-    """Open the gates named, then show all."""
+async def gates(
+    settings: Settings, out: Console, err: Console, appids: Sequence[str], *, as_json: bool
+) -> int:
+    """Open the gates named, then show all; 1 when some app is not known, which hinders no other."""
     async with opened_store(settings) as store:
         was_closed = await store.open_gates(appids, None) if appids else []
         known = await store.all_gates()
     unknown = sorted(set(appids) - {gate.appid for gate in known})
+    for appid in () if as_json else dict.fromkeys(appids):
+        if appid not in unknown:
+            out.print(f"{appid}: {'opened' if appid in was_closed else 'was open already'}", markup=False)
+    _print_gates(known, out, as_json=as_json)
     if unknown:
-        raise CommandError(f"no activity of these apps was ever opened here: {', '.join(unknown)}")
+        text = f"livecard: no activity of these apps was ever opened here: {', '.join(unknown)}"
+        err.print(text, markup=False)
+    return 1 if unknown else 0
+
+
+def _print_gates(known: Sequence[Gate], out: Console, *, as_json: bool) -> None:
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(known), indent=2).decode())
         return
-    for appid in appids:
-        out.print(f"{appid}: {'opened' if appid in was_closed else 'was open already'}", markup=False)
     if not known:
         out.print("no app has opened an activity yet")
         return

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Coroutine
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -188,7 +189,7 @@ def gates(
     from services.command import inspect
 
     settings = load()
-    _run(inspect.gates(settings, OUT, open_ or [], as_json=as_json), settings)
+    _run(inspect.gates(settings, OUT, ERR, open_ or [], as_json=as_json), settings)
 
 
 @app.command()
@@ -232,6 +233,9 @@ def settings(
 
 def main() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a title is Chinese, and the terminal perhaps Latin-1
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except KeyboardInterrupt:

@@ -1,37 +1,21 @@
 """The `livecard` command as a person meets it: help, clear errors, checking events before sending."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-LIVECARD = Path(sys.executable).with_name("livecard")
+from services.command.demo import staged
+from services.settings import OF_THE_BROKER, Secret, Settings
+from tests.command.running import livecard
+
 OPENED = {
     "type": "livecard.activity.opened",
     "subject": "a-1",
     "data": {"appid": "wx1", "template": "complete", "expires_at": "2099-01-01T00:00:00Z"},
 }
 COMPLETED = {"type": "livecard.participant.completed", "subject": "a-1", "data": {"members": ["gp-1"]}}
-
-
-def livecard(*arguments: str, stdin: str = "", **settings: str) -> tuple[int, str]:
-    """Run it; exit code and everything it printed."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("LIVECARD_")}
-    done = subprocess.run(
-        [LIVECARD, *arguments],
-        env={**environ, **settings},
-        input=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.returncode, done.stdout
 
 
 def test_help_names_every_command() -> None:
@@ -131,6 +115,12 @@ def test_wrong_events_are_told_and_nothing_is_sent(text: str, words: str) -> Non
     assert "Traceback" not in printed
 
 
+def test_a_terminal_that_lacks_letters_shows_them_escaped() -> None:
+    """Titles are Chinese; ASCII is no reason for a traceback."""
+    code, printed = livecard("settings", LIVECARD_APPS_FILE="报名.json", PYTHONIOENCODING="ascii")
+    assert (code, "\\u62a5\\u540d.json" in printed) == (0, True), printed
+
+
 def test_a_file_that_is_not_there() -> None:
     """Says so."""
     code, printed = livecard("send", "--check", "nowhere.json")
@@ -184,6 +174,57 @@ def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:
     assert code == 1
     assert f"127.0.0.1:{port} is in use" in printed
     assert "LIVECARD_HTTP" in printed
+
+
+@pytest.mark.parametrize("taken", ["LIVECARD_HTTP", "LIVECARD_SIMULATOR_HTTP"])
+def test_up_promises_nothing_before_it_serves(tmp_path: Path, taken: str) -> None:
+    """Where its port is in use it says so, and nothing else."""
+    with socket.socket() as socket_:
+        socket_.bind(("127.0.0.1", 0))
+        socket_.listen()
+        port = socket_.getsockname()[1]
+        free = {"LIVECARD_HTTP": "127.0.0.1:0", "LIVECARD_SIMULATOR_HTTP": "127.0.0.1:0"}
+        settings = {**free, taken: f"127.0.0.1:{port}", "XDG_STATE_HOME": str(tmp_path)}
+        code, printed = livecard("up", **settings)
+    assert code == 1
+    assert f"127.0.0.1:{port}" in printed
+    assert "send it an event" not in printed
+
+
+SASL = {
+    "LIVECARD_KAFKA_SECURITY": "SASL_SSL",
+    "LIVECARD_KAFKA_SASL_MECHANISM": "PLAIN",
+    "LIVECARD_KAFKA_SASL_PLAIN_USERNAME": "me",
+    "LIVECARD_KAFKA_SASL_PLAIN_PASSWORD": "canary",
+}
+
+
+def test_up_with_security_and_no_broker_is_refused(tmp_path: Path) -> None:
+    """The embedded broker speaks plain text; waiting for its TLS would never end."""
+    code, printed = livecard("up", **SASL, XDG_STATE_HOME=str(tmp_path))
+    assert code == 1
+    assert "LIVECARD_KAFKA_SECURITY=SASL_SSL is set but LIVECARD_KAFKA is not" in printed
+    assert "canary" not in printed
+
+
+def test_the_demo_takes_nothing_from_a_shell_of_production(tmp_path: Path) -> None:
+    """Neither broker, nor what lets one in there, nor database, nor apps."""
+    production = Settings(
+        kafka="kafka:9092",
+        kafka_security="SASL_SSL",
+        kafka_sasl_mechanism="PLAIN",
+        kafka_sasl_plain_username="me",
+        kafka_sasl_plain_password=Secret("canary"),
+        kafka_ssl_cafile="ca.pem",
+        kafka_ssl_certfile="me.pem",
+        kafka_ssl_keyfile="me.key",
+        database="postgresql+asyncpg://db/livecard",
+        apps_file="apps.json",
+    )
+    demo = staged(production, tmp_path)
+    assert [name for name in OF_THE_BROKER if getattr(demo, name) != getattr(Settings(), name)] == []
+    assert str(tmp_path) in demo.database
+    assert demo.apps_file == ""
 
 
 @pytest.mark.slow

@@ -94,5 +94,8 @@ async def test_gates_are_shown_and_opened(line: Line) -> None:
         assert (code, f"{APPID}: {words}" in printed) == (0, True), printed
     await until(lambda: line.card("g-1").posts, "the member is done")
     await line.settled()
-    code, printed = await line.run("gates", "--open", "nobody")
-    assert (code, "no activity of these apps" in printed) == (1, True), printed
+    code, printed = await line.run("gates", "--open", APPID, "--open", "nobody")
+    assert code == 1
+    assert "no activity of these apps was ever opened here: nobody" in printed
+    assert f"{APPID}: was open already" in printed
+    assert "nobody: " not in printed
