@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
+import aiosqlite
 from alembic.util import CommandError
 from sqlalchemy import URL, NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -23,6 +24,8 @@ __all__ = ["migrate", "open_store", "safe_url"]
 
 OLDEST_SQLITE: Final = (3, 35, 0)
 """RETURNING and UPDATE … FROM."""
+LAST_WORDS: Final = 1.0
+"""Seconds for the thread of a connection that failed; it needs none of them."""
 _SESSION: Final = {
     "application_name": "livecard",
     "idle_in_transaction_session_timeout": "5000",
@@ -113,6 +116,18 @@ class LettingGo(sqlite3.Connection):
         super().close()
 
 
+async def _connected(*where: Any, **how: Any) -> aiosqlite.Connection:
+    """A connection; where there can be none, its thread is gone before the loop is to which it would tell."""
+    connection = aiosqlite.connect(*where, **how)
+    thread = connection._thread  # noqa: SLF001  # nothing public waits for it once connecting has failed
+    thread.daemon = True
+    try:
+        return await connection
+    except BaseException:
+        thread.join(LAST_WORDS)
+        raise
+
+
 def _sqlite(url: URL, begin: str, options: dict[str, Any]) -> AsyncEngine:
     """One connection for writing, one for reading: SQLite has one writer at a time anyway.
 
@@ -123,7 +138,9 @@ def _sqlite(url: URL, begin: str, options: dict[str, Any]) -> AsyncEngine:
         pool_size=1,
         max_overflow=0,
         pool_timeout=30,
-        connect_args={} if "async_creator" in options else {"timeout": 10, "factory": LettingGo},
+        connect_args={}
+        if "async_creator" in options
+        else {"timeout": 10, "factory": LettingGo, "async_creator_fn": _connected},
         **options,
     )
 
