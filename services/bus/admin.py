@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_co
 
 from contracts.topics import Topics, TopicSpec
 from services.bus.options import BrokerError, kafka_options
+from services.bus.why import brief
 from services.settings import Settings
 
 __all__ = ["BrokerError", "TopicsReport", "broker_answers", "create_topics"]
@@ -117,5 +118,4 @@ async def broker_answers(settings: Settings) -> None:
 
 
 def _unreachable(settings: Settings, error: BaseException) -> BrokerError:
-    why = str(error) or type(error).__name__
-    return BrokerError(f"no Kafka broker answers at {settings.kafka} (LIVECARD_KAFKA): {why}")
+    return BrokerError(f"no Kafka broker answers at {settings.kafka} (LIVECARD_KAFKA): {brief(error)}")

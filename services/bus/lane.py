@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError, ProducerClosed, UnknownTopicOrPartitionE
 from contracts.topics import MAX_DEAD_BYTES
 from services.bus.batches import MAX_BATCH_BYTES, build, by_partition
 from services.bus.ports import BusUnavailable, Message
+from services.bus.why import brief
 
 LOG = structlog.get_logger("livecard.bus")
 
@@ -154,7 +155,7 @@ class Lane:
 def _told(error: BaseException) -> str:
     if isinstance(error, UnknownTopicOrPartitionError):
         return "the topic does not exist (`livecard init` makes it)"
-    return str(error) or type(error).__name__
+    return brief(error)
 
 
 async def retire(producer: AIOKafkaProducer) -> None:

@@ -14,6 +14,7 @@ from contracts.nudge import Nudge, decode_nudge
 from contracts.topics import Topics
 from services.bus import lenient
 from services.bus.options import kafka_options
+from services.bus.why import brief
 from services.ports import SELDOM, Clock
 from services.settings import Settings
 
@@ -73,7 +74,7 @@ class NudgeConsumer:
             try:
                 await self._serve(options)
             except Exception as error:  # noqa: BLE001 (best effort never dies)
-                why = str(error) or type(error).__name__
+                why = brief(error)
                 self._waiting = f"receives no nudges: {why}"
                 LOG.warning(
                     "no nudges for now: the sweep finds what they would have told", error=why, every=SELDOM

@@ -10,9 +10,13 @@ from aiokafka.errors import (
     IllegalSaslStateError,
     KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
+    RequestTimedOutError,
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
 )
+
+from services.words import words
 
 _UNKNOWN_AUTHORITY: Final = frozenset({2, 18, 19, 20, 21})
 """OpenSSL's X509_V_ERR codes of a chain that leads to nobody we trust."""
@@ -51,6 +55,16 @@ def told(error: BaseException, protocol: str) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer in time; does this port speak {protocol} (LIVECARD_KAFKA_SECURITY)?"
     return f"the broker closed the connection; does this port speak {protocol} (LIVECARD_KAFKA_SECURITY)?"
+
+
+def brief(error: BaseException) -> str:
+    """What a broker's error says; aiokafka's often say no more than their own name."""
+    if isinstance(error, KafkaError) and not error.args:
+        if isinstance(error, KafkaTimeoutError | RequestTimedOutError):
+            return "no answer in time"
+        name, what = type(error).__name__, str(getattr(error, "description", "") or "")
+        return f"{name}: {what.rstrip('.')}" if what else f"it failed ({name})"
+    return words(error)
 
 
 def _certificate(error: ssl.SSLCertVerificationError) -> str:

@@ -2,57 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import Sequence
 
 import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from services.command.database import opened_store
 from services.command.errors import CommandError
 from services.command.explain import explain, moment
 from services.command.tables import print_table, table
 from services.environment import Read
 from services.runtime.real import RealClock
-from services.settings import Settings, database_url
+from services.settings import Settings
 from services.store.cards import redeliver as redeliver_card
 from services.store.gates import UNKNOWN_APP
 from services.store.ledger import EVENT_FATES, REVISION_FATES, Ledger, read_ledger
-from services.store.open import open_store, safe_url
-from services.store.ports import Store, StoreUnavailable
 from services.store.rows import Gate
-
-ANSWER_DEADLINE: Final = 10.0
-"""Seconds the database has to answer at all."""
-
-
-@asynccontextmanager
-async def opened_store(settings: Settings) -> AsyncIterator[Store]:
-    """The store for one command; says what to do when it is not there or not migrated."""
-    store = await open_store(database_url(settings), slot=0, repair_after=settings.us("repair_after"), pool=2)
-    try:
-        await _answers(store, settings)
-        yield store
-    finally:
-        await store.close()
-
-
-async def _answers(store: Store, settings: Settings) -> None:
-    """Raise `CommandError` that names the database and the setting where it does not answer."""
-    url = database_url(settings)
-    try:
-        async with asyncio.timeout(ANSWER_DEADLINE):
-            await store.ping()
-    except (StoreUnavailable, TimeoutError) as error:
-        why = str(error) or f"the database gives no answer within {ANSWER_DEADLINE:g} s"
-        where = (
-            f"asked was {safe_url(url)} (LIVECARD_DATABASE)"
-            if settings.database
-            else f"LIVECARD_DATABASE is not set, so asked was {safe_url(url)}: is that the one you mean?"
-        )
-        raise CommandError(f"{why}; {where}") from error
 
 
 async def show(settings: Settings, out: Console, activity_id: str, *, as_json: bool) -> None:

@@ -17,6 +17,7 @@ from services import logs
 from services.command.errors import CommandError
 from services.environment import SettingsError, load, read
 from services.settings import Settings
+from services.words import words
 
 app = typer.Typer(
     name="livecard",
@@ -53,7 +54,7 @@ def _run(work: Coroutine[Any, Any, int | None], settings: Settings) -> None:
         AppsError,
         ServiceDied,
     ) as error:
-        ERR.print(f"livecard: {logs.redact(str(error))}", markup=False)
+        ERR.print(f"livecard: {logs.redact(words(error))}", markup=False)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

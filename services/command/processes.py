@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 
 from services.bus.admin import create_topics
+from services.command.database import named_database
 from services.command.errors import CommandError
 from services.command.simulated import SimulatorService, simulator_server
 from services.runtime.health import Health
@@ -55,7 +56,8 @@ async def serve_kind(kind: str, settings: Settings) -> None:
 async def init(settings: Settings, out: Console, *, finish: bool = False) -> None:
     """Migrate and create topics; warns where the broker cannot create them."""
     url = database_url(settings)
-    at = await migrate(url, finish=finish)
+    with named_database(settings):
+        at = await migrate(url, finish=finish)
     out.print(f"database: {safe_url(url)} is up to date", markup=False)
     if at < NEWEST:
         out.print("database: once no service of the release before runs, run `livecard init --finish`")

@@ -12,6 +12,7 @@ from rich.console import Console
 from contracts.topics import Topics
 from services.bus.admin import create_topics
 from services.bus.embedded import EmbeddedKafka
+from services.command.database import named_database
 from services.command.errors import CommandError
 from services.command.processes import builder
 from services.command.simulated import simulator_server
@@ -59,7 +60,8 @@ async def embedded(
                     "is another livecard running? Stop it, or set LIVECARD_SIMULATOR_HTTP"
                 ) from None
             settings = msgspec.structs.replace(settings, wechat=simulator.url)
-        await migrate(database_url(settings), finish=True)  # everything in one process: no other release
+        with named_database(settings):
+            await migrate(database_url(settings), finish=True)  # everything in one process: no other release
         if kafka is None:
             await create_topics(settings)
         yield settings, simulator

@@ -17,6 +17,7 @@ import structlog
 from contracts.times import SECOND, format_rfc3339
 from services.ports import Clock
 from services.runtime.parts import Service
+from services.words import words
 
 LOG = structlog.get_logger("livecard.health")
 
@@ -62,7 +63,7 @@ class Dependency:
             try:
                 await self._ask()
             except Exception as error:  # noqa: BLE001 (whatever it is: no answer came)
-                why = str(error) or type(error).__name__
+                why = words(error)
                 if self.away is None or not self._asked:
                     LOG.warning("a dependency is away", dependency=self.name, error=why)
                 self.away, self.last_away = why, self._clock.monotonic()
