@@ -19,8 +19,9 @@ from services.bus import lenient
 from services.bus.kafka import KafkaBus
 from services.bus.options import BrokerError, kafka_options
 from services.bus.ports import Message
+from services.bus.why import brief
+from services.command.database import opened_store
 from services.command.errors import CommandError
-from services.command.inspect import opened_store
 from services.settings import Settings
 from services.store.ports import Store
 from services.store.rows import InboxKey
@@ -103,6 +104,11 @@ async def _letters(settings: Settings) -> AsyncIterator[Letter]:
     try:
         await consumer.start()
         numbers = await _partitions(consumer, topic)
+        if not numbers:
+            raise CommandError(
+                f"the topic {topic} does not exist at {settings.kafka} (`livecard init` makes it; is "
+                "LIVECARD_TOPIC_PREFIX right?)"
+            )
         partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
         ends = await consumer.end_offsets(partitions)
         consumer.assign(partitions)
@@ -117,9 +123,7 @@ async def _letters(settings: Settings) -> AsyncIterator[Letter]:
                 for record in batch:
                     yield _letter(record)
     except (KafkaError, TimeoutError) as error:
-        raise BrokerError(
-            f"cannot read {topic} at {settings.kafka}: {error or type(error).__name__}"
-        ) from error
+        raise BrokerError(f"cannot read {topic} at {settings.kafka}: {brief(error)}") from error
     finally:
         await consumer.stop()
 
