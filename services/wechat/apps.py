@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import msgspec
@@ -92,7 +93,7 @@ def _read(path: Path) -> dict[str, str]:
 def _parse(data: bytes, where: str) -> dict[str, str]:
     """Never quotes the content: it holds secrets."""
     try:
-        secrets = _DECODER.decode(data)
+        secrets = _DECODER.decode(data.removeprefix(BOM_UTF8))  # editors on Windows begin with it
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise AppsError(f'{where} is not a JSON object of texts: {{"appid": "secret", …}}') from None
     wrong = sorted(appid for appid, secret in secrets.items() if not appid or not secret)

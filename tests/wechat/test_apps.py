@@ -33,6 +33,12 @@ def load(path: Path) -> AppBook:
     return AppBook.load(Settings(apps_file=str(path)))
 
 
+def test_a_mark_of_windows_editors_is_no_mistake(file: Path) -> None:
+    """They begin a UTF-8 file with one."""
+    write(file, b"\xef\xbb\xbf" + file.read_bytes())
+    assert load(file).appids() == ["wx1", "wx2"]
+
+
 def test_apps_of_the_variable() -> None:
     book = AppBook.load(Settings(apps='{"wx2": "b", "wx1": "a"}'))
     assert book.appids() == ["wx1", "wx2"]
