@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from aiokafka.errors import MessageSizeTooLargeError
 from rich.console import Console
 
 from contracts.changes import CONTENT_TYPE
 from contracts.decode import Dead, decode
 from contracts.times import format_rfc3339
-from contracts.topics import Topics
+from contracts.topics import MAX_EVENT_BYTES, Topics
+from services.bus.batches import MAX_BATCH_BYTES
+from services.bus.fitting import size
 from services.bus.kafka import KafkaBus
-from services.bus.ports import Message
+from services.bus.ports import BusUnavailable, Message
 from services.command.errors import CommandError
 from services.runtime.real import RealClock
 from services.settings import Settings
@@ -28,6 +31,13 @@ ROUND: Final = 5_000
 """Events handed to the broker before waiting for its acknowledgement."""
 
 
+class Checked(msgspec.Struct, frozen=True):
+    """An event that is right, and where it stands in the input."""
+
+    where: str
+    message: Message
+
+
 async def send(settings: Settings, out: Console, err: Console, path: Path, *, check: bool) -> None:
     """Check every event, then send them in order; raises `CommandError` with every mistake in the input."""
     if not settings.kafka and not check:
@@ -35,7 +45,8 @@ async def send(settings: Settings, out: Console, err: Console, path: Path, *, ch
             "LIVECARD_KAFKA is not set, so there is no broker to send to: "
             "`livecard up` prints the address of its embedded one"
         )
-    messages, mistakes, filled = [], [], 0
+    events: list[Checked] = []
+    mistakes, filled = [], 0
     for where, event in _events(_text(path)):
         filled += _fill(event)
         value = msgspec.json.encode(event)
@@ -44,35 +55,67 @@ async def send(settings: Settings, out: Console, err: Console, path: Path, *, ch
             mistakes.append(f"{where}: {read.reason}: {read.error}")
         else:
             headers = (("content-type", CONTENT_TYPE.encode()),)
-            messages.append(Message(read.activity_id.encode(), value, headers))
+            events.append(Checked(where, Message(read.activity_id.encode(), value, headers)))
     if mistakes:
         more = [f"… and {len(mistakes) - 20} more"] if len(mistakes) > 20 else []
         raise CommandError("\n".join(["nothing was sent; these events are wrong:", *mistakes[:20], *more]))
     if filled:
         err.print(
-            f"livecard: {filled} of {len(messages)} events lacked an id, time or source: filled in",
+            f"livecard: {filled} of {len(events)} events lacked an id, time or source: filled in",
             markup=False,
         )
     if check:
-        out.print(f"{len(messages)} events are right; nothing was sent")
+        out.print(f"{len(events)} events are right; nothing was sent")
         return
-    topic = Topics(settings.topic_prefix).events
+    topic, sent = Topics(settings.topic_prefix).events, 0
     bus = KafkaBus(settings, metrics=Metrics())
     try:
         await bus.start()
-        for start in range(0, len(messages), ROUND):
-            await bus.publish(topic, messages[start : start + ROUND])
-            if len(messages) > ROUND:
-                err.print(f"{min(start + ROUND, len(messages))} of {len(messages)} sent", markup=False)
+        for page in _pages(events):
+            try:
+                await bus.publish(topic, [each.message for each in page])
+            except BusUnavailable as error:
+                before = f"{sent} of {len(events)} events were sent before"
+                raise CommandError(f"{_refused(error, page, topic)}; {before}") from error
+            sent += len(page)
+            if len(page) >= ROUND:
+                err.print(f"{sent} of {len(events)} sent", markup=False)
     finally:
         await bus.stop()
-    out.print(f"{len(messages)} events sent to {topic}")
+    out.print(f"{sent} events sent to {topic}")
+
+
+def _pages(events: Sequence[Checked]) -> Iterator[list[Checked]]:
+    """In order; a large one is a page of its own, so that who is refused for its size has a name."""
+    page: list[Checked] = []
+    for each in events:
+        large = size(each.message) > MAX_BATCH_BYTES
+        if page and (large or len(page) == ROUND):
+            yield page
+            page = []
+        page.append(each)
+        if large:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+def _refused(error: BusUnavailable, page: Sequence[Checked], topic: str) -> str:
+    if not isinstance(error.__cause__, MessageSizeTooLargeError):
+        return str(error)
+    largest = max(page, key=lambda each: size(each.message))
+    among = f", the largest up to {page[-1].where}," if len(page) > 1 else ""
+    return (
+        f"{largest.where}{among} is too large for {topic}: {size(largest.message)} bytes; the limit is the "
+        f"topic's max.message.bytes ({MAX_EVENT_BYTES} as `livecard init` makes it)"
+    )
 
 
 def _text(path: Path) -> str:
     try:
         data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-        return data.decode()
+        return data.decode("utf-8-sig")  # editors on Windows begin with a mark
     except OSError as error:
         raise CommandError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
