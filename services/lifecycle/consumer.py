@@ -11,6 +11,7 @@ import structlog
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from contracts.topics import Topics
+from services.bus.why import brief
 from services.lifecycle.ingest import Ingest
 from services.lifecycle.subscription import Subscription
 from services.ports import SELDOM, Chance, Clock
@@ -126,7 +127,7 @@ class Consumer:
         if isinstance(error, UnknownTopicOrPartitionError):
             return f"the topic {self._topics.events} does not exist (`livecard init` makes it)"
         if error is not None:
-            return f"Kafka at {self._settings.kafka}: {str(error) or type(error).__name__}"
+            return f"Kafka at {self._settings.kafka}: {brief(error)}"
         return None
 
     async def _watch(self, membership: Subscription) -> str:
@@ -200,5 +201,5 @@ async def _answers(membership: Subscription, deadline: float) -> str | None:
         async with asyncio.timeout(deadline):
             await membership.answers()
     except (KafkaError, OSError, TimeoutError) as error:
-        return f"Kafka does not answer: {str(error) or type(error).__name__}"
+        return f"Kafka does not answer: {brief(error)}"
     return None

@@ -19,4 +19,6 @@ FOUND: Final[tuple[tuple[int, str, str], ...]] = (
     (608900, "mixed", "dict"),
     # The judges were wrong: a deadline passed between what they expected and what they read.
     (788987, "mixed", "dict"),
+    # The judges were wrong: who is answered with undocumented codes before the end is set aside.
+    (5000456, "mixed", "dict"),
 )
