@@ -6,7 +6,7 @@ import asyncio
 import random
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from rich.console import Console
 
 from services.bus.admin import create_topics
@@ -79,7 +79,9 @@ async def _serve_simulator(settings: Settings) -> None:
     server = simulator_server(settings, host, port, apps)
     service = SimulatorService()
     health = Health(lambda: [service], clock, settings.stalled_after)
-    http = HealthServer(f"{host}:{port}", health, CollectorRegistry())
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    http = HealthServer(f"{host}:{port}", health, registry)
     http.app.add_routes(server.routes())
     await http.start()
     LOG.info(

@@ -47,11 +47,18 @@ def simulator_server(settings: Settings, host: str, port: int, apps: AppBook | N
     """A stand-in that knows the apps configured, or any when none is; no page need share the cards."""
     if not is_loopback(host):
         LOG.warning("other machines can reach the simulator, and it obeys whoever does", host=host)
-    return SimulatorServer(
+    faults = Path(settings.simulator_faults) if settings.simulator_faults else None
+    server = SimulatorServer(
         host,
         port,
         apps=apps.secrets() if apps else {},
         accept_any_app=apps is None,
         auto_declare=True,
-        faults_file=Path(settings.simulator_faults) if settings.simulator_faults else None,
+        faults_file=faults,
     )
+    server.shell.read_faults_file()
+    if server.shell.file_error:
+        LOG.warning("the file of faults cannot be used", path=str(faults), error=server.shell.file_error)
+    elif faults is not None and not faults.exists():
+        LOG.warning("the file of faults does not exist; it is read once it does", path=str(faults))
+    return server

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import structlog
+
 from services.bus.nudges import NudgeConsumer
 from services.dispatcher.dispatcher import Dispatcher
 from services.runtime.parts import Parts, Service
 from services.wechat.apps import AppBook
 from services.wechat.client import WeChatClient
+
+LOG = structlog.get_logger("livecard.dispatcher")
 
 
 class DispatcherService:
@@ -44,6 +48,8 @@ class DispatcherService:
 def build(parts: Parts) -> list[Service]:
     """The services of a dispatcher process."""
     apps = AppBook.load(parts.settings)
+    if not apps.appids():
+        LOG.warning("no app is named, so every card waits: set LIVECARD_APPS_FILE, or add apps to it")
     wechat = WeChatClient(
         parts.settings.wechat,
         apps,
