@@ -79,9 +79,9 @@ DELIVERY: Final = (
         (
             Edit(
                 "statemachine.plan:plan",
-                "    return Plan((*_member_calls(last_open, desired.owed, limits), Call(target)))",
-                "    near = (Call(2),) if last_open == 1 else ()\n"
-                "    return Plan((*_member_calls(last_open, desired.owed, limits), *near, Call(target)))",
+                "        return Plan((Call(target),), left_out=desired.owed)",
+                "        near = (Call(2),) if delivered.target_state == 1 else ()\n"
+                "        return Plan((*near, Call(target)), left_out=desired.owed)",
             ),
         ),
     ),
