@@ -20,7 +20,9 @@ ANSWER_DEADLINE: Final = 10.0
 @asynccontextmanager
 async def opened_store(settings: Settings) -> AsyncIterator[Store]:
     """The store for one command; says what to do when it is not there or not migrated."""
-    store = await open_store(database_url(settings), slot=0, repair_after=settings.us("repair_after"), pool=2)
+    repair_after = settings.us("repair_after")
+    with named_database(settings):
+        store = await open_store(database_url(settings), slot=0, repair_after=repair_after, pool=2)
     try:
         with named_database(settings):
             await _answers(store)

@@ -253,8 +253,10 @@ class Dispatcher:
         card = look.claimed.card
         if look.verdict in GATE_CLOSING:
             self.permits.closed(card.appid)
-        if settled.gate is not None and self.permits.gate_known(settled.gate):
-            _tell_gate(settled.gate, look.rid)
+        if settled.gate is not None:
+            self.permits.gate_known(settled.gate)
+            if settled.gate_changed:
+                _tell_gate(settled.gate, look.rid)
         self._relay.kick()
         self._given_up(look)
         if settled.next_in is not None:

@@ -14,7 +14,7 @@ from services.store.rows import Gate
 class _App(msgspec.Struct):
     """`width`: calls it may have in flight. `epoch` counts closings: a success of a call from before
     one widens nothing. `closings` counts those that answers here told of; `closing`: the store does
-    not know of the last one yet. `closed`: as last known. `strange`: livecard has no secret for it."""
+    not know of the last one yet. `strange`: livecard has no secret for it."""
 
     width: int
     in_flight: int = 0
@@ -22,7 +22,6 @@ class _App(msgspec.Struct):
     closed_at: int = 0
     closings: int = 0
     closing: bool = False
-    closed: bool = False
     strange: bool = False
 
 
@@ -125,19 +124,14 @@ class Permits:
         if app is not None:
             app.closing = False
 
-    def gate_known(self, gate: Gate) -> bool:
-        """The store's gate as seen: each new closing narrows, whoever closed it. Whether it is news here."""
+    def gate_known(self, gate: Gate) -> None:
+        """The store's gate as seen: each new closing narrows, whoever closed it."""
         app = self._apps.get(gate.appid)
         if app is None:
-            return False
-        if not gate.reason:
-            was, app.closed = app.closed, False
-            return was
-        if gate.closed_at <= app.closed_at:
-            return False
-        app.closed_at, app.closed = gate.closed_at, True
-        self._narrow(gate.appid, app)
-        return True
+            return
+        if gate.closed_at > app.closed_at:
+            app.closed_at = gate.closed_at
+            self._narrow(gate.appid, app)
 
     def _narrow(self, appid: str, app: _App) -> None:
         app.epoch += 1

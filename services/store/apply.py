@@ -175,15 +175,16 @@ class _Batch:
         ]
         opening = {event.activity_id for event in unopened if isinstance(event.data, Opened)}
         early = {event.activity_id for event in unopened if not isinstance(event.data, Opened)}
-        self.crowds = await self.tx.crowds(sorted(early)) if early else {}
+        counted = early | opening if len(opening) > 1 else early
+        self.crowds = await self.tx.crowds(sorted(counted)) if counted else {}
         if not opening:
             return
-        waiting = await self.tx.waiting(sorted(opening))
         if len(opening) > 1:
-            crowd = Crowd(len(waiting), sum(each.size for each in waiting))
+            crowds = [self.crowds[name] for name in opening & self.crowds.keys()]
+            crowd = Crowd(sum(each.events for each in crowds), sum(each.size for each in crowds))
             if crowd.exceeds(MOST_PARKED):
                 raise TooMuch(f"{crowd.events} events of {crowd.size} bytes wait for {len(opening)} openings")
-        for page in pages(waiting):
+        for page in pages(await self.tx.waiting(sorted(opening))):
             for row in await self.tx.parked(page):
                 self._read_early(row)
 

@@ -123,7 +123,7 @@ async def _connected(*where: Any, **how: Any) -> aiosqlite.Connection:
     thread.daemon = True
     try:
         return await connection
-    except BaseException:
+    except Exception:  # not when it is cancelled: a slow open would hold the loop up
         thread.join(LAST_WORDS)
         raise
 

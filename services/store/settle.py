@@ -50,13 +50,15 @@ class Look(msgspec.Struct, frozen=True):
 
 class Settled(msgspec.Struct, frozen=True):
     """`stale`: the fence had moved on, so nothing but a doubt was written. `next_in`: µs until the
-    card is worth another claim, None when it is true (or waits for a gate). `gate`: closed by this."""
+    card is worth another claim, None when it is true (or waits for a gate). `gate`: closed or opened by
+    looks settled together with this one; `gate_changed`: this one changed it."""
 
     activity_id: str
     revision: int
     stale: bool = False
     next_in: int | None = None
     gate: Gate | None = None
+    gate_changed: bool = False
     delivered: bool = False
 
 
@@ -115,7 +117,7 @@ class _Books:
                 card.suspect_at = self.now
             return Settled(card.activity_id, card.revision, stale=True)
         card.lease_until, card.lease_by = 0, ""
-        settled_before = card.settled
+        settled_before, gate_before = card.settled, _why_closed(self.gates.get(card.appid))
         if look.call is None:
             self._deliver(card, look)
         elif look.verdict is not None:
@@ -126,6 +128,7 @@ class _Books:
             card.revision,
             next_in=wait,
             gate=self.closed.get(card.appid),
+            gate_changed=_why_closed(self.gates.get(card.appid)) != gate_before,
             delivered=card.settled > settled_before and card.settled_as == "delivered",
         )
 
@@ -157,7 +160,7 @@ class _Books:
 
     def _confirm(self, card: Card, look: Look, call: Call) -> None:
         card.succeeded, card.attempts, card.code_attempts, card.verdict = True, 0, 0, ""
-        if card.list_limit:  # one of those that were rejected together: the run goes on
+        if card.list_limit and card.singles:  # one of those rejected together with somebody bad: it goes on
             card.retry_at = self.now
         else:
             card.failing_since = None
@@ -209,8 +212,8 @@ class _Books:
         longest = min(self.rules.backoff_cap, self.rules.backoff << min(card.attempts - 1, 20), left)
         card.retry_at = self.now + int(longest * look.jitter)
         until = self.rules.end_waits_until(card.expires_at, card.failing_since, card.attempts)
-        if card.end_due and until > self.now:
-            card.retry_at = min(card.retry_at, until)
+        if card.end_due and until != GONE:
+            card.retry_at = min(card.retry_at, max(until, self.now))
 
     def _doubt(self, card: Card, look: Look, call: Call) -> None:
         """WeChat may have applied it, now or later: the members are sent again, the state repaired."""
@@ -225,7 +228,7 @@ class _Books:
         before = self.gates.get(card.appid) or Gate(card.appid)
         until = gate_until(verdict, self.now, look.jitter, self.rules)
         gate = Gate(card.appid, until, self.now, verdict.value, look.errcode or 0, look.errmsg)
-        known = before.reason == gate.reason and before.errcode == gate.errcode
+        known = _why_closed(before) == _why_closed(gate)
         if verdict in (Verdict.misconfigured, Verdict.blocked) and not known:
             self._fail(card, look, "misconfigured")
         self.gates[card.appid] = self.closed[card.appid] = gate
@@ -345,6 +348,10 @@ def _excuse(card: Card, pause: int) -> None:
     known, since = card.end_known_at, card.failing_since
     if known is not None and since is not None and since >= known:
         card.failing_since = since + pause
+
+
+def _why_closed(gate: Gate | None) -> tuple[str, int]:
+    return (gate.reason, gate.errcode) if gate is not None else ("", 0)
 
 
 def _widened(card: Card) -> int:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from contracts.times import SECOND
-from tests.dispatcher.world import BASE, Make, World, in_virtual_time
+from tests.dispatcher.world import BASE, Make, Sent, World, in_virtual_time
 
 MANY = tuple(f"m{n:03}" for n in range(100))
 MINUTE = 60.0
@@ -59,6 +59,28 @@ async def test_one_who_is_rejected_costs_nobody_else_a_try(make: Make) -> None:
     assert await world.named("a") == [MANY[17]]
 
 
+@pytest.mark.parametrize("longest", [50, 20, None], ids=["fifty", "twenty", "one refusal by chance"])
+@in_virtual_time(patience=900)
+async def test_a_list_that_was_too_long_costs_nobody_a_try(make: Make, longest: int | None) -> None:
+    """Nobody is bad: as long as WeChat takes lists, of whatever length, members go."""
+    world, chance = await make(), [47001]
+
+    def answer(sent: Sent) -> int:
+        if longest is None:
+            return chance.pop() if chance else 0
+        return 47001 if len(sent.members or ()) > longest else 0
+
+    world.wechat.script = answer
+    async with world.running():
+        await world.open("a")
+        world.wechat.latency = 4.0
+        await world.complete("a", *MANY, *(f"n{n:03}" for n in range(1100)))
+        await world.close("a")
+        await world.settled("a", patience=600)
+    assert await waited(world) > MINUTE
+    assert await world.named("a") == []
+
+
 @pytest.mark.parametrize("outage", [35, 60, 75, 400])
 @in_virtual_time(patience=900)
 async def test_a_store_that_goes_away_with_an_answer_costs_no_member_a_try(make: Make, outage: int) -> None:
@@ -82,21 +104,26 @@ async def test_a_store_that_goes_away_with_an_answer_costs_no_member_a_try(make:
     assert await world.named("a") == []
 
 
-@pytest.mark.parametrize("answer", [-1, "hang", 99999], ids=["busy", "no answer", "an unknown code"])
+@pytest.mark.parametrize("holder", [f"d{n}" for n in range(8)])
+@pytest.mark.parametrize(
+    ("answer", "latency"),
+    [(-1, 0.05), (-1, 5.0), ("hang", 10.0), (99999, 0.05)],
+    ids=["busy", "busy and slow", "no answer", "an unknown code"],
+)
 @in_virtual_time(patience=900)
 async def test_the_end_goes_when_its_minute_is_over_not_a_backoff_later(
-    make: Make, answer: int | str
+    make: Make, answer: int | str, latency: float, holder: str
 ) -> None:
-    """Whatever it is that nobody gets through with."""
+    """Whatever it is that nobody gets through with; a call that is under way then is waited for."""
     world = await make()
     world.wechat.script = lambda sent: answer if sent.members else 0
-    async with world.running():
+    world.wechat.latency = latency
+    async with world.running(holder):
         await world.open("a", life=7200.0)
         await world.complete("a", *MANY, *(f"n{n:03}" for n in range(900)))
         await world.close("a")
         await world.settled("a", patience=300)
-    took = 0 if answer != "hang" else 10
-    assert MINUTE <= await waited(world) <= MINUTE + 0.1 + took
+    assert MINUTE <= await waited(world) <= MINUTE + latency + 0.2
     assert world.wechat.shown["a"] == 3
     assert len(await world.named("a")) == 1000
 

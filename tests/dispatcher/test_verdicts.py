@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 import pytest
@@ -155,12 +156,15 @@ async def test_a_gate_that_closes_and_opens_is_logged_once_with_what_wechat_said
     """The one at three in the morning reads the log of the dispatcher first."""
     world = await make()
     world.wechat.latency = 5.0
-    world.wechat.script = lambda sent: 40164 if sent.at < 5 else 0
+    world.wechat.script = lambda sent: 40164 if sent.at < 10 else 0
     with capture_logs() as told:
-        async with world.running():
-            for name in ("a", "b", "c"):
+        async with world.running("d1", "d2"):
+            for name in ("a", "b", "c"):  # answered one after the other
                 await world.open(name)
                 await world.complete(name, "m1")
+                await asyncio.sleep(0.3)
+            await asyncio.sleep(10)
+        async with world.running("d3"):  # knows of no closing
             for name in ("a", "b", "c"):
                 await world.settled(name)
     (closed,) = [line for line in told if line["event"].startswith("a gate closed")]

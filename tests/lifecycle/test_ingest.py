@@ -221,6 +221,15 @@ async def test_openings_for_which_too_much_waits_go_apart_at_once(monkeypatch: p
     assert (ledger.events["applied"], ledger.events["parked"]) == (12, 0)
 
 
+async def test_what_failed_three_times_stays_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deadlock, a restart of the database: the fourth attempt is the whole batch's."""
+    monkeypatch.setattr(ingest, "LONGEST_WAIT", 0.001)
+    store = TroubledStore()
+    store.broken = 3
+    await make_ingest(store, MemoryBus()).take([record(n, completed(f"c{n}", "a")) for n in range(8)])
+    assert store.batches == [8]
+
+
 async def test_an_outage_leaves_few_parts_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long it was: each is half of the one after it."""
     monkeypatch.setattr(ingest, "LONGEST_WAIT", 0.001)

@@ -99,7 +99,7 @@ MUTANTS: Final = (
     Mutant(
         "one-accepted-among-the-rejected-starts-the-minute-anew",
         "services/store/settle.py",
-        "        if card.list_limit:  #",
+        "        if card.list_limit and card.singles:  #",
         "        if False:  #",
         f"{STORE} {DISPATCHER}",
     ),
@@ -113,7 +113,7 @@ MUTANTS: Final = (
     Mutant(
         "the-end-waits-a-backoff-longer",
         "services/store/settle.py",
-        "            card.retry_at = min(card.retry_at, until)\n",
+        "            card.retry_at = min(card.retry_at, max(until, self.now))\n",
         "            pass\n",
         DISPATCHER,
     ),

@@ -335,6 +335,18 @@ async def test_redelivery_wakes_a_repair_that_was_given_up_after_the_end(behind:
     await behind.balance()
 
 
+async def test_redelivery_of_such_a_repair_names_nobody_who_was_set_aside(behind: Scene) -> None:
+    """Nothing goes after the end that is shown: they would only be left out once more."""
+    await behind.deliver("a")
+    async with behind.store.transaction() as tx:
+        await tx.write(Writes(marks=[MemberMark("a", "m1", SET_ASIDE, False)]))
+    await behind.close("a")
+    await behind.deliver("a")
+    await behind.set("a", suspect_at=behind.bench.now - 60 * SECOND, verdict="unknown_code")
+    done = await redeliver(behind.store, "a")
+    assert (done.members, done.woken) == ((), True)
+
+
 @pytest.mark.parametrize("why", ["unknown", "unopened", "final", "dead", "ended"])
 async def test_redelivery_is_refused_where_no_call_is_possible(behind: Scene, why: str) -> None:
     """With a text that says why."""
