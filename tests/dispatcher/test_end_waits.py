@@ -170,13 +170,7 @@ async def test_the_ends_own_part_of_the_margin_is_a_lease_and_a_half_and_half_of
     """Members who are taken, slowly, go until it begins."""
     world = await make(lease=lease, call_deadline=min(10.0, lease - 1), members_per_call=5)
     async with world.running():
-        await world.open("a", life=100.0)
-        await asyncio.sleep(39)
-        world.wechat.latency = 3.0
-        await world.complete("a", *MANY)
-        await asyncio.sleep(1.5)
-        await world.tick()
-        await world.settled("a", patience=60)
+        await world.end_with_the_margin(3.0, *MANY)
     end = world.wechat.calls[-1]
     assert end.target_state == 3
     assert 100 - own <= end.at < 100 - own + 4

@@ -55,12 +55,7 @@ async def test_the_end_waits_for_no_failed_member_within_the_margin_before_expir
     world = await make()
     world.wechat.script = lambda sent: -1 if sent.members else 0
     async with world.running():
-        await world.open("a", life=100.0)
-        await asyncio.sleep(39)
-        await world.complete("a", "m1")
-        await asyncio.sleep(1.5)
-        await world.tick()
-        await world.settled("a", patience=30)
+        await world.end_with_the_margin(0.05, "m1")
     assert world.wechat.calls[-1].target_state == 3
     assert world.wechat.calls[-1].at < 50
     assert [each.members for each in await world.failed("a")] == [("m1",)]
@@ -130,13 +125,7 @@ async def test_a_long_list_of_slow_calls_does_not_keep_the_end_until_expiry(make
     world = await make(members_per_call=10, call_deadline=10.0)
     world.wechat.script = lambda sent: 40097 if len(sent.members or ()) > longest else 0
     async with world.running():
-        await world.open("a", life=100.0)
-        await asyncio.sleep(39)
-        world.wechat.latency = 9.0
-        await world.complete("a", *MANY)
-        await asyncio.sleep(1.5)
-        await world.tick()
-        await world.settled("a", patience=60)
+        await world.end_with_the_margin(9.0, *MANY)
     end = world.wechat.calls[-1]
     assert (end.target_state, end.members, end.errcode) == (3, None, 0)
     assert 55 <= end.at < 65, "within one call of the last 45 s: a lease and a half"
@@ -154,13 +143,7 @@ async def test_an_end_with_the_margin_leaves_nobody_out_whom_wechat_takes(
     world = await make(members_per_call=10)
     world.wechat.script = lambda sent: 40097 if bad in (sent.members or ()) else 0
     async with world.running():
-        await world.open("a", life=100.0)
-        await asyncio.sleep(39)
-        world.wechat.latency = 1.0
-        await world.complete("a", *MANY)
-        await asyncio.sleep(1.5)
-        await world.tick()
-        await world.settled("a", patience=30)
+        await world.end_with_the_margin(1.0, *MANY)
     assert world.wechat.shown["a"] == 3
     assert await world.named("a") == ([bad] if bad else [])
 

@@ -291,6 +291,16 @@ class World:
         fired = await fire_due(self.store, 100, Rules())
         self.nudge(fired.nudges)
 
+    async def end_with_the_margin(self, latency: float, *members: str) -> None:
+        """`a` lives 100 s and ends by itself after 40 s, a second after these members were done."""
+        await self.open("a", life=100.0)
+        await asyncio.sleep(39)
+        self.wechat.latency = latency
+        await self.complete("a", *members)
+        await asyncio.sleep(1.5)
+        await self.tick()
+        await self.settled("a", patience=60)
+
     async def card(self, activity_id: str) -> Card:
         async with self.store.transaction() as tx:
             (card,) = await tx.lock_cards([activity_id], wait=True)
