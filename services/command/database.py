@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
@@ -10,7 +9,7 @@ from typing import Final
 from services.command.errors import CommandError
 from services.settings import Settings, database_url
 from services.store.open import open_store, safe_url
-from services.store.ports import Store, StoreUnavailable
+from services.store.ports import Store, StoreUnavailable, answers
 from services.words import words
 
 ANSWER_DEADLINE: Final = 10.0
@@ -25,18 +24,10 @@ async def opened_store(settings: Settings) -> AsyncIterator[Store]:
         store = await open_store(database_url(settings), slot=0, repair_after=repair_after, pool=2)
     try:
         with named_database(settings):
-            await _answers(store)
+            await answers(store, ANSWER_DEADLINE)
             yield store
     finally:
         await store.close()
-
-
-async def _answers(store: Store) -> None:
-    try:
-        async with asyncio.timeout(ANSWER_DEADLINE):
-            await store.ping()
-    except TimeoutError:
-        raise StoreUnavailable(f"the database gives no answer within {ANSWER_DEADLINE:g} s") from None
 
 
 @contextmanager

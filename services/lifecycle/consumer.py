@@ -16,7 +16,7 @@ from services.lifecycle.ingest import Ingest
 from services.lifecycle.subscription import Subscription
 from services.ports import SELDOM, Chance, Clock
 from services.settings import Settings
-from services.store.ports import Store, StoreUnavailable
+from services.store.ports import Store, StoreUnavailable, answers
 
 LOG = structlog.get_logger("livecard.lifecycle")
 
@@ -107,12 +107,9 @@ class Consumer:
     async def _storeless(self) -> str | None:
         """None when the store answers, otherwise in words."""
         try:
-            async with asyncio.timeout(STORE_DEADLINE):
-                await self._store.ping()
+            await answers(self._store, STORE_DEADLINE)
         except StoreUnavailable as error:
             return str(error)
-        except TimeoutError:
-            return f"the database does not answer within {STORE_DEADLINE:g} s"
         return None
 
     async def _join(self, joining: asyncio.Task[None]) -> str | None:

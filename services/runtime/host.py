@@ -27,7 +27,7 @@ from services.runtime.watch import Watcher
 from services.runtime.watchdog import Watchdog
 from services.settings import Settings, database_url
 from services.store.open import open_store
-from services.store.ports import Store, StoreUnavailable
+from services.store.ports import StoreUnavailable, answers
 from services.telemetry import Metrics
 
 LOG = structlog.get_logger("livecard")
@@ -107,7 +107,7 @@ async def opened(kind: str, settings: Settings) -> AsyncIterator[tuple[Parts, Al
             parts,
             Always(
                 [relay, Watcher(store, clock, metrics)],
-                Dependency("store", lambda: _store_answers(asked), STORE_EVERY, clock),
+                Dependency("store", lambda: answers(asked, STORE_DEADLINE), STORE_EVERY, clock),
                 Dependency("kafka", lambda: broker_answers(settings), BROKER_EVERY, clock),
             ),
         )
@@ -115,14 +115,6 @@ async def opened(kind: str, settings: Settings) -> AsyncIterator[tuple[Parts, Al
         await bus.stop()
         await store.close()
         await asked.close()
-
-
-async def _store_answers(store: Store) -> None:
-    try:
-        async with asyncio.timeout(STORE_DEADLINE):
-            await store.ping()
-    except TimeoutError:
-        raise StoreUnavailable(f"the database gives no answer within {STORE_DEADLINE:g} s") from None
 
 
 class Host:

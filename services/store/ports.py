@@ -6,6 +6,7 @@ and the dict store differ in nothing but how rows are kept. The conformance suit
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
@@ -206,3 +207,12 @@ class Store(Protocol):
     async def attempts(self, activity_id: str, limit: int) -> list[Attempt]:
         """The latest attempts, newest first."""
         ...
+
+
+async def answers(store: Store, within: float) -> None:
+    """Ping, and be told so within `within` seconds; raises `StoreUnavailable`."""
+    try:
+        async with asyncio.timeout(within):
+            await store.ping()
+    except TimeoutError:
+        raise StoreUnavailable(f"the database gives no answer within {within:g} s") from None

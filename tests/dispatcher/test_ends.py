@@ -62,27 +62,6 @@ async def test_the_end_waits_for_no_failed_member_within_the_margin_before_expir
 
 
 @in_virtual_time(patience=600)
-async def test_members_rejected_one_by_one_keep_the_end_for_a_minute_at_most(make: Make) -> None:
-    """Openids instead of group_openids: each costs calls, and hundreds of them would cost many minutes."""
-    world = await make()
-    world.wechat.script = lambda sent: 40097 if {*(sent.members or ())} & {*MANY} else 0
-    async with world.running():
-        await world.open("a")
-        await world.complete("a", "good")
-        await world.settled("a")
-        world.wechat.latency = 1.0
-        await world.complete("a", *MANY)
-        await world.close("a")
-        known = (await world.card("a")).end_known_at
-        assert known is not None
-        await world.settled("a", patience=600)
-    end = world.wechat.calls[-1]
-    assert (end.target_state, end.errcode) == (3, 0)
-    assert known + 60 * SECOND <= end.at * SECOND + BASE <= known + 64 * SECOND
-    assert {*await world.named("a")} == {*MANY}
-
-
-@in_virtual_time(patience=600)
 async def test_what_failed_before_the_end_leaves_nobody_out_after_it(make: Make) -> None:
     """One -1, then no dispatcher for longer than the end waits: WeChat has refused nobody since."""
     world = await make()

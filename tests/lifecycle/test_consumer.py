@@ -71,7 +71,7 @@ async def test_it_joins_only_once_the_store_answers(monkeypatch: pytest.MonkeyPa
         chance=random.Random(1),
     )
     running = asyncio.create_task(service.run())
-    told = "is not consuming: " + ("the database does not answer" if why == "silent" else why)
+    told = "is not consuming: " + ("the database gives no answer" if why == "silent" else why)
 
     async def refused() -> bool:
         return str(await service.ready()).startswith(told)
