@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from contracts.changes import Change, decode_change
 from contracts.times import SECOND, format_rfc3339
 from contracts.topics import Topics
-from services.runtime.real import RealClock
+from services.runtime.clock import RealClock
 from services.simulator.app import SimulatorServer
 from services.simulator.cards import Declaration
 
