@@ -23,7 +23,7 @@ State = Literal["open", "nearing", "ended"]
 EndReason = Literal["deadline", "closed", "complete", "expired"]
 ChangeReason = Literal["opened", "notice", "rescheduled", "deadline", "closed", "complete", "expired"]
 FailedVerdict = Literal[
-    "rejected", "not_lowered", "unknown_activity", "expired", "misconfigured", "unknown_code"
+    "rejected", "not_lowered", "unknown_activity", "expired", "ended", "misconfigured", "unknown_code"
 ]
 RefusedReason = Literal["not_listed", "ended", "already_open", "expired", "superseded"]
 

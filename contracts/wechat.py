@@ -31,7 +31,11 @@ PARTICIPANT_DONE: Final = 1
 
 
 class Verdict(StrEnum):
-    """What an answer means for the call that got it (wechat-api.md §4)."""
+    """What an answer means for the call that got it (wechat-api.md §4).
+
+    `address` (this caller's address is not on the app's list) and `no_token` (none could be fetched, so
+    nothing was sent) are about this process only.
+    """
 
     ok = "ok"
     busy = "busy"
@@ -41,6 +45,8 @@ class Verdict(StrEnum):
     daily_limit = "daily_limit"
     misconfigured = "misconfigured"
     blocked = "blocked"
+    address = "address"
+    no_token = "no_token"  # noqa: S105 (a verdict's name)
     expired = "expired"
     unknown_activity = "unknown_activity"
     rejected = "rejected"
@@ -66,9 +72,8 @@ _CODES: Final[dict[Verdict, tuple[int, ...]]] = {
     Verdict.token: (INVALID_CREDENTIAL, 40014, 42001),
     Verdict.minute_limit: (MINUTE_LIMIT,),
     Verdict.daily_limit: (DAILY_LIMIT,),
-    Verdict.misconfigured: (
-        40002, 40013, 40125, 40243, 41002, 41004, 40164, 61004, 45035, 89503, 89506, 89507,
-    ),
+    Verdict.misconfigured: (40002, 40013, 40125, 40243, 41002, 41004, 45035, 89503, 89506, 89507),
+    Verdict.address: (40164, 61004),
     Verdict.blocked: (48001, 48004, 50002, 50004, 50007, 61007, 61016),
     Verdict.expired: (ACTIVITY_EXPIRED,),
     Verdict.unknown_activity: (UNKNOWN_ACTIVITY,),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contracts.changes import EndReason
+from statemachine.card import CLOSED, Card, phase
 from statemachine.model import Activity, Rules
-from statemachine.states import NEARING, OPEN
+from statemachine.states import ENDED, NEARING, OPEN
 
 
 def end_at(activity: Activity, rules: Rules) -> int:
@@ -28,11 +29,14 @@ def end_reason(activity: Activity, rules: Rules) -> EndReason:
     return "expired" if activity.deadline is None or is_clamped(activity, rules) else "deadline"
 
 
-def due_at(activity: Activity, rules: Rules) -> int | None:
-    """The next moment at which something fires, µs; None when nothing will."""
+def due_at(activity: Activity, card: Card, rules: Rules) -> int | None:
+    """The next moment at which the clock has something to do, µs: a timer fires, or the id of a card that is
+    not closed yet dies (while a dispatcher calls for it: its lease ends); None when nothing will be."""
     if activity.state == OPEN:
         near = near_at(activity, rules)
         return end_at(activity, rules) if near is None else near
     if activity.state == NEARING:
         return end_at(activity, rules)
+    if activity.state == ENDED and phase(card) is not CLOSED:
+        return max(activity.expires_at, card.lease_until)
     return None

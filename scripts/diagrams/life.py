@@ -21,8 +21,8 @@ from scripts.diagrams.svg import (
     rule,
     words,
 )
-from statemachine.card import Viewer, ended_message, member_done_message, subtitle
 from statemachine.states import ENDED, NEARING, OPEN, TARGET_STATE
+from statemachine.subtitles import Viewer, ended_message, member_done_message, subtitle
 
 LEFT, COLUMN, WIDTH, HEIGHT = 170, 178, 1080, 500
 TITLE, PUBLISHER = "团建报名统计", "Cindy"

@@ -1,10 +1,10 @@
-"""What each viewer reads, as a table from statemachine.card."""
+"""What each viewer reads, as a table from statemachine.subtitles."""
 
 from __future__ import annotations
 
 from scripts.diagrams.mermaid import markdown
-from statemachine.card import Viewer, subtitle
 from statemachine.states import TARGET_STATE
+from statemachine.subtitles import Viewer, subtitle
 
 WHO = [
     ("publisher", Viewer.publisher, False),

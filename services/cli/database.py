@@ -8,6 +8,7 @@ from typing import Final
 
 from services.cli.errors import CommandError
 from services.runtime.error_text import words
+from services.runtime.process import delivery_rules
 from services.runtime.settings import Settings, database_url
 from services.store.open import open_store, safe_url
 from services.store.ports import Store, StoreUnavailable, answers
@@ -19,9 +20,8 @@ ANSWER_DEADLINE: Final = 10.0
 @asynccontextmanager
 async def opened_store(settings: Settings) -> AsyncIterator[Store]:
     """The store for one command; says what to do when it is not there or not migrated."""
-    repair_after = settings.us("repair_after")
     with named_database(settings):
-        store = await open_store(database_url(settings), slot=0, repair_after=repair_after, pool=2)
+        store = await open_store(database_url(settings), slot=0, rules=delivery_rules(settings), pool=2)
     try:
         with named_database(settings):
             await answers(store, ANSWER_DEADLINE)

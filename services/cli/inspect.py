@@ -15,10 +15,9 @@ from services.cli.tables import print_table, table
 from services.runtime.clock import RealClock
 from services.runtime.environment import Read
 from services.runtime.settings import Settings
-from services.store.rows import Gate
-from services.transactions.claim import redeliver as redeliver_card
-from services.transactions.gates import UNKNOWN_APP
 from services.transactions.ledger import EVENT_FATES, REVISION_FATES, Ledger, read_ledger
+from services.transactions.redeliver import redeliver as redeliver_card
+from statemachine.gate import UNKNOWN_APP, Gate
 
 
 async def show(settings: Settings, out: Console, activity_id: str, *, as_json: bool) -> None:
@@ -122,10 +121,10 @@ async def redeliver(settings: Settings, out: Console, activity_ids: Sequence[str
             refused += bool(done.refused)
             if done.refused:
                 text = done.refused
-            elif done.members or done.woken:
-                text = f"will be tried again, {len(done.members)} members set aside included"
+            elif done.members or done.revived:
+                text = f"will be tried again, {len(done.members)} skipped members included"
             else:
-                text = "nothing was given up: nothing to do"
+                text = "nobody is skipped and nothing is given up: nothing to do"
             out.print(f"{activity_id}: {text}", markup=False)
     return 1 if refused else 0
 

@@ -9,9 +9,9 @@ from contracts.times import SECOND, format_rfc3339
 from services.runtime.settings import Settings, decimal
 from services.transactions.claim import CardRules
 from services.transactions.gates import UNKNOWN_APP
-from statemachine.card import Viewer, subtitle
 from statemachine.plan import failing_from
 from statemachine.states import ENDED, TARGET_STATE
+from statemachine.subtitles import Viewer, subtitle
 
 SHOWN: Final = {1: "1 (collecting)", 2: "2 (closing soon)", 3: "3 (ended)"}
 GIVEN_UP: Final = {

@@ -14,7 +14,8 @@ from services.kafka.ports import Bus, Message
 from services.runtime.ports import SELDOM, Chance, Clock, Kick
 from services.runtime.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
-from services.transactions.timers import bury_parked, fire_due
+from services.transactions.bury_parked import bury_parked
+from services.transactions.fire_due import fire_due
 from statemachine.model import Rules
 
 LOG = structlog.get_logger("livecard.clock")

@@ -66,8 +66,10 @@ def build(parts: Parts) -> list[Service]:
         clock=parts.clock,
         chance=parts.chance,
         settings=parts.settings,
-        rules=parts.card_rules,
+        rules=parts.delivery_rules,
         metrics=parts.metrics,
     )
-    nudges = NudgeConsumer(parts.settings, parts.topics.dispatcher_group, dispatcher.nudged, parts.clock)
+    nudges = NudgeConsumer(
+        parts.settings, parts.topics.dispatcher_group, lambda _: dispatcher.wake(), parts.clock
+    )
     return [DispatcherService(dispatcher, nudges, wechat)]

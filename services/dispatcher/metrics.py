@@ -20,16 +20,8 @@ class DispatcherMetrics(Protocol):
         """So many cards were taken in one transaction."""
         ...
 
-    def settled(self, looks: int, stale: int) -> None:
-        """So many looks were settled in one transaction, `stale` of them without their fence."""
-        ...
-
-    def queue_depth(self, keys: int) -> None:
-        """Keys that wait to be looked at now."""
-        ...
-
-    def keys_dropped(self, keys: int) -> None:
-        """Keys that the full queue did not take: the sweep brings them."""
+    def settled(self, results: int, stale: int) -> None:
+        """So many results were settled in one transaction, `stale` of them without their fence."""
         ...
 
     def calls_in_flight(self, calls: int) -> None:
@@ -53,13 +45,7 @@ class NoMetrics:
     def claimed(self, cards: int) -> None:
         """Nothing."""
 
-    def settled(self, looks: int, stale: int) -> None:
-        """Nothing."""
-
-    def queue_depth(self, keys: int) -> None:
-        """Nothing."""
-
-    def keys_dropped(self, keys: int) -> None:
+    def settled(self, results: int, stale: int) -> None:
         """Nothing."""
 
     def calls_in_flight(self, calls: int) -> None:

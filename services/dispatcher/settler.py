@@ -12,13 +12,14 @@ import structlog
 from services.dispatcher.metrics import DispatcherMetrics
 from services.runtime.ports import SELDOM, Chance, Clock
 from services.store.ports import Store, StoreRejected, StoreUnavailable
-from services.transactions.claim import CardRules
-from services.transactions.settle import Look, Settled, settle
+from services.transactions.settle import Settled, settle
+from statemachine.card import DeliveryRules
+from statemachine.delivery import Result
 
 LOG = structlog.get_logger("livecard.dispatcher")
 
 MOST: Final = 256
-"""Looks in one transaction."""
+"""Results in one transaction."""
 FIRST_WAIT: Final = 0.1
 LONGEST_WAIT: Final = 5.0
 """Seconds between tries while the store is away."""
@@ -27,10 +28,10 @@ IDLE: Final = 5.0
 
 
 class Settler:
-    """Takes finished looks, writes them, tells what came of them.
+    """Takes finished results, writes them, tells what came of them.
 
-    While the store is away the looks stay in hand and are tried again; whether they still count
-    then is the fence's decision. A look that the store refuses as data is given up: its lease
+    While the store is away the results stay in hand and are tried again; whether they still count
+    then is the fence's decision. A result that the store refuses as data is given up: its lease
     runs out and marks the card suspect.
     """
 
@@ -38,16 +39,16 @@ class Settler:
         self,
         *,
         store: Store,
-        rules: CardRules,
+        rules: DeliveryRules,
         clock: Clock,
         chance: Chance,
         metrics: DispatcherMetrics,
-        settled: Callable[[Look, Settled], None],
-        given_up: Callable[[Look], None],
+        settled: Callable[[Result, Settled], None],
+        given_up: Callable[[Result], None],
     ) -> None:
         self._store, self._rules, self._clock, self._chance = store, rules, clock, chance
         self._metrics, self._settled, self._given_up = metrics, settled, given_up
-        self._looks: deque[Look] = deque()
+        self._results: deque[Result] = deque()
         self._news = asyncio.Event()
         self._stopping = False
         self._failures = 0
@@ -55,12 +56,12 @@ class Settler:
         self.moved = clock.monotonic()
 
     def __len__(self) -> int:
-        """Looks that wait."""
-        return len(self._looks)
+        """Results that wait."""
+        return len(self._results)
 
-    def put(self, look: Look) -> None:
-        """One look is finished."""
-        self._looks.append(look)
+    def put(self, result: Result) -> None:
+        """One result is finished."""
+        self._results.append(result)
         self._news.set()
 
     def stop(self) -> None:
@@ -72,8 +73,8 @@ class Settler:
         """Settle whatever comes, until `stop`."""
         while True:
             self.moved = self._clock.monotonic()
-            if self._looks:
-                batch = [self._looks.popleft() for _ in range(min(MOST, len(self._looks)))]
+            if self._results:
+                batch = [self._results.popleft() for _ in range(min(MOST, len(self._results)))]
                 await self._write(batch)
             elif self._stopping:
                 return
@@ -85,37 +86,37 @@ class Settler:
                 except TimeoutError:
                     continue
 
-    async def _write(self, batch: list[Look]) -> None:
+    async def _write(self, batch: list[Result]) -> None:
         try:
             settled = await settle(self._store, batch, self._rules)
         except StoreUnavailable as error:
-            self._looks.extendleft(reversed(batch))
+            self._results.extendleft(reversed(batch))
             await self._wait(error)
         except StoreRejected as error:
             if len(batch) == 1:
                 self._poison(batch[0], error)
                 return
-            for look in batch:  # one of them is to blame: find it
-                await self._write([look])
+            for result in batch:  # one of them is to blame: find it
+                await self._write([result])
         else:
             self._failures, self.waiting = 0, ""
             self._tell(batch, settled)
 
-    def _tell(self, batch: Sequence[Look], settled: Sequence[Settled]) -> None:
+    def _tell(self, batch: Sequence[Result], settled: Sequence[Settled]) -> None:
         self._metrics.settled(len(batch), sum(each.stale for each in settled))
-        for look, outcome in zip(batch, settled, strict=True):
-            self._settled(look, outcome)
+        for result, outcome in zip(batch, settled, strict=True):
+            self._settled(result, outcome)
 
-    def _poison(self, look: Look, error: StoreRejected) -> None:
-        card = look.claimed.card
+    def _poison(self, result: Result, error: StoreRejected) -> None:
+        card = result.claimed.card
         LOG.error(
             "the store refuses a result; its card becomes suspect when the lease ends",
             activity_id=card.activity_id,
             fence=card.fence,
-            verdict=look.verdict,
+            verdict=result.verdict,
             error=str(error),
         )
-        self._given_up(look)
+        self._given_up(result)
 
     async def _wait(self, error: StoreUnavailable) -> None:
         """Backoff with jitter: the cause is the store, the bound is our drain or its return."""
@@ -125,7 +126,7 @@ class Settler:
         seconds = longest * (0.5 + self._chance.random() / 2)
         LOG.warning(
             "results wait for the store",
-            looks=len(self._looks),
+            results=len(self._results),
             error=str(error),
             wait=round(seconds, 2),
             every=SELDOM,

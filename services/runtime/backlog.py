@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from services.runtime.ports import Clock
 from services.store.ports import Backlog, Store, StoreRejected, StoreUnavailable
-from services.store.rows import Gate
+from statemachine.gate import Gate
 
 EVERY: Final = 10.0
 """Seconds between readings."""

@@ -23,7 +23,7 @@ from services.runtime.http import HealthServer
 from services.runtime.memory import give_back_what_is_large, spare_the_collector
 from services.runtime.metrics import Metrics
 from services.runtime.ports import new_name
-from services.runtime.process import Parts, Service
+from services.runtime.process import Parts, Service, delivery_rules
 from services.runtime.relay import Relay
 from services.runtime.settings import Settings, database_url
 from services.runtime.watchdog import Watchdog
@@ -84,7 +84,7 @@ async def opened(kind: str, settings: Settings) -> AsyncIterator[tuple[Parts, Al
     store = await open_store(
         database_url(settings),
         slot=chance.getrandbits(6),
-        repair_after=settings.us("repair_after"),
+        rules=delivery_rules(settings),
         pool=settings.database_pool,
     )
     # A connection of its own: where all others hang or are taken, it still tells whether the store answers.

@@ -13,8 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from contracts.wechat import VERDICTS, Verdict
 from services.store.ports import Backlog
-from services.store.rows import Gate
-from services.transactions.gates import UNKNOWN_APP
+from statemachine.gate import UNKNOWN_APP, Gate
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)

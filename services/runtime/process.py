@@ -12,7 +12,7 @@ from services.runtime.metrics import Metrics
 from services.runtime.ports import Chance, Clock, Kick
 from services.runtime.settings import Settings
 from services.store.ports import Store
-from services.transactions.claim import CardRules
+from statemachine.card import DeliveryRules
 from statemachine.model import Rules
 
 
@@ -65,6 +65,22 @@ class Parts:
         return Rules(margin=self.settings.us("expiry_margin"))
 
     @property
-    def card_rules(self) -> CardRules:
+    def delivery_rules(self) -> DeliveryRules:
         """The settings that decide calls."""
-        return CardRules.of(self.settings)
+        return delivery_rules(self.settings)
+
+
+def delivery_rules(settings: Settings) -> DeliveryRules:
+    """The settings that decide calls, as the delivery machine takes them."""
+    return DeliveryRules(
+        lease=settings.us("lease"),
+        coalesce=settings.us("coalesce"),
+        backoff=settings.us("backoff"),
+        backoff_cap=settings.us("backoff_cap"),
+        repair_after=settings.us("repair_after"),
+        end_wait=settings.us("end_wait"),
+        margin=settings.us("expiry_margin"),
+        probe=settings.us("probe"),
+        members_per_call=settings.members_per_call,
+        unknown_code_attempts=settings.unknown_code_attempts,
+    )

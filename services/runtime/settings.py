@@ -105,8 +105,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["debug", "info", "warning", "error"], _about("least severe line that is logged")
     ] = "info"
 
-    coalesce: Annotated[float, _seconds("at most one look at a card per so long; the end never waits")] = 1.0
-    sweep: Annotated[float, _seconds("how often cards are looked for that no nudge named")] = 5.0
+    coalesce: Annotated[
+        float, _seconds("at most one plan of calls for a card per so long; the end never waits")
+    ] = 1.0
+    sweep: Annotated[
+        float, _seconds("how often cards are looked for that no nudge told of, and the gates")
+    ] = 1.0
     members_per_call: Annotated[
         int, _about("longest list in one call; undocumented by WeChat", "members", ge=1, le=500)
     ] = 100
@@ -130,7 +134,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         30.0
     )
     end_wait: Annotated[
-        float, _seconds("longest that an end waits for members owed from before it, once a call has failed")
+        float, _seconds("longest that an end waits for members owed from before it, once it is claimed")
     ] = 60.0
     probe: Annotated[float, _seconds("how often an app with a closed gate for its credentials is tried")] = (
         60.0

@@ -19,7 +19,7 @@ from contracts.wechat import (
 )
 from services.simulator.behaviour import Behaviour
 from services.simulator.calls import RefusedError
-from statemachine.card import Viewer, ended_message, member_done_message, subtitle
+from statemachine.subtitles import Viewer, ended_message, member_done_message, subtitle
 
 Choose = Literal["listed", "everyone"]
 

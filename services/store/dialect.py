@@ -7,6 +7,7 @@
 | `{in name}` | `= ANY(array)` | `IN (SELECT value FROM json_each)` |
 | `{for update}`, `{skip locked}` | as it says | nothing: one writer at a time |
 | `{big}` | `AS bigint` | `AS INTEGER` |
+| `{greatest}` | `greatest` | `max` |
 | `{octets of text}` | `octet_length(text)`, without reading it | `length(CAST(text AS BLOB))` |
 | `{row}`, `{of these}` … `{end}` | `ctid`, `= ANY(ARRAY(` … `))` | `rowid`, `IN (` … `)` |
 """
@@ -74,6 +75,7 @@ class Dialect:
             ("{for update}", "FOR UPDATE", ""),
             ("{skip locked}", "FOR UPDATE SKIP LOCKED", ""),
             ("{big}", "AS bigint", "AS INTEGER"),
+            ("{greatest}", "greatest", "max"),
             ("{row}", "ctid", "rowid"),
             ("{of these}", "= ANY(ARRAY(", "IN ("),  # as an array it is never joined to the whole table
             ("{end}", "))", ")"),

@@ -19,6 +19,7 @@ from services.store.ports import StoreUnavailable
 from services.store.sql import SqlStore
 from services.store.tls import with_tls
 from services.store.url import parse_url, safe_url
+from statemachine.card import DeliveryRules
 
 __all__ = ["migrate", "open_store", "safe_url"]
 
@@ -40,7 +41,7 @@ async def open_store(
     url: str,
     *,
     slot: int = 0,
-    repair_after: int = 30_000_000,
+    rules: DeliveryRules | None = None,
     pool: int = 8,
     now: str | None = None,
     **engine: Any,
@@ -51,6 +52,7 @@ async def open_store(
     `async_creator`).
     """
     parsed, tls = with_tls(parse_url(url))
+    rules = rules or DeliveryRules()
     if parsed.get_backend_name() == "postgresql":
         made = create_async_engine(
             parsed,
@@ -61,14 +63,14 @@ async def open_store(
             connect_args={"server_settings": _SESSION, "timeout": 5, "command_timeout": 30, **tls},
             **engine,
         )
-        return SqlStore(made, Dialect(postgres=True, now=now), slot=slot, repair_after=repair_after)
+        return SqlStore(made, Dialect(postgres=True, now=now), slot=slot, rules=rules)
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StoreUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed")
     _make_folder(parsed)
     dialect = Dialect(postgres=False, now=now)
     writer = _sqlite(parsed, "BEGIN IMMEDIATE", engine)
     readers = _sqlite(parsed, "BEGIN", engine)
-    return SqlStore(writer, dialect, slot=slot, repair_after=repair_after, readers=readers)
+    return SqlStore(writer, dialect, slot=slot, rules=rules, readers=readers)
 
 
 async def migrate(url: str, *, finish: bool = False) -> str:

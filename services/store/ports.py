@@ -7,7 +7,7 @@ and the dict store differ in nothing but how rows are kept. The conformance suit
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -17,18 +17,19 @@ from services.store.rows import (
     ANY,
     Admission,
     Attempt,
-    Card,
     Crowd,
-    Gate,
+    Due,
     InboxKey,
+    Locked,
     MemberRow,
     OutboxRow,
-    Owed,
     ParkedRow,
     Waiting,
     Writes,
 )
-from statemachine.model import Activity
+from statemachine.card import Card
+from statemachine.delivery import Owed
+from statemachine.gate import Gate
 
 
 class StoreUnavailable(Exception):
@@ -71,21 +72,32 @@ class Tx(Protocol):
         """
         ...
 
-    async def lock(self, activity_ids: Sequence[str]) -> dict[str, Activity]:
+    async def lock(self, activity_ids: Sequence[str]) -> dict[str, Locked]:
         """Lock these activities, making unopened rows for those never seen."""
         ...
 
-    async def lock_due(self, limit: int) -> list[Activity]:
+    async def lock_due(self, limit: int) -> list[Locked]:
         """Lock up to `limit` activities with due_at ≤ now, earliest first, skipping locked ones."""
         ...
 
-    async def lock_cards(self, activity_ids: Sequence[str], *, wait: bool) -> list[Card]:
-        """Lock the cards of opened activities; without `wait` locked rows are skipped."""
+    async def lock_unscheduled(self, limit: int) -> list[Locked]:
+        """Lock up to `limit` activities whose card is undelivered or in doubt, and does not say when it wants
+        a dispatcher: the release before raised or doubted it."""
         ...
 
-    async def lock_expired(self, limit: int) -> list[Card]:
-        """Lock cards of ended activities that are behind or suspect though expires_at ≤ now, skipping
-        locked ones. (The clock ends every activity before its id dies.)"""
+    async def lock_cards(self, activity_ids: Sequence[str]) -> list[Card]:
+        """Lock the cards of opened activities, in order of activity_id."""
+        ...
+
+    async def claim_due(self, rooms: Mapping[str, int], limit: int, narrow: int) -> Due:
+        """Lock up to `limit` cards of these apps whose `attempt_at` is reached and whose id lives, skipping
+        locked ones: ends first, then the apps in turn, of each as many as it has room for. Of an app with a
+        closed gate none; one that is to be probed: one; after another closing: `narrow` at most."""
+        ...
+
+    async def next_attempt(self, appids: Sequence[str]) -> int | None:
+        """µs until the next `attempt_at` that lies ahead, of these apps where the gate is open, or until the
+        next of their gates opens; None: neither."""
         ...
 
     async def members(self, pairs: Sequence[tuple[str, str]]) -> list[MemberRow]:
@@ -97,8 +109,8 @@ class Tx(Protocol):
         (by done_at, group_openid)."""
         ...
 
-    async def set_aside(self, activity_ids: Sequence[str]) -> dict[str, list[str]]:
-        """Per activity the members with delivered = SET_ASIDE."""
+    async def skipped(self, activity_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Per activity the members with delivered = SKIPPED."""
         ...
 
     async def waiting(
@@ -120,8 +132,8 @@ class Tx(Protocol):
         """Unopened activities with something parked before `before`, locked, skipping locked ones."""
         ...
 
-    async def gates(self, appids: Sequence[str] | None = None) -> dict[str, Gate]:
-        """The gates of these apps, or of all."""
+    async def lock_gates(self, appids: Sequence[str], *, wait: bool) -> dict[str, Gate]:
+        """Lock the gates of these apps, by appid; without `wait` locked ones are skipped. After the cards."""
         ...
 
     async def write(self, writes: Writes) -> None:
@@ -142,11 +154,6 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Give connections back."""
-        ...
-
-    async def candidates(self, limit: int, per_app: int) -> list[str]:
-        """Cards to look at now (the sweep): behind or with a repair due, not throttled, not backed
-        off, not leased, not dead, not expired, app's gate open; ends first, apps in turn."""
         ...
 
     async def next_due(self) -> int | None:

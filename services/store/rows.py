@@ -8,13 +8,14 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from contracts.records import Record
+from statemachine.card import Card
+from statemachine.gate import Gate
 from statemachine.model import Activity, Opening
-from statemachine.states import ENDED
 
 OWED: Final = 0
 CONFIRMED: Final = 1
-SET_ASIDE: Final = 2
-"""A member's `delivered`: not yet told to WeChat · WeChat said 0 · rejected alone or left out."""
+SKIPPED: Final = 2
+"""A member's `delivered`: not yet told to WeChat · WeChat said 0 · rejected alone or left out by the end."""
 
 CHANGES: Final = "changes"
 DEAD: Final = "dead"
@@ -119,82 +120,6 @@ class OutboxRow(msgspec.Struct):
     seq: int = 0
 
 
-class Gate(msgspec.Struct):
-    """One per app ever seen. Closed while `closed_until` > now; 0 = open."""
-
-    appid: str
-    closed_until: int = 0
-    closed_at: int = 0
-    reason: str = ""
-    errcode: int = 0
-    errmsg: str = ""
-
-
-class Card(msgspec.Struct):
-    """The dispatcher's side of an activity's row: what is desired, what was delivered.
-
-    `settled` is the last revision accounted for, as `settled_as` (`delivered`, `dead`, `expired`);
-    revisions up to it that never had a plan of their own were superseded. `shown` is the
-    target_state WeChat confirmed; `reached` is the highest open one (1, 2) that it may show by now, since
-    a call for it may have been applied. `verdict` is set while the card is dead (`final`: for good).
-    `list_limit` narrows the list while a rejected one is bisected (0: not narrowed);
-    `singles` counts members rejected alone; `succeeded`: any call of this activity ever did.
-    `code_attempts` counts unknown codes at revision `code_revision`.
-    `failing_since`: since when WeChat takes none of its calls, without the time in which nobody tried
-    (`statemachine.plan.failing_from`, `GONE`); None: it took the last one.
-    `progress_*` gather the calls and members of a look that takes more than one call.
-    """
-
-    activity_id: str
-    appid: str
-    template: str
-    version: str
-    state: str
-    revision: int
-    expires_at: int
-    end_known_at: int | None = None
-    settled: int = 0
-    settled_as: str = "delivered"
-    shown: int = 1
-    reached: int = 1
-    cannot_lower: bool = False
-    look_at: int = 0
-    retry_at: int = 0
-    attempts: int = 0
-    code_attempts: int = 0
-    code_revision: int = 0
-    fence: int = 0
-    lease_until: int = 0
-    lease_by: str = ""
-    suspect_at: int | None = None
-    verdict: str = ""
-    final: bool = False
-    list_limit: int = 0
-    singles: int = 0
-    succeeded: bool = False
-    progress_calls: int = 0
-    progress_members: tuple[str, ...] = ()
-    behind_since: int | None = None
-    failing_since: int | None = None
-
-    @property
-    def behind(self) -> bool:
-        """Whether a revision waits for delivery."""
-        return self.revision > self.settled
-
-    @property
-    def end_due(self) -> bool:
-        """Whether the end has not been shown yet: the end ignores throttling and goes first."""
-        return self.state == ENDED and self.shown < 3 and self.behind
-
-
-class Owed(NamedTuple):
-    """A member owed to WeChat; `doubtful`: a call with it had an unknown outcome before."""
-
-    group_openid: str
-    doubtful: bool
-
-
 class MemberMark(NamedTuple):
     """The dispatcher's write to a member: `delivered` as above and `doubtful`."""
 
@@ -229,17 +154,39 @@ class InboxOutcome(NamedTuple):
     reason: str
 
 
-class Progress(NamedTuple):
-    """An activity of which nothing but these changed: what most completions come to."""
+class Locked(NamedTuple):
+    """A locked row of `activities`: the activity, and its card's delivery."""
 
-    activity_id: str
-    done: int
-    revision: int
+    activity: Activity
+    card: Card
+
+
+class Due(msgspec.Struct):
+    """Locked cards that are due, each app's gate as it was seen, and the database's now."""
+
+    cards: list[Card] = msgspec.field(default_factory=list)
+    gates: dict[str, Gate] = msgspec.field(default_factory=dict)
+    now: int = 0
+
+
+class Moved(NamedTuple):
+    """A row of `activities` to write whole: everything but what the opening fixed."""
+
+    activity: Activity
+    card: Card
+    due_at: int | None
+
+
+class Progress(NamedTuple):
+    """An activity in which members became done and nothing else happened: what most completions come to. Of
+    the card only what a raise of such a card changes is written."""
+
+    activity: Activity
+    card: Card
 
 
 class Opened(NamedTuple):
-    """The columns that only the opening writes. Revision 1 needs no call, so it also sets settled = 1
-    (before the lifecycle columns are written, so that `behind_since` sees it)."""
+    """The columns that only the opening writes."""
 
     activity_id: str
     opening: Opening
@@ -248,16 +195,14 @@ class Opened(NamedTuple):
 class Writes(msgspec.Struct):
     """Everything that one transaction writes; each non-empty list is one statement.
 
-    `activities`: lifecycle columns of locked rows plus `due_at` (parallel list); the statement
-    also keeps `behind_since` (set when the row falls behind); `progress` is the same for rows of
-    which only two columns changed. `cards`: dispatcher columns.
+    `cards`: the delivery's columns alone. Whatever writes a card also writes when it wants a dispatcher
+    (`statemachine.card.attempt_at`).
     `members`: upserts of lifecycle columns (insert with delivered = OWED). `counters` are added to
     the ledger in the slot of the writing process, last, in sorted order.
     """
 
     outcomes: list[InboxOutcome] = msgspec.field(default_factory=list)
-    activities: list[Activity] = msgspec.field(default_factory=list)
-    due_at: list[int | None] = msgspec.field(default_factory=list)
+    activities: list[Moved] = msgspec.field(default_factory=list)
     progress: list[Progress] = msgspec.field(default_factory=list)
     opened: list[Opened] = msgspec.field(default_factory=list)
     members: list[MemberRow] = msgspec.field(default_factory=list)

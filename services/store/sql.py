@@ -14,16 +14,18 @@ from services.store.dialect import Dialect, Statement
 from services.store.errors import UNMIGRATED, translated
 from services.store.migrating import NEEDED
 from services.store.ports import Backlog, StoreUnavailable
-from services.store.rows import PAGE_SIZE, SHARDS, Attempt, Gate, InboxKey, OutboxRow
+from services.store.rows import PAGE_SIZE, SHARDS, Attempt, InboxKey, OutboxRow
 from services.store.sql_tx import SqlTx, read_activity, read_card
 from services.store.upkeep import UNOPENED_AGE, few_members
+from statemachine.card import DeliveryRules
+from statemachine.gate import Gate
 
 
 class SqlStore:
     """Implements `services.store.ports.Store` on PostgreSQL or SQLite.
 
     `slot` is where this process adds to the ledger (0–63), so that processes do not queue for one
-    row. `repair_after` (µs) is how long after a doubt a card is a candidate again.
+    row. `rules` says when a card wants a dispatcher again.
     """
 
     def __init__(
@@ -32,18 +34,18 @@ class SqlStore:
         dialect: Dialect,
         *,
         slot: int,
-        repair_after: int,
+        rules: DeliveryRules,
         readers: AsyncEngine | None = None,
     ) -> None:
         self.engine, self.dialect = engine, dialect
         self._readers = readers or engine
-        self._slot, self._repair_after = slot, repair_after
-        candidates = statements.CANDIDATES_POSTGRES if dialect.postgres else statements.CANDIDATES_SQLITE
+        self._slot, self._rules = slot, rules
+        claim = statements.CLAIM_POSTGRES if dialect.postgres else statements.CLAIM_SQLITE
         sources = {
             **statements.TRANSACTION,
             **statements.READS,
             **statements.UPKEEP,
-            "candidates": candidates,
+            "claim": claim,
         }
         self._statements: Mapping[str, Statement] = {
             name: dialect.statement(name, source.replace("{in shards}", _in_shards(dialect)))
@@ -57,7 +59,7 @@ class SqlStore:
     async def _transaction(self) -> AsyncIterator[SqlTx]:
         with translated():
             async with self.engine.begin() as connection:
-                yield SqlTx(connection, self.dialect, self._statements, self._slot)
+                yield SqlTx(connection, self.dialect, self._statements, self._slot, self._rules)
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[Callable[..., Any]]:
@@ -95,11 +97,6 @@ class SqlStore:
         await self.engine.dispose()
         if self._readers is not self.engine:
             await self._readers.dispose()
-
-    async def candidates(self, limit: int, per_app: int) -> list[str]:
-        async with self._reading() as run:
-            rows = await run("candidates", limit=limit, per_app=per_app, repair=self._repair_after)
-            return [row[0] for row in rows]
 
     async def next_due(self) -> int | None:
         async with self._reading() as run:
@@ -206,7 +203,7 @@ class SqlStore:
                 return None
             card = read_card((await run("show_card", id=activity_id)).one())
             members = (await run("show_members", id=activity_id)).all()
-            aside = [each[0] for each in await run("show_set_aside", id=activity_id)]
+            skipped = [each[0] for each in await run("show_skipped", id=activity_id)]
             parked, since = (await run("show_parked", id=activity_id)).one()
             gates = [Gate(*each) for each in await run("gates", ids=self.dialect.many([card.appid]))]
             tried = [Attempt(*each) for each in await run("show_attempts", id=activity_id, limit=10)]
@@ -215,7 +212,7 @@ class SqlStore:
         return {
             "activity": {**msgspec.to_builtins(read_activity(row[: -len(_DETAILS)])), **details},
             "card": msgspec.to_builtins(card),
-            "members": count_members(members, aside),
+            "members": count_members(members, skipped),
             "gate": msgspec.to_builtins(gates[0]) if gates else None,
             "parked": {"events": parked, "since": since},
             "attempts": msgspec.to_builtins(tried),
@@ -230,7 +227,7 @@ class SqlStore:
 _DETAILS = ("due_at", "title", "publisher", "opengid", "open_single_roomid", "seen_at", "opened_at")
 
 
-def count_members(rows: Sequence[tuple[str, bool, int, int]], aside: list[str]) -> dict[str, Any]:
+def count_members(rows: Sequence[tuple[str, bool, int, int]], skipped: list[str]) -> dict[str, Any]:
     """(state, late, delivered, count) → what `show` tells about members."""
     counts: dict[str, Any] = {
         "pending": 0,
@@ -238,7 +235,7 @@ def count_members(rows: Sequence[tuple[str, bool, int, int]], aside: list[str]) 
         "late": 0,
         "owed": 0,
         "confirmed": 0,
-        "set_aside": aside,
+        "skipped": skipped,
     }
     for state, late, delivered, count in rows:
         counts["done" if state == "done" else "pending"] += count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,19 +13,29 @@ from services.store.dialect import Dialect, Statement
 from services.store.rows import (
     ANY,
     Admission,
-    Card,
     Crowd,
-    Gate,
+    Due,
     InboxKey,
+    Locked,
     MemberRow,
-    Owed,
+    Moved,
     ParkedRow,
+    Progress,
     Waiting,
     Writes,
 )
+from statemachine.card import Card, DeliveryRules, attempt_at
+from statemachine.delivery import Owed
+from statemachine.gate import Gate
 from statemachine.model import Activity
 
 _MEMBERS = msgspec.json.Decoder(tuple[str, ...])
+
+
+_ACTIVITY: Final = len(Activity.__struct_fields__)
+_SHARED: Final = tuple(
+    map(Activity.__struct_fields__.index, ("activity_id", "state", "revision", "expires_at"))
+)
 
 
 def read_activity(row: Sequence[Any]) -> Activity:
@@ -38,23 +48,33 @@ def read_activity(row: Sequence[Any]) -> Activity:
 def read_card(row: Sequence[Any]) -> Card:
     """A row of CARD_COLUMNS."""
     card = Card(*row)
-    card.cannot_lower, card.final, card.succeeded = (
-        bool(card.cannot_lower),
-        bool(card.final),
-        bool(card.succeeded),
-    )
+    card.cannot_lower, card.succeeded = bool(card.cannot_lower), bool(card.succeeded)
     members: Any = card.progress_members
     card.progress_members = _MEMBERS.decode(members) if members else ()
     return card
+
+
+def read_locked(row: Sequence[Any]) -> Locked:
+    """A row of LOCKED_COLUMNS."""
+    name, state, revision, expires_at = (row[place] for place in _SHARED)
+    appid, template, version, *delivery = row[_ACTIVITY:]
+    card = read_card((name, appid, template, version, state, revision, expires_at, *delivery))
+    return Locked(read_activity(row[:_ACTIVITY]), card)
 
 
 class SqlTx:
     """Implements `services.store.ports.Tx` over one connection inside one transaction."""
 
     def __init__(
-        self, connection: AsyncConnection, dialect: Dialect, statements: Mapping[str, Statement], slot: int
+        self,
+        connection: AsyncConnection,
+        dialect: Dialect,
+        statements: Mapping[str, Statement],
+        slot: int,
+        rules: DeliveryRules,
     ) -> None:
-        self._connection, self._dialect, self._statements, self._slot = connection, dialect, statements, slot
+        self._connection, self._dialect, self._statements = connection, dialect, statements
+        self._slot, self._delivery_rules = slot, rules
 
     async def _run(self, name: str, parameters: Mapping[str, Any] | None = None) -> Any:
         return await self._connection.execute(self._statements[name].clause, parameters or {})
@@ -98,27 +118,44 @@ class SqlTx:
             gone = [row for row in gone if row[:2] not in fresh]
         return dead | (await self._admit_dead(gone, new) if gone else set())
 
-    async def lock(self, activity_ids: Sequence[str]) -> dict[str, Activity]:
+    async def lock(self, activity_ids: Sequence[str]) -> dict[str, Locked]:
         if not activity_ids:
             return {}
-        locked = {row[0]: read_activity(row) for row in await self._some("lock", activity_ids)}
+        locked = {row[0]: read_locked(row) for row in await self._some("lock", activity_ids)}
         missing = sorted(set(activity_ids) - locked.keys())
         if missing:
             await self._rows("see", [(name,) for name in missing])
-            locked |= {row[0]: read_activity(row) for row in await self._some("lock", missing)}
+            locked |= {row[0]: read_locked(row) for row in await self._some("lock", missing)}
         return locked
 
-    async def lock_due(self, limit: int) -> list[Activity]:
-        return [read_activity(row) for row in await self._run("lock_due", {"limit": limit})]
+    async def lock_due(self, limit: int) -> list[Locked]:
+        return [read_locked(row) for row in await self._run("lock_due", {"limit": limit})]
 
-    async def lock_cards(self, activity_ids: Sequence[str], *, wait: bool) -> list[Card]:
+    async def lock_unscheduled(self, limit: int) -> list[Locked]:
+        return [read_locked(row) for row in await self._run("unscheduled", {"limit": limit})]
+
+    async def lock_cards(self, activity_ids: Sequence[str]) -> list[Card]:
         if not activity_ids:
             return []
-        rows = await self._some("lock_cards" if wait else "lock_cards_free", activity_ids)
-        return [read_card(row) for row in rows]
+        return [read_card(row) for row in await self._some("lock_cards", activity_ids)]
 
-    async def lock_expired(self, limit: int) -> list[Card]:
-        return [read_card(row) for row in await self._run("lock_expired", {"limit": limit})]
+    async def claim_due(self, rooms: Mapping[str, int], limit: int, narrow: int) -> Due:
+        statement = self._statements["claim"]
+        bound = self._dialect.bind(statement, sorted(rooms.items()))
+        rows = await self._connection.execute(statement.clause, {**bound, "limit": limit, "narrow": narrow})
+        due = Due()
+        for *card, generation, reason, until, now in rows:
+            due.cards.append(read_card(card))
+            due.gates[card[1]] = Gate(card[1], until, reason=reason, generation=generation)
+            due.now = max(due.now, int(now))
+        return due
+
+    async def next_attempt(self, appids: Sequence[str]) -> int | None:
+        statement = self._statements["next_attempt"]
+        bound = self._dialect.bind(statement, [(appid,) for appid in appids])
+        bound["ids"] = self._dialect.many(appids)
+        later: int | None = (await self._connection.execute(statement.clause, bound)).scalar_one()
+        return later
 
     async def members(self, pairs: Sequence[tuple[str, str]]) -> list[MemberRow]:
         if not pairs:
@@ -134,12 +171,12 @@ class SqlTx:
                 owed.setdefault(activity_id, []).append(Owed(group_openid, bool(doubtful)))
         return owed
 
-    async def set_aside(self, activity_ids: Sequence[str]) -> dict[str, list[str]]:
-        aside: dict[str, list[str]] = {}
+    async def skipped(self, activity_ids: Sequence[str]) -> dict[str, list[str]]:
+        skipped: dict[str, list[str]] = {}
         if activity_ids:
-            for activity_id, group_openid in await self._some("set_aside", activity_ids):
-                aside.setdefault(activity_id, []).append(group_openid)
-        return aside
+            for activity_id, group_openid in await self._some("skipped", activity_ids):
+                skipped.setdefault(activity_id, []).append(group_openid)
+        return skipped
 
     async def waiting(
         self, activity_ids: Sequence[str], before: int = ANY, limit: int = ANY
@@ -163,22 +200,24 @@ class SqlTx:
     async def stale_parked(self, before: int, limit: int) -> list[str]:
         return [row[0] for row in await self._run("stale_parked", {"before": before, "limit": limit})]
 
-    async def gates(self, appids: Sequence[str] | None = None) -> dict[str, Gate]:
-        if appids is None:
-            rows = await self._run("all_gates")
-        else:
-            rows = await self._some("gates", appids)
+    async def lock_gates(self, appids: Sequence[str], *, wait: bool) -> dict[str, Gate]:
+        if not appids:
+            return {}
+        rows = await self._some("lock_gates" if wait else "lock_gates_free", appids)
         return {row[0]: Gate(*row) for row in rows}
 
     async def write(self, writes: Writes) -> None:
-        """In an order that the statements rely on: `opened` sets settled before `activities` reads it."""
+        """Everything; each non-empty list is one statement."""
         fields = msgspec.structs.astuple
         for name, rows in (
             ("outcomes", writes.outcomes),
             ("opened", [(each.activity_id, *fields(each.opening)) for each in writes.opened]),
-            ("activities", _activity_rows(writes)),
-            ("progress", writes.progress),
-            ("cards", [_card_row(card) for card in writes.cards]),
+            (
+                "activities",
+                [(*fields(a), due_at, *self._delivery(card)) for a, card, due_at in writes.activities],
+            ),
+            ("progress", [self._progress(each) for each in writes.progress]),
+            ("cards", [(card.activity_id, card.revision, *self._delivery(card)) for card in writes.cards]),
             ("upsert_members", [fields(row) for row in writes.members]),
             ("marks", writes.marks),
             ("park", [(*fields(row)[:4], encode_record(row.record)) for row in writes.park]),
@@ -192,36 +231,21 @@ class SqlTx:
             if rows:
                 await self._rows(name, rows)
 
+    def _moved(self, moved: Moved) -> tuple[Any, ...]:
+        activity, card, due_at = moved
+        return (*msgspec.structs.astuple(activity), due_at, *self._delivery(card))
 
-def _activity_rows(writes: Writes) -> list[tuple[Any, ...]]:
-    return [
-        (
-            a.activity_id,
-            a.state,
-            a.reason,
-            a.choose,
-            a.close_when_complete,
-            a.deadline,
-            a.notice,
-            a.expires_at,
-            a.ended_at,
-            a.end_known_at,
-            a.rescheduled_at,
-            a.participants,
-            a.done,
-            a.revision,
-            a.opened_digest,
-            due_at,
-        )
-        for a, due_at in zip(writes.activities, writes.due_at, strict=True)
-    ]
+    def _delivery(self, card: Card) -> tuple[Any, ...]:
+        """The delivery's columns, and when the card wants a dispatcher."""
+        *values, members = msgspec.structs.astuple(card)[_OF_THE_ACTIVITY:]
+        told = msgspec.json.encode(members).decode() if members else ""
+        return (*values, told, attempt_at(card, self._delivery_rules), card.ending)
+
+    def _progress(self, progress: Progress) -> tuple[Any, ...]:
+        activity, card = progress
+        at = attempt_at(card, self._delivery_rules)
+        return (activity.activity_id, activity.done, card.revision, card.retry_at, at, card.behind_since)
 
 
-def _card_row(card: Card) -> tuple[Any, ...]:
-    """The dispatcher's columns only: state, revision and expiry are the lifecycle's."""
-    values = msgspec.structs.asdict(card)
-    for name in ("appid", "template", "version", "state", "revision", "expires_at", "end_known_at"):
-        del values[name]
-    members = card.progress_members
-    values["progress_members"] = msgspec.json.encode(members).decode() if members else ""
-    return tuple(values.values())
+_OF_THE_ACTIVITY: Final = Card.__struct_fields__.index("settled")
+"""So many fields of a card are its activity's."""

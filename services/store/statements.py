@@ -10,16 +10,57 @@ ACTIVITY_COLUMNS: Final = (
 )
 """In the order of `statemachine.model.Activity`'s fields."""
 
-CARD_COLUMNS: Final = (
-    "activity_id, appid, template, version, state, revision, expires_at, end_known_at, settled, settled_as, "
-    "shown, reached, cannot_lower, look_at, retry_at, attempts, code_attempts, code_revision, fence, "
-    "lease_until, lease_by, suspect_at, verdict, final, list_limit, singles, succeeded, progress_calls, "
-    "progress_members, behind_since, failing_since"
-)
-"""In the order of `services.store.rows.Card`'s fields; progress_members is a JSON list."""
+DELIVERY: Final = {
+    "settled": ("bigint", "settled"),
+    "shown": ("bigint", "shown"),
+    "may_show": ("bigint", "{greatest}(may_show, shown, reached)"),
+    "cannot_lower": ("boolean", "cannot_lower"),
+    "throttled_until": ("bigint", "look_at"),
+    "retry_at": ("bigint", "retry_at"),
+    "attempts": ("bigint", "attempts"),
+    "code_attempts": ("bigint", "code_attempts"),
+    "fence": ("bigint", "fence"),
+    "lease_until": ("bigint", "lease_until"),
+    "lease_by": ("text", "lease_by"),
+    "doubt_at": ("bigint", "suspect_at"),
+    "verdict": ("text", "verdict"),
+    "list_limit": ("bigint", "list_limit"),
+    "singles": ("bigint", "singles"),
+    "succeeded": ("boolean", "succeeded"),
+    "end_by": ("bigint", "end_by"),
+    "behind_since": ("bigint", "behind_since"),
+    "progress_calls": ("bigint", "progress_calls"),
+    "progress_members": ("text", "progress_members"),
+}
+"""The delivery's fields of `statemachine.card.Card`, in order: the type, and how the column is read.
 
-BEHIND: Final = "(behind_since IS NOT NULL OR suspect_at IS NOT NULL)"
-"""The partial indexes' predicate, to the letter. `behind_since` is set while revision > settled."""
+Three columns still have the names of the release before, which reads and writes them too.
+"""
+_READ_DELIVERY: Final = ", ".join(read for _, read in DELIVERY.values())
+CARD_COLUMNS: Final = f"activity_id, appid, template, version, state, revision, expires_at, {_READ_DELIVERY}"
+"""In the order of `statemachine.card.Card`'s fields; progress_members is a JSON list."""
+LOCKED_COLUMNS: Final = f"{ACTIVITY_COLUMNS}, appid, template, version, {_READ_DELIVERY}"
+"""An activity and its card."""
+
+_COLUMN: Final = {"may_show": "may_show", "throttled_until": "look_at", "doubt_at": "suspect_at"}
+_FOR_THE_RELEASE_BEFORE: Final = """
+          reached = CASE WHEN r.may_show < 2 THEN 1 ELSE 2 END, final = (r.verdict = 'expired'),
+          settled_as = CASE r.verdict WHEN '' THEN 'delivered' WHEN 'expired' THEN 'expired' ELSE 'dead' END,
+          failing_since = CASE WHEN r.may_show = 3 AND r.shown < 3 THEN 0 END"""
+"""What only the release before reads: migration 0006 says when its columns go."""
+_WRITE_DELIVERY: Final = (
+    ", ".join(f"{_COLUMN.get(name, name)} = r.{name}" for name in DELIVERY)
+    + ", attempt_at = r.attempt_at, ending = r.ending,"
+    + _FOR_THE_RELEASE_BEFORE
+)
+_DELIVERY_ROWS: Final = (
+    ", ".join(f"{name} {kind}" for name, (kind, _) in DELIVERY.items())
+    + ", attempt_at bigint, ending boolean"
+)
+
+GATE_COLUMNS: Final = "appid, closed_until, closed_at, reason, errcode, errmsg, generation, wait"
+"""In the order of `statemachine.gate.Gate`'s fields."""
+_GATES: Final = f"SELECT {GATE_COLUMNS} FROM gates"
 
 OWED: Final = "state = 'done' AND NOT late AND delivered = 0"
 
@@ -35,24 +76,30 @@ TRANSACTION: Final = {
         ON i.source = r.source AND i.id = r.id WHERE i.outcome = 'dead'
         ORDER BY i.source, i.id {for update}""",
     "lock": f"""
-        SELECT {ACTIVITY_COLUMNS} FROM activities WHERE activity_id {{in ids}}
+        SELECT {LOCKED_COLUMNS} FROM activities WHERE activity_id {{in ids}}
         ORDER BY activity_id {{for update}}""",
     "see": """
         INSERT INTO activities (activity_id, seen_at)
         SELECT r.activity_id, {now} FROM {rows: activity_id text} WHERE true ORDER BY r.activity_id
         ON CONFLICT (activity_id) DO NOTHING""",
     "lock_due": f"""
-        SELECT {ACTIVITY_COLUMNS} FROM activities WHERE due_at <= {{now}}
+        SELECT {LOCKED_COLUMNS} FROM activities WHERE due_at <= {{now}}
         ORDER BY due_at LIMIT :limit {{skip locked}}""",
     "lock_cards": f"""
         SELECT {CARD_COLUMNS} FROM activities WHERE activity_id {{in ids}} AND state <> ''
         ORDER BY activity_id {{for update}}""",
-    "lock_cards_free": f"""
-        SELECT {CARD_COLUMNS} FROM activities WHERE activity_id {{in ids}} AND state <> ''
-        ORDER BY activity_id {{skip locked}}""",
-    "lock_expired": f"""
-        SELECT {CARD_COLUMNS} FROM activities WHERE state = 'ended' AND {BEHIND} AND expires_at <= {{now}}
-        ORDER BY expires_at LIMIT :limit {{skip locked}}""",
+    "unscheduled": f"""
+        SELECT {LOCKED_COLUMNS} FROM activities
+        WHERE attempt_at IS NULL AND (behind_since IS NOT NULL OR suspect_at IS NOT NULL AND verdict = '')
+          AND state <> '' LIMIT :limit {{skip locked}}""",
+    "next_attempt": """
+        SELECT min(later.at) - {now} FROM (
+          SELECT (SELECT a.attempt_at FROM activities a WHERE a.appid = r.appid AND a.ending = e.ending
+              AND a.attempt_at > {now} AND a.expires_at > {now} ORDER BY a.attempt_at LIMIT 1) AS at
+            FROM {rows: appid text} JOIN gates g ON g.appid = r.appid AND g.closed_until <= {now}
+            CROSS JOIN (SELECT true AS ending UNION ALL SELECT false) e
+          UNION ALL
+          SELECT g.closed_until FROM gates g WHERE g.closed_until > {now} AND g.appid {in ids}) later""",
     "members": """
         SELECT m.activity_id, m.group_openid, m.state, m.late, m.done_at
         FROM {rows: activity_id text, group_openid text}
@@ -60,7 +107,7 @@ TRANSACTION: Final = {
     "owed": f"""
         SELECT activity_id, group_openid, doubtful FROM members WHERE activity_id {{in ids}} AND {OWED}
         ORDER BY activity_id, done_at, group_openid""",
-    "set_aside": """
+    "skipped": """
         SELECT activity_id, group_openid FROM members WHERE activity_id {in ids} AND delivered = 2
         ORDER BY activity_id, group_openid""",
     "waiting": """
@@ -76,10 +123,10 @@ TRANSACTION: Final = {
         SELECT activity_id FROM activities WHERE state = ''
           AND activity_id IN (SELECT activity_id FROM parked WHERE parked_at <= :before)
         ORDER BY activity_id LIMIT :limit {skip locked}""",
-    "gates": """
-        SELECT appid, closed_until, closed_at, reason, errcode, errmsg FROM gates WHERE appid {in ids}""",
-    "all_gates": """
-        SELECT appid, closed_until, closed_at, reason, errcode, errmsg FROM gates ORDER BY appid""",
+    "gates": f"{_GATES} WHERE appid {{in ids}}",
+    "lock_gates": f"{_GATES} WHERE appid {{in ids}} ORDER BY appid {{for update}}",
+    "lock_gates_free": f"{_GATES} WHERE appid {{in ids}} ORDER BY appid {{skip locked}}",
+    "all_gates": f"{_GATES} ORDER BY appid",
     "outcomes": """
         UPDATE inbox SET outcome = r.outcome, reason = r.reason
         FROM {rows: source text, id text, outcome text, reason text}
@@ -87,26 +134,26 @@ TRANSACTION: Final = {
     "opened": """
         UPDATE activities SET appid = r.appid, template = r.template, version = r.version, title = r.title,
           publisher = r.publisher, opengid = r.opengid, open_single_roomid = r.open_single_roomid,
-          settled = 1, opened_at = {now}
+          opened_at = {now}
         FROM {rows: activity_id text, appid text, template text, version text, title text, publisher text,
           opengid text, open_single_roomid text}
         WHERE activities.activity_id = r.activity_id""",
-    "activities": """
+    "activities": f"""
         UPDATE activities SET state = r.state, reason = r.reason, choose = r.choose,
           close_when_complete = r.close_when_complete, deadline = r.deadline, notice = r.notice,
           expires_at = r.expires_at, ended_at = r.ended_at, end_known_at = r.end_known_at,
           rescheduled_at = r.rescheduled_at, participants = r.participants, done = r.done,
-          revision = r.revision, opened_digest = r.opened_digest, due_at = r.due_at,
-          behind_since = CASE WHEN r.revision > settled THEN coalesce(behind_since, {now}) END
-        FROM {rows: activity_id text, state text, reason text, choose text, close_when_complete boolean,
+          revision = r.revision, opened_digest = r.opened_digest, due_at = r.due_at, {_WRITE_DELIVERY}
+        FROM {{rows: activity_id text, state text, reason text, choose text, close_when_complete boolean,
           deadline bigint, notice bigint, expires_at bigint, ended_at bigint, end_known_at bigint,
           rescheduled_at bigint, participants bigint, done bigint, revision bigint, opened_digest text,
-          due_at bigint}
+          due_at bigint, {_DELIVERY_ROWS}}}
         WHERE activities.activity_id = r.activity_id""",
     "progress": """
-        UPDATE activities SET done = r.done, revision = r.revision,
-          behind_since = CASE WHEN r.revision > settled THEN coalesce(behind_since, {now}) END
-        FROM {rows: activity_id text, done bigint, revision bigint}
+        UPDATE activities SET done = r.done, revision = r.revision, retry_at = r.retry_at,
+          attempt_at = r.attempt_at, behind_since = r.behind_since
+        FROM {rows: activity_id text, done bigint, revision bigint, retry_at bigint, attempt_at bigint,
+          behind_since bigint}
         WHERE activities.activity_id = r.activity_id""",
     "upsert_members": """
         INSERT INTO members (activity_id, group_openid, state, late, done_at)
@@ -114,21 +161,9 @@ TRANSACTION: Final = {
         FROM {rows: activity_id text, group_openid text, state text, late boolean, done_at bigint} WHERE true
         ON CONFLICT (activity_id, group_openid)
         DO UPDATE SET state = excluded.state, late = excluded.late, done_at = excluded.done_at""",
-    "cards": """
-        UPDATE activities SET settled = r.settled, settled_as = r.settled_as, shown = r.shown,
-          reached = r.reached, cannot_lower = r.cannot_lower, look_at = r.look_at,
-          retry_at = r.retry_at, attempts = r.attempts,
-          code_attempts = r.code_attempts, code_revision = r.code_revision, fence = r.fence,
-          lease_until = r.lease_until, lease_by = r.lease_by, suspect_at = r.suspect_at, verdict = r.verdict,
-          final = r.final, list_limit = r.list_limit, singles = r.singles, succeeded = r.succeeded,
-          progress_calls = r.progress_calls, progress_members = r.progress_members,
-          behind_since = r.behind_since, failing_since = r.failing_since
-        FROM {rows: activity_id text, settled bigint, settled_as text, shown bigint, reached bigint,
-          cannot_lower boolean, look_at bigint, retry_at bigint, attempts bigint, code_attempts bigint,
-          code_revision bigint,
-          fence bigint, lease_until bigint, lease_by text, suspect_at bigint, verdict text, final boolean,
-          list_limit bigint, singles bigint, succeeded boolean, progress_calls bigint,
-          progress_members text, behind_since bigint, failing_since bigint}
+    "cards": f"""
+        UPDATE activities SET revision = r.revision, {_WRITE_DELIVERY}
+        FROM {{rows: activity_id text, revision bigint, {_DELIVERY_ROWS}}}
         WHERE activities.activity_id = r.activity_id""",
     "marks": """
         UPDATE members SET delivered = r.delivered, doubtful = r.doubtful
@@ -154,13 +189,13 @@ TRANSACTION: Final = {
           target_state bigint, members bigint, outcome text, errcode bigint, errmsg text, rid text}
         WHERE true""",
     "write_gates": """
-        INSERT INTO gates (appid, closed_until, closed_at, reason, errcode, errmsg)
-        SELECT r.appid, r.closed_until, r.closed_at, r.reason, r.errcode, r.errmsg
+        INSERT INTO gates (appid, closed_until, closed_at, reason, errcode, errmsg, generation, wait)
+        SELECT r.appid, r.closed_until, r.closed_at, r.reason, r.errcode, r.errmsg, r.generation, r.wait
         FROM {rows: appid text, closed_until bigint, closed_at bigint, reason text, errcode bigint,
-          errmsg text}
+          errmsg text, generation bigint, wait bigint}
         WHERE true ON CONFLICT (appid) DO UPDATE SET closed_until = excluded.closed_until,
           closed_at = excluded.closed_at, reason = excluded.reason, errcode = excluded.errcode,
-          errmsg = excluded.errmsg""",
+          errmsg = excluded.errmsg, generation = excluded.generation, wait = excluded.wait""",
     "apps": """
         INSERT INTO gates (appid) SELECT r.appid FROM {rows: appid text} WHERE true
         ON CONFLICT (appid) DO NOTHING""",
@@ -170,29 +205,38 @@ TRANSACTION: Final = {
         ON CONFLICT (slot, name) DO UPDATE SET value = counters.value + excluded.value""",
 }
 
-_READY = f"""{BEHIND} AND state <> '' AND retry_at <= {{now}} AND lease_until <= {{now}}
-          AND expires_at > {{now}} AND NOT final
-          AND ((revision > settled AND (look_at <= {{now}} OR (state = 'ended' AND shown < 3)))
-            OR (revision <= settled AND verdict = '' AND suspect_at + :repair <= {{now}}))"""
-_ENDING = "(CASE WHEN state = 'ended' AND shown < 3 AND revision > settled THEN 0 ELSE 1 END)"
+_ROOM: Final = """CASE WHEN g.reason IN ('token', 'misconfigured', 'blocked') THEN 1
+            WHEN g.reason <> '' AND r.room > :narrow THEN :narrow ELSE r.room END"""
+"""How many cards of an app a claim may take: one where a call has to find out whether the gate may open."""
+_DUE: Final = """a.appid = r.appid AND a.ending = e.ending AND a.attempt_at <= {now}
+              AND a.expires_at > {now} AND a.lease_until <= {now}"""
+"""`lease_until` matters for the release before alone: it claims without moving `attempt_at`."""
+_PROBES: Final = """{rows: appid text, room bigint}
+          JOIN gates g ON g.appid = r.appid AND g.closed_until <= {now}
+          CROSS JOIN (SELECT true AS ending UNION ALL SELECT false) e"""
+_RANKED: Final = "row_number() OVER (PARTITION BY appid ORDER BY ending DESC, attempt_at) AS turn"
+_IN_TURN: Final = "turn <= room ORDER BY ending DESC, turn, attempt_at LIMIT :limit"
 
-CANDIDATES_POSTGRES: Final = f"""
-    SELECT activity_id FROM (
-      SELECT c.activity_id, c.later, row_number() OVER (PARTITION BY g.appid ORDER BY c.later,
-        c.behind_since) AS turn
-      FROM gates g CROSS JOIN LATERAL (
-        SELECT activity_id, {_ENDING} AS later, behind_since FROM activities a
-        WHERE a.appid = g.appid AND {_READY}
-        ORDER BY {_ENDING}, behind_since LIMIT :per_app) c
-      WHERE g.closed_until <= {{now}}) ranked
-    ORDER BY later, turn, activity_id LIMIT :limit"""
-CANDIDATES_SQLITE: Final = f"""
-    SELECT activity_id FROM (
-      SELECT activity_id, {_ENDING} AS later,
-        row_number() OVER (PARTITION BY appid ORDER BY {_ENDING}, behind_since) AS turn
-      FROM activities WHERE {_READY}
-        AND appid IN (SELECT appid FROM gates WHERE closed_until <= {{now}})) ranked
-    WHERE turn <= :per_app ORDER BY later, turn, activity_id LIMIT :limit"""
+CLAIM_POSTGRES: Final = f"""
+    SELECT {CARD_COLUMNS}, gate_generation, gate_reason, gate_until, {{clock}} FROM (
+      SELECT due.*, {_RANKED} FROM (
+        SELECT c.*, g.generation AS gate_generation, g.reason AS gate_reason, g.closed_until AS gate_until,
+          {_ROOM} AS room
+        FROM {_PROBES}
+          CROSS JOIN LATERAL (
+            SELECT * FROM activities a WHERE {_DUE}
+            ORDER BY a.attempt_at LIMIT {_ROOM} FOR UPDATE SKIP LOCKED) c) due) ranked
+    WHERE {_IN_TURN}"""
+CLAIM_SQLITE: Final = f"""
+    SELECT {CARD_COLUMNS}, gate_generation, gate_reason, gate_until, {{clock}} FROM (
+      SELECT due.*, {_RANKED} FROM (
+        SELECT c.*, g.generation AS gate_generation, g.reason AS gate_reason, g.closed_until AS gate_until,
+          {_ROOM} AS room
+        FROM {_PROBES}
+          JOIN activities c ON c.rowid IN (
+            SELECT a.rowid FROM activities a WHERE {_DUE} ORDER BY a.attempt_at LIMIT :limit)) due) ranked
+    WHERE {_IN_TURN}"""
+"""What is due: two looks into the index per app that is let in, ends first, then the apps in turn."""
 
 _CAP = 10_001
 
@@ -238,7 +282,7 @@ READS: Final = {
     "show_members": """
         SELECT state, late, delivered, count(*) FROM members WHERE activity_id = :id
         GROUP BY state, late, delivered""",
-    "show_set_aside": """
+    "show_skipped": """
         SELECT group_openid FROM members WHERE activity_id = :id AND delivered = 2
         ORDER BY group_openid LIMIT 20""",
     "show_parked": "SELECT count(*), min(parked_at) FROM parked WHERE activity_id = :id",
@@ -278,7 +322,7 @@ UPKEEP: Final = {
         SELECT appid FROM gates WHERE appid {in ids} AND reason <> ''
           AND (CAST(:reason AS text) = '' OR reason = CAST(:reason AS text)) ORDER BY appid {for update}""",
     "open_gates": """
-        UPDATE gates SET closed_until = 0, closed_at = 0, reason = '', errcode = 0, errmsg = ''
+        UPDATE gates SET closed_until = 0, reason = '', errcode = 0, errmsg = '', wait = 0
         WHERE appid {in ids}""",
     "prune_inbox": _delete_oldest(
         "inbox", "received_at < {now} - :age AND outcome <> 'parked'", "received_at"

@@ -18,6 +18,7 @@ from services.store.rows import (
     InboxKey,
     InboxOutcome,
     MemberRow,
+    Moved,
     ParkedRow,
     Progress,
     Writes,
@@ -25,9 +26,12 @@ from services.store.rows import (
 )
 from services.store.rows import Opened as OpenedRow
 from services.transactions.outgoing import change_rows, coordinates, dead_row
+from services.transactions.steps import follow
 from statemachine import activity as machine
-from statemachine.model import Aggregate, Member, Outcome, Rules
-from statemachine.states import UNOPENED
+from statemachine.card import CLOSED, GIVEN_UP, Card, phase
+from statemachine.delivery import raise_revision
+from statemachine.model import Activity, Aggregate, Member, Opening, Outcome, Rules
+from statemachine.states import OPEN, UNOPENED
 from statemachine.timers import due_at
 
 MOST_PARKED: Final = Crowd(5_000, 2 << 20)
@@ -123,7 +127,7 @@ class _Batch:
         self.applied = Applied()
         self.status: dict[InboxKey, Admission] = {}
         self.aggregates: dict[str, Aggregate] = {}
-        self.before: dict[str, tuple[int, str]] = {}
+        self.before: dict[str, Card] = {}
         self.parked: set[InboxKey] = set()
         self.crowds: dict[str, Crowd] = {}
         self.records: dict[InboxKey, Record] = {}
@@ -149,10 +153,10 @@ class _Batch:
             for each in arrivals
             if isinstance(each.content, Event) and self.status[each.key] != "repeat"
         ]
-        activities = await self.tx.lock(sorted({event.activity_id for event in events})) if events else {}
+        rows = await self.tx.lock(sorted({event.activity_id for event in events})) if events else {}
         self.applied.now = await self.tx.now()
-        self.aggregates = {name: Aggregate(activity) for name, activity in activities.items()}
-        self.before = {name: (each.revision, each.state) for name, each in activities.items()}
+        self.aggregates = {name: Aggregate(row.activity) for name, row in rows.items()}
+        self.before = {name: row.card for name, row in rows.items()}
         await self._read_members(events)
         await self._read_parked(events)
 
@@ -301,20 +305,38 @@ class _Batch:
         out.outbox.extend(change_rows(name, aggregate.published, now))
         if activity.state == UNOPENED:  # an `opened` refused as expired leaves the row as it was
             return
-        revision, state = self.before[name]
-        if name in self.wide or activity.state != state:
-            out.activities.append(activity)
-            out.due_at.append(due_at(activity, self.rules))
-        else:  # completions count members and revisions; everything else stays as it was read
-            out.progress.append(Progress(name, activity.done, activity.revision))
-        raised = activity.revision - revision
+        card = self.before[name]
+        raised = activity.revision - card.revision
         out.count("revisions.raised", raised)
         if aggregate.opening is not None:
+            card = _opened_card(activity, aggregate.opening)
             out.opened.append(OpenedRow(name, aggregate.opening))
             out.apps.append(aggregate.opening.appid)
             out.count("revisions.delivered")
             raised -= 1
+        wide = name in self.wide or activity.state != card.state or phase(card) in (GIVEN_UP, CLOSED)
         if raised:
+            step = raise_revision(card, activity.state, activity.revision, now)
+            card = step.card
+            follow(out, step, now)
             self.applied.nudges[name] = activity.revision
+        if wide:
+            out.activities.append(Moved(activity, card, due_at(activity, card, self.rules)))
+        else:  # completions count members and raise a revision; everything else stays as it was read
+            out.progress.append(Progress(activity, card))
         for group_openid, member in aggregate.touched.items():
             out.members.append(MemberRow(name, group_openid, member.state, member.late, member.done_at))
+
+
+def _opened_card(activity: Activity, opening: Opening) -> Card:
+    """The card as its `opened` made it: WeChat shows revision 1 from the start, so that needs no call."""
+    return Card(
+        activity.activity_id,
+        opening.appid,
+        opening.template,
+        opening.version,
+        OPEN,
+        revision=1,
+        expires_at=activity.expires_at,
+        settled=1,
+    )

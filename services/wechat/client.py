@@ -111,6 +111,10 @@ class WeChatClient:
         got = await self._messages.exchange("POST", SET_CHAT_TOOL_MSG_PATH, query, body, sending.begin)
         return sending.over(classify(got, token.value))
 
+    async def has_other_token(self, appid: str) -> bool:
+        """Whether WeChat gives another token now than the one it refused this process last."""
+        return await self._tokens.has_other(appid)
+
     async def quota_left(self, appid: str) -> int | None:
         """What quota/get says remains of setChatToolMsg today; None for anything unclear."""
         body = msgspec.json.encode(QuotaRequest(SET_CHAT_TOOL_MSG_PATH))
@@ -179,7 +183,7 @@ class _Sending:
         """Unknown while a send is under way; else what the last one was answered; else not sent."""
         if self._under_way:
             return Answer(Verdict.unknown, sent=True, errmsg=why)
-        return self._answer or Answer(Verdict.busy, errmsg=f"not sent: {why}")
+        return self._answer or Answer(Verdict.no_token, errmsg=f"not sent: {why}")
 
 
 _QUOTA: Final = msgspec.json.Decoder(QuotaAnswer)

@@ -38,6 +38,11 @@ class WeChat(Protocol):
         """
         ...
 
+    async def has_other_token(self, appid: str) -> bool:
+        """Whether WeChat gives another token now than the one it refused this process last; False where it
+        refused none."""
+        ...
+
     async def quota_left(self, appid: str) -> int | None:
         """How many setChatToolMsg calls the app has left today; None when that is not to be learnt."""
         ...

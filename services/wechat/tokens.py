@@ -24,9 +24,9 @@ FETCH: Final = 8.0
 AGAIN: Final = 10.0
 """Seconds until a token that was refused, and given once more, is asked for anew: fetches are counted."""
 ABOUT_THE_APP: Final = frozenset(
-    {Verdict.minute_limit, Verdict.daily_limit, Verdict.misconfigured, Verdict.blocked}
+    {Verdict.minute_limit, Verdict.daily_limit, Verdict.misconfigured, Verdict.blocked, Verdict.address}
 )
-"""What a refused fetch can say; never anything about a card."""
+"""What a refused fetch can say; never anything about a card. Any other is just no token."""
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ class TokenKeeper:
         self._connections, self._apps, self._clock = connections, apps, clock
         self._tokens: dict[str, Token] = {}
         self._fetches: dict[str, asyncio.Task[Token]] = {}
-        self._given_again: dict[str, Token] = {}
+        self._refused: dict[str, Token] = {}
 
     def __repr__(self) -> str:
         return f"TokenKeeper({sorted(self._tokens)})"
@@ -76,14 +76,27 @@ class TokenKeeper:
         """
         kept = self._tokens.get(appid)
         if kept is not None and kept.value == value:
-            given = self._given_again.get(appid)
-            if given is not None and given.value == value and self._clock.monotonic() < given.until:
+            refused = self._refused.get(appid)
+            if refused is not None and refused.value == value and self._clock.monotonic() < refused.until:
                 return kept
             del self._tokens[appid]
+        self._refused[appid] = Token(Secret(value))
         fresh = await self.get(appid)
         if fresh.value and fresh.value == value:
-            self._given_again[appid] = Token(fresh.value, self._clock.monotonic() + AGAIN)
+            self._refused[appid] = Token(fresh.value, self._clock.monotonic() + AGAIN)
         return fresh
+
+    async def has_other(self, appid: str) -> bool:
+        """Ask anew whether there is another token than the one that WeChat refused this process last. False
+        where it refused none."""
+        refused = self._refused.get(appid)
+        if refused is None:
+            return False
+        kept = self._tokens.get(appid)
+        if kept is not None and kept.value == refused.value:
+            del self._tokens[appid]
+        fresh = await self.get(appid)
+        return bool(fresh.value) and fresh.value != refused.value
 
     async def close(self) -> None:
         """Give up fetches under way."""
@@ -119,7 +132,7 @@ class TokenKeeper:
             verdict = verdict_of_token(answer.errcode)
             errmsg, rid = told(answer.errmsg, secret)
             return Token(
-                verdict=verdict if verdict in ABOUT_THE_APP else Verdict.busy,
+                verdict=verdict if verdict in ABOUT_THE_APP else Verdict.no_token,
                 errcode=answer.errcode if abs(answer.errcode) <= LARGEST_ERRCODE else None,
                 errmsg=f"no token: {errmsg}",
                 rid=rid,
@@ -135,4 +148,4 @@ _ANSWER: Final = msgspec.json.Decoder(TokenAnswer)
 
 def _failed(why: str) -> Token:
     """No token this time. The message was not sent, so whatever became of the fetch, it is safe to retry."""
-    return Token(verdict=Verdict.busy, errmsg=f"no token: {why}")
+    return Token(verdict=Verdict.no_token, errmsg=f"no token: {why}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from services.store.ports import Store, StoreRejected, StoreUnavailable, Tx
-from services.store.rows import Card, Writes
+from services.store.rows import Due, Writes
+from statemachine.card import Card
+from statemachine.gate import Gate
 
 
 class _Tx:
@@ -18,10 +20,15 @@ class _Tx:
         self._tx, self._store = tx, store
         self.kind = ""
 
-    async def lock_cards(self, activity_ids: Sequence[str], *, wait: bool) -> list[Card]:
-        self.kind = "settle" if wait else "claim"
-        cards = await self._tx.lock_cards(activity_ids, wait=wait)
-        return [card for card in cards if wait or card.activity_id not in self._store.locked]
+    async def claim_due(self, rooms: Mapping[str, int], limit: int, narrow: int) -> Due:
+        self.kind = "claim"
+        due = await self._tx.claim_due(rooms, limit, narrow)
+        due.cards = [card for card in due.cards if card.activity_id not in self._store.locked]
+        return due
+
+    async def lock_cards(self, activity_ids: Sequence[str]) -> list[Card]:
+        self.kind = "settle"
+        return await self._tx.lock_cards(activity_ids)
 
     async def write(self, writes: Writes) -> None:
         if self.kind == "settle" and any(card.activity_id == self._store.poison for card in writes.cards):
@@ -64,9 +71,9 @@ class FaultyStore:
         self._here()
         await self._inner.ping()
 
-    async def candidates(self, limit: int, per_app: int) -> list[str]:
+    async def all_gates(self) -> list[Gate]:
         self._here()
-        return await self._inner.candidates(limit, per_app)
+        return await self._inner.all_gates()
 
     def _here(self) -> None:
         if self.away:

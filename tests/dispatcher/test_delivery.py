@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from services.transactions.claim import redeliver
+from services.transactions.redeliver import redeliver
 from tests.dispatcher.world import Make, in_virtual_time
 
 

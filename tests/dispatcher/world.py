@@ -15,7 +15,6 @@ import msgspec
 
 from contracts.changes import CardDelivered, CardFailed, decode_change
 from contracts.events import Closed, Completed, Event, EventData, Opened, Rescheduled
-from contracts.nudge import Nudge
 from contracts.records import Record
 from contracts.times import SECOND
 from contracts.wechat import SetChatToolMsg, Verdict, verdict_of
@@ -24,11 +23,13 @@ from services.dispatcher.metrics import NoMetrics
 from services.runtime.ports import Clock
 from services.runtime.settings import Settings
 from services.store.ports import Store
-from services.store.rows import CHANGES, SHARDS, Attempt, Card, Writes
+from services.runtime.process import delivery_rules
+from services.store.rows import CHANGES, SHARDS, Attempt, Writes
 from services.transactions.apply import Arrival, apply
-from services.transactions.claim import CardRules, claim
-from services.transactions.timers import fire_due
+from services.transactions.claim import claim
+from services.transactions.fire_due import fire_due
 from services.wechat.ports import Answer
+from statemachine.card import Card
 from statemachine.model import Rules
 from tests.dispatcher.faulty import FaultyStore
 
@@ -126,6 +127,7 @@ class ScriptedWeChat:
         self.now_at_once: dict[str, int] = defaultdict(int)
         self.quota: dict[str, int | None] = {}
         self.quota_asked = 0
+        self.other_tokens: set[str] = set()
         self.before_send = 0.0
         self.hanging: set[str] = set()
 
@@ -162,6 +164,9 @@ class ScriptedWeChat:
             return Answer(Verdict.unknown, sent=True, errmsg="no answer in time")
         sent.errcode = reply
         return Answer(verdict_of(reply), sent=True, errcode=reply, errmsg=f"code {reply} rid: r-1", rid="r-1")
+
+    async def has_other_token(self, appid: str) -> bool:
+        return appid in self.other_tokens
 
     async def quota_left(self, appid: str) -> int | None:
         self.quota_asked += 1
@@ -204,12 +209,7 @@ class World:
 
     def __init__(self, store: Store, clock: Clock | None = None, **settings: Any) -> None:
         self.settings = Settings(**settings)
-        self.rules = CardRules(
-            lease=self.settings.us("lease"),
-            coalesce=self.settings.us("coalesce"),
-            members_per_call=self.settings.members_per_call,
-            unknown_code_attempts=self.settings.unknown_code_attempts,
-        )
+        self.rules = delivery_rules(self.settings)
         self.clock: Clock = clock or LoopClock()
         self.store = store
         self.front = FaultyStore(self.store)
@@ -263,9 +263,9 @@ class World:
         self.nudge(applied.nudges)
 
     def nudge(self, nudges: dict[str, int]) -> None:
-        if self.nudging:
+        if self.nudging and nudges:
             for each in self.dispatchers:
-                each.nudged(Nudge(name, revision) for name, revision in nudges.items())
+                each.wake()
 
     async def open(self, *activity_ids: str, appid: str = "wx1", life: float = 86_400.0, **more: Any) -> None:
         """Open activities that everyone may take part in; `life` and `deadline` in seconds from now."""
@@ -303,7 +303,7 @@ class World:
 
     async def card(self, activity_id: str) -> Card:
         async with self.store.transaction() as tx:
-            (card,) = await tx.lock_cards([activity_id], wait=True)
+            (card,) = await tx.lock_cards([activity_id])
             return card
 
     async def until(self, condition: Callable[[], Any], patience: float = 300.0) -> float:
@@ -324,7 +324,7 @@ class World:
 
         async def done() -> bool:
             async with self.store.transaction() as tx:
-                cards = await tx.lock_cards(activity_ids, wait=True)
+                cards = await tx.lock_cards(activity_ids)
             return not any(card.behind or card.lease_until for card in cards)
 
         return await self.until(done, patience)
@@ -354,7 +354,7 @@ class World:
     async def change_card(self, activity_id: str, change: Callable[[Card, int], None]) -> None:
         """Change a row behind the dispatcher's back."""
         async with self.store.transaction() as tx:
-            (card,) = await tx.lock_cards([activity_id], wait=True)
+            (card,) = await tx.lock_cards([activity_id])
             change(card, await tx.now())
             await tx.write(Writes(cards=[card]))
 
@@ -362,17 +362,15 @@ class World:
         """As a settle without its fence does."""
 
         def suspect(card: Card, now: int) -> None:
-            card.suspect_at = now - round(seconds_ago * SECOND)
+            card.doubt_at = now - round(seconds_ago * SECOND)
 
         await self.change_card(activity_id, suspect)
         self.nudge({activity_id: 0})
 
     async def claim_and_die(self, activity_id: str) -> None:
         """A process takes the card and is never heard of again."""
-        claims = await claim(
-            self.store, [activity_id], holder="dead", limit=1, room={}, default_room=1, rules=self.rules
-        )
-        assert claims.cards
+        claims = await claim(self.store, {"wx1": 1}, holder="dead", limit=1, rules=self.rules)
+        assert [each.card.activity_id for each in claims.cards] == [activity_id]
 
     async def attempts(self, activity_id: str) -> list[Attempt]:
         """The attempt log, oldest first."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -12,49 +11,20 @@ from services.store.ports import Backlog
 from services.store.rows import (
     CONFIRMED,
     PAGE_SIZE,
-    SET_ASIDE,
     SHARDS,
+    SKIPPED,
     Attempt,
-    Card,
-    Gate,
     InboxKey,
     OutboxRow,
 )
 from services.store.upkeep import UNOPENED_AGE, few_members
+from statemachine.gate import Gate, opened
 from statemachine.states import DONE, ENDED
-from tests.verification.dict_store.tables import Tables, copy_card
+from tests.verification.dict_store.tables import Tables, copied
 
 
 class Reads(Tables):
     """Every read of `services.store.ports.Store`, and the housekeeping, over the tables."""
-
-    async def candidates(self, limit: int, per_app: int) -> list[str]:
-        now = self.clock()
-        turns: Counter[str] = Counter()
-        ranked = []
-        ready = [(not card.end_due, card.behind_since or 0, card) for card in self._ready(now)]
-        for later, _, card in sorted(ready, key=lambda each: (*each[:2], each[2].activity_id)):
-            turns[card.appid] += 1
-            if turns[card.appid] <= per_app:
-                ranked.append((later, turns[card.appid], card.activity_id))
-        return [name for *_, name in sorted(ranked)[:limit]]
-
-    def _ready(self, now: int) -> Iterable[Card]:
-        for row in self.rows.values():
-            card = copy_card(row)
-            gate = self.gates.get(card.appid)
-            closed = gate is None or gate.closed_until > now
-            if not card.state or closed or card.final or card.expires_at <= now:
-                continue
-            if card.retry_at > now or card.lease_until > now:
-                continue
-            if card.behind:
-                ready = card.look_at <= now or card.end_due
-            else:
-                doubt = None if card.verdict else card.suspect_at
-                ready = doubt is not None and doubt + self._repair_after <= now
-            if ready:
-                yield card
 
     async def next_due(self) -> int | None:
         due = [row.due_at for row in self.rows.values() if row.due_at is not None]
@@ -118,7 +88,7 @@ class Reads(Tables):
         known = (self.gates[appid] for appid in sorted(appids) if appid in self.gates)
         closed = [gate.appid for gate in known if gate.reason and reason in (None, gate.reason)]
         for appid in closed:
-            self.gates[appid] = Gate(appid)
+            self.gates[appid] = opened(self.gates[appid])
         return closed
 
     async def all_gates(self) -> list[Gate]:
@@ -187,7 +157,7 @@ class Reads(Tables):
         members = row.members.values()
         owed = len(row.owed())
         parked = [each.parked_at for each in self.parked.values() if each.activity_id == activity_id]
-        card, gate = copy_card(row), self.gates.get(row.card.appid)
+        card, gate = copied(row).card, self.gates.get(row.card.appid)
         details = {
             name: row.details.get(name)
             for name in ("publisher", "opengid", "open_single_roomid", "opened_at")
@@ -207,9 +177,7 @@ class Reads(Tables):
                 "late": sum(each.late for each in members),
                 "owed": owed,
                 "confirmed": sum(each.delivered == CONFIRMED for each in members),
-                "set_aside": sorted(who for who, each in row.members.items() if each.delivered == SET_ASIDE)[
-                    :20
-                ],
+                "skipped": sorted(who for who, each in row.members.items() if each.delivered == SKIPPED)[:20],
             },
             "gate": msgspec.to_builtins(gate) if gate else None,
             "parked": {"events": len(parked), "since": min(parked, default=None)},

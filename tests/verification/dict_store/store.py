@@ -8,7 +8,7 @@ each primitive, where another process may come in between.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Self
 
@@ -18,22 +18,23 @@ from contracts.records import encode_record
 from services.store.ports import StoreUnavailable
 from services.store.rows import (
     ANY,
-    SET_ASIDE,
+    SKIPPED,
     Admission,
-    Card,
     Crowd,
-    Gate,
+    Due,
     InboxKey,
+    Locked,
     MemberRow,
-    Owed,
     ParkedRow,
     Waiting,
     Writes,
 )
+from statemachine.card import Card, DeliveryRules
+from statemachine.delivery import Owed
+from statemachine.gate import PROBED, Gate
 from statemachine.model import Activity
-from statemachine.states import ENDED
 from tests.verification.dict_store.reads import Reads
-from tests.verification.dict_store.tables import Row, Tables, copy_card
+from tests.verification.dict_store.tables import Row, Tables, copied
 
 LOCK_TIMEOUT: Final = 5.0
 """Seconds, as PostgreSQL's sessions have it."""
@@ -118,7 +119,7 @@ class MemoryTx:
                 answers[key] = "dead" if entry.outcome == "dead" else "repeat"
         return [answers[key] for key in keys]
 
-    async def lock(self, activity_ids: Sequence[str]) -> dict[str, Activity]:
+    async def lock(self, activity_ids: Sequence[str]) -> dict[str, Locked]:
         await self._step()
         found = {}
         for name in sorted(set(activity_ids)):
@@ -126,7 +127,7 @@ class MemoryTx:
             row = self._tables.rows.get(name)
             if row is None:
                 self._seen.add(name)
-            found[name] = msgspec.structs.replace(row.activity) if row else Activity(name)
+            found[name] = copied(row) if row else Locked(Activity(name), Card(name))
         return found
 
     def _free_rows(self, rows: Iterable[Row], limit: int) -> list[Row]:
@@ -138,39 +139,74 @@ class MemoryTx:
                 taken.append(row)
         return taken
 
-    async def lock_due(self, limit: int) -> list[Activity]:
+    async def lock_due(self, limit: int) -> list[Locked]:
         await self._step()
         now = self._now()
         due = sorted(
             (row for row in self._tables.rows.values() if row.due_at is not None and row.due_at <= now),
             key=lambda row: (row.due_at or 0, row.activity.activity_id),
         )
-        return [msgspec.structs.replace(row.activity) for row in self._free_rows(due, limit)]
+        return [copied(row) for row in self._free_rows(due, limit)]
 
-    async def lock_cards(self, activity_ids: Sequence[str], *, wait: bool) -> list[Card]:
+    async def lock_unscheduled(self, limit: int) -> list[Locked]:
+        await self._step()
+        rows = (
+            row
+            for row in self._tables.rows.values()
+            if row.attempt_at is None and row.activity.state and row.unscheduled
+        )
+        return [copied(row) for row in self._free_rows(rows, limit)]
+
+    async def lock_cards(self, activity_ids: Sequence[str]) -> list[Card]:
         await self._step()
         cards = []
         for name in sorted(set(activity_ids)):
             if name not in self._tables.rows:
                 continue
-            if wait:
-                await self._lock(("activity", name))
-            elif not self._lock_free(("activity", name)):
-                continue
+            await self._lock(("activity", name))
             row = self._tables.rows.get(name)
             if row is not None and row.activity.state:
-                cards.append(copy_card(row))
+                cards.append(copied(row).card)
         return cards
 
-    async def lock_expired(self, limit: int) -> list[Card]:
+    async def claim_due(self, rooms: Mapping[str, int], limit: int, narrow: int) -> Due:
+        await self._step()
+        now, due = self._now(), Due()
+        ranked = []
+        for appid, width in sorted(rooms.items()):
+            gate = self._tables.gates.get(appid)
+            if gate is None or gate.closed_until > now:
+                continue
+            room = 1 if gate.reason in PROBED else min(width, narrow) if gate.reason else width
+            rows = [row for row in self._tables.rows.values() if self._due(row, appid, now)]
+            rows.sort(key=lambda row: (not row.card.ending, row.attempt_at))
+            ending = self._free_rows((row for row in rows if row.ending), room)
+            others = self._free_rows((row for row in rows if not row.ending), room)
+            ranked += [
+                (not row.ending, turn, row.attempt_at, row)
+                for turn, row in enumerate([*ending, *others][:room])
+            ]
+            due.gates[appid] = msgspec.structs.replace(gate)
+        taken = [row for *_, row in sorted(ranked, key=lambda each: each[:3])[:limit]]
+        due.cards = [copied(row).card for row in taken]
+        due.gates = {card.appid: due.gates[card.appid] for card in due.cards}
+        due.now = now
+        return due
+
+    def _due(self, row: Row, appid: str, now: int) -> bool:
+        living = row.activity.expires_at > now and row.card.lease_until <= now
+        return row.card.appid == appid and row.attempt_at is not None and row.attempt_at <= now and living
+
+    async def next_attempt(self, appids: Sequence[str]) -> int | None:
         await self._step()
         now = self._now()
-        rows = (
-            row
-            for row in sorted(self._tables.rows.values(), key=lambda row: row.activity.expires_at)
-            if row.activity.state == ENDED and row.behind and row.activity.expires_at <= now
-        )
-        return [copy_card(row) for row in self._free_rows(rows, limit)]
+        gates = {appid: gate for appid, gate in self._tables.gates.items() if appid in appids}
+        times = [gate.closed_until for gate in gates.values()]
+        for row in self._tables.rows.values():
+            gate = gates.get(row.card.appid)
+            if gate and gate.closed_until <= now and row.attempt_at and row.activity.expires_at > now:
+                times.append(row.attempt_at)
+        return min((at - now for at in times if at > now), default=None)
 
     async def members(self, pairs: Sequence[tuple[str, str]]) -> list[MemberRow]:
         await self._step()
@@ -191,14 +227,14 @@ class MemoryTx:
                 owed[name] = members
         return owed
 
-    async def set_aside(self, activity_ids: Sequence[str]) -> dict[str, list[str]]:
+    async def skipped(self, activity_ids: Sequence[str]) -> dict[str, list[str]]:
         await self._step()
         named = {name: self._tables.rows[name] for name in activity_ids if name in self._tables.rows}
-        aside = {
-            name: sorted(who for who, member in row.members.items() if member.delivered == SET_ASIDE)
+        skipped = {
+            name: sorted(who for who, member in row.members.items() if member.delivered == SKIPPED)
             for name, row in named.items()
         }
-        return {name: members for name, members in aside.items() if members}
+        return {name: members for name, members in skipped.items() if members}
 
     async def waiting(
         self, activity_ids: Sequence[str], before: int = ANY, limit: int = ANY
@@ -231,11 +267,18 @@ class MemoryTx:
         unopened = [self._tables.rows[name] for name in names if not self._tables.rows[name].activity.state]
         return [row.activity.activity_id for row in self._free_rows(unopened, limit)]
 
-    async def gates(self, appids: Sequence[str] | None = None) -> dict[str, Gate]:
+    async def lock_gates(self, appids: Sequence[str], *, wait: bool) -> dict[str, Gate]:
         await self._step()
-        gates = self._tables.gates
-        wanted = gates if appids is None else appids
-        return {name: msgspec.structs.replace(gates[name]) for name in wanted if name in gates}
+        gates = {}
+        for appid in sorted(set(appids)):
+            if appid not in self._tables.gates:
+                continue
+            if wait:
+                await self._lock(("gate", appid))
+            elif not self._lock_free(("gate", appid)):
+                continue
+            gates[appid] = msgspec.structs.replace(self._tables.gates[appid])
+        return gates
 
     async def write(self, writes: Writes) -> None:
         await self._step()
@@ -246,9 +289,9 @@ class MemoryStore(Reads):
     """Implements `services.store.ports.Store`; reads and upkeep are `Reads`'."""
 
     def __init__(
-        self, now: Callable[[], int], *, repair_after: int = 30_000_000, pause: Pause | None = None
+        self, now: Callable[[], int], *, rules: DeliveryRules | None = None, pause: Pause | None = None
     ) -> None:
-        super().__init__(now, repair_after)
+        super().__init__(now, rules or DeliveryRules())
         self.pause = pause
 
     def transaction(self) -> AbstractAsyncContextManager[MemoryTx]:

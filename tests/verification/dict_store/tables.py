@@ -13,14 +13,15 @@ from services.store.rows import (
     OWED,
     SHARDS,
     Attempt,
-    Card,
-    Gate,
     InboxKey,
+    Locked,
     OutboxRow,
-    Owed,
     ParkedRow,
     Writes,
 )
+from statemachine.card import Card, DeliveryRules, attempt_at
+from statemachine.delivery import Owed
+from statemachine.gate import Gate
 from statemachine.model import Activity
 from statemachine.states import DONE
 
@@ -79,13 +80,20 @@ class Row(msgspec.Struct):
     card: Card
     seen_at: int
     due_at: int | None = None
+    attempt_at: int | None = None
     details: dict[str, Any] = msgspec.field(default_factory=dict)
     members: dict[str, MemberEntry] = msgspec.field(default_factory=dict)
 
     @property
-    def behind(self) -> bool:
-        """The partial index's predicate."""
-        return self.activity.revision > self.card.settled or self.card.suspect_at is not None
+    def ending(self) -> bool:
+        """The column."""
+        return self.card.ending
+
+    @property
+    def unscheduled(self) -> bool:
+        """The partial index's predicate, but for `attempt_at`."""
+        doubted = self.card.doubt_at is not None and not self.card.verdict
+        return self.card.behind_since is not None or doubted
 
     def owed(self) -> list[Owed]:
         """Members to tell WeChat about, oldest first."""
@@ -97,23 +105,20 @@ class Row(msgspec.Struct):
         return [Owed(who, doubtful) for _, who, doubtful in sorted(found)]
 
 
-def copy_card(row: Row) -> Card:
-    """The card with the lifecycle's columns as they are now."""
-    activity = row.activity
-    return msgspec.structs.replace(
-        row.card,
-        state=activity.state,
-        revision=activity.revision,
-        expires_at=activity.expires_at,
-        end_known_at=activity.end_known_at,
+def copied(row: Row) -> Locked:
+    """The row as a transaction gets it, its card with the activity's columns as they are now."""
+    activity = msgspec.structs.replace(row.activity)
+    card = msgspec.structs.replace(
+        row.card, state=activity.state, revision=activity.revision, expires_at=activity.expires_at
     )
+    return Locked(activity, card)
 
 
 class Tables:
     """Everything there is."""
 
-    def __init__(self, now: Callable[[], int], repair_after: int) -> None:
-        self.clock, self._repair_after = now, repair_after
+    def __init__(self, now: Callable[[], int], rules: DeliveryRules) -> None:
+        self.clock, self._rules = now, rules
         self.locks = Locks()
         self.inbox: dict[InboxKey, InboxEntry] = {}
         self.rows: dict[str, Row] = {}
@@ -133,8 +138,7 @@ class Tables:
 
     def see(self, activity_id: str, now: int) -> None:
         """Insert an unopened row."""
-        card = Card(activity_id, "", "", "", "", 0, 0)
-        self.rows.setdefault(activity_id, Row(Activity(activity_id), card, now))
+        self.rows.setdefault(activity_id, Row(Activity(activity_id), Card(activity_id), now))
 
     def write(self, writes: Writes, now: int) -> None:
         """As `Tx.write`, in the SQL engine's order."""
@@ -144,22 +148,22 @@ class Tables:
         for opened in writes.opened:
             row, opening = self.rows[opened.activity_id], opened.opening
             row.card.appid, row.card.template = opening.appid, opening.template
-            row.card.version, row.card.settled = opening.version, 1
+            row.card.version = opening.version
             row.details = {**msgspec.structs.asdict(opening), "opened_at": now}
-        for activity, due_at in zip(writes.activities, writes.due_at, strict=True):
+        for activity, card, due_at in writes.activities:
             row = self.rows[activity.activity_id]
             row.activity, row.due_at = msgspec.structs.replace(activity), due_at
-            behind = activity.revision > row.card.settled
-            row.card.behind_since = (row.card.behind_since or now) if behind else None
-        for progress in writes.progress:
-            row = self.rows[progress.activity_id]
-            row.activity.done, row.activity.revision = progress.done, progress.revision
-            behind = progress.revision > row.card.settled
-            row.card.behind_since = (row.card.behind_since or now) if behind else None
+            self._write_card(row, card)
+        for activity, card in writes.progress:
+            row = self.rows[activity.activity_id]
+            row.activity.done, row.activity.revision = activity.done, activity.revision
+            row.card.revision, row.card.retry_at = card.revision, card.retry_at
+            row.card.behind_since = card.behind_since
+            row.attempt_at = attempt_at(card, self._rules)
         for card in writes.cards:
             row = self.rows[card.activity_id]
-            fixed = {name: getattr(row.card, name) for name in ("appid", "template", "version")}
-            row.card = msgspec.structs.replace(card, **fixed)
+            row.activity.revision = card.revision
+            self._write_card(row, card)
         self._write_members(writes)
         for parked in writes.park:
             self.parked[InboxKey(parked.source, parked.id)] = parked
@@ -174,6 +178,11 @@ class Tables:
         for gate in writes.gates:
             self.gates[gate.appid] = msgspec.structs.replace(gate)
         self.ledger.update(writes.counters)
+
+    def _write_card(self, row: Row, card: Card) -> None:
+        fixed = {name: getattr(row.card, name) for name in ("appid", "template", "version")}
+        row.card = msgspec.structs.replace(card, **fixed)
+        row.attempt_at = attempt_at(card, self._rules)
 
     def _write_members(self, writes: Writes) -> None:
         for member in writes.members:

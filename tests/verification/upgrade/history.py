@@ -21,8 +21,8 @@ from services.store.rows import CHANGES, InboxKey
 from services.transactions.apply import Arrival, read_arrival
 from services.transactions.claim import Claimed
 from services.transactions.settle import Look
-from statemachine.card import Viewer, subtitle
 from statemachine.plan import Call
+from statemachine.subtitles import Viewer, subtitle
 from tests.store.support import START, Scene
 from tests.verification.model.harness import Machines
 from tests.verification.model.reference import Expected, Reference

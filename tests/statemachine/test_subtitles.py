@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from statemachine.card import Viewer, ended_message, member_done_message, subtitle
+from statemachine.subtitles import Viewer, ended_message, member_done_message, subtitle
 
 PUBLISHER, PARTICIPANT, OUTSIDER = Viewer.publisher, Viewer.participant, Viewer.outsider
 

@@ -1,0 +1,144 @@
+"""How many calls each app may have in flight in this process (design.md §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from services.dispatcher.metrics import DispatcherMetrics
+from services.runtime.ports import Chance, Clock
+
+PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 60.0
+"""Seconds for which this process leaves an app alone that refuses it alone; doubled each time."""
+
+
+class _App(msgspec.Struct):
+    """`width`: calls it may have in flight. `generation`: of its gate, as last seen. `closing`: answers here
+    that close its gate and are not settled yet. `paused_until`: monotonic seconds."""
+
+    width: int
+    in_flight: int = 0
+    generation: int = 0
+    closing: int = 0
+    paused_until: float = 0.0
+    pauses: int = 0
+
+
+class Permit(msgspec.Struct, frozen=True):
+    """One call that may be in flight; `generation` as its claim saw the app's gate."""
+
+    appid: str
+    generation: int
+
+
+class Limiter:
+    """Widths per app: `narrow` at first and after a closing, doubled by each success, halved by each unknown
+    outcome, so that an app that hangs leaves the slots to the others.
+
+    Where more than one app is known, none may use the last `narrow` slots beyond its own first `narrow`.
+    """
+
+    def __init__(
+        self, limit: int, narrow: int, clock: Clock, chance: Chance, metrics: DispatcherMetrics
+    ) -> None:
+        self._limit, self.narrow = limit, min(narrow, limit)
+        self._clock, self._chance, self._metrics = clock, chance, metrics
+        self._apps: dict[str, _App] = {}
+        self.in_flight = 0
+
+    @property
+    def free(self) -> int:
+        """Slots of the process that no call uses."""
+        return self._limit - self.in_flight
+
+    def rooms(self, appids: Iterable[str]) -> dict[str, int]:
+        """How many more calls each of these apps may have in flight now."""
+        named = list(appids)
+        reserved = self.narrow if len(named) > 1 else 0
+        now = self._clock.monotonic()
+        return {appid: self._room(self._app(appid), reserved, now) for appid in named}
+
+    def next_pause_end(self) -> float | None:
+        """Seconds until the next pause ends; None when there is none."""
+        now = self._clock.monotonic()
+        return min(
+            (app.paused_until - now for app in self._apps.values() if app.paused_until > now), default=None
+        )
+
+    def take(self, appid: str, generation: int) -> Permit:
+        """A slot for a card that was claimed while its app's gate was of this generation."""
+        app = self._app(appid)
+        if generation > app.generation:
+            app.generation = generation
+            self._set_width(appid, app, min(app.width, self.narrow))
+        app.in_flight += 1
+        self._count(1)
+        return Permit(appid, generation)
+
+    def give(self, permit: Permit) -> None:
+        """The call is over."""
+        self._app(permit.appid).in_flight -= 1
+        self._count(-1)
+
+    def withdrawn(self, permit: Permit) -> bool:
+        """Whether an answer has closed the app's gate, or paused it here, since the card was claimed."""
+        app = self._app(permit.appid)
+        return app.closing > 0 or app.paused_until > self._clock.monotonic()
+
+    def succeeded(self, permit: Permit) -> None:
+        """WeChat said 0: double, unless the gate was closed since the claim."""
+        app = self._app(permit.appid)
+        app.pauses = 0
+        if app.generation == permit.generation and not app.closing:
+            self._set_width(permit.appid, app, min(self._limit, app.width * 2))
+
+    def doubted(self, permit: Permit) -> None:
+        """An unknown outcome: halve."""
+        app = self._app(permit.appid)
+        self._set_width(permit.appid, app, max(1, app.width // 2))
+
+    def close(self, permit: Permit) -> None:
+        """An answer says that the app's gate must close: no more calls until the store knows."""
+        app = self._app(permit.appid)
+        app.closing += 1
+        self._set_width(permit.appid, app, min(app.width, self.narrow))
+
+    def closed(self, appid: str) -> None:
+        """The answer was settled: from now on claims see the store's gate."""
+        self._app(appid).closing -= 1
+
+    def pause(self, permit: Permit) -> float:
+        """The app refuses this process alone: leave it alone here; for how many seconds."""
+        app, now = self._app(permit.appid), self._clock.monotonic()
+        if app.paused_until > now:
+            return app.paused_until - now
+        app.pauses += 1
+        longest = min(LONGEST_PAUSE, PAUSE * 2 ** min(app.pauses - 1, 10))
+        seconds: float = longest * (0.5 + self._chance.random() / 2)
+        app.paused_until = now + seconds
+        return seconds
+
+    def _room(self, app: _App, reserved: int, now: float) -> int:
+        if app.closing or app.paused_until > now:
+            return 0
+        shared = max(self.free - reserved, min(self.free, self.narrow - app.in_flight))
+        return max(0, min(app.width - app.in_flight, shared))
+
+    def _app(self, appid: str) -> _App:
+        app = self._apps.get(appid)
+        if app is None:
+            app = self._apps[appid] = _App(self.narrow)
+            self._metrics.gate_width(appid, app.width)
+        return app
+
+    def _set_width(self, appid: str, app: _App, width: int) -> None:
+        if width != app.width:
+            app.width = width
+            self._metrics.gate_width(appid, width)
+
+    def _count(self, by: int) -> None:
+        self.in_flight += by
+        self._metrics.calls_in_flight(self.in_flight)

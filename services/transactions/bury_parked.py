@@ -1,0 +1,37 @@
+"""Events that waited too long for their `opened` go to the dead letters (design.md §4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.store.ports import Store
+from services.store.rows import InboxKey, InboxOutcome, ParkedRow, Writes, pages
+from services.transactions.outgoing import dead_row
+
+
+async def bury_parked(store: Store, age: int, limit: int) -> int:
+    """Dead-letter, through the outbox, what waited for its `opened` longer than `age` µs; how many.
+
+    A step takes the oldest, up to `limit` and no more than fit into memory: 0 means that there is none left.
+    The inbox row stays as `dead`, which a replay may turn into a living one (design.md §4).
+    """
+    async with store.transaction() as tx:
+        now = await tx.now()
+        names = await tx.stale_parked(now - age, limit)
+        page = next(pages(await tx.waiting(names, now - age, limit)), [])
+        if page:
+            await tx.write(_letters(await tx.parked(page), age, now))
+    return len(page)
+
+
+def _letters(rows: Sequence[ParkedRow], age: int, now: int) -> Writes:
+    """Off the shelf and into the outbox."""
+    out = Writes()
+    for row in rows:
+        error = f"no livecard.activity.opened for {row.activity_id!r} came within {age // 1_000_000} s"
+        out.outbox.append(dead_row(row.activity_id, row.record, "parked_too_long", error, now))
+        out.unpark.append(InboxKey(row.source, row.id))
+        out.outcomes.append(InboxOutcome(row.source, row.id, "dead", "parked_too_long"))
+    out.count("events.parked", -len(rows))
+    out.count("events.dead", len(rows))
+    return out

@@ -1,0 +1,458 @@
+"""The third machine: a card's delivery to WeChat (design.md §6). Pure functions of card, input and `now`.
+
+Each takes a card as it is under its lock and answers a `Step`: the changed card, and what follows from it.
+Nothing else in livecard changes a card's delivery, and each change is checked against `DELIVERY_TABLE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from types import MappingProxyType
+from typing import Final, cast
+
+import msgspec
+
+from contracts.changes import CardDelivered, CardFailed, FailedVerdict
+from contracts.wechat import ILLEGAL_STATE, Verdict
+from statemachine.card import (
+    CLOSED,
+    EXPIRED,
+    GIVEN_UP,
+    Card,
+    DeliveryRules,
+    attempt_at,
+    check,
+    phase,
+)
+from statemachine.gate import Passage
+from statemachine.plan import END, HIGHEST_OPEN, Call, Desired, Limits, plan, repair
+from statemachine.states import ENDED
+
+UNGATED: Final = Passage()
+SINGLES: Final = 3
+"""So many members rejected alone, and the request itself is tried: the state alone."""
+UNKNOWN_ACTIVITY_ATTEMPTS: Final = 10
+"""Answers 47501 in a row: whether a card that was not sent yet is answered so is undocumented."""
+
+
+class Owed(msgspec.Struct, frozen=True):
+    """A member owed to WeChat; `doubtful`: a call with it had an unknown outcome before."""
+
+    group_openid: str
+    doubtful: bool = False
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """A card in hand until its lease ends, and the one call to make.
+
+    `card` is a snapshot; `at` is the database's now. `more`: the plan has further calls. `repair`: there is
+    no news, the call only repeats the state after a doubt. `passage`: what the claim saw of the app's gate.
+    """
+
+    card: Card
+    call: Call
+    owed: tuple[Owed, ...] = ()
+    at: int = 0
+    more: bool = False
+    repair: bool = False
+    passage: Passage = UNGATED
+
+    @property
+    def repeats(self) -> int:
+        """How many members of the call were in one before whose outcome is unknown."""
+        doubtful = {each.group_openid for each in self.owed if each.doubtful}
+        return sum(each in doubtful for each in self.call.members) if doubtful else 0
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What came of a claimed card's call.
+
+    `verdict` None: nothing was sent and nothing learnt, the card is given back. `sent`: whether the message
+    may have left this process. `duration` µs; `jitter` in [0, 1) spreads the next try.
+    """
+
+    claimed: Claimed
+    verdict: Verdict | None = None
+    sent: bool = False
+    errcode: int | None = None
+    errmsg: str = ""
+    rid: str = ""
+    duration: int = 0
+    jitter: float = 0.0
+
+
+class Step(msgspec.Struct):
+    """A changed card, and what follows: members by what became of them, changes to publish under their keys,
+    counters of the ledger. `claimed` is set by a claim that has a call to make."""
+
+    card: Card
+    confirmed: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    owed_again: tuple[str, ...] = ()
+    in_doubt: tuple[str, ...] = ()
+    published: list[tuple[str, CardDelivered | CardFailed]] = msgspec.field(default_factory=list)
+    counters: dict[str, int] = msgspec.field(default_factory=dict)
+    claimed: Claimed | None = None
+
+    def count(self, name: str, by: int = 1) -> None:
+        """Add to a counter of the ledger."""
+        if by:
+            self.counters[name] = self.counters.get(name, 0) + by
+
+    def settle(self, revision: int, how: str, now: int) -> None:
+        """Account for every revision up to this one: the last as `how`, those jumped over as superseded."""
+        card = self.card
+        jumped = revision - card.settled
+        if jumped > 0:
+            self.count(f"revisions.{how}")
+            self.count("revisions.superseded", jumped - 1)
+            card.settled = revision
+        card.behind_since = (card.behind_since or now) if card.behind else None
+
+    def fail(
+        self, verdict: FailedVerdict, revision: int, result: Result | None = None, members: Sequence[str] = ()
+    ) -> None:
+        """Publish that this revision, or just these members of it, failed."""
+        fields: dict[str, object] = {"revision": revision, "verdict": verdict}
+        for name in ("errcode", "errmsg", "rid"):
+            fields[name] = (getattr(result, name) or None) if result is not None else None
+        if members:
+            fields["members"] = tuple(members)
+        key = f"failed:{revision}:{verdict}:{self.card.fence}" + (":members" if members else "")
+        self.published.append((key, msgspec.convert(fields, CardFailed)))
+
+    def tell_progress(self, revision: int) -> None:
+        """Publish what the calls of this plan have confirmed."""
+        card = self.card
+        delivered = CardDelivered(
+            revision=revision,
+            target_state=card.shown,
+            members=card.progress_members,
+            calls=card.progress_calls,
+        )
+        self.published.append((f"delivered:{revision}:{card.fence}", delivered))
+        card.progress_calls, card.progress_members = 0, ()
+
+
+def raise_revision(card: Card, state: str, revision: int, now: int) -> Step:
+    """The activity has come to this state and this later revision.
+
+    The end, once known, begins its own run of attempts at once; other news shortens no wait.
+    """
+    before, step = phase(card), Step(copy(card))
+    card = step.card
+    ended = state == ENDED and card.state != ENDED
+    card.state, card.revision = state, revision
+    if before is CLOSED:
+        step.settle(card.revision, "expired" if card.verdict == EXPIRED else "dead", now)
+    else:
+        if before is GIVEN_UP:
+            _start_anew(card, now)
+        if ended:
+            card.attempts, card.code_attempts, card.retry_at = 0, 0, now
+        if card.behind_since is None:
+            card.behind_since, card.retry_at = now, max(card.retry_at, now)
+    check("raise", before, phase(card))
+    return step
+
+
+def claim(
+    card: Card,
+    owed: Sequence[Owed],
+    now: int,
+    *,
+    holder: str,
+    rules: DeliveryRules,
+    passage: Passage = UNGATED,
+) -> Step:
+    """Take a card that is due, with a lease and a new fence, and plan its call.
+
+    A lease that ran out is a lapse first. Where nothing differs the revision is delivered without a call.
+    `Step.claimed` is None then, and when a lapse left nothing but a doubt.
+    """
+    was_due = attempt_at(card, rules)
+    step = _lapse(card, now) if card.lease_until else Step(copy(card))
+    card = step.card
+    before = phase(card)
+    due = attempt_at(card, rules)
+    if due is None or due > now or card.expires_at <= now:
+        return step
+    if card.verdict:  # a later revision, raised by the release before
+        _start_anew(card, now)
+    if card.ending:
+        _put_off_end(card, now, now if was_due is None else was_due, rules)
+    names = tuple(each.group_openid for each in owed)
+    desired = Desired(card.state, names, hold=card.end_by is None or now < card.end_by)
+    longest = _longest_list(card, rules)
+    planned = (
+        plan(desired, card.delivered, Limits(longest)) if card.behind else repair(desired, card.delivered)
+    )
+    card.fence += 1
+    if planned.left_out:
+        step.skipped = planned.left_out
+        step.fail("ended", card.revision, members=planned.left_out)
+    if not planned.calls:
+        _deliver(step, card.revision, now, rules, at=now)
+        check("claim", before, phase(card))
+        return step
+    call = planned.calls[0]
+    card.lease_until, card.lease_by = now + rules.lease, holder
+    card.may_show = max(card.may_show, call.target_state)
+    check("claim", before, phase(card))
+    more = len(planned.calls) > 1 or (card.behind and not longest and not planned.left_out and bool(names))
+    step.claimed = Claimed(copy(card), call, tuple(owed), now, more, repair=not card.behind, passage=passage)
+    return step
+
+
+def settle(card: Card, result: Result, now: int, rules: DeliveryRules) -> Step | None:
+    """What a call came to becomes what the card knows. None: this very result was settled before.
+
+    Without the fence it was claimed with nothing is written but a doubt, and which members WeChat confirmed.
+    """
+    claimed = result.claimed
+    if card.fence != claimed.card.fence:
+        return doubt_late(card, result, now)
+    if not card.lease_until:
+        return None
+    trigger, follow = _BY_VERDICT[result.verdict]
+    before, step = phase(card), Step(copy(card))
+    step.card.lease_until, step.card.lease_by = 0, ""
+    trigger = follow(step, result, now, rules) or trigger
+    check(trigger, before, phase(step.card))
+    return step
+
+
+def doubt_late(card: Card, result: Result, now: int) -> Step:
+    """A call is settled by whoever has lost its fence: if it was sent, WeChat may apply it any time."""
+    before, step = phase(card), Step(copy(card))
+    step.count("settles.stale")
+    if result.verdict is Verdict.ok:
+        step.confirmed = result.claimed.call.members
+    if result.sent and step.card.verdict != EXPIRED:
+        step.card.doubt_at = now
+        step.card.may_show = max(step.card.may_show, result.claimed.call.target_state)
+    check("doubt_late", before, phase(step.card))
+    return step
+
+
+def redeliver(card: Card, skipped: Sequence[str], now: int) -> Step | None:
+    """Skipped members are owed again, or a card that is given up is tried again: a new revision. None: there
+    is nothing to do. The caller has seen that the card is not closed."""
+    before, step = phase(card), Step(copy(card))
+    card = step.card
+    called = card.may_show == END
+    members = () if called else tuple(skipped)
+    if not members and before is not GIVEN_UP:
+        return None
+    step.owed_again = members
+    if before is GIVEN_UP:
+        _start_anew(card, now)
+    card.revision += 1
+    step.count("revisions.raised")
+    card.singles, card.throttled_until, card.retry_at = 0, 0, now
+    card.behind_since = card.behind_since or now
+    check("redeliver", before, phase(card))
+    return step
+
+
+def close(card: Card, owed: Sequence[str], now: int, result: Result | None = None) -> Step:
+    """The id is dead: what was still owed is told and settled as expired, and nothing is called any more."""
+    before, step = phase(card), Step(copy(card))
+    card = step.card
+    if card.lease_until:  # whoever had it must not settle over this
+        card.fence += 1
+        card.lease_until, card.lease_by = 0, ""
+    if card.behind or result is not None:
+        step.fail("expired", card.revision, result, owed)
+    step.settle(card.revision, "expired", now)
+    card.doubt_at, card.verdict = None, EXPIRED
+    check("close", before, phase(card))
+    return step
+
+
+def _lapse(card: Card, now: int) -> Step:
+    """A lease that ran out unsettled: a doubt, and whoever held it has lost its fence."""
+    before, step = phase(card), Step(copy(card))
+    step.card.doubt_at, step.card.lease_until, step.card.lease_by = now, 0, ""
+    step.card.fence += 1
+    check("lapse", before, phase(step.card))
+    return step
+
+
+def _put_off_end(card: Card, now: int, was_due: int, rules: DeliveryRules) -> None:
+    """`end_by` is a wait from the first claim on, moved by the time in which nobody took the card; the last
+    half of the margin is the end's alone."""
+    if card.end_by is None:
+        card.end_by = now + rules.end_wait
+    else:
+        card.end_by += max(0, now - was_due)
+    card.end_by = min(card.end_by, card.expires_at - rules.margin // 2)
+
+
+def _longest_list(card: Card, rules: DeliveryRules) -> int:
+    """How many members one call may carry: fewer while a rejected list is bisected, and none when it is to be
+    seen whether the request itself is wrong."""
+    if card.singles >= SINGLES and not card.succeeded:
+        return 0
+    return min(card.list_limit or rules.members_per_call, rules.members_per_call)
+
+
+def _start_anew(card: Card, now: int) -> None:
+    """A card that was given up is tried again, now: its counts are those of a new one."""
+    card.verdict = ""
+    card.attempts = card.code_attempts = card.singles = 0
+    card.retry_at = now
+
+
+def _deliver(step: Step, revision: int, now: int, rules: DeliveryRules, *, at: int) -> None:
+    """The plan claimed at `at` is done, or was empty: this revision, never a later one, is delivered."""
+    step.tell_progress(revision)
+    step.settle(revision, "delivered", now)
+    step.card.throttled_until = at + rules.coalesce
+    step.card.singles = step.card.list_limit = 0
+
+
+def _confirm(step: Step, result: Result, now: int, rules: DeliveryRules) -> None:
+    """WeChat said 0. It is certain when the call was claimed long enough after any doubt."""
+    card, claimed = step.card, result.claimed
+    call = claimed.call
+    card.succeeded = True
+    if card.singles:  # the bad ones are found, and the request itself is right
+        card.singles = card.list_limit = 0
+    card.attempts, card.code_attempts, card.retry_at = 0, 0, now
+    step.confirmed = call.members
+    card.shown = call.target_state
+    if card.doubt_at is None or claimed.at >= card.doubt_at + rules.repair_after:
+        card.doubt_at, card.may_show = None, call.target_state
+    if claimed.repair:
+        step.count("repairs")
+        return
+    card.progress_calls += 1
+    card.progress_members = (*card.progress_members, *call.members)
+    if claimed.more:
+        card.throttled_until = 0
+    else:
+        _deliver(step, claimed.card.revision, now, rules, at=claimed.at)
+
+
+def _release(step: Step, result: Result, now: int, rules: DeliveryRules) -> None:
+    """Given back at no cost: due again from now on."""
+    step.card.retry_at = max(step.card.retry_at, now)
+
+
+def _retry(step: Step, result: Result, now: int, rules: DeliveryRules) -> None:
+    """Busy, not applied: back off."""
+    step.card.code_attempts = 0
+    _back_off(step.card, result, now, rules)
+
+
+def _doubt(step: Step, result: Result, now: int, rules: DeliveryRules) -> None:
+    """WeChat may have applied it, now or later: its members are sent again, its state is repeated."""
+    step.card.doubt_at = now
+    step.in_doubt = result.claimed.call.members
+    step.count("calls.unknown")
+    _retry(step, result, now, rules)
+
+
+def _back_off(card: Card, result: Result, now: int, rules: DeliveryRules) -> None:
+    """Exponential with full jitter, drawn once; never past a quarter of the id's life, nor past `end_by`."""
+    card.attempts += 1
+    life = max(rules.backoff, (card.expires_at - now) // 4)
+    longest = min(rules.backoff_cap, rules.backoff << min(card.attempts - 1, 20), life)
+    card.retry_at = now + int(longest * result.jitter)
+    if card.ending and card.end_by is not None and now < card.end_by:
+        card.retry_at = min(card.retry_at, card.end_by)
+
+
+def _reject(step: Step, result: Result, now: int, rules: DeliveryRules) -> str | None:
+    """Our request is wrong: a list is bisected until a bad member stands alone, which is skipped."""
+    card, call = step.card, result.claimed.call
+    if result.errcode == ILLEGAL_STATE and call.target_state < card.may_show and not card.cannot_lower:
+        card.cannot_lower = True
+        card.may_show = max(card.may_show, HIGHEST_OPEN)
+        step.fail("not_lowered", result.claimed.card.revision, result)
+    elif len(call.members) > 1:
+        card.list_limit = len(call.members) // 2
+    elif call.members:
+        step.skipped = call.members
+        step.fail("rejected", result.claimed.card.revision, result, call.members)
+        card.singles, card.list_limit = card.singles + 1, 0 if card.succeeded else 1
+    else:
+        return _give_up(step, result, now, rules)
+    card.code_attempts, card.retry_at, card.throttled_until = (
+        0,
+        now,
+        0,
+    )  # the plan goes on
+    return None
+
+
+def _refuse(step: Step, result: Result, now: int, rules: DeliveryRules) -> str | None:
+    """A code that says nothing sure about the request: so many in a row, then the revision is given up."""
+    card = step.card
+    known = result.verdict is Verdict.unknown_activity
+    card.code_attempts += 1
+    if card.code_attempts >= (UNKNOWN_ACTIVITY_ATTEMPTS if known else rules.unknown_code_attempts):
+        return _give_up(step, result, now, rules)
+    _back_off(card, result, now, rules)
+    return None
+
+
+def _give_up(step: Step, result: Result, now: int, rules: DeliveryRules) -> str:
+    """Dead for this revision, until a later one or `redeliver`. A repair only loses its doubt; an end gives
+    up those that it waits for, and goes alone."""
+    card, claimed = step.card, result.claimed
+    verdict = cast("FailedVerdict", str(result.verdict))
+    card.attempts, card.code_attempts, card.retry_at = 0, 0, now
+    ending = card.ending and claimed.call.target_state != END
+    step.fail(verdict, claimed.card.revision, result, claimed.call.members if ending else ())
+    if claimed.repair:
+        card.doubt_at, card.may_show = None, card.shown
+        return "give_up"
+    if ending:
+        card.end_by = now
+        return "give_up"
+    if card.singles >= SINGLES:  # not the members were wrong
+        step.owed_again = ALL_SKIPPED
+    card.singles = card.list_limit = 0
+    if card.progress_calls:
+        step.tell_progress(claimed.card.revision)
+    step.settle(claimed.card.revision, "dead", now)
+    if not card.behind:
+        card.verdict = verdict
+    return "give_up"
+
+
+def _expire(step: Step, result: Result, now: int, rules: DeliveryRules) -> None:
+    """47504: the id is dead. The caller has ended the activity through its table."""
+    owed = tuple(each.group_openid for each in result.claimed.owed)
+    closed = close(step.card, owed, now, result)
+    step.card, step.published = closed.card, closed.published
+    step.counters |= closed.counters
+
+
+ALL_SKIPPED: Final = ("*",)
+"""`Step.owed_again` of a card whose members were not to blame: every skipped one."""
+
+_Follow = Callable[[Step, Result, int, DeliveryRules], "str | None"]
+_BY_VERDICT: Final[Mapping[Verdict | None, tuple[str, _Follow]]] = MappingProxyType(
+    {
+        None: ("release", _release),
+        Verdict.ok: ("confirm", _confirm),
+        Verdict.busy: ("retry", _retry),
+        Verdict.unknown: ("doubt", _doubt),
+        Verdict.token: ("release", _release),
+        Verdict.minute_limit: ("release", _release),
+        Verdict.daily_limit: ("release", _release),
+        Verdict.misconfigured: ("release", _release),
+        Verdict.blocked: ("release", _release),
+        Verdict.address: ("release", _release),
+        Verdict.no_token: ("release", _release),
+        Verdict.expired: ("close", _expire),
+        Verdict.unknown_activity: ("retry", _refuse),
+        Verdict.rejected: ("retry", _reject),
+        Verdict.unknown_code: ("retry", _refuse),
+    }
+)
+"""What each verdict of contracts.wechat's table does to the card, and by which trigger."""
