@@ -9,11 +9,11 @@ from contracts.wechat import TARGET_ENDED, TARGET_NEARING, TARGET_OPEN
 
 
 class Viewer(StrEnum):
-    """Who looks at the card. `outsider` is in the chat but takes no part."""
+    """Who looks at the card. `bystander` is in the chat but takes no part."""
 
     publisher = "publisher"
     participant = "participant"
-    outsider = "outsider"
+    bystander = "bystander"
 
 
 _VERBS: Final[dict[str, str]] = {"complete": "完成", "participate": "参与"}
@@ -34,7 +34,7 @@ _SUBTITLES: Final[dict[tuple[Viewer, bool], dict[int, str]]] = {
         TARGET_NEARING: "已{verb}",
         TARGET_ENDED: "已结束",
     },
-    (Viewer.outsider, False): {
+    (Viewer.bystander, False): {
         TARGET_OPEN: "你无需{verb}",
         TARGET_NEARING: "你无需{verb}",
         TARGET_ENDED: "已结束",

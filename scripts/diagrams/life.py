@@ -50,7 +50,7 @@ ROWS: Final = (
     ("Cindy, who published it", Viewer.publisher, ""),
     ("Alex, who takes part", Viewer.participant, "Alex"),
     ("Bob, who takes part", Viewer.participant, "Bob"),
-    ("Dora, who does not", Viewer.outsider, ""),
+    ("Dora, who does not", Viewer.bystander, ""),
 )
 STATE_COLOURS: Final[dict[str, Colours]] = {OPEN: GREEN, NEARING: AMBER, ENDED: GREY}
 

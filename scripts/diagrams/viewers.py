@@ -10,7 +10,7 @@ WHO = [
     ("publisher", Viewer.publisher, False),
     ("participant, not done", Viewer.participant, False),
     ("participant, done", Viewer.participant, True),
-    ("not a participant", Viewer.outsider, False),
+    ("not a participant", Viewer.bystander, False),
 ]
 
 

@@ -136,7 +136,7 @@ class _Show:
     async def _doubts(self) -> bool:
         """Whether a card still waits for its repair after an unknown outcome."""
         shown = [await self.parts.store.show(name) for name in demo_script.EXPECTED]
-        return any(each is None or each["card"]["suspect_at"] is not None for each in shown)
+        return any(each is None or each.card.doubt_at is not None for each in shown)
 
     async def _frame(self, live: Live | None) -> Ledger:
         ledger = await read_ledger(self.parts.store)

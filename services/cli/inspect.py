@@ -14,25 +14,27 @@ from services.cli.show import explain, moment
 from services.cli.tables import print_table, table
 from services.runtime.clock import RealClock
 from services.runtime.environment import Read
+from services.runtime.process import delivery_rules
 from services.runtime.settings import Settings
 from services.transactions.ledger import EVENT_FATES, REVISION_FATES, Ledger, read_ledger
 from services.transactions.redeliver import redeliver as redeliver_card
+from services.transactions.views import view_activity
 from statemachine.gate import UNKNOWN_APP, Gate
 
 
 async def show(settings: Settings, out: Console, activity_id: str, *, as_json: bool) -> None:
     """One activity in plain words, or as JSON."""
     async with opened_store(settings) as store:
-        seen = await store.show(activity_id)
-    if seen is None:
+        view = await view_activity(store, activity_id, delivery_rules(settings))
+    if view is None:
         raise CommandError(
             f"no event about {activity_id!r} has been taken in: is the id right? If so, it is still in Kafka "
             f"(livecard_consumer_lag_records) or a dead letter (livecard replay --activity {activity_id})"
         )
     if as_json:
-        print(msgspec.json.format(msgspec.json.encode(seen), indent=2).decode())
+        print(msgspec.json.format(msgspec.json.encode(view), indent=2).decode())
         return
-    for line in explain(seen, settings):
+    for line in explain(view, settings):
         out.print(line, markup=False)
 
 

@@ -183,7 +183,7 @@ class Card:
         known = (*declared.participants, *self.posts)
         if declared.choose == "everyone":
             known = (*(declared.members or ()), *known)
-        rest = Viewer.participant if declared.choose == "everyone" else Viewer.outsider
+        rest = Viewer.participant if declared.choose == "everyone" else Viewer.bystander
         return {
             "publisher": self._subtitle(Viewer.publisher),
             "participants": {

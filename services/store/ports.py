@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -24,6 +24,7 @@ from services.store.rows import (
     MemberRow,
     OutboxRow,
     ParkedRow,
+    Seen,
     Waiting,
     Writes,
 )
@@ -206,9 +207,8 @@ class Store(Protocol):
         prune at once. Near `limit` in any table: there is more."""
         ...
 
-    async def show(self, activity_id: str) -> dict[str, Any] | None:
-        """Everything about one activity for people: the row, counts of members by state and
-        delivery, the last attempts, its gate, parked events; None when never seen."""
+    async def show(self, activity_id: str) -> Seen | None:
+        """Everything about one activity, with its last 20 attempts; None when never seen."""
         ...
 
     async def attempts(self, activity_id: str, limit: int) -> list[Attempt]:

@@ -12,6 +12,9 @@ from statemachine.card import Card
 from statemachine.gate import Gate
 from statemachine.model import Activity, Opening
 
+SHOWN_ATTEMPTS: Final = 20
+"""So many of an activity's last attempts are shown."""
+
 OWED: Final = 0
 CONFIRMED: Final = 1
 SKIPPED: Final = 2
@@ -143,6 +146,43 @@ class Attempt(msgspec.Struct):
     errcode: int | None = None
     errmsg: str = ""
     rid: str = ""
+
+
+class MemberCounts(msgspec.Struct, frozen=True):
+    """An activity's members by what became of them; `skipped` names the first 20."""
+
+    pending: int = 0
+    done: int = 0
+    late: int = 0
+    owed: int = 0
+    confirmed: int = 0
+    skipped: tuple[str, ...] = ()
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """How many events wait for an opening, and since when the oldest does."""
+
+    events: int = 0
+    since: int | None = None
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is kept about one activity, in one snapshot; `attempts` newest first."""
+
+    activity: Activity
+    card: Card
+    due_at: int | None
+    title: str
+    publisher: str | None
+    opengid: str | None
+    open_single_roomid: str | None
+    seen_at: int
+    opened_at: int | None
+    members: MemberCounts
+    gate: Gate | None
+    parked: Parked
+    attempts: tuple[Attempt, ...]
+    now: int
 
 
 class InboxOutcome(NamedTuple):

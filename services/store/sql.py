@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.store import statements
@@ -14,11 +13,24 @@ from services.store.dialect import Dialect, Statement
 from services.store.errors import UNMIGRATED, translated
 from services.store.migrating import NEEDED
 from services.store.ports import Backlog, StoreUnavailable
-from services.store.rows import PAGE_SIZE, SHARDS, Attempt, InboxKey, OutboxRow
-from services.store.sql_tx import SqlTx, read_activity, read_card
+from services.store.rows import (
+    CONFIRMED,
+    OWED,
+    PAGE_SIZE,
+    SHARDS,
+    SHOWN_ATTEMPTS,
+    Attempt,
+    InboxKey,
+    MemberCounts,
+    OutboxRow,
+    Parked,
+    Seen,
+)
+from services.store.sql_tx import SqlTx, read_locked
 from services.store.upkeep import UNOPENED_AGE, few_members
 from statemachine.card import DeliveryRules
 from statemachine.gate import Gate
+from statemachine.states import DONE
 
 
 class SqlStore:
@@ -196,54 +208,54 @@ class SqlStore:
             pruned["unopened"] = gone.rowcount if gone is not None else 0
         return pruned
 
-    async def show(self, activity_id: str) -> dict[str, Any] | None:
+    async def show(self, activity_id: str) -> Seen | None:
         async with self._reading() as run:
             row = (await run("show_activity", id=activity_id)).one_or_none()
             if row is None:
                 return None
-            card = read_card((await run("show_card", id=activity_id)).one())
+            *locked, due_at, title, publisher, opengid, open_single_roomid, seen_at, opened_at = row
+            activity, card = read_locked(locked)
             members = (await run("show_members", id=activity_id)).all()
-            skipped = [each[0] for each in await run("show_skipped", id=activity_id)]
-            parked, since = (await run("show_parked", id=activity_id)).one()
+            skipped = tuple(each[0] for each in await run("show_skipped", id=activity_id))
+            parked = Parked(*(await run("show_parked", id=activity_id)).one())
             gates = [Gate(*each) for each in await run("gates", ids=self.dialect.many([card.appid]))]
-            tried = [Attempt(*each) for each in await run("show_attempts", id=activity_id, limit=10)]
-            now = int((await run("now")).scalar_one())
-        details = dict(zip(_DETAILS, row[-len(_DETAILS) :], strict=True))
-        return {
-            "activity": {**msgspec.to_builtins(read_activity(row[: -len(_DETAILS)])), **details},
-            "card": msgspec.to_builtins(card),
-            "members": count_members(members, skipped),
-            "gate": msgspec.to_builtins(gates[0]) if gates else None,
-            "parked": {"events": parked, "since": since},
-            "attempts": msgspec.to_builtins(tried),
-            "now": now,
-        }
+            tried = await run("show_attempts", id=activity_id, limit=SHOWN_ATTEMPTS)
+            return Seen(
+                activity=activity,
+                card=card,
+                due_at=due_at,
+                title=title,
+                publisher=publisher,
+                opengid=opengid,
+                open_single_roomid=open_single_roomid,
+                seen_at=seen_at,
+                opened_at=opened_at,
+                members=count_members(members, skipped),
+                gate=gates[0] if gates else None,
+                parked=parked,
+                attempts=tuple(Attempt(*each) for each in tried),
+                now=int((await run("now")).scalar_one()),
+            )
 
     async def attempts(self, activity_id: str, limit: int) -> list[Attempt]:
         async with self._reading() as run:
             return [Attempt(*row) for row in await run("show_attempts", id=activity_id, limit=limit)]
 
 
-_DETAILS = ("due_at", "title", "publisher", "opengid", "open_single_roomid", "seen_at", "opened_at")
-
-
-def count_members(rows: Sequence[tuple[str, bool, int, int]], skipped: list[str]) -> dict[str, Any]:
-    """(state, late, delivered, count) → what `show` tells about members."""
-    counts: dict[str, Any] = {
-        "pending": 0,
-        "done": 0,
-        "late": 0,
-        "owed": 0,
-        "confirmed": 0,
-        "skipped": skipped,
-    }
-    for state, late, delivered, count in rows:
-        counts["done" if state == "done" else "pending"] += count
-        counts["late"] += count if late else 0
-        if state == "done" and not late:
-            counts["owed"] += count if delivered == 0 else 0
-            counts["confirmed"] += count if delivered == 1 else 0
-    return counts
+def count_members(rows: Iterable[Sequence[Any]], skipped: tuple[str, ...]) -> MemberCounts:
+    """(state, late, delivered, count) of each kind of members, added up."""
+    pending = done = late = owed = confirmed = 0
+    for state, was_late, delivered, count in rows:
+        if state != DONE:
+            pending += count
+            continue
+        done += count
+        if was_late:
+            late += count
+        else:
+            owed += count if delivered == OWED else 0
+            confirmed += count if delivered == CONFIRMED else 0
+    return MemberCounts(pending, done, late, owed, confirmed, skipped)
 
 
 def _in_shards(dialect: Dialect) -> str:

@@ -276,9 +276,8 @@ READS: Final = {
         SELECT i.source, i.id, i.outcome FROM {rows: source text, id text}
         JOIN inbox i ON i.source = r.source AND i.id = r.id""",
     "show_activity": f"""
-        SELECT {ACTIVITY_COLUMNS}, due_at, title, publisher, opengid, open_single_roomid, seen_at, opened_at
+        SELECT {LOCKED_COLUMNS}, due_at, title, publisher, opengid, open_single_roomid, seen_at, opened_at
         FROM activities WHERE activity_id = :id""",
-    "show_card": f"SELECT {CARD_COLUMNS} FROM activities WHERE activity_id = :id",
     "show_members": """
         SELECT state, late, delivered, count(*) FROM members WHERE activity_id = :id
         GROUP BY state, late, delivered""",

@@ -181,9 +181,11 @@ async def test_a_batch_that_names_very_many_members_comes_in_by_parts_in_order()
     ]
     nudges = await make_ingest(store, MemoryBus()).take(batch)
     assert store.batches == [1, 40, 40, 11]
-    activity = ((await store.show("a")) or {})["activity"]
-    assert (activity["state"], activity["done"]) == ("ended", len(listed))
-    assert nudges == {"a": activity["revision"]}
+    seen = await store.show("a")
+    assert seen is not None
+    activity = seen.activity
+    assert (activity.state, activity.done) == ("ended", len(listed))
+    assert nudges == {"a": activity.revision}
     ledger = await read_ledger(store)
     assert ledger.balanced
     assert (ledger.events["applied"], ledger.events["duplicate"]) == (91, 1)

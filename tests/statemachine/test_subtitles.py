@@ -6,7 +6,7 @@ import pytest
 
 from statemachine.subtitles import Viewer, ended_message, member_done_message, subtitle
 
-PUBLISHER, PARTICIPANT, OUTSIDER = Viewer.publisher, Viewer.participant, Viewer.outsider
+PUBLISHER, PARTICIPANT, OUTSIDER = Viewer.publisher, Viewer.participant, Viewer.bystander
 
 ROWS = [
     (PUBLISHER, False, 1, "7人已完成", "7人已参与"),

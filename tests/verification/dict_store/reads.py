@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from services.store.ports import Backlog
 from services.store.rows import (
-    CONFIRMED,
     PAGE_SIZE,
     SHARDS,
+    SHOWN_ATTEMPTS,
     SKIPPED,
     Attempt,
     InboxKey,
     OutboxRow,
+    Parked,
+    Seen,
 )
+from services.store.sql import count_members
 from services.store.upkeep import UNOPENED_AGE, few_members
 from statemachine.gate import Gate, opened
-from statemachine.states import DONE, ENDED
+from statemachine.states import ENDED
 from tests.verification.dict_store.tables import Tables, copied
 
 
@@ -150,40 +153,30 @@ class Reads(Tables):
             "unopened": len(unopened),
         }
 
-    async def show(self, activity_id: str) -> dict[str, Any] | None:
+    async def show(self, activity_id: str) -> Seen | None:
         row = self.rows.get(activity_id)
         if row is None:
             return None
-        members = row.members.values()
-        owed = len(row.owed())
+        kinds = Counter((each.state, each.late, each.delivered) for each in row.members.values())
+        skipped = sorted(who for who, each in row.members.items() if each.delivered == SKIPPED)
         parked = [each.parked_at for each in self.parked.values() if each.activity_id == activity_id]
-        card, gate = copied(row).card, self.gates.get(row.card.appid)
-        details = {
-            name: row.details.get(name)
-            for name in ("publisher", "opengid", "open_single_roomid", "opened_at")
-        }
-        return {
-            "activity": {
-                **msgspec.to_builtins(row.activity),
-                **details,
-                "due_at": row.due_at,
-                "title": row.details.get("title", ""),
-                "seen_at": row.seen_at,
-            },
-            "card": msgspec.to_builtins(card),
-            "members": {
-                "pending": sum(each.state != DONE for each in members),
-                "done": sum(each.state == DONE for each in members),
-                "late": sum(each.late for each in members),
-                "owed": owed,
-                "confirmed": sum(each.delivered == CONFIRMED for each in members),
-                "skipped": sorted(who for who, each in row.members.items() if each.delivered == SKIPPED)[:20],
-            },
-            "gate": msgspec.to_builtins(gate) if gate else None,
-            "parked": {"events": len(parked), "since": min(parked, default=None)},
-            "attempts": msgspec.to_builtins(await self.attempts(activity_id, 10)),
-            "now": self.clock(),
-        }
+        activity, card = copied(row)
+        return Seen(
+            activity=activity,
+            card=card,
+            due_at=row.due_at,
+            title=row.details.get("title", ""),
+            publisher=row.details.get("publisher"),
+            opengid=row.details.get("opengid"),
+            open_single_roomid=row.details.get("open_single_roomid"),
+            opened_at=row.details.get("opened_at"),
+            seen_at=row.seen_at,
+            members=count_members(((*kind, count) for kind, count in kinds.items()), tuple(skipped[:20])),
+            gate=self.gates.get(row.card.appid),
+            parked=Parked(len(parked), min(parked, default=None)),
+            attempts=tuple(await self.attempts(activity_id, SHOWN_ATTEMPTS)),
+            now=self.clock(),
+        )
 
     async def attempts(self, activity_id: str, limit: int) -> list[Attempt]:
         return [each for each in reversed(self.log) if each.activity_id == activity_id][:limit]

@@ -113,7 +113,7 @@ def told(expected: Expected, template: str) -> Told:
         "card": {
             "publisher": says(Viewer.publisher),
             **{who: says(Viewer.participant, done=who in expected.done) for who in people},
-            "outsider": says(Viewer.outsider),
+            "bystander": says(Viewer.outsider),
         },
     }
 
