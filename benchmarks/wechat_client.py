@@ -1,8 +1,8 @@
-"""Our client of WeChat's next to one single httpx.AsyncClient, in the same run, round by round alternating.
+"""Our client of WeChat's next to bare aiohttp, in the same run, round by round alternating.
 
-`python -m benchmarks.wechat_client [--calls N] [--rounds N]`: the server is a process of its own that
-answers every setChatToolMsg with 0 at once; where the machine has two cores, it and we get one each.
-Ratios hold within one run; absolute figures do not travel.
+`python -m benchmarks.wechat_client [--calls N] [--rounds N] [--in-flight N] [--delay MS]`: the server is a
+process of its own that answers every setChatToolMsg with 0 after a while; where the machine has two cores,
+it and we get one each. Ratios hold within one run; absolute figures do not travel.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-import httpx
+import aiohttp
 import msgspec
+import uvloop
 from aiohttp import web
 
 from contracts.wechat import (
@@ -32,9 +33,8 @@ from services.runtime.clock import RealClock
 from services.wechat.apps import AppBook
 from services.wechat.client import WeChatClient
 
-IN_FLIGHT = (1, 32, 128)
 OK = b'{"errcode":0,"errmsg":"ok"}'
-TOKEN = b'{"access_token":"benchmark","expires_in":7200}'
+TOKEN = "86_" + "benchmark" * 17
 MESSAGE = SetChatToolMsg(
     activity_id="966_NGiq",
     target_state=1,
@@ -53,13 +53,15 @@ def pin(core: int) -> None:
             os.sched_setaffinity(0, {cores[core]})
 
 
-async def serve() -> None:
-    """Answer until the parent closes our input; the port goes to the output."""
+async def serve(delay: float) -> None:
+    """Answer after so many seconds, until the parent closes our input; the port goes to the output."""
 
     async def answer(request: web.Request) -> web.Response:
         await request.read()
-        body = TOKEN if request.path == STABLE_TOKEN_PATH else OK
-        return web.Response(body=body, content_type="application/json")
+        if request.path == STABLE_TOKEN_PATH:
+            return web.json_response({"access_token": TOKEN, "expires_in": 7200})
+        await asyncio.sleep(delay)
+        return web.Response(body=OK, content_type="application/json")
 
     application = web.Application()
     application.router.add_post(STABLE_TOKEN_PATH, answer)
@@ -72,55 +74,47 @@ async def serve() -> None:
     await runner.cleanup()
 
 
-async def rate(call: Call, calls: int, in_flight: int) -> float:
-    """Calls per second with so many in flight all the time."""
+async def round_of(call: Call, calls: int, in_flight: int) -> tuple[float, float]:
+    """Calls per second, and our µs of CPU per call, with so many in flight all the time."""
     left = iter(range(calls))
 
     async def work() -> None:
         for _ in left:
             await call()
 
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     await asyncio.gather(*(work() for _ in range(in_flight)))
-    return calls / (time.perf_counter() - began)
+    return calls / (time.perf_counter() - began), (time.process_time() - used) / calls * 1e6
 
 
-async def compare(base: str, in_flight: int, calls: int, rounds: int) -> tuple[float, float]:
-    """Median rates of our client and of one httpx.AsyncClient."""
+async def compare(base: str, in_flight: int, calls: int, rounds: int) -> None:
+    """Print the medians of bare aiohttp and of our client."""
     client = WeChatClient(base, AppBook({"wx1": "secret"}), RealClock(), in_flight=in_flight)
-    limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
-    async with httpx.AsyncClient(limits=limits, timeout=30, trust_env=False) as peer:
-        body = msgspec.json.encode(MESSAGE)
+    body, url = msgspec.json.encode(MESSAGE), base + SET_CHAT_TOOL_MSG_PATH
+    headers, query = {"content-type": "application/json"}, {"access_token": TOKEN}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=in_flight)) as session:
 
         async def ours() -> None:
             answer = await client.set_chat_tool_msg("wx1", MESSAGE, 30.0, lambda: True)
             assert answer.verdict is Verdict.ok, answer
 
-        async def theirs() -> None:
-            response = await peer.post(
-                base + SET_CHAT_TOOL_MSG_PATH,
-                params={"access_token": "benchmark"},
-                content=body,
-                headers={"content-type": "application/json"},
-            )
-            assert response.json()["errcode"] == 0
+        async def bare() -> None:
+            async with session.post(url, params=query, data=body, headers=headers) as response:
+                assert msgspec.json.decode(await response.read())["errcode"] == 0
 
-        measured: tuple[list[float], list[float]] = ([], [])
-        for call in (ours, theirs):
-            await rate(call, in_flight * 4, in_flight)
+        sides: dict[str, Call] = {"bare aiohttp": bare, "our client": ours}
+        for call in sides.values():
+            await round_of(call, in_flight * 4, in_flight)
+        measured: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
         for _ in range(rounds):
-            measured[0].append(await rate(ours, calls, in_flight))
-            measured[1].append(await rate(theirs, calls, in_flight))
+            for name, call in sides.items():
+                measured[name].append(await round_of(call, calls, in_flight))
     await client.close()
-    return statistics.median(measured[0]), statistics.median(measured[1])
-
-
-async def measure(base: str, calls: int, rounds: int) -> None:
-    """The table."""
-    print(f"{'in flight':>9}  {'ours/s':>8}  {'one AsyncClient/s':>17}  {'ratio':>6}")
-    for in_flight in IN_FLIGHT:
-        ours, theirs = await compare(base, in_flight, calls, rounds)
-        print(f"{in_flight:>9}  {ours:>8.0f}  {theirs:>17.0f}  {ours / theirs:>6.2f}", flush=True)
+    cost = {name: statistics.median(cpu for _, cpu in each) for name, each in measured.items()}
+    for name, each in measured.items():
+        pace = statistics.median(rate for rate, _ in each)
+        print(f"{name:<14}{pace:>8.0f} calls/s {cost[name]:>6.0f} µs of CPU a call")
+    print(f"ours ÷ bare, CPU a call: {cost['our client'] / cost['bare aiohttp']:.2f}")
 
 
 def main() -> None:
@@ -128,24 +122,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--calls", type=int, default=1_500, help="calls a round")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of each, alternating")
+    parser.add_argument("--calls", type=int, default=4_000, help="calls a round")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each, alternating")
+    parser.add_argument("--in-flight", type=int, default=64, help="calls at once")
+    parser.add_argument("--delay", type=float, default=20.0, help="ms that the server takes")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.serve:
-        pin(-1)
-        asyncio.run(serve())
-        return
-    command = [sys.executable, "-m", "benchmarks.wechat_client", "--serve"]
-    with subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
-        pin(0)
-        assert server.stdout is not None
-        port = int(server.stdout.readline())
-        try:
-            asyncio.run(measure(f"http://127.0.0.1:{port}", arguments.calls, arguments.rounds))
-        finally:
-            assert server.stdin is not None
-            server.stdin.close()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        if arguments.serve:
+            pin(-1)
+            runner.run(serve(arguments.delay / 1000))
+            return
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.wechat_client",
+            "--serve",
+            "--delay",
+            str(arguments.delay),
+        ]
+        with subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+            pin(0)
+            assert server.stdout is not None
+            base = f"http://127.0.0.1:{int(server.stdout.readline())}"
+            try:
+                runner.run(compare(base, arguments.in_flight, arguments.calls, arguments.rounds))
+            finally:
+                assert server.stdin is not None
+                server.stdin.close()
 
 
 if __name__ == "__main__":

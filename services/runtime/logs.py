@@ -21,8 +21,6 @@ _SECRET_IN_TEXT: Final = re.compile(
 _PASSWORD_IN_URL: Final = re.compile(r"(://[^\s:/@\"']*:)[^\s\"']+(?=@)")
 """Up to the last @ before a space or a quote: a password that was not escaped may hold one."""
 _QUIET: Final = {
-    "httpx": logging.WARNING,  # logs every URL at INFO, and ours carry the token
-    "httpcore": logging.WARNING,
     "transitions": logging.WARNING,
     "faststream": logging.WARNING,
     "aiosqlite": logging.WARNING,

@@ -1,4 +1,4 @@
-"""WeChat's API over httpx: one total deadline, one repeat after a token error, a verdict for everything."""
+"""WeChat's API: one total deadline, one repeat after a token error, a verdict for everything."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from services.wechat.apps import AppBook
 from services.wechat.ports import Answer
 from services.wechat.reading import classify, read
 from services.wechat.tokens import ABOUT_THE_APP, Token, TokenKeeper
-from services.wechat.transport import Connections, Factory, by_socket
+from services.wechat.transport import AiohttpTransport, Limited, Transport
 
 LOG = structlog.get_logger("livecard.wechat")
 
 OTHERS: Final = 8
-"""Connections for tokens and the like, which must not stand behind messages that hang."""
+"""Exchanges at once for tokens and the like, which must not stand behind messages that hang."""
 
 T = TypeVar("T", bound=Status)
 
@@ -47,8 +47,8 @@ class Created(msgspec.Struct, frozen=True):
 class WeChatClient:
     """Implements `services.wechat.ports.WeChat`.
 
-    `in_flight` bounds the messages' connections; `deadline` (seconds, total) is for the calls that
-    have none of their own; `transport` replaces httpx's (the simulation's has no socket).
+    `in_flight` bounds the messages under way; `deadline` (seconds, total) is for the calls that have
+    none of their own; `transport` replaces aiohttp's (the simulation's has no socket).
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class WeChatClient:
         *,
         in_flight: int = 64,
         deadline: float = 10.0,
-        transport: Factory | None = None,
+        transport: Transport | None = None,
     ) -> None:
-        connect = transport or by_socket(base)
-        self._messages = Connections(base, in_flight, connect)
-        self._others = Connections(base, OTHERS, connect)
+        self._transport = transport or AiohttpTransport(base)
+        self._messages = Limited(self._transport, in_flight)
+        self._others = Limited(self._transport, OTHERS)
         self._tokens = TokenKeeper(self._others, apps, clock)
         self._deadline = deadline
 
@@ -73,8 +73,7 @@ class WeChatClient:
     async def close(self) -> None:
         """Give up token fetches and close the connections."""
         await self._tokens.close()
-        await self._others.close()
-        await self._messages.close()
+        await self._transport.close()
 
     async def set_chat_tool_msg(
         self, appid: str, message: SetChatToolMsg, deadline: float, may_send: Callable[[], bool]

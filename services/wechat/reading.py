@@ -42,13 +42,13 @@ def read(decoder: msgspec.json.Decoder[T], got: Exchange) -> T | None:
 def classify(got: Exchange, *secrets: str) -> Answer:
     """What came of a message (wechat-api.md §4, design.md §6).
 
-    Beyond a refused connection, `verdict_of_answer` decides. Any content type will do: WeChat sends
-    JSON as text/plain.
+    Once a connection came about, `verdict_of_answer` decides. Any content type will do: WeChat sends JSON
+    as text/plain.
     """
     if got.withheld:
         return Answer(None)
-    if got.refused:
-        return Answer(Verdict.busy, errmsg="connection refused")
+    if got.unsent:
+        return Answer(Verdict.busy, errmsg=f"no connection: {got.why}")
     if got.status == 0:
         return Answer(Verdict.unknown, sent=True, errmsg=got.why)
     said = None if got.why else _said(got)

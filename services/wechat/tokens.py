@@ -13,7 +13,7 @@ from services.runtime.ports import Clock
 from services.runtime.settings import Secret
 from services.wechat.apps import AppBook
 from services.wechat.reading import LARGEST_ERRCODE, read, told
-from services.wechat.transport import Connections
+from services.wechat.transport import Limited
 
 LOG = structlog.get_logger("livecard.wechat")
 
@@ -43,8 +43,8 @@ class Token(msgspec.Struct, frozen=True):
 class TokenKeeper:
     """Keeps a token per app. A failed fetch never means that a message was sent."""
 
-    def __init__(self, connections: Connections, apps: AppBook, clock: Clock) -> None:
-        self._connections, self._apps, self._clock = connections, apps, clock
+    def __init__(self, exchanges: Limited, apps: AppBook, clock: Clock) -> None:
+        self._exchanges, self._apps, self._clock = exchanges, apps, clock
         self._tokens: dict[str, Token] = {}
         self._fetches: dict[str, asyncio.Task[Token]] = {}
         self._refused: dict[str, Token] = {}
@@ -124,10 +124,10 @@ class TokenKeeper:
 
     async def _ask(self, appid: str, secret: Secret, began: float) -> Token:
         body = msgspec.json.encode(StableTokenRequest(appid=appid, secret=str(secret)))
-        got = await self._connections.exchange("POST", STABLE_TOKEN_PATH, {}, body)
+        got = await self._exchanges.exchange("POST", STABLE_TOKEN_PATH, {}, body)
         answer = read(_ANSWER, got)
         if answer is None:
-            return _failed("connection refused" if got.refused else got.why or "an unreadable answer")
+            return _failed(got.why or "an unreadable answer")
         if answer.errcode != 0:
             verdict = verdict_of_token(answer.errcode)
             errmsg, rid = told(answer.errmsg, secret)

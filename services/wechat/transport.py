@@ -3,189 +3,209 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+import os
+import select
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+from weakref import WeakSet
 
-import httpx
+import aiohttp
+import certifi
 import msgspec
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
 
 LARGEST_ANSWER: Final = 64 << 10
 """Bytes; more than that is no answer of WeChat's."""
 CONNECT: Final = 5.0
-STEP: Final = 60.0
-"""Seconds for a connection, and for any other step; the caller's total deadline bounds them all."""
+"""Seconds for a connection, name and TLS included; the caller's total deadline bounds the rest."""
 IDLE: Final = 5.0
 """Seconds that a connection is kept for the next exchange: less than servers keep theirs, so that
 none is closed under a request, which would be an unknown outcome."""
-_TIMEOUTS: Final = {"connect": CONNECT, "read": STEP, "write": STEP, "pool": CONNECT}
-
-Factory = Callable[[], httpx.AsyncBaseTransport]
 
 
 class Exchange(msgspec.Struct, frozen=True):
-    """`status` 0: no answer. `refused`: the connection was, so that nothing was sent. `withheld`:
+    """`status` 0: no answer. `unsent`: no connection came about, so that nothing was sent. `withheld`:
     `may_send` said no. `why`: what is wrong with the answer; never an URL, which holds the token."""
 
     status: int = 0
     body: bytes = b""
-    refused: bool = False
+    unsent: bool = False
     withheld: bool = False
     why: str = ""
 
 
-class Connections:
-    """At most `most` connections to one server, each in an httpx transport of its own.
+class Transport(Protocol):
+    """The way to WeChat: `AiohttpTransport`, or one without a socket in the simulation and in tests."""
 
-    One pool for all would scan quadratically (findings.md) and make a request wait after the lease
-    check; and a request that is cancelled between connecting and sending stays in httpcore's pool
-    for ever, taking a place away (seen with 1.0.9). So whoever has a place has a connection, and one
-    whose exchange did not end well is thrown away. `connect` makes a transport: `by_socket(base)`,
-    or the simulation's; a refusal is told by an `httpx.ConnectError` from a `ConnectionRefusedError`.
-    """
+    async def exchange(
+        self, method: str, path: str, query: Mapping[str, str], body: bytes | None
+    ) -> Exchange:
+        """Send once, follow no redirect. Whatever the network does is in what comes back.
 
-    def __init__(self, base: str, most: int, connect: Factory) -> None:
-        _quieten()
-        self._base, self._connect = base.rstrip("/"), connect
-        self._places = asyncio.Semaphore(most)
-        self._idle: list[httpx.AsyncBaseTransport] = []
-        self._leaving: set[asyncio.Task[None]] = set()
+        What is raised instead counts as sent, with an unknown outcome.
+        """
+        ...
 
     async def close(self) -> None:
-        """Close every connection that no exchange uses."""
-        idle, self._idle = self._idle, []
-        for transport in idle:
-            await transport.aclose()
-        await asyncio.gather(*self._leaving, return_exceptions=True)
+        """Close all connections; nothing is in flight any more."""
+        ...
+
+
+class Limited:
+    """At most `most` exchanges at once over a transport."""
+
+    def __init__(self, transport: Transport, most: int) -> None:
+        self._transport, self._free = transport, asyncio.Semaphore(most)
 
     async def exchange(
         self,
         method: str,
         path: str,
-        params: Mapping[str, str],
-        content: bytes | None,
+        query: Mapping[str, str],
+        body: bytes | None,
         may_send: Callable[[], bool] = lambda: True,
     ) -> Exchange:
-        """One request, without a redirect followed. Whatever the network does is in the answer.
-
-        `may_send` is asked in the same step as the send: nothing is awaited, and nothing has to be
-        waited for, between the two.
-        """
-        request = httpx.Request(
-            method,
-            self._base + path,
-            params=dict(params),
-            content=content,
-            headers=_HEADERS if content is None else _HEADERS | {"content-type": "application/json"},
-            extensions={"timeout": _TIMEOUTS},
-        )
-        async with self._places:
-            transport = self._idle.pop() if self._idle else self._connect()
-            whole = False
-            try:
-                if may_send():
-                    got, whole = await _exchange(transport, request)
-                else:
-                    got, whole = Exchange(withheld=True), True
-            finally:
-                if whole and not _left_over(transport):
-                    self._idle.append(transport)
-                else:
-                    self._throw_away(transport)
-            return got
-
-    def _throw_away(self, transport: httpx.AsyncBaseTransport) -> None:
-        """In the background: the caller's deadline may be over."""
-        task = asyncio.create_task(transport.aclose(), name="close-connection")
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+        """See `Transport.exchange`. `may_send` is asked last: no place is waited for after it."""
+        async with self._free:
+            if not may_send():
+                return Exchange(withheld=True)
+            return await self._transport.exchange(method, path, query, body)
 
 
-_HEADERS: Final = {"accept-encoding": "identity", "user-agent": "livecard"}
+class AiohttpTransport:
+    """aiohttp without what we must not have: a second send, redirects, cookies, proxies, decompression.
 
+    Its pool has no limit of its own (the callers have, see `Limited`), so no exchange waits in it.
+    """
 
-def by_socket(base: str) -> Factory:
-    """Transports of one connection, no proxy; the authorities' certificates are loaded once for all."""
-    tls = httpx.create_ssl_context(verify=base.startswith("https:"))
-    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE)
-    return lambda: httpx.AsyncHTTPTransport(verify=tls, trust_env=False, limits=limits)
+    def __init__(self, base: str) -> None:
+        self._base = base.rstrip("/")
+        self._tls: ssl.SSLContext | bool = _authorities() if base.startswith("https:") else True
+        self._session: aiohttp.ClientSession | None = None
 
-
-def _quieten() -> None:
-    """The libraries log URLs and headers at INFO and DEBUG, and ours carry the token."""
-    for name in ("httpx", "httpcore"):
-        logger = logging.getLogger(name)
-        logger.setLevel(max(logger.level, logging.WARNING))
-
-
-async def _exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> tuple[Exchange, bool]:
-    """What came of it, and whether the connection is fit for another."""
-    try:
-        response = await transport.handle_async_request(request)
+    async def exchange(
+        self, method: str, path: str, query: Mapping[str, str], body: bytes | None
+    ) -> Exchange:
+        """See `Transport`. An error's text may carry the URL, and the URL the token: only types are told."""
         try:
-            return await _read(response)
-        finally:
-            await response.aclose()
-    except Exception as error:  # noqa: BLE001 - whatever broke, the request may have been applied
-        # An error's text may carry the URL, and the URL the token: only its type is kept.
-        return Exchange(refused=_refused(error), why=type(error).__name__), False
+            response = await self._opened().request(
+                method,
+                self._base + path,
+                params=query,
+                data=body,
+                headers=None if body is None else _JSON,
+                allow_redirects=False,
+            )
+            try:
+                return await _read(response)
+            finally:
+                response.close()  # an answer that was read whole has given its connection back by now
+        except _NOT_CONNECTED as error:
+            return Exchange(unsent=True, why=_name(error))
+        except Exception as error:  # noqa: BLE001 - whatever broke, the request may have been applied
+            return Exchange(why=_name(error))
+
+    async def close(self) -> None:
+        """See `Transport`."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        """The session; made at the first use, since it belongs to the loop that runs then."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE, ssl=self._tls),
+                # sock_read stays unset: aiohttp 3.14 lets it strike idle connections (its issue 12953).
+                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT),
+                headers={"accept-encoding": "identity", "user-agent": "livecard"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                request_class=_Request,
+                middlewares=(_once,),
+            )
+        return self._session
 
 
-async def _read(response: httpx.Response) -> tuple[Exchange, bool]:
+_JSON: Final = {"content-type": "application/json"}
+_NOT_CONNECTED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""Name, connection or TLS failed; aiohttp raises them before it writes anything."""
+
+
+def _authorities() -> ssl.SSLContext:
+    """Mozilla's list, or what one of the two variables names that OpenSSL itself reads."""
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    context = ssl.create_default_context(cafile=file or (None if folder else certifi.where()), capath=folder)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+async def _read(response: aiohttp.ClientResponse) -> Exchange:
     """The body up to its bound, where the status leaves anything to be learnt from it."""
-    status = response.status_code
+    status = response.status
     if status == 429 or status >= 500 or 300 <= status < 400:
-        return Exchange(status, why=f"HTTP {status}"), False
+        return Exchange(status, why=f"HTTP {status}")
     if response.headers.get("content-encoding", "identity") != "identity":
-        return Exchange(status, why="a compressed answer, which nobody asked for"), False
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
+        return Exchange(status, why="a compressed answer, which nobody asked for")
+    body = b""
+    while chunk := await response.content.readany():
         body += chunk
         if len(body) > LARGEST_ANSWER:
-            return Exchange(status, why=f"an answer of more than {LARGEST_ANSWER} bytes"), False
-    return Exchange(status, bytes(body)), True
+            return Exchange(status, why=f"an answer of more than {LARGEST_ANSWER} bytes")
+    return Exchange(status, body)
 
 
-def _left_over(transport: Any) -> bool:
-    """Whether the server sent more than its answer: the next request would take that for its own, and a
-    call that was never applied for a success.
+class _LeftOverError(Exception):
+    """The kept connection holds bytes that nobody asked for, or was closed; nothing was sent on it."""
 
-    It waits in h11's buffer, in anyio's queue or, over TLS, where anyio keeps what it has not decrypted yet,
-    and OpenSSL what it has. Nothing public shows them; what has not left the socket closes the connection
-    before its next use.
+
+class _BrokenError(Exception):
+    """The connection broke after the send. No error of aiohttp's, which would send a GET once more."""
+
+
+class _Request(aiohttp.ClientRequest):
+    """Looks at a kept connection before it is used again.
+
+    aiohttp drops one that has bytes left over when its answer ends, but not one that is sent more while it
+    is idle: the next request would take that for its own answer (its issue 13656), and a call that was
+    never applied for a success. What has not left the socket is seen too, the server's close included.
     """
-    pool = getattr(transport, "_pool", None)
-    for connection in getattr(pool, "connections", ()):
-        http = getattr(connection, "_connection", None)
-        state, network = getattr(http, "_h11_state", None), getattr(http, "_network_stream", None)
-        tls = getattr(network, "_stream", None)
-        protocol = getattr(getattr(tls, "transport_stream", tls), "_protocol", None)
-        received, decrypted = getattr(tls, "_read_bio", None), getattr(tls, "_ssl_object", None)
-        if (
-            (state is not None and state.trailing_data[0])
-            or (protocol is not None and protocol.read_queue)
-            or (received is not None and received.pending)
-            or (decrypted is not None and decrypted.pending())
-        ):
-            return True
-    return False
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        protocol, transport = conn.protocol, conn.transport
+        if protocol is not None and transport is not None:
+            if protocol in _USED and (
+                protocol.should_close or _readable(transport.get_extra_info("socket").fileno())
+            ):
+                raise _LeftOverError
+            _USED.add(protocol)
+        return await super().send(conn)
 
 
-def _refused(error: Exception) -> bool:
-    """Whether the connection was refused, and nothing else: a name not found may be anything."""
-    return isinstance(error, httpx.ConnectError) and any(
-        isinstance(each, ConnectionRefusedError) for each in _causes(error)
-    )
+_USED: Final[WeakSet[ResponseHandler]] = WeakSet()
+"""Connections that had a request. A new one may be readable rightly: TLS sends session tickets."""
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came of, groups opened (several addresses were tried)."""
-    waiting: list[Any] = [error]
-    seen: set[int] = set()
-    while waiting:
-        each = waiting.pop()
-        if each is None or id(each) in seen:
-            continue
-        seen.add(id(each))
-        yield each
-        waiting += [each.__cause__, each.__context__, *getattr(each, "exceptions", ())]
+def _readable(descriptor: int) -> bool:
+    look = select.poll()
+    look.register(descriptor, select.POLLIN)
+    return bool(look.poll(0))
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send on a fit connection, and never again: aiohttp repeats a GET when a kept connection breaks."""
+    while True:
+        try:
+            return await handler(request)
+        except _LeftOverError:
+            continue  # that connection is closed now; there are only so many, and a new one is not looked at
+        except _NOT_CONNECTED:
+            raise
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            raise _BrokenError from error
+
+
+def _name(error: Exception) -> str:
+    return type(error.__cause__ or error).__name__

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
+import uvloop
 
 from contracts.wechat import TEMPLATE_IDS, ParticipatorInfo, SetChatToolMsg
 from services.wechat.apps import AppBook
@@ -19,6 +21,16 @@ MESSAGE = SetChatToolMsg(
     version_type=0,
     participator_info_list=(ParticipatorInfo("gp-alex"),),
 )
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """What looks into sockets runs on production's loop too."""
+    loops = {"asyncio": asyncio.new_event_loop}
+    if item.path.name in ("test_left_over.py", "test_transport.py"):
+        loops["uvloop"] = uvloop.new_event_loop
+    return loops
 
 
 class HandClock:

@@ -246,7 +246,7 @@ async def test_a_fetch_that_is_refused_the_connection_is_busy(platform: Platform
     assert (answer.verdict, answer.sent, answer.errmsg) == (
         Verdict.busy,
         False,
-        "no token: connection refused",
+        "no token: ConnectionRefusedError",
     )
 
 

@@ -317,10 +317,10 @@ MUTANTS: Final = (
         WECHAT,
     ),
     Mutant(
-        "the-library-may-log",
+        "a-kept-connection-is-not-looked-at",
         "services/wechat/transport.py",
-        "        logger.setLevel(max(logger.level, logging.WARNING))",
-        "        logger.setLevel(logging.DEBUG)",
+        "            if protocol in _USED and (\n",
+        "            if protocol not in _USED and (\n",
         WECHAT,
     ),
     Mutant(

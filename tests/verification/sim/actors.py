@@ -252,7 +252,7 @@ class DispatcherActor(Actor):
             self.clock,
             in_flight=world.settings.in_flight,
             deadline=world.settings.call_deadline,
-            transport=lambda: SimTransport(self),
+            transport=SimTransport(self),
         )
         rules = CardRules.of(world.settings)
         self.dispatcher = Dispatcher(

@@ -1,21 +1,19 @@
-"""WeChat without a socket: the pure model behind an httpx transport that lies, stalls and applies late."""
+"""WeChat without a socket: the pure model behind a transport that lies, stalls and applies late."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
-
-import httpx
+from typing import TYPE_CHECKING, Final
 
 from contracts.wechat import SET_CHAT_TOOL_MSG_PATH, SetChatToolMsg
 from services.simulator.calls import Call
 from services.wechat.client import WeChatClient
 from services.wechat.ports import Answer
+from services.wechat.transport import Exchange
 from tests.verification.sim.bus import settle
 from tests.verification.sim.weather import REFUSALS
-from tests.verification.sim.wire import Response
 
 if TYPE_CHECKING:
     from tests.verification.sim.actors import Actor
@@ -45,51 +43,58 @@ class Watched:
         return await self._client.quota_left(appid)
 
 
-class SimTransport(httpx.AsyncBaseTransport):
-    """One connection of one process. What was sent arrives whatever becomes of the process."""
+class SimTransport:
+    """The connections of one process. What was sent arrives whatever becomes of the process."""
 
     def __init__(self, actor: Actor) -> None:
         self.actor, self.world = actor, actor.world
 
-    async def handle_async_request(self, request: Any) -> Any:
+    async def exchange(
+        self, method: str, path: str, query: Mapping[str, str], body: bytes | None
+    ) -> Exchange:
         world = self.world
-        call = Call(request.method, request.path, request.params, request.content)
+        call = Call(method, path, query, body or b"")
         message = call.path == SET_CHAT_TOOL_MSG_PATH
         sent = world.judges.sent(self.actor, call, ENDS.get()) if message else None
         fate = world.fate("wechat", () if message else ONLY_MESSAGES)
         fate = fate if message else ONLY_MESSAGES.get(fate, fate)
         if world.telling:
             world.tell(self.actor.name, "calls", call.path.rsplit("/", 1)[-1], sent and sent.what, fate)
-        answered = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[Exchange] = asyncio.get_running_loop().create_future()
         if fate == "refused":
             await asyncio.sleep(world.latency())
-            raise httpx.ConnectError("refused") from ConnectionRefusedError()
+            return Exchange(unsent=True, why="refused")
         self._under_way(call, sent, fate, answered)
         return await answered
 
-    def _under_way(self, call: Call, sent: Sent | None, fate: str, answered: asyncio.Future[object]) -> None:
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+    def _under_way(
+        self, call: Call, sent: Sent | None, fate: str, answered: asyncio.Future[Exchange]
+    ) -> None:
         """The request is on the wire."""
         world, delay = self.world, self.world.latency()
         if fate == "stopped_in_send":
             stopped = world.hosts.stop_for_long(self.actor)
             delay += stopped
         elif fate == "late":
-            world.loop.later(delay, settle, answered, httpx.ReadError("cut"))
+            world.loop.later(delay, settle, answered, Exchange(why="cut"))
             delay = 0.5 + world.tape.share() * (LATEST - 0.5)
         elif fate in ("hang", "cut", "http_429", "http_500", "busy"):
             world.loop.later(delay, self._not_applied, call, fate, answered)
             return
         world.loop.later(delay, self._arrive, call, sent, fate, answered)
 
-    def _not_applied(self, call: Call, fate: str, answered: asyncio.Future[object]) -> None:
+    def _not_applied(self, call: Call, fate: str, answered: asyncio.Future[Exchange]) -> None:
         if fate == "busy":
-            settle(answered, Response(200, content=self.world.model.refuse(self.world.wall(), call, -1)))
+            settle(answered, Exchange(200, self.world.model.refuse(self.world.wall(), call, -1)))
         elif fate == "cut":
-            settle(answered, httpx.ReadError("cut"))
+            settle(answered, Exchange(why="cut"))
         elif fate != "hang":
-            settle(answered, Response(int(fate.removeprefix("http_")), content=b"<html>"))
+            settle(answered, Exchange(int(fate.removeprefix("http_")), b"<html>"))
 
-    def _arrive(self, call: Call, sent: Sent | None, fate: str, answered: asyncio.Future[object]) -> None:
+    def _arrive(self, call: Call, sent: Sent | None, fate: str, answered: asyncio.Future[Exchange]) -> None:
         """WeChat has it: it is applied, or refused, as a whole."""
         world = self.world
         refusing = world.refusing if sent or world.refusing == "ip_refused" else ""
@@ -110,13 +115,13 @@ class SimTransport(httpx.AsyncBaseTransport):
         delay = world.latency() if fate != "slow" else 2.0 + world.tape.share() * 10.0
         if fate in ("hang_applied", "late"):
             return
-        answer: object = Response(200, content=body)
+        answer = Exchange(200, body)
         if fate == "cut_applied":
-            answer = httpx.ReadError("cut")
+            answer = Exchange(why="cut")
         elif fate == "http_500_applied":
-            answer = Response(502, content=b"bad gateway")
+            answer = Exchange(502, b"bad gateway")
         elif fate == "garbage":
-            answer = Response(200, content=b"<html>welcome</html>")
+            answer = Exchange(200, b"<html>welcome</html>")
         world.loop.later(delay, settle, answered, answer)
 
     def _refused(self, sent: Sent, body: bytes) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
-import httpx
 import msgspec
 import structlog
 from sqlalchemy.ext.asyncio import engine
@@ -29,7 +28,7 @@ from services.store.rows import InboxKey
 from services.transactions.claim import redeliver
 from services.transactions.settle import Look, Settled
 from services.transactions.settle import settle as settle_looks
-from services.wechat import apps, transport
+from services.wechat import apps
 from tests.verification.sim.actors import SECRETS, Actor, AppsFile
 from tests.verification.sim.bus import Broker
 from tests.verification.sim.deadlines import Timeout
@@ -44,7 +43,6 @@ from tests.verification.sim.store import LOOKS
 from tests.verification.sim.switches import spawn
 from tests.verification.sim.tape import SIDES, Tape
 from tests.verification.sim.weather import LEAP, PORTS, settings, weather
-from tests.verification.sim.wire import Request
 
 BASE: Final = 1_790_000_000 * SECOND
 """The world's first moment: 26.7 s after a full minute."""
@@ -368,21 +366,15 @@ def prepare() -> None:
     changes: tuple[tuple[Any, str, Any], ...] = (
         (settler, "IDLE", 40.0),  # how often a loop without work shows that it is alive
         (dispatcher, "IDLE", 40.0),
-        (transport, "_quieten", _nothing),  # which clears the caches of all loggers for each client
         (apps, "_signature", lambda file: file.version),
         (apps, "_read", lambda file: dict(file.secrets)),
         (asyncio, "timeout", Timeout),
         (engine, "greenlet_spawn", spawn),
-        (httpx, "Request", Request),  # as much of httpx's as the client and our transport look at
     )
     for where, name, value in changes:
         setattr(where, name, value)
     silent = structlog.make_filtering_bound_logger("critical")
     structlog.configure(processors=[_drop], wrapper_class=silent, cache_logger_on_first_use=True)
-
-
-def _nothing() -> None:
-    """Nobody logs anything."""
 
 
 def _drop(_: Any, __: str, event: Any) -> Any:
