@@ -172,7 +172,8 @@ def claim(
     `Step.claimed` is None then, and when a lapse left nothing but a doubt.
     """
     was_due = attempt_at(card, rules)
-    step = _lapse(card, now) if card.lease_until else Step(copy(card))
+    lapsed = 0 < card.lease_until <= now
+    step = _lapse(card, now) if lapsed else Step(copy(card))
     card = step.card
     before = phase(card)
     due = attempt_at(card, rules)
@@ -219,6 +220,10 @@ def settle(card: Card, result: Result, now: int, rules: DeliveryRules) -> Step |
     before, step = phase(card), Step(copy(card))
     step.card.lease_until, step.card.lease_by = 0, ""
     trigger = follow(step, result, now, rules) or trigger
+    if now >= step.card.expires_at and phase(step.card) is not CLOSED:  # it died while WeChat was called
+        told = {*step.confirmed, *step.skipped}
+        _close(step, [each.group_openid for each in claimed.owed if each.group_openid not in told], now)
+        trigger = "close"
     check(trigger, before, phase(step.card))
     return step
 
@@ -229,7 +234,7 @@ def doubt_late(card: Card, result: Result, now: int) -> Step:
     step.count("settles.stale")
     if result.verdict is Verdict.ok:
         step.confirmed = result.claimed.call.members
-    if result.sent and step.card.verdict != EXPIRED:
+    if result.sent and step.card.verdict != EXPIRED and now < step.card.expires_at:
         step.card.doubt_at = now
         step.card.may_show = max(step.card.may_show, result.claimed.call.target_state)
     check("doubt_late", before, phase(step.card))
@@ -256,19 +261,23 @@ def redeliver(card: Card, skipped: Sequence[str], now: int) -> Step | None:
     return step
 
 
-def close(card: Card, owed: Sequence[str], now: int, result: Result | None = None) -> Step:
+def close(card: Card, owed: Sequence[str], now: int) -> Step:
     """The id is dead: what was still owed is told and settled as expired, and nothing is called any more."""
     before, step = phase(card), Step(copy(card))
+    if step.card.lease_until:  # whoever had it must not settle over this
+        step.card.fence += 1
+        step.card.lease_until, step.card.lease_by = 0, ""
+    _close(step, owed, now)
+    check("close", before, phase(step.card))
+    return step
+
+
+def _close(step: Step, owed: Sequence[str], now: int, result: Result | None = None) -> None:
     card = step.card
-    if card.lease_until:  # whoever had it must not settle over this
-        card.fence += 1
-        card.lease_until, card.lease_by = 0, ""
     if card.behind or result is not None:
         step.fail("expired", card.revision, result, owed)
     step.settle(card.revision, "expired", now)
     card.doubt_at, card.verdict = None, EXPIRED
-    check("close", before, phase(card))
-    return step
 
 
 def _lapse(card: Card, now: int) -> Step:
@@ -380,11 +389,7 @@ def _reject(step: Step, result: Result, now: int, rules: DeliveryRules) -> str |
         card.singles, card.list_limit = card.singles + 1, 0 if card.succeeded else 1
     else:
         return _give_up(step, result, now, rules)
-    card.code_attempts, card.retry_at, card.throttled_until = (
-        0,
-        now,
-        0,
-    )  # the plan goes on
+    card.code_attempts, card.retry_at, card.throttled_until = 0, now, 0  # the plan goes on
     return None
 
 
@@ -408,10 +413,10 @@ def _give_up(step: Step, result: Result, now: int, rules: DeliveryRules) -> str:
     ending = card.ending and claimed.call.target_state != END
     step.fail(verdict, claimed.card.revision, result, claimed.call.members if ending else ())
     if claimed.repair:
-        card.doubt_at, card.may_show = None, card.shown
+        card.doubt_at = None
         return "give_up"
     if ending:
-        card.end_by = now
+        card.end_by, card.singles, card.list_limit = now, 0, 0
         return "give_up"
     if card.singles >= SINGLES:  # not the members were wrong
         step.owed_again = ALL_SKIPPED
@@ -426,10 +431,7 @@ def _give_up(step: Step, result: Result, now: int, rules: DeliveryRules) -> str:
 
 def _expire(step: Step, result: Result, now: int, rules: DeliveryRules) -> None:
     """47504: the id is dead. The caller has ended the activity through its table."""
-    owed = tuple(each.group_openid for each in result.claimed.owed)
-    closed = close(step.card, owed, now, result)
-    step.card, step.published = closed.card, closed.published
-    step.counters |= closed.counters
+    _close(step, [each.group_openid for each in result.claimed.owed], now, result)
 
 
 ALL_SKIPPED: Final = ("*",)

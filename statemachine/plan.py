@@ -82,7 +82,7 @@ def plan(desired: Desired, delivered: Delivered, limits: Limits) -> Plan:
     if desired.state != ENDED:
         calls = _member_calls(target, desired.owed, limits)
         return Plan(calls or (() if true else (Call(target),)))
-    if delivered.may_show == END or not desired.hold or not limits.members_per_call:
+    if delivered.may_show == END or not desired.hold:
         return Plan(() if true else (Call(END),), left_out=desired.owed)
     last_open = min(delivered.may_show, HIGHEST_OPEN)
     return Plan((*_member_calls(last_open, desired.owed, limits), Call(END)))
