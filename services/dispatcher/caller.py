@@ -50,7 +50,9 @@ class Caller:
         """The result of the call; never raises. `began`: monotonic seconds before the claim was asked for."""
         started = self._clock.monotonic()
         try:
-            answer = await self._ask(claimed, permit, began)
+            async with self._limiter.slots:
+                started = self._clock.monotonic()
+                answer = await self._ask(claimed, permit, began)
         except Exception as error:  # whatever went wrong, WeChat may have been called
             LOG.exception("a call failed; its outcome is unknown", activity_id=claimed.card.activity_id)
             answer = Answer(Verdict.unknown, sent=True, errmsg=type(error).__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Final
 
@@ -20,7 +21,7 @@ class _App(msgspec.Struct):
     that close its gate and are not settled yet. `paused_until`: monotonic seconds."""
 
     width: int
-    in_flight: int = 0
+    in_hand: int = 0
     generation: int = 0
     closing: int = 0
     paused_until: float = 0.0
@@ -38,7 +39,9 @@ class Limiter:
     """Widths per app: `narrow` at first and after a closing, doubled by each success, halved by each unknown
     outcome, so that an app that hangs leaves the slots to the others.
 
-    Where more than one app is known, none may use the last `narrow` slots beyond its own first `narrow`.
+    Where more than one app is known, none may use the last `narrow` slots beyond its own first `narrow`. An
+    app at its full width may have half as many cards again in hand, which wait for a slot: so no slot is idle
+    while a claim is made.
     """
 
     def __init__(
@@ -47,15 +50,17 @@ class Limiter:
         self._limit, self.narrow = limit, min(narrow, limit)
         self._clock, self._chance, self._metrics = clock, chance, metrics
         self._apps: dict[str, _App] = {}
-        self.in_flight = 0
+        self._ahead = limit // 2
+        self.slots = asyncio.Semaphore(limit)
+        self.in_hand = 0
 
     @property
     def free(self) -> int:
-        """Slots of the process that no call uses."""
-        return self._limit - self.in_flight
+        """How many more cards the process may have in hand."""
+        return self._limit + self._ahead - self.in_hand
 
     def rooms(self, appids: Iterable[str]) -> dict[str, int]:
-        """How many more calls each of these apps may have in flight now."""
+        """How many more cards of each of these apps the process may have in hand now."""
         named = list(appids)
         reserved = self.narrow if len(named) > 1 else 0
         now = self._clock.monotonic()
@@ -74,13 +79,13 @@ class Limiter:
         if generation > app.generation:
             app.generation = generation
             self._set_width(appid, app, min(app.width, self.narrow))
-        app.in_flight += 1
+        app.in_hand += 1
         self._count(1)
         return Permit(appid, generation)
 
     def give(self, permit: Permit) -> None:
         """The call is over."""
-        self._app(permit.appid).in_flight -= 1
+        self._app(permit.appid).in_hand -= 1
         self._count(-1)
 
     def withdrawn(self, permit: Permit) -> bool:
@@ -124,8 +129,9 @@ class Limiter:
     def _room(self, app: _App, reserved: int, now: float) -> int:
         if app.closing or app.paused_until > now:
             return 0
-        shared = max(self.free - reserved, min(self.free, self.narrow - app.in_flight))
-        return max(0, min(app.width - app.in_flight, shared))
+        width = app.width if app.width < self._limit else self._limit + self._ahead
+        shared = max(self.free - reserved, min(self.free, self.narrow - app.in_hand))
+        return max(0, min(width - app.in_hand, shared))
 
     def _app(self, appid: str) -> _App:
         app = self._apps.get(appid)
@@ -140,5 +146,5 @@ class Limiter:
             self._metrics.gate_width(appid, width)
 
     def _count(self, by: int) -> None:
-        self.in_flight += by
-        self._metrics.calls_in_flight(self.in_flight)
+        self.in_hand += by
+        self._metrics.calls_in_flight(min(self.in_hand, self._limit))
