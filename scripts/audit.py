@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-build.txt")
+LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-build.txt", "requirements-bench.txt")
 KNOWN = "urllib3==1.26.4"
 """Vulnerable since 2021 (CVE-2021-33503): who finds nothing here cannot be trusted to find anything."""
 ACCEPTED: dict[str, str] = {}

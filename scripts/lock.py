@@ -1,7 +1,8 @@
 """Resolve the dependencies into the lock files: names, versions and hashes for every supported platform.
 
 `requirements-dev.txt` is what a checkout installs, `requirements.txt` what production installs (a subset with
-the same versions), `requirements-build.txt` what builds the wheel. What is locked stays as it is unless
+the same versions), `requirements-build.txt` what builds the wheel, `requirements-bench.txt` the peers of
+`make bench`, which go on top of a checkout's. What is locked stays as it is unless
 `--upgrade` or `--upgrade-package NAME` is given; those options go to `uv pip compile`.
 """
 
@@ -13,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DEV, RUNTIME, BUILD = "requirements-dev.txt", "requirements.txt", "requirements-build.txt"
+BENCH = "requirements-bench.txt"
 
 
 def compile_lock(output: str, *arguments: str, stdin: str | None = None) -> None:
@@ -24,13 +26,15 @@ def compile_lock(output: str, *arguments: str, stdin: str | None = None) -> None
 
 
 def main(options: Sequence[str]) -> None:
-    """Write the three lock files."""
+    """Write the lock files."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     compile_lock(DEV, "pyproject.toml", "--extra", "dev", *options)
     compile_lock(RUNTIME, "pyproject.toml", "--constraint", DEV, *options)
     needs = "\n".join(project["build-system"]["requires"])
     compile_lock(BUILD, "-", "--constraint", DEV, *options, stdin=needs)
-    for name in (DEV, RUNTIME, BUILD):
+    peers = "\n".join(project["project"]["optional-dependencies"]["bench"])
+    compile_lock(BENCH, "-", "--constraint", DEV, *options, stdin=peers)
+    for name in (DEV, RUNTIME, BUILD, BENCH):
         print(f"{name}: {(ROOT / name).read_text('utf-8').count('==')} packages")
 
 

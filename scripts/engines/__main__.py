@@ -9,9 +9,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from scripts.engines import EngineError, Kafka, Postgres, kafka, postgres
+from scripts.engines import EngineError, Kafka, Postgres, kafka, postgres, redis
 
-PACKAGES = {"kafka": ["default-jre-headless", "maven"], "postgres": ["postgresql"]}
+PACKAGES = {"kafka": ["default-jre-headless", "maven"], "postgres": ["postgresql"], "redis": ["redis-server"]}
+MISSING = {"kafka": kafka.missing, "postgres": postgres.missing, "redis": redis.missing}
 
 
 def default_folder() -> Path:
@@ -21,7 +22,7 @@ def default_folder() -> Path:
 
 def install(wanted: list[str]) -> None:
     """Install Debian's packages for the engines that cannot be started yet; needs root and apt-get."""
-    absent = [name for name in wanted if (kafka.missing() if name == "kafka" else postgres.missing())]
+    absent = [name for name in wanted if MISSING[name]()]
     packages = [package for name in absent for package in PACKAGES[name]]
     if not packages:
         print("everything the engines need is here")
@@ -103,6 +104,9 @@ def main() -> int:
     )
     parser.add_argument("--kafka", type=int, metavar="N", help="only Apache Kafka, with N brokers (1 or 3)")
     parser.add_argument("--postgres", action="store_true", help="only PostgreSQL (with --kafka: both)")
+    parser.add_argument(
+        "--redis", action="store_true", help="install: only Redis, which `make bench` asks for"
+    )
     parser.add_argument("--durable", action="store_true", help="PostgreSQL keeps its durable settings")
     parser.add_argument("--install", action="store_true", help="start: install what is missing first (root)")
     parser.add_argument("--dir", type=Path, default=default_folder(), help="where they live (%(default)s)")
@@ -113,7 +117,7 @@ def main() -> int:
     ]
     try:
         if options.action == "install" or options.install:
-            install(wanted)
+            install(["redis"] if options.redis else wanted)
         if options.action != "install":
             engines = Engines(
                 options.dir.resolve(), wanted, brokers=options.kafka or 1, durable=options.durable
