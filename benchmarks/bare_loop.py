@@ -62,7 +62,7 @@ async def batch(connection: asyncpg.Connection[Any], events: list[Envelope]) -> 
         }
         fresh = [event for event in events if (event.source, event.id) in new]
         rows = await connection.fetch(SQL["lock"], sorted({event.subject for event in fresh}))
-        activities = {row[0]: list(row) for row in rows}
+        activities = {row["activity_id"]: [row["done"], row["revision"]] for row in rows}
         now = await connection.fetchval(SQL["now"])
         pairs = sorted({(event.subject, member) for event in fresh for member in event.data.members})
         known = {
@@ -75,11 +75,11 @@ async def batch(connection: asyncpg.Connection[Any], events: list[Envelope]) -> 
             for member in event.data.members:
                 if (event.subject, member) not in known:
                     members.append((event.subject, member, "done", False, now))
-                    row[12] += 1
-            row[13] += 1
+                    row[0] += 1
+            row[1] += 1
             body = json.dumps({"type": "livecard.participant.done", "data": {"members": event.data.members}})
             outbox.append((event.subject, "changes", event.id, body, shard_of(event.subject), now))
-        updates = [(row[0], row[12], row[13]) for row in activities.values()]
+        updates = [(name, *row) for name, row in activities.items()]
         await connection.execute(SQL["progress"], *map(list, zip(*updates, strict=True)))
         await connection.execute(SQL["upsert_members"], *map(list, zip(*members, strict=True)))
         await connection.execute(SQL["outbox"], *map(list, zip(*outbox, strict=True)))

@@ -1,69 +1,74 @@
-"""A burst of 500 completions on one activity, closed in its midst: calls made, and how soon the end shows.
+"""A burst of 500 completions on one activity, closed in its midst: calls made, and how soon the end is told.
 
-`python -m benchmarks.burst [--rounds N]` runs the services as processes on Apache Kafka and
-PostgreSQL against the stand-in for WeChat. "Known" is when the lifecycle read the clock under the
-activity's lock; "shown" is when the stand-in applied state 3: both on this machine's clock.
+`python -m benchmarks.burst [--rounds N] [--people N]` runs lifecycle, clock and dispatcher; WeChat answers
+after 20 ms. "Known" is when the lifecycle read the clock under the activity's lock, as it published it; "told" is
+when the call for the end arrived: both on this machine's clock.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import statistics
-import tempfile
-from pathlib import Path
+from dataclasses import dataclass
+from statistics import median
 
-import asyncpg
-
-from scripts.engines import Kafka, Postgres
-from tests.e2e.line import Line, a_line, until
-
-PEOPLE = [f"gp-{place:03}" for place in range(500)]
+from benchmarks import events
+from benchmarks.dispatch import WAIT
+from benchmarks.ends import ENDED, ended
+from benchmarks.report import command_line, option
+from benchmarks.stage import APPID, Engines, Line, a_line, alive
+from benchmarks.wechat import Standin, Told, standin
+from contracts.topics import Topics
 
 
-async def burst(line: Line, name: str, dsn: str) -> tuple[int, float]:
-    """One activity: calls made, and seconds from known to shown."""
-    line.declare(name, PEOPLE)
-    card = line.card(name)
-    await line.send(line.opened(name, PEOPLE))
-    await line.send(*(line.completed(name, person) for person in PEOPLE))
-    await until(lambda: len(card.posts) >= 100, "the burst is under way")
-    await line.send(line.event("activity.closed", name, {}))
-    await until(lambda: card.target_state == 3, "the card says 已结束")
-    connection = await asyncpg.connect(dsn)
-    known = await connection.fetchval("SELECT end_known_at FROM activities WHERE activity_id = $1", name)
-    await connection.close()
-    shown = next(applied.at for applied in card.history if applied.target_state == 3)
-    assert len(card.posts) == len(PEOPLE)
-    return len(card.history), (shown - known) / 1_000_000
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen."""
+
+    rounds: int = option(10, "bursts, one after the other")
+    people: int = option(500, "completions of a burst")
 
 
-async def measure(kafka: Kafka, postgres: Postgres, rounds: int) -> None:
-    """Several bursts, one after the other."""
-    with tempfile.TemporaryDirectory() as folder:
-        dsn = postgres.url("livecard").replace("+asyncpg", "")
-        async with a_line(kafka.bootstrap, postgres.url("livecard"), "burst.", Path(folder)) as line:
-            await line.start("lifecycle", "clock", "dispatcher")
-            measured = [await burst(line, f"burst-{place}", dsn) for place in range(rounds)]
-    calls, seconds = [each[0] for each in measured], [each[1] for each in measured]
-    print(f"{rounds} bursts of {len(PEOPLE)} completions, closed in their midst")
-    print(f"calls to WeChat per burst: {min(calls)} to {max(calls)}")
-    print(
-        f"end shown after it was known: median {statistics.median(seconds) * 1000:.0f} ms, "
-        f"longest {max(seconds) * 1000:.0f} ms"
-    )
+async def burst(line: Line, wechat: Standin, name: str, people: list[str]) -> list[Told]:
+    """One activity: the calls that were made for it."""
+    topic = Topics(line.prefix).events
+
+    def calls() -> list[Told]:
+        return [each for each in wechat.told if each.activity_id == name]
+
+    async def under_way() -> bool:
+        await wechat.look()
+        return sum(each.members for each in calls()) >= len(people) // 5
+
+    async def over() -> bool:
+        await wechat.look()
+        return any(each.state == ENDED for each in calls())
+
+    opening = events.opened(name, APPID, choose="listed", participants=people)
+    await events.produce(line.kafka, topic, [opening, *(events.completed(name, each) for each in people)])
+    await alive(line.services, under_way, "the burst is under way")
+    await events.produce(line.kafka, topic, [events.closed(name)])
+    await alive(line.services, over, "the end is told")
+    if (told := sum(each.members for each in calls())) != len(people):
+        raise SystemExit(f"{told} of {len(people)} members were told")
+    return calls()
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=10)
-    options = parser.parse_args()
-    with Kafka() as kafka, Postgres(durable=True) as postgres:
-        asyncio.run(measure(kafka, postgres, options.rounds))
+async def measure(engines: Engines, options: Options) -> None:
+    """Several bursts on one line."""
+    people = [f"member-{place:03}" for place in range(options.people)]
+    async with standin(WAIT) as wechat, a_line(engines, "burst", wechat) as line:
+        await line.start("lifecycle", "clock", "dispatcher")
+        bursts = [await burst(line, wechat, events.name(each), people) for each in range(options.rounds)]
+        await line.published()
+        known = await ended(line)
+    counts = [len(calls) for calls in bursts]
+    waits = [
+        next(each.at - known[each.activity_id] for each in calls if each.state == ENDED) / 1000
+        for calls in bursts
+    ]
+    print(f"  {options.rounds} bursts of {options.people} completions, each closed in its midst")
+    print(f"  calls a burst: {min(counts)} to {max(counts)}, median {median(counts):g}")
+    print(f"  end told after it was known: median {median(waits):,.0f} ms, longest {max(waits):,.0f} ms")
 
 
 if __name__ == "__main__":
-    main()
+    command_line(__doc__, Options, measure)

@@ -56,8 +56,8 @@ class Database:
         return int(row[0]), int(row[1])
 
     async def transactions(self) -> int:
-        """Transactions committed so far, ours too."""
-        query = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+        """Transactions ended so far, ours too."""
+        query = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
         return int(await self._connection.fetchval(query))
 
     async def spent(self, like: str = "") -> Spent | None:

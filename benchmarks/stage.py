@@ -51,13 +51,13 @@ def engines() -> Iterator[Engines]:
         yield Engines(kafka.bootstrap, postgres.url("postgres"))
 
 
-async def until(condition: Callable[[], Awaitable[T]], what: str, patience: float = PATIENCE) -> T:
-    """Ask every 20 ms until the answer is true, and return it."""
-    limit = time.monotonic() + patience
+async def until(condition: Callable[[], Awaitable[T]], what: str, every: float = 0.02) -> T:
+    """Ask until the answer is true, and return it."""
+    limit = time.monotonic() + PATIENCE
     while not (answer := await condition()):
         if time.monotonic() > limit:
-            raise TimeoutError(f"not after {patience:g} s: {what}")
-        await asyncio.sleep(0.02)
+            raise TimeoutError(f"not after {PATIENCE:g} s: {what}")
+        await asyncio.sleep(every)
     return answer
 
 
@@ -170,7 +170,7 @@ class Line:
             count = await self.database.applied()
             return count if count >= events else 0
 
-        return await until(enough, f"{events} events are applied")
+        return await until(enough, f"{events} events are applied", 0.1)
 
     async def published(self) -> None:
         """Wait until no change is left in the outbox."""
@@ -178,7 +178,7 @@ class Line:
         async def nothing() -> bool:
             return await self.database.unpublished() == 0
 
-        await until(nothing, "every change is published")
+        await until(nothing, "every change is published", 0.1)
 
     async def end(self, *services: Process) -> None:
         """Let these drain; they are the line's no longer."""
