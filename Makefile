@@ -17,7 +17,7 @@ AUDIT_ARGS ?=
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
-.PHONY: help install demo test lint format generate audit sim bench chaos fuzz lock engines-start engines-stop engines-status clean
+.PHONY: help install demo test lint format generate audit sim bench bench-growth chaos fuzz lock engines-start engines-stop engines-status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,9 +66,19 @@ sim: install ## the services under every fault in virtual time: half a minute on
 	$(PY) -m tests.verification.sim --store dict $(SIM_ARGS)
 	$(PY) -m tests.verification.sim --store sqlite $(SIM_ARGS)
 
-bench: install ## ingest next to a bare loop, and a burst's calls and latency, on Apache Kafka and PostgreSQL
-	$(PY) -m benchmarks.ingest
-	$(PY) -m benchmarks.burst
+BENCH_STAMP := $(VENV)/.installed-bench
+BENCH_LOCK := requirements-bench.txt
+
+$(BENCH_STAMP): $(BENCH_LOCK) $(STAMP)
+	@$(PIP) --require-hashes --only-binary :all: --requirement $(BENCH_LOCK)
+	@touch $@
+
+bench: $(BENCH_STAMP) ## how fast, beside peers in the same run: six benchmarks in less than six minutes (docs/performance.md)
+	@$(PY) -m scripts.engines install --redis || echo "Celery on Redis will not run" >&2
+	$(PY) -m benchmarks
+
+bench-growth: $(BENCH_STAMP) ## ingest and claims at up to a million activities, and recovery from kill -9
+	$(PY) -m benchmarks growth recovery
 
 CHAOS_ARGS ?=
 

@@ -1,8 +1,8 @@
 """A burst of 500 completions on one activity, closed in its midst: calls made, and how soon the end is told.
 
 `python -m benchmarks.burst [--rounds N] [--people N]` runs lifecycle, clock and dispatcher; WeChat answers
-after 20 ms. "Known" is when the lifecycle read the clock under the activity's lock, as it published it; "told" is
-when the call for the end arrived: both on this machine's clock.
+after 20 ms. "Known" is when the lifecycle read the clock under the activity's lock, as it published it;
+"told" is when the call for the end arrived: both on this machine's clock.
 """
 
 from __future__ import annotations
