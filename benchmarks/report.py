@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
+import logging
 import os
 import platform
 import re
@@ -89,6 +90,7 @@ def machine(on: Engines) -> None:
 def run(title: str, measure: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """One benchmark, on a loop of its own."""
     print(f"\n{title}", flush=True)
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # a new topic has no leader for a moment
     began = time.monotonic()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(measure())

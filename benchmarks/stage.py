@@ -30,6 +30,8 @@ LIVECARD = Path(sys.executable).with_name("livecard")
 APPID = "wxbench"
 PATIENCE = 300.0
 """Seconds after which what never comes ends the benchmark."""
+PROFILE = os.environ.get("BENCH_PROFILE", "")
+"""A folder in which every service leaves a profile."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 T = TypeVar("T")
@@ -89,7 +91,7 @@ class Process:
         """Raise if it has ended."""
         if self.process is None or self.process.returncode is not None:
             code = self.process and self.process.returncode
-            raise Ended(f"{self.command[0]} {self.command[1]} ended with {code}: {self.tail()}")
+            raise Ended(f"{self.command[-1]} ended with {code}: {self.tail()}")
 
     def tail(self) -> str:
         """The last lines of its log."""
@@ -142,7 +144,10 @@ class Line:
         started = []
         for kind, port in zip(kinds, free_ports(len(kinds)), strict=True):
             env = {**self.env, "LIVECARD_HTTP": f"127.0.0.1:{port}"}
-            started.append(Process([LIVECARD, kind], self.folder / f"{kind}-{port}.log", env))
+            file = f"{PROFILE}/{kind}-{port}.prof"
+            profiler = [sys.executable, "-m", "cProfile", "-o", file] if PROFILE else []
+            log = self.folder / f"{kind}-{port}.log"
+            started.append(Process([*profiler, LIVECARD, kind], log, env))
         self.services += started
         await asyncio.gather(*(self._ready(each) for each in started))
         return started
@@ -159,7 +164,7 @@ class Line:
                 except aiohttp.ClientConnectionError:
                     return False
 
-            await until(answers, f"{service.command[1]} is ready: {service.tail()}")
+            await until(answers, f"{service.command[-1]} is ready: {service.tail()}")
 
     async def applied(self, events: int) -> int:
         """Wait until so many events are applied; how many are."""
@@ -203,7 +208,8 @@ async def a_line(
         try:
             yield line
         finally:
-            await asyncio.gather(*(service.end(signal.SIGKILL) for service in line.services))
+            hurry = signal.SIGTERM if PROFILE else signal.SIGKILL
+            await asyncio.gather(*(service.end(hurry) for service in line.services))
 
 
 async def alive(processes: Sequence[Process], condition: Callable[[], Awaitable[T]], what: str) -> T:

@@ -252,7 +252,10 @@ def test_both_readmes_have_the_same_sections() -> None:
     assert headings(english) == headings(chinese)
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-build.txt"])
+@pytest.mark.parametrize(
+    "name",
+    ["requirements.txt", "requirements-dev.txt", "requirements-build.txt", "requirements-bench.txt"],
+)
 def test_a_lock_names_versions_and_hashes_and_no_index(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
     entries = re.findall(r"^[a-z0-9].*?(?=^[a-z0-9]|\Z)", text, re.MULTILINE | re.DOTALL)

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from scripts.engines import EngineError, Kafka, Postgres
+from scripts.engines import EngineError, Kafka, Postgres, Redis, redis
 from scripts.engines.kafka import registered_brokers
 from scripts.engines.postgres import query
 from scripts.engines.process import EngineProcess, free_ports, new_folder
@@ -39,6 +39,15 @@ def test_a_crash_of_a_durable_postgres_keeps_what_was_committed(postgres: Postgr
 def test_postgres_says_no_with_its_own_words(postgres: Postgres) -> None:
     with pytest.raises(EngineError, match="division by zero"):
         query(postgres.port, "SELECT 1 / 0")
+
+
+@pytest.mark.skipif(redis.missing() is not None, reason="only a peer of the benchmarks needs Redis")
+def test_redis_answers_and_leaves_nothing_behind() -> None:
+    with Redis() as server, socket.create_connection(("127.0.0.1", server.port), timeout=5) as link:
+        link.sendall(b"SET kept 1\r\n")
+        assert link.recv(16) == b"+OK\r\n"
+    assert not server.folder.exists()
+    assert not server.process.pid
 
 
 def test_a_server_is_found_again_by_its_folder(postgres: Postgres) -> None:
