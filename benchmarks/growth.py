@@ -72,6 +72,7 @@ async def size(engines: Engines, wechat: Standin, activities: int, options: Opti
         await line.published()
         await line.end(*lifecycle)
         await line.database.multiply("copied", activities)
+        print(f"  {activities:,} activities are there", flush=True)
         names = [events.name(each) for each in range(activities)]
         hot = random.Random(activities).sample(names, min(HOT, activities))
         cells = [f"{activities:,}"]
