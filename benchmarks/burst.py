@@ -14,7 +14,7 @@ from benchmarks import events
 from benchmarks.dispatch import WAIT
 from benchmarks.ends import ENDED, ended
 from benchmarks.report import command_line, option
-from benchmarks.stage import APPID, Engines, Line, a_line, alive
+from benchmarks.stage import APPID, Engines, Line, a_line, until
 from benchmarks.wechat import Standin, Told, standin
 from contracts.topics import Topics
 
@@ -44,9 +44,9 @@ async def burst(line: Line, wechat: Standin, name: str, people: list[str]) -> li
 
     opening = events.opened(name, APPID, choose="listed", participants=people)
     await events.produce(line.kafka, topic, [opening, *(events.completed(name, each) for each in people)])
-    await alive(line.services, under_way, "the burst is under way")
+    await until(line.services, under_way, "the burst is under way")
     await events.produce(line.kafka, topic, [events.closed(name)])
-    await alive(line.services, over, "the end is told")
+    await until(line.services, over, "the end is told")
     if (told := sum(each.members for each in calls())) != len(people):
         raise SystemExit(f"{told} of {len(people)} members were told")
     return calls()

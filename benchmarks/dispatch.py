@@ -22,7 +22,7 @@ import msgspec
 from benchmarks import events
 from benchmarks.database import a_database
 from benchmarks.report import command_line, option, table
-from benchmarks.stage import APPID, Engines, Process, a_line, alive
+from benchmarks.stage import APPID, Engines, Process, a_line, until
 from benchmarks.wechat import Standin, standin
 from contracts.topics import Topics
 from scripts.engines import Redis
@@ -71,9 +71,9 @@ async def pace(wechat: Standin, calls: int, start: Callable[[], Awaitable[Proces
         await wechat.look()
         return len({each.activity_id for each in wechat.told[before:]}) >= enough
 
-    await alive([process], lambda: told(1), "the first call")
+    await until([process], lambda: told(1), "the first call")
     spent, counted = process.cpu(), len(wechat.told)
-    await alive([process], lambda: told(calls), f"{calls} calls")
+    await until([process], lambda: told(calls), f"{calls} calls")
     spent, counted = process.cpu() - spent, len(wechat.told) - counted
     seen = sorted(wechat.told[before:], key=lambda each: each.at)
     seconds = (seen[-1].at - seen[0].at) / 1e6

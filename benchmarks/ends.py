@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from benchmarks import events
 from benchmarks.dispatch import WAIT, bare
 from benchmarks.report import command_line, option
-from benchmarks.stage import APPID, Engines, Line, a_line, alive
+from benchmarks.stage import APPID, Engines, Line, a_line, until
 from benchmarks.wechat import Standin, now, standin
 from contracts.changes import ActivityChanged, decode_change
 from contracts.times import SECOND, format_rfc3339
@@ -57,7 +57,7 @@ async def end(line: Line, wechat: Standin, activities: int) -> int:
         await wechat.look()
         return len({each.activity_id for each in wechat.told if each.state == ENDED}) >= activities
 
-    await alive(line.services, told, "every end is told")
+    await until(line.services, told, "every end is told")
     await line.published()
     return deadline
 

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer
 from benchmarks import events
 from benchmarks.dispatch import WAIT
 from benchmarks.report import command_line, option, percentiles, table
-from benchmarks.stage import APPID, Engines, Line, a_line, alive
+from benchmarks.stage import APPID, Engines, Line, a_line, until
 from benchmarks.wechat import Standin, now, standin
 from contracts.topics import Topics
 
@@ -62,7 +62,7 @@ async def measured(line: Line, wechat: Standin, rate: int, activities: range) ->
             await wechat.look()
             return len({each.activity_id for each in wechat.told[before:]}) >= len(sent) == len(arrived)
 
-        await alive(line.services, told, "every completion is told")
+        await until(line.services, told, "every completion is told")
         listening.cancel()
     called = {each.activity_id: each.at for each in reversed(wechat.told[before:])}
     ours = percentiles([(called[key] - at) / 1000 for key, at in sent.items()])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from benchmarks import events
 from benchmarks.report import command_line, option
-from benchmarks.stage import APPID, Engines, a_line, alive
+from benchmarks.stage import APPID, Engines, a_line, until
 from benchmarks.wechat import now, standin
 from contracts.times import SECOND
 from contracts.topics import Topics
@@ -46,7 +46,7 @@ async def measure(engines: Engines, options: Options) -> None:
         async def both_are_busy() -> bool:
             return (await wechat.look()).in_flight >= 1.5 * options.in_flight
 
-        await alive(line.services, both_are_busy, "both dispatchers have calls in flight")
+        await until(line.services, both_are_busy, "both dispatchers have calls in flight")
         killed = now()
         line.services.remove(victim)
         await victim.end(signal.SIGKILL)
@@ -55,7 +55,7 @@ async def measure(engines: Engines, options: Options) -> None:
             await wechat.look()
             return len({each.activity_id for each in wechat.told}) >= options.cards
 
-        await alive(line.services, right, "every card is right")
+        await until(line.services, right, "every card is right")
         if not (lost := (await wechat.look()).lost):
             raise SystemExit("the killed dispatcher had nothing in flight: nothing is shown")
     first = {each.activity_id: each.at for each in sorted(wechat.told, key=lambda each: -each.at)}

@@ -53,16 +53,6 @@ def engines() -> Iterator[Engines]:
         yield Engines(kafka.bootstrap, postgres.url("postgres"))
 
 
-async def until(condition: Callable[[], Awaitable[T]], what: str, every: float = 0.02) -> T:
-    """Ask until the answer is true, and return it."""
-    limit = time.monotonic() + PATIENCE
-    while not (answer := await condition()):
-        if time.monotonic() > limit:
-            raise TimeoutError(f"not after {PATIENCE:g} s: {what}")
-        await asyncio.sleep(every)
-    return answer
-
-
 class Ended(Exception):
     """A process ended that should not have; the text has the end of its log."""
 
@@ -121,6 +111,20 @@ class Process:
             self.check()
 
 
+async def until(
+    processes: Sequence[Process], condition: Callable[[], Awaitable[T]], what: str, every: float = 0.02
+) -> T:
+    """Ask until the answer is true, and return it; these processes must go on running."""
+    limit = time.monotonic() + PATIENCE
+    while not (answer := await condition()):
+        for process in processes:
+            process.check()
+        if time.monotonic() > limit:
+            raise TimeoutError(f"not after {PATIENCE:g} s: {what}")
+        await asyncio.sleep(every)
+    return answer
+
+
 class Line:
     """One database, one prefix of topics, and the `livecard` processes on them."""
 
@@ -157,25 +161,22 @@ class Line:
         async with aiohttp.ClientSession() as http:
 
             async def answers() -> bool:
-                service.check()
                 try:
                     async with http.get(f"http://{service.env['LIVECARD_HTTP']}/readyz") as answer:
                         return answer.status == 200
                 except aiohttp.ClientConnectionError:
                     return False
 
-            await until(answers, f"{service.command[-1]} is ready: {service.tail()}")
+            await until([service], answers, f"{service.command[-1]} is ready")
 
     async def applied(self, events: int) -> int:
         """Wait until so many events are applied; how many are."""
 
         async def enough() -> int:
-            for service in self.services:
-                service.check()
             count = await self.database.applied()
             return count if count >= events else 0
 
-        return await until(enough, f"{events} events are applied", 0.1)
+        return await until(self.services, enough, f"{events} events are applied", 0.1)
 
     async def published(self) -> None:
         """Wait until no change is left in the outbox."""
@@ -183,7 +184,7 @@ class Line:
         async def nothing() -> bool:
             return await self.database.unpublished() == 0
 
-        await until(nothing, "every change is published", 0.1)
+        await until(self.services, nothing, "every change is published", 0.1)
 
     async def end(self, *services: Process) -> None:
         """Let these drain; they are the line's no longer."""
@@ -210,14 +211,3 @@ async def a_line(
         finally:
             hurry = signal.SIGTERM if PROFILE else signal.SIGKILL
             await asyncio.gather(*(service.end(hurry) for service in line.services))
-
-
-async def alive(processes: Sequence[Process], condition: Callable[[], Awaitable[T]], what: str) -> T:
-    """Wait as `until` does, as long as these processes run."""
-
-    async def asked() -> T:
-        for process in processes:
-            process.check()
-        return await condition()
-
-    return await until(asked, what)
