@@ -32,7 +32,7 @@ _SESSION: Final = {
     "idle_in_transaction_session_timeout": "5000",
     "lock_timeout": "5000",
     "statement_timeout": "30000",
-    "jit": "off",  # compiling the sweep takes longer than running it
+    "jit": "off",  # compiling a claim takes longer than running it
 }
 """So that a process frozen inside a transaction blocks nobody for long (design.md §5); in ms."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from contracts.changes import ActivityChanged, EventRefused, ParticipantDone
 from contracts.events import Added, Closed, Completed, Rescheduled
+from statemachine.card import Card
 from statemachine.model import Activity, Rules
 from statemachine.timers import due_at
 from tests.verification.model.harness import Machines
@@ -110,15 +111,25 @@ def test_the_margin_is_a_setting_and_a_minute_by_default():
     assert Rules().margin == 60_000_000
 
 
-def test_the_next_due_time_is_near_then_the_end_then_none():
-    play, rules = Play(), Rules(margin=MARGIN)
-    assert due_at(play.row, rules) == NEAR
+def test_the_next_due_time_is_near_then_the_end_then_the_death_of_the_id():
+    play, rules, card = Play(), Rules(margin=MARGIN), Card("a")
+    assert due_at(play.row, card, rules) == NEAR
     play.wait(NEAR)
-    assert due_at(play.row, rules) == DEADLINE
+    assert due_at(play.row, card, rules) == DEADLINE
     play.wait(DEADLINE)
-    assert due_at(play.row, rules) is None
-    assert due_at(Activity("unopened"), rules) is None
-    assert due_at(Play(deadline=None).row, rules) == LAST_MOMENT
+    assert due_at(play.row, card, rules) == at(LAST)
+    assert due_at(Activity("unopened"), card, rules) is None
+    assert due_at(Play(deadline=None).row, card, rules) == LAST_MOMENT
+
+
+def test_a_dead_id_is_due_once_the_lease_of_its_call_is_over_and_never_for_a_closed_card():
+    play, rules = Play(), Rules(margin=MARGIN)
+    play.wait(DEADLINE)
+    assert due_at(play.row, Card("a", lease_until=at(LAST) + 5), rules) == at(LAST) + 5
+    assert due_at(play.row, Card("a", lease_until=at(LAST) - 5), rules) == at(LAST)
+    assert due_at(play.row, Card("a", shown=3), rules) is None
+    assert due_at(play.row, Card("a", verdict="expired"), rules) is None
+    assert due_at(play.row, Card("a", shown=3, doubt_at=DEADLINE), rules) == at(LAST)
 
 
 # Rescheduling.

@@ -13,7 +13,8 @@ import pytest
 
 from services.store.open import migrate
 from tests.engines.support import administer, run_apart, sibling
-from tests.store.support import Bench, MemoryBench, PostgresBench, Scene, SqliteBench
+from tests.store.benches import Bench, MemoryBench, PostgresBench, SqliteBench
+from tests.store.support import Scene
 from tests.verification.dict_store import store as dict_store
 
 

@@ -1,157 +1,28 @@
-"""The three engines behind one face, on a clock that a test moves; and a scene to play on."""
+"""A scene to play on: the transactions with everything dull filled in."""
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-import asyncpg
 import msgspec
 
 from contracts.events import Event
 from contracts.records import Record
 from contracts.times import SECOND, format_rfc3339
 from contracts.wechat import Verdict
-from services.store.open import open_store
-from services.store.ports import Store, Tx
-from services.store.rows import CHANGES, SHARDS, Card, OutboxRow, ParkedRow, Writes
+from services.store.ports import Store
+from services.store.rows import CHANGES, SHARDS, SKIPPED, MemberMark, OutboxRow, Writes
 from services.transactions.apply import Applied, Arrival, apply, read_arrival
-from services.transactions.claim import CardRules, Claimed, claim
+from services.transactions.claim import claim
+from services.transactions.fire_due import Fired, fire_due
 from services.transactions.ledger import read_ledger
-from services.transactions.settle import Look, Settled, settle
-from services.transactions.timers import Fired, fire_due
+from services.transactions.settle import Settled, settle
+from statemachine.card import Card, DeliveryRules, attempt_at
+from statemachine.delivery import Claimed, Result
+from statemachine.gate import Gate
 from statemachine.model import Rules
-from statemachine.plan import Call
-from tests.verification.dict_store.store import MemoryStore
-
-START = 1_795_248_000 * SECOND
-"""2026-11-21T08:00:00Z, a full minute."""
-HOUR = 3_600 * SECOND
-DAY = 24 * HOUR
-STANDING = "(SELECT us FROM standing_clock)"
-"""The database's clock in these tests, as SQL."""
-DROP_ALL = (
-    "TRUNCATE inbox, activities, members, parked, outbox, attempts, gates, counters, relays RESTART IDENTITY"
-)
-
-
-class _Undo(Exception):
-    """Leaves a transaction."""
-
-
-@asynccontextmanager
-async def rolled_back(store: Store) -> AsyncIterator[Tx]:
-    """A transaction that ends by an exception."""
-    with contextlib.suppress(_Undo):
-        async with store.transaction() as tx:
-            yield tx
-            raise _Undo
-
-
-async def parked(tx: Tx, *activities: str) -> list[ParkedRow]:
-    """All that waits for these activities' openings."""
-    return await tx.parked([each.key for each in await tx.waiting(activities)])
-
-
-class Bench(ABC):
-    """One engine, empty; `another` is a second process on the same data."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.now = START
-        self._opened: list[Store] = []
-        self.store: Store
-
-    async def begin(self) -> None:
-        """Open the first store."""
-        self.store = await self.another(slot=0)
-
-    async def another(self, *, slot: int = 1, **options: Any) -> Store:
-        """A store of another process."""
-        store = await self._open(slot, **options)
-        self._opened.append(store)
-        return store
-
-    @abstractmethod
-    async def _open(self, slot: int, **options: Any) -> Store: ...
-
-    async def advance(self, seconds: float) -> None:
-        """Time passes."""
-        self.now += round(seconds * SECOND)
-
-    async def close(self) -> None:
-        """Give everything back."""
-        for store in self._opened:
-            await store.close()
-
-
-class MemoryBench(Bench):
-    """The dict store: every process has the same object."""
-
-    def __init__(self) -> None:
-        super().__init__("memory")
-        self._shared = MemoryStore(lambda: self.now)
-
-    async def _open(self, slot: int, **options: Any) -> Store:
-        return self._shared
-
-
-class SqliteBench(Bench):
-    """A file of this test's own."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("sqlite")
-        self._path = path
-        self._run("CREATE TABLE standing_clock (us INTEGER)")
-        self._run("INSERT INTO standing_clock VALUES (?)", START)
-
-    def _run(self, statement: str, *parameters: Any) -> None:
-        connection = sqlite3.connect(self._path)
-        with connection:
-            connection.execute(statement, parameters)
-        connection.close()
-
-    async def _open(self, slot: int, **options: Any) -> Store:
-        return await open_store(f"sqlite+aiosqlite:///{self._path}", slot=slot, now=STANDING, **options)
-
-    async def advance(self, seconds: float) -> None:
-        await super().advance(seconds)
-        self._run("UPDATE standing_clock SET us = ?", self.now)
-
-
-class PostgresBench(Bench):
-    """The session's migrated database, emptied."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__("postgres")
-        self.url = url
-
-    async def begin(self) -> None:
-        self.admin = await asyncpg.connect(self.url.replace("postgresql+asyncpg://", "postgresql://"))
-        await self.clear()
-        await super().begin()
-
-    async def clear(self) -> None:
-        """An empty database again, at the start of time."""
-        self.now = START
-        await self.admin.execute(f"{DROP_ALL}; UPDATE relay_leases SET owner = '', until = 0")
-        await self.admin.execute("UPDATE standing_clock SET us = $1", START)
-
-    async def _open(self, slot: int, **options: Any) -> Store:
-        return await open_store(self.url, slot=slot, **{"now": STANDING, **options})
-
-    async def advance(self, seconds: float) -> None:
-        await super().advance(seconds)
-        await self.admin.execute("UPDATE standing_clock SET us = $1", self.now)
-
-    async def close(self) -> None:
-        await super().close()
-        await self.admin.close()
+from statemachine.timers import due_at
+from tests.store.benches import Bench, rolled_back
 
 
 class Scene:
@@ -161,7 +32,7 @@ class Scene:
         self.bench = bench
         self.store = bench.store
         self.rules = Rules()
-        self.cards = CardRules()
+        self.cards = DeliveryRules()
         self.offset = 0
         self._names: list[str] = []
 
@@ -218,50 +89,77 @@ class Scene:
         """What the clock does."""
         return await fire_due(self.store, 100, self.rules)
 
-    async def claim(self, *activities: str, holder: str = "h1", limit: int = 100) -> list[Claimed]:
-        """Those of them that could be taken."""
-        claims = await claim(
-            self.store, activities, holder=holder, limit=limit, room={}, default_room=100, rules=self.cards
-        )
-        return claims.cards
+    async def rooms(self, room: int = 100) -> dict[str, int]:
+        """Room for every app."""
+        return {gate.appid: room for gate in await self.store.all_gates()}
 
-    def look(self, claimed: Claimed, verdict: Verdict | None = Verdict.ok, **more: Any) -> Look:
-        """What a call with everybody owed, in the card's state, came to."""
-        target = {"open": 1, "nearing": 2, "ended": 3}[claimed.card.state]
-        call = Call(target, tuple(each.group_openid for each in claimed.owed))
-        return Look(claimed, **{"call": call, "sent": verdict is not None, "verdict": verdict, **more})
+    async def due(self, *, limit: int = 100, room: int = 100, narrow: int = 4) -> list[str]:
+        """What a claim would find, in its order; nothing is taken."""
+        rooms = await self.rooms(room)
+        async with rolled_back(self.store) as tx:
+            return [card.activity_id for card in (await tx.claim_due(rooms, limit, narrow)).cards]
 
-    async def settle(self, *looks: Look) -> list[Settled]:
+    async def claim(self, *only: str, holder: str = "h1", limit: int = 100) -> list[Claimed]:
+        """What is due and has a call; of others than `only`, if given, everything is given back unsent."""
+        found = await claim(self.store, await self.rooms(), holder=holder, limit=limit, rules=self.cards)
+        others = [each for each in found.cards if only and each.card.activity_id not in only]
+        if others:
+            await self.settle(*(Result(each) for each in others))
+        return [each for each in found.cards if each not in others]
+
+    def result(self, claimed: Claimed, verdict: Verdict | None = Verdict.ok, **more: Any) -> Result:
+        """What the call came to."""
+        return Result(claimed, verdict, **{"sent": verdict is not None, **more})
+
+    async def settle(self, *results: Result) -> list[Settled]:
         """As the dispatcher does."""
-        return await settle(self.store, looks, self.cards)
+        return await settle(self.store, results, self.cards)
 
-    async def deliver(self, activity: str, verdict: Verdict = Verdict.ok, **more: Any) -> Settled:
+    async def deliver(self, activity: str, verdict: Verdict | None = Verdict.ok, **more: Any) -> Settled:
         """Claim, call, settle: once."""
         (claimed,) = await self.claim(activity)
-        (settled,) = await self.settle(self.look(claimed, verdict, **more))
+        (settled,) = await self.settle(self.result(claimed, verdict, **more))
         return settled
 
     async def card(self, activity: str) -> Card:
         """The card as it is."""
         async with self.store.transaction() as tx:
-            (card,) = await tx.lock_cards([activity], wait=True)
+            (card,) = await tx.lock_cards([activity])
         return card
-
-    async def change(self, activity: str, change: Callable[[Card], None]) -> None:
-        """Change a card behind everybody's back."""
-        async with self.store.transaction() as tx:
-            (card,) = await tx.lock_cards([activity], wait=True)
-            change(card)
-            await tx.write(Writes(cards=[card]))
 
     async def set(self, activity: str, **values: Any) -> None:
         """Set columns of a card behind everybody's back."""
+        async with self.store.transaction() as tx:
+            (card,) = await tx.lock_cards([activity])
+            await tx.write(Writes(cards=[msgspec.structs.replace(card, **values)]))
 
-        def put(card: Card) -> None:
-            for name, value in values.items():
-                setattr(card, name, value)
+    async def skip(self, activity: str, *members: str) -> None:
+        """As if WeChat had rejected each of them alone."""
+        async with self.store.transaction() as tx:
+            await tx.lock([activity])
+            await tx.write(Writes(marks=[MemberMark(activity, each, SKIPPED, False) for each in members]))
 
-        await self.change(activity, put)
+    async def owed(self, activity: str) -> list[str]:
+        """Who is owed to WeChat, oldest first."""
+        async with self.store.transaction() as tx:
+            return [each.group_openid for each in (await tx.owed([activity])).get(activity, [])]
+
+    async def skipped(self, activity: str) -> list[str]:
+        """Who is skipped."""
+        async with self.store.transaction() as tx:
+            return (await tx.skipped([activity])).get(activity, [])
+
+    async def gate(self, appid: str = "wx1") -> Gate:
+        """An app's gate."""
+        (gate,) = [each for each in await self.store.all_gates() if each.appid == appid]
+        return gate
+
+    async def shut(self, appid: str, reason: str, until: int) -> None:
+        """Close a gate behind everybody's back."""
+        async with self.store.transaction() as tx:
+            gates = await tx.lock_gates([appid], wait=True)
+            closed = msgspec.structs.replace(gates[appid], closed_until=until, reason=reason)
+            await tx.write(Writes(gates=[closed]))
 
     async def outbox(self) -> list[OutboxRow]:
         """Everything that waits to be published, in order."""
@@ -282,6 +180,13 @@ class Scene:
         ledger = await read_ledger(self.store)
         assert ledger.problems == ()
         async with self.store.transaction() as tx:
-            cards = await tx.lock_cards(self._names, wait=True)
-        for card in cards:  # the partial indexes know by this alone who is behind
+            rows = (await tx.lock(sorted(set(self._names)))).values()
+        for activity, card in rows:
+            # The partial indexes know by these columns alone who is behind, and when a card is looked at.
             assert (card.behind_since is not None) == card.behind, card
+            stored = await self.bench.columns(activity.activity_id)
+            assert (stored.attempt_at, stored.ending) == (attempt_at(card, self.cards), card.ending), card
+            due = due_at(
+                activity, card, self.rules
+            )  # a settle leaves an earlier one, which is corrected then
+            assert due is None or (stored.due_at is not None and stored.due_at <= due), card

@@ -13,7 +13,8 @@ from contracts.times import SECOND
 from services.store.open import migrate, open_store
 from services.store.ports import StoreRejected, StoreUnavailable
 from services.store.rows import Attempt, Writes
-from tests.store.support import PostgresBench, Scene, rolled_back
+from tests.store.benches import PostgresBench, rolled_back
+from tests.store.support import Scene
 
 pytestmark = pytest.mark.postgres
 
@@ -77,7 +78,7 @@ async def test_connections_killed_in_the_pool_heal_by_themselves(postgres: Postg
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
     """A refused connection, from every side; the password is not told."""
     store = await open_store("postgresql+asyncpg://nobody:hidden@127.0.0.1:1/none")
-    for attempt in (store.ping, lambda: store.candidates(1, 1), lambda: _see(store)):
+    for attempt in (store.ping, lambda: store.next_due(), lambda: _see(store)):
         with pytest.raises(StoreUnavailable) as caught:
             await attempt()
         assert "hidden" not in f"{caught.value}"
@@ -193,7 +194,7 @@ async def test_the_clock_is_the_servers_and_moves_within_a_transaction(postgres_
 
 
 async def test_sessions_compile_nothing(postgres: PostgresBench) -> None:
-    """The sweep's estimated cost is high, its true cost low: compiling takes longer than the answer."""
+    """A claim's estimated cost is high, its true cost low: compiling takes longer than the answer."""
     async with open_connection(postgres) as connection:
         assert (await connection.exec_driver_sql("SHOW jit")).scalar_one() == "off"
 
@@ -207,7 +208,7 @@ def open_connection(bench: PostgresBench) -> Any:
 async def test_an_unmigrated_database_is_told_with_what_to_do(postgres_database: str) -> None:
     """From every side: the text names the command."""
     store = await open_store(postgres_database)
-    for attempt in (store.ping, lambda: store.candidates(1, 1), lambda: _see(store)):
+    for attempt in (store.ping, lambda: store.next_due(), lambda: _see(store)):
         with pytest.raises(StoreUnavailable, match="livecard init"):
             await attempt()
     connection = await asyncpg.connect(postgres_database.replace("+asyncpg", ""))

@@ -8,21 +8,24 @@ from contracts.records import Record, encode_record
 from services.store.rows import (
     CONFIRMED,
     OWED,
-    SET_ASIDE,
+    SKIPPED,
     Attempt,
-    Card,
-    Gate,
     InboxKey,
     MemberMark,
     MemberRow,
-    Owed,
+    Moved,
     ParkedRow,
+    Progress,
     Writes,
     shard_of,
 )
 from services.store.rows import Opened as OpenedRow
+from statemachine.card import Card
+from statemachine.delivery import Owed
+from statemachine.gate import Gate
 from statemachine.model import Opening
-from tests.store.support import DAY, START, Bench, Scene, parked
+from tests.store.benches import DAY, START, Bench, parked
+from tests.store.support import Scene
 
 OPENING = Opening("wx1", "complete", "trial", "团建", "cindy", "room", None)
 
@@ -30,59 +33,90 @@ OPENING = Opening("wx1", "complete", "trial", "团建", "cindy", "room", None)
 async def test_an_activity_comes_back_as_it_was_written(bench: Bench) -> None:
     """Every column of the lifecycle's survives, nulls and booleans included."""
     async with bench.store.transaction() as tx:
-        activity = (await tx.lock(["a"]))["a"]
+        activity, card = (await tx.lock(["a"]))["a"]
         activity.state, activity.reason, activity.choose = "nearing", "notice", "everyone"
         activity.close_when_complete, activity.notice = True, 7
         activity.deadline, activity.expires_at, activity.ended_at = START + 1, START + DAY, None
         activity.end_known_at, activity.rescheduled_at = START + 2, START + 3
         activity.participants, activity.done, activity.revision, activity.opened_digest = 4, 3, 2, "d"
-        await tx.write(Writes(activities=[activity], due_at=[START + 9]))
+        await tx.write(Writes(activities=[Moved(activity, card, START + 9)]))
     async with bench.store.transaction() as tx:
-        read = (await tx.lock(["a"]))["a"]
+        read, card = (await tx.lock(["a"]))["a"]
     assert read == activity
     assert read.close_when_complete is True
+    assert (card.state, card.revision, card.expires_at) == ("nearing", 2, START + DAY)
     assert await bench.store.next_due() == 9
 
 
+WANTED = {
+    "settled": 5, "shown": 2, "may_show": 3, "cannot_lower": True, "throttled_until": 1, "retry_at": 2,
+    "attempts": 3, "code_attempts": 4, "fence": 6, "lease_until": 7, "lease_by": "h", "doubt_at": 8,
+    "verdict": "rejected", "list_limit": 9, "singles": 10, "succeeded": True, "end_by": 13,
+    "behind_since": 12, "progress_calls": 11, "progress_members": ("m1", "群 \"x\""),
+}  # fmt: skip
+
+
 async def test_a_card_comes_back_as_it_was_written(bench: Bench) -> None:
-    """Every column of the dispatcher's survives; the lifecycle's are not its to write."""
+    """Every column of the delivery's survives; of the activity's it writes the revision alone."""
     await Scene(bench).open("a", version="develop")
-    wanted = {
-        "settled": 5, "settled_as": "dead", "shown": 2, "cannot_lower": True, "look_at": 1, "retry_at": 2,
-        "attempts": 3, "code_attempts": 4, "code_revision": 5, "fence": 6, "lease_until": 7, "lease_by": "h",
-        "suspect_at": 8, "verdict": "rejected", "final": True, "list_limit": 9, "singles": 10,
-        "succeeded": True, "progress_calls": 11, "progress_members": ("m1", "群 \"x\""), "behind_since": 12,
-    }  # fmt: skip
     async with bench.store.transaction() as tx:
-        (card,) = await tx.lock_cards(["a"], wait=True)
-        for name, value in wanted.items():
-            setattr(card, name, value)
-        await tx.write(Writes(cards=[card]))
-    changed = msgspec.structs.replace(card, state="ended", revision=99, appid="wx9", version="release")
+        (card,) = await tx.lock_cards(["a"])
+        await tx.write(Writes(cards=[msgspec.structs.replace(card, **WANTED)]))
+    fixed = {"appid": "wx9", "version": "release", "state": "ended", "expires_at": 1}
     async with bench.store.transaction() as tx:
-        await tx.write(Writes(cards=[changed]))
+        (card,) = await tx.lock_cards(["a"])
+        await tx.write(Writes(cards=[msgspec.structs.replace(card, revision=99, **fixed)]))
     async with bench.store.transaction() as tx:
-        (read,) = await tx.lock_cards(["a"], wait=True)
-    assert {name: getattr(read, name) for name in wanted} == wanted
-    assert (read.state, read.revision, read.version) == ("open", 1, "develop")
-    assert read.final is True
+        (read,) = await tx.lock_cards(["a"])
+        activity, _ = (await tx.lock(["a"]))["a"]
+    assert {name: getattr(read, name) for name in WANTED} == WANTED
+    assert set(WANTED) == set(Card.__struct_fields__[Card.__struct_fields__.index("settled") :])
+    assert (read.appid, read.version, read.state, read.expires_at) == ("wx1", "develop", "open", START + DAY)
+    assert read.revision == activity.revision == 99
+    assert read.succeeded is True
 
 
-async def test_the_opening_is_written_once_and_settles_revision_1(bench: Bench) -> None:
-    """`opened` needs no call: the card is not behind after it."""
+async def test_a_card_comes_back_as_it_was_written_with_its_activity(bench: Bench) -> None:
+    """As the lifecycle and the clock write it."""
+    await Scene(bench).open("a")
     async with bench.store.transaction() as tx:
-        activity = (await tx.lock(["a"]))["a"]
+        activity, card = (await tx.lock(["a"]))["a"]
+        await tx.write(Writes(activities=[Moved(activity, msgspec.structs.replace(card, **WANTED), None)]))
+    async with bench.store.transaction() as tx:
+        _, read = (await tx.lock(["a"]))["a"]
+    assert {name: getattr(read, name) for name in WANTED} == WANTED
+
+
+async def test_progress_is_what_a_completion_changes_and_nothing_else(bench: Bench) -> None:
+    """How many are done, the revision, and of the card what a raise changes where nothing is in its way."""
+    await Scene(bench).open("a")
+    async with bench.store.transaction() as tx:
+        activity, card = (await tx.lock(["a"]))["a"]
+        activity.done, activity.revision, activity.state = 3, 2, "ended"
+        raised = msgspec.structs.replace(card, **WANTED, revision=2)
+        await tx.write(Writes(progress=[Progress(activity, raised)]))
+    async with bench.store.transaction() as tx:
+        read, now = (await tx.lock(["a"]))["a"]
+    assert (read.done, read.revision, read.state) == (3, 2, "open")
+    assert now == msgspec.structs.replace(card, revision=2, retry_at=2, behind_since=12)
+
+
+async def test_the_opening_is_written_once(bench: Bench) -> None:
+    """With everything that people are told about it."""
+    async with bench.store.transaction() as tx:
+        activity, card = (await tx.lock(["a"]))["a"]
         activity.state, activity.revision, activity.expires_at = "open", 1, START + DAY
-        await tx.write(Writes(activities=[activity], due_at=[None], opened=[OpenedRow("a", OPENING)]))
+        card.settled = 1
+        moved = Moved(activity, card, None)
+        await tx.write(Writes(activities=[moved], opened=[OpenedRow("a", OPENING)]))
     async with bench.store.transaction() as tx:
-        (card,) = await tx.lock_cards(["a"], wait=True)
+        (card,) = await tx.lock_cards(["a"])
     assert (card.settled, card.behind_since, card.behind) == (1, None, False)
     assert (card.appid, card.template, card.version) == ("wx1", "complete", "trial")
     shown = await bench.store.show("a")
     assert shown is not None
-    told = {name: shown["activity"][name] for name in ("title", "publisher", "opengid", "opened_at")}
-    assert told == {"title": "团建", "publisher": "cindy", "opengid": "room", "opened_at": START}
-    assert shown["activity"]["open_single_roomid"] is None
+    assert (shown.title, shown.publisher, shown.opengid) == ("团建", "cindy", "room")
+    assert (shown.open_single_roomid, shown.opened_at) == (None, START)
 
 
 async def test_behind_since_is_when_the_row_fell_behind(scene: Scene) -> None:
@@ -119,11 +153,11 @@ async def test_the_lifecycle_updates_a_member_without_touching_what_was_delivere
         await tx.lock(["a"])
         await tx.write(Writes(members=[MemberRow("a", "m", "done", False, START)]))
     async with bench.store.transaction() as tx:
-        await tx.write(Writes(marks=[MemberMark("a", "m", SET_ASIDE, True)]))
+        await tx.write(Writes(marks=[MemberMark("a", "m", SKIPPED, True)]))
     async with bench.store.transaction() as tx:
         await tx.write(Writes(members=[MemberRow("a", "m", "done", False, START + 5)]))
     async with bench.store.transaction() as tx:
-        assert await tx.set_aside(["a"]) == {"a": ["m"]}
+        assert await tx.skipped(["a"]) == {"a": ["m"]}
         (row,) = await tx.members([("a", "m")])
         assert row.done_at == START + 5
 
@@ -142,7 +176,7 @@ async def test_owed_are_the_done_ones_not_late_not_told_oldest_first(bench: Benc
     ]
     marks = [
         MemberMark("a", "told", CONFIRMED, False),
-        MemberMark("a", "aside", SET_ASIDE, False),
+        MemberMark("a", "aside", SKIPPED, False),
         MemberMark("a", "a", OWED, True),
     ]
     async with bench.store.transaction() as tx:
@@ -153,9 +187,9 @@ async def test_owed_are_the_done_ones_not_late_not_told_oldest_first(bench: Benc
     async with bench.store.transaction() as tx:
         owed = await tx.owed(["b", "a", "unknown"])
         assert owed == {"a": [Owed("z", False), Owed("a", True), Owed("b", False)]}
-        assert await tx.set_aside(["a", "b"]) == {"a": ["aside"]}
+        assert await tx.skipped(["a", "b"]) == {"a": ["aside"]}
         assert await tx.owed([]) == {}
-        assert await tx.set_aside([]) == {}
+        assert await tx.skipped([]) == {}
 
 
 async def test_what_is_parked_comes_back_byte_by_byte_in_order_of_arrival(bench: Bench) -> None:
@@ -186,33 +220,37 @@ async def test_what_is_parked_comes_back_byte_by_byte_in_order_of_arrival(bench:
         assert await parked(tx, "a") == [rows[0], rows[2]]
 
 
-async def test_gates_are_those_asked_for_or_all(bench: Bench) -> None:
-    """An app that was never seen has none; asking for none gives none."""
-    closed = Gate("wx2", START + 5, START, "daily_limit", 45009, "reach max rid: x")
+async def test_gates_are_those_asked_for(bench: Bench) -> None:
+    """By name, as they were written; an app that was never seen has none; asking for none gives none."""
+    closed = Gate("wx2", START + 5, START, "daily_limit", 45009, "reach max rid: x", generation=3, wait=9)
     async with bench.store.transaction() as tx:
         await tx.write(Writes(apps=["wx3", "wx1"], gates=[closed]))
     async with bench.store.transaction() as tx:
         await tx.write(Writes(apps=["wx2"]))  # seeing an app again does not open its gate
-    async with bench.store.transaction() as tx:
-        assert await tx.gates(["wx2", "wx9"]) == {"wx2": closed}
-        assert await tx.gates([]) == {}
-        assert sorted(await tx.gates()) == ["wx1", "wx2", "wx3"]
-    assert [gate.appid for gate in await bench.store.all_gates()] == ["wx1", "wx2", "wx3"]
-    assert (await bench.store.all_gates())[0] == Gate("wx1")
+    for wait in (True, False):
+        async with bench.store.transaction() as tx:
+            assert await tx.lock_gates(["wx2", "wx9"], wait=wait) == {"wx2": closed}
+            assert await tx.lock_gates([], wait=wait) == {}
+            assert list(await tx.lock_gates(["wx3", "wx1", "wx2"], wait=wait)) == ["wx1", "wx2", "wx3"]
+    assert await bench.store.all_gates() == [Gate("wx1"), closed, Gate("wx3")]
 
 
 async def test_gates_open_by_name_and_reason(bench: Bench) -> None:
     """`open_gates` says which were closed; with a reason the others stay."""
     gates = [
         Gate("wx1", START + 5, START, "unknown_app"),
-        Gate("wx2", START + 5, START, "daily_limit", 45009),
+        Gate("wx2", START + 5, START, "daily_limit", 45009, "x", generation=7, wait=5),
     ]
     async with bench.store.transaction() as tx:
         await tx.write(Writes(apps=["wx3"], gates=gates))
     assert await bench.store.open_gates(["wx1", "wx2", "wx3"], "unknown_app") == ["wx1"]
     assert [gate.reason for gate in await bench.store.all_gates()] == ["", "daily_limit", ""]
     assert await bench.store.open_gates(["wx1", "wx2", "wx9"], None) == ["wx2"]
-    assert await bench.store.all_gates() == [Gate("wx1"), Gate("wx2"), Gate("wx3")]
+    assert await bench.store.all_gates() == [
+        Gate("wx1", closed_at=START),
+        Gate("wx2", closed_at=START, generation=7),  # so that old answers are still known as such
+        Gate("wx3"),
+    ]
     assert await bench.store.open_gates([], None) == []
 
 
@@ -234,12 +272,3 @@ def test_a_shard_is_the_same_for_ever() -> None:
     """Rows carry their shard: another hash would reorder what is under way."""
     assert [shard_of(name) for name in ("966_NGiq", "a", "群", "")] == [8, 12, 4, 5]
     assert len({shard_of(f"a{n}") for n in range(200)}) == 16
-
-
-def test_the_end_ignores_throttling_only_until_it_is_shown() -> None:
-    """`end_due`: ended, behind, not yet shown."""
-    card = Card("a", "wx1", "complete", "release", "ended", 2, START, settled=1)
-    assert card.end_due
-    assert not msgspec.structs.replace(card, shown=3).end_due
-    assert not msgspec.structs.replace(card, state="nearing").end_due
-    assert not msgspec.structs.replace(card, settled=2).end_due

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from services.store.rows import (
-    SET_ASIDE,
-    MemberMark,
-    Writes,
-    shard_of,
-)
-from tests.store.support import START, Scene
+from services.store.rows import MemberCounts, Parked, Seen, shard_of
+from statemachine.gate import Gate
+from tests.store.benches import START
+from tests.store.support import Scene
 
 
 async def test_stale_parked_are_unopened_activities_with_something_old(scene: Scene) -> None:
@@ -25,25 +22,6 @@ async def test_stale_parked_are_unopened_activities_with_something_old(scene: Sc
     await scene.open("a")
     async with scene.store.transaction() as tx:
         assert await tx.stale_parked(START, 10) == ["b"]
-
-
-async def test_expired_are_cards_behind_or_suspect_whose_id_is_dead(scene: Scene) -> None:
-    """`expires_at` = now is dead; true cards are left alone; the earliest dead first."""
-    await scene.feed(*(scene.opened(name, life=100 + n) for n, name in enumerate("dcba")))
-    await scene.open("alive")
-    await scene.complete("alive", "m")
-    await scene.bench.advance(50)
-    await scene.tick()  # the margin before expiry ends them
-    for name in "cd":
-        await scene.deliver(name)
-    await scene.set("d", suspect_at=START)
-    await scene.bench.advance(52)
-    async with scene.store.transaction() as tx:
-        assert [card.activity_id for card in await tx.lock_expired(10)] == ["d", "b"]
-    await scene.bench.advance(1)
-    async with scene.store.transaction() as tx:
-        assert [card.activity_id for card in await tx.lock_expired(2)] == ["d", "b"]
-        assert [card.activity_id for card in await tx.lock_expired(10)] == ["d", "b", "a"]
 
 
 async def test_the_outbox_is_read_in_order_by_shard(scene: Scene) -> None:
@@ -97,25 +75,22 @@ async def test_show_tells_everything_about_one_activity(scene: Scene) -> None:
     await scene.complete("a", "m1")
     early = await scene.store.show("a")
     assert early is not None
-    assert early["activity"]["state"] == ""
-    assert early["parked"] == {"events": 1, "since": START}
-    assert early["gate"] is None
+    assert early.activity.state == ""
+    assert early.parked == Parked(1, START)
+    assert early.gate is None
     await scene.open("a", choose="listed", participants=["m1", "m2", "m3", "m4"])
     await scene.deliver("a")
     await scene.complete("a", "m2", "m3")
-    async with scene.store.transaction() as tx:
-        await tx.write(Writes(marks=[MemberMark("a", "m3", SET_ASIDE, False)]))
+    await scene.skip("a", "m3")
     shown = await scene.store.show("a")
     assert shown is not None
-    assert shown["members"] == {
-        "pending": 1, "done": 3, "late": 0, "owed": 1, "confirmed": 1, "set_aside": ["m3"],
-    }  # fmt: skip
-    assert shown["parked"] == {"events": 0, "since": None}
-    assert shown["gate"]["appid"] == "wx1"
-    assert [each["outcome"] for each in shown["attempts"]] == ["ok"]
-    assert shown["card"]["revision"] == 3
-    assert shown["now"] == START
-    assert msgspec.json.decode(msgspec.json.encode(shown))["activity"]["activity_id"] == "a"
+    assert shown.members == MemberCounts(pending=1, done=3, owed=1, confirmed=1, skipped=("m3",))
+    assert shown.parked == Parked()
+    assert shown.gate == Gate("wx1")
+    assert [each.outcome for each in shown.attempts] == ["ok"]
+    assert shown.card.revision == 3
+    assert shown.now == START
+    assert shown == msgspec.json.decode(msgspec.json.encode(shown), type=Seen)
 
 
 async def test_a_late_member_counts_as_done_and_late_but_not_as_owed(scene: Scene) -> None:
@@ -126,5 +101,4 @@ async def test_a_late_member_counts_as_done_and_late_but_not_as_owed(scene: Scen
     await scene.feed(scene.completed("a", "m", time=START))
     shown = await scene.store.show("a")
     assert shown is not None
-    counts = shown["members"]
-    assert (counts["done"], counts["late"], counts["owed"], counts["confirmed"]) == (1, 1, 0, 0)
+    assert shown.members == MemberCounts(done=1, late=1)

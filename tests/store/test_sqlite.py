@@ -36,7 +36,7 @@ async def test_migrating_twice_and_two_at_once(sqlite_database: str) -> None:
 async def test_an_unmigrated_file_is_told_with_what_to_do(sqlite_database: str) -> None:
     """From every side: the text names the command."""
     store = await open_store(sqlite_database)
-    for attempt in (store.ping, lambda: store.candidates(1, 1), lambda: _see(store)):
+    for attempt in (store.ping, lambda: store.next_due(), lambda: _see(store)):
         with pytest.raises(StoreUnavailable, match="livecard init"):
             await attempt()
     await store.close()
@@ -48,13 +48,13 @@ async def _see(store: Any) -> None:
 
 
 async def test_readers_do_not_wait_for_the_writer(sqlite_database: str) -> None:
-    """WAL: a sweep and `show` go on while a batch is written, and see what was committed."""
+    """WAL: the clock's question and `show` go on while a batch is written, and see what was committed."""
     await migrate(sqlite_database)
     store = await open_store(sqlite_database)
     async with store.transaction() as tx:
         await tx.lock(["a"])
         assert await store.show("a") is None
-        assert await store.candidates(1, 1) == []
+        assert await store.next_due() is None
     assert await store.show("a") is not None
     await store.close()
 
@@ -188,19 +188,22 @@ async def test_the_release_before_runs_on_a_newer_schema_but_does_not_migrate_it
     await store.close()
 
 
-TABLES = "activities|a|inbox|attempts|parked|members"
-FREQUENT = ("lock_due", "lock_expired", "stale_parked", "next_due", "old_activities", "unopened_activities")
+TABLES = "activities|a|c|inbox|attempts|parked|members"
+FREQUENT = (
+    "lock_due", "unscheduled", "next_attempt", "stale_parked", "next_due", "old_activities",
+    "unopened_activities",
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [*FREQUENT, "prune_inbox", "prune_attempts", "candidates"])
+@pytest.mark.parametrize("name", [*FREQUENT, "prune_inbox", "prune_attempts", "claim"])
 async def test_what_is_asked_again_and_again_reads_no_whole_table(sqlite_database: str, name: str) -> None:
     """Some hold the one write lock meanwhile."""
     await migrate(sqlite_database)
     sources = {**statements.TRANSACTION, **statements.READS, **statements.UPKEEP}
-    source = sources.get(name, statements.CANDIDATES_SQLITE)
+    source = sources.get(name, statements.CLAIM_SQLITE)
     text = str(Dialect(postgres=False).statement(name, source).clause)
     connection = sqlite3.connect(sqlite_database.removeprefix("sqlite+aiosqlite:///"))
-    values = dict.fromkeys(("limit", "before", "age", "per_app", "repair"), 1)
+    values = {**dict.fromkeys(("limit", "before", "age", "narrow"), 1), "rows": "[]", "ids": "[]"}
     steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", values)]
     connection.close()
     # An index that holds all rows is a whole table too: only partial ones may be walked.

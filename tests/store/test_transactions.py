@@ -8,8 +8,9 @@ import contextlib
 import pytest
 
 from services.store.ports import Store, StoreUnavailable, Tx
-from services.store.rows import Admission, InboxKey, InboxOutcome, MemberRow, Writes
-from tests.store.support import START, Bench, Scene, rolled_back
+from services.store.rows import Admission, InboxKey, InboxOutcome, MemberRow, Moved, Writes
+from tests.store.benches import START, Bench, rolled_back
+from tests.store.support import Scene
 
 KEYS = [InboxKey("/a", f"k{number}") for number in range(20)]
 
@@ -77,14 +78,14 @@ async def test_a_lock_serialises_an_activity(bench: Bench) -> None:
 
     async def raise_done(store: Store) -> None:
         async with store.transaction() as tx:
-            activity = (await tx.lock(["a"]))["a"]
+            activity, card = (await tx.lock(["a"]))["a"]
             await asyncio.sleep(0)
             activity.done += 1
-            await tx.write(Writes(activities=[activity], due_at=[None]))
+            await tx.write(Writes(activities=[Moved(activity, card, None)]))
 
     await asyncio.gather(*(raise_done(store) for store in (bench.store, other) * 5))
     async with bench.store.transaction() as tx:
-        assert (await tx.lock(["a"]))["a"].done == 10
+        assert (await tx.lock(["a"]))["a"].activity.done == 10
 
 
 async def test_a_lock_makes_unopened_rows_for_those_never_seen(bench: Bench) -> None:
@@ -94,14 +95,14 @@ async def test_a_lock_makes_unopened_rows_for_those_never_seen(bench: Bench) -> 
     async def see(store: Store, names: list[str]) -> dict[str, str]:
         async with store.transaction() as tx:
             found = await tx.lock(names)
-            return {name: activity.state for name, activity in found.items()}
+            return {name: row.activity.state for name, row in found.items()}
 
     names = ["b", "a", "c"]
     both = await asyncio.gather(see(bench.store, names), see(other, names[::-1]))
     assert list(both) == [{"a": "", "b": "", "c": ""}] * 2
     shown = await bench.store.show("a")
     assert shown is not None
-    assert shown["activity"]["seen_at"] == START
+    assert shown.seen_at == START
 
 
 async def test_a_rollback_leaves_no_unopened_row(bench: Bench) -> None:
@@ -116,12 +117,11 @@ async def test_a_rollback_leaves_nothing_of_what_was_written(scene: Scene) -> No
     await scene.open("a")
     before = await scene.counters(), await scene.store.show("a"), await scene.outbox()
     async with rolled_back(scene.store) as tx:
-        activity = (await tx.lock(["a"]))["a"]
+        activity, card = (await tx.lock(["a"]))["a"]
         activity.revision = 7
         await tx.write(
             Writes(
-                activities=[activity],
-                due_at=[5],
+                activities=[Moved(activity, card, 5)],
                 members=[MemberRow("a", "m", "done", False, START)],
                 outbox=before[2][:1],
                 apps=["wx9"],
@@ -150,7 +150,7 @@ async def test_a_cancelled_transaction_leaves_nothing_and_holds_nothing(bench: B
     assert await bench.store.show("a") is None
     async with asyncio.timeout(4):
         async with bench.store.transaction() as tx:
-            assert (await tx.lock(["a"]))["a"].state == ""
+            assert (await tx.lock(["a"]))["a"].activity.state == ""
 
 
 def _needs_two_at_once(bench: Bench) -> None:
@@ -158,16 +158,13 @@ def _needs_two_at_once(bench: Bench) -> None:
         pytest.skip("SQLite has one writer at a time: the second transaction does not begin")
 
 
-async def test_locked_cards_are_skipped_by_those_who_do_not_wait(bench: Bench) -> None:
-    """`wait=False` takes what is free; `wait=True` waits for the rest."""
+async def test_a_card_that_is_locked_is_waited_for(bench: Bench) -> None:
+    """By whoever names it; a claim skips it (see test_due.py)."""
     _needs_two_at_once(bench)
     scene, other = Scene(bench), await bench.another()
     await scene.open("a", "b", "c")
     async with bench.store.transaction() as tx:
         await tx.lock(["b"])
-        async with other.transaction() as second:
-            free = await second.lock_cards(["c", "b", "a"], wait=False)
-            assert [card.activity_id for card in free] == ["a", "c"]
         waiting = asyncio.create_task(_cards(other, ["a", "b"]))
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -176,7 +173,7 @@ async def test_locked_cards_are_skipped_by_those_who_do_not_wait(bench: Bench) -
 
 async def _cards(store: Store, names: list[str]) -> list[str]:
     async with store.transaction() as tx:
-        return [card.activity_id for card in await tx.lock_cards(names, wait=True)]
+        return [card.activity_id for card in await tx.lock_cards(names)]
 
 
 async def test_cards_are_those_of_opened_activities(scene: Scene) -> None:
@@ -194,9 +191,9 @@ async def test_two_rounds_of_due_timers_take_different_activities(bench: Bench) 
     await scene.feed(*(scene.opened(f"a{n}", deadline=100 + n, notice=0) for n in range(6)))
     await bench.advance(200)
     async with bench.store.transaction() as tx:
-        first = [each.activity_id for each in await tx.lock_due(2)]
+        first = [row.activity.activity_id for row in await tx.lock_due(2)]
         async with other.transaction() as second:
-            rest = [each.activity_id for each in await second.lock_due(10)]
+            rest = [row.activity.activity_id for row in await second.lock_due(10)]
     assert first == ["a0", "a1"]
     assert rest == ["a2", "a3", "a4", "a5"]
 

@@ -9,7 +9,8 @@ from typing import Any
 from contracts.times import SECOND
 from services.store.rows import SHARDS, Attempt, InboxKey, MemberMark, Writes
 from services.transactions.ledger import read_ledger
-from tests.store.support import DAY, HOUR, START, Scene
+from tests.store.benches import DAY, HOUR, START
+from tests.store.support import Scene
 
 LEASE = 10 * SECOND
 ALL = list(range(SHARDS))
@@ -250,7 +251,7 @@ async def test_a_settle_after_its_activity_was_deleted_is_stale(scene: Scene) ->
     await scene.bench.advance(2 * 86_400)
     await scene.tick()
     await prune(scene)
-    (settled,) = await scene.settle(scene.look(claimed))
+    (settled,) = await scene.settle(scene.result(claimed))
     assert settled.stale
     assert await scene.store.show("a") is None
 

@@ -9,9 +9,10 @@ from contracts.records import Record, decode_record, encode_record
 from services.store.rows import ANY, PARKED_PAGE, PARKED_SIZE, Crowd, InboxKey, ParkedRow, Waiting, pages
 from services.store.sql_tx import SqlTx
 from services.transactions.apply import Arrival, TooMuch, read_arrival
+from services.transactions.bury_parked import bury_parked
 from services.transactions.ledger import read_ledger
-from services.transactions.timers import bury_parked
-from tests.store.support import HOUR, Scene
+from tests.store.benches import HOUR
+from tests.store.support import Scene
 from tests.verification.dict_store.store import MemoryTx
 
 
@@ -70,9 +71,9 @@ async def test_an_opening_applies_all_that_waited_page_by_page(
     assert bounded(read)
     shown = await scene.store.show("a")
     assert shown is not None
-    assert shown["members"]["owed"] == len(before) + len(heavy)
-    assert shown["members"]["late"] == len(after)
-    assert shown["parked"]["events"] == 0
+    assert shown.members.owed == len(before) + len(heavy)
+    assert shown.members.late == len(after)
+    assert shown.parked.events == 0
     ledger = await read_ledger(scene.store)
     assert ledger.balanced
     assert ledger.events["applied"] == len(before) + len(heavy) + 2
@@ -115,7 +116,7 @@ async def test_no_more_waits_for_an_opening_than_it_can_apply(
     assert not (await scene.feed(fifth)).dead
     shown = await scene.store.show("a")
     assert shown is not None
-    assert shown["members"]["owed"] == 5
+    assert shown.members.owed == 5
     ledger = await read_ledger(scene.store)
     assert ledger.balanced
     assert (ledger.events["applied"], ledger.events["parked"], ledger.events["dead"]) == (6, 1, 0)

@@ -12,9 +12,11 @@ from contracts.records import decode_record
 from contracts.times import SECOND
 from services.store.rows import CHANGES, DEAD, Writes
 from services.transactions.apply import Arrival, read_arrival
+from services.transactions.bury_parked import bury_parked
+from services.transactions.fire_due import fire_due
 from services.transactions.ledger import read_ledger
-from services.transactions.timers import bury_parked, fire_due
-from tests.store.support import HOUR, START, Bench, Scene, parked
+from tests.store.benches import HOUR, START, Bench, parked
+from tests.store.support import Scene
 
 REPEATS = 3
 
@@ -94,7 +96,7 @@ async def test_what_came_early_is_applied_at_opening_in_order_of_arrival(
     assert await events(scene) == {"taken": 5, "applied": 5}
     async with scene.store.transaction() as tx:
         assert [each.group_openid for each in (await tx.owed(["a"]))["a"]] == ["m1", "m2"]
-        assert (await tx.lock(["a"]))["a"].deadline == START + 3 * HOUR
+        assert (await tx.lock(["a"]))["a"].activity.deadline == START + 3 * HOUR
         assert await parked(tx, "a") == []
     again = await scene.feed(*early)
     assert again.repeats == 4
@@ -110,7 +112,7 @@ async def test_an_opening_that_comes_too_late_takes_its_early_events_along(scene
     assert await events(scene) == {"taken": 3, "refused": 2, "parked": 1}
     shown = await scene.store.show("a")
     assert shown is not None
-    assert shown["activity"]["state"] == ""
+    assert shown.activity.state == ""
     async with scene.store.transaction() as tx:
         waiting = await parked(tx, "a")
     assert [row.id for row in waiting] == ["second"]
@@ -241,7 +243,7 @@ async def test_what_is_due_fires_once_and_is_due_again_at_the_end(scene: Scene) 
     assert (fired.nudges, fired.lateness) == ({"a": 3}, [2_000_000])
     assert (await scene.card("a")).state == "ended"
     assert (await fire_due(scene.store, 10, scene.rules)).taken == 0
-    assert await scene.store.next_due() is None
+    assert await scene.store.next_due() == (86_400 - 102) * SECOND  # its id dies: nobody delivered the end
     changed = [decode_change(row.body.encode()).data for row in await scene.outbox()]
     assert [each.reason for each in changed] == ["opened", "notice", "deadline"]  # type: ignore[union-attr]  # each is an ActivityChanged
 
