@@ -16,7 +16,7 @@ from scripts.engines import EngineError, Kafka, Postgres
 from scripts.engines.kafka import registered_brokers
 from scripts.engines.postgres import query
 from scripts.engines.process import EngineProcess, free_ports, new_folder
-from tests.engines.support import sibling, without_password
+from tests.engines.support import Desk, Source, ask, sibling, without_password
 
 
 @pytest.fixture
@@ -134,6 +134,61 @@ def test_folders_of_dead_processes_are_swept() -> None:
     folder.rename(dead)
     new_folder("sweep").rmdir()
     assert not dead.exists()
+
+
+class Pretended:
+    """An engine that is there as soon as it is started."""
+
+    bootstrap = "nowhere:1"
+
+    def __init__(self, calls: list[str], *, broken: bool) -> None:
+        self.calls, self.broken = calls, broken
+
+    def start(self) -> None:
+        self.calls.append("start")
+        if self.broken:
+            raise EngineError("no Java")
+
+    def url(self) -> str:
+        return "nowhere:1"
+
+    def destroy(self) -> None:
+        self.calls.append("destroy")
+
+
+@pytest.mark.parametrize(("broken", "answer"), [(False, ("nowhere:1", "")), (True, ("", "no Java"))])
+def test_an_engine_starts_once_for_all_workers_and_only_when_one_asks(
+    broken: bool, answer: tuple[str, str]
+) -> None:
+    calls: list[str] = []
+    source = Source("It", "LIVECARD_TEST_NOTHING", lambda: None, lambda: Pretended(calls, broken=broken))  # type: ignore[arg-type,return-value]  # it pretends
+    desk = Desk({"it": source})
+    assert calls == []
+    with socket.socket(socket.AF_UNIX) as gone:  # a worker that dies while it asks
+        gone.connect(desk.place[0])
+    assert [ask(desk.place, "it") for _ in range(3)] == [answer] * 3
+    assert calls[0] == "start"
+    desk.close()
+    assert calls == ["start", "destroy"]
+    with pytest.raises(FileNotFoundError):
+        ask(desk.place, "it")
+
+
+def test_side_by_side_nothing_starts_for_tests_that_need_nothing_and_a_failure_is_told_at_once(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "conftest.py").write_text("from tests.conftest import *\n")
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.parametrize('n', range(40))\n"
+        "def test_each(n): assert n != 1, 'not one'\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-n", "2", "-c", "pyproject.toml", "-p", "no:cacheprovider"]
+    done = subprocess.run([*command, tmp_path], capture_output=True, text=True, check=False)
+    assert "Apache Kafka: not used" in done.stdout
+    assert "PostgreSQL: not used" in done.stdout
+    told = f"test_it.py::test_each[1] (call)\n{tmp_path / 'test_it.py'}:3: AssertionError: not one"
+    assert told in done.stdout.partition("= FAILURES =")[0]
 
 
 def test_no_password_reaches_the_report() -> None:
