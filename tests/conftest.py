@@ -11,8 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.engines.support import REQUIRED, Desk, Source, administer, run_apart, sibling, sources
+
+# Property tests judge answers, never how long a busy machine took for them.
+settings.register_profile("livecard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("livecard")
 
 SOURCES = pytest.StashKey[dict[str, Source]]()
 DESK = pytest.StashKey[Desk]()

@@ -9,14 +9,13 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from scripts.patience import PATIENCE
 from services.bus import lenient
 from services.bus.admin import create_topics
 from services.bus.batches import _AnyNames, _Name
 from services.bus.kafka import KafkaBus
 from services.bus.ports import Message
 from services.settings import Settings
-
-PATIENCE = 30.0
 
 
 async def settings_for(kafka: str, prefix: str, **more: Any) -> Settings:

@@ -7,14 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+from scripts.patience import PATIENCE
+
 LIVECARD = Path(sys.executable).with_name("livecard")
 
 
 def livecard(
     *arguments: str,
     stdin: str | bytes = "",
-    command: Path = LIVECARD,
-    folder: Path | None = None,
+    command: str | Path = LIVECARD,
+    folder: str | Path | None = None,
     **settings: str,
 ) -> tuple[int, str]:
     """Run it, this one or another installed elsewhere; exit code and everything it printed."""
@@ -26,7 +28,7 @@ def livecard(
         input=stdin.encode() if isinstance(stdin, str) else stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     return done.returncode, done.stdout.decode()

@@ -67,7 +67,7 @@ def borrow(name: str, packages: Path) -> None:
     files = distribution(name).files or []
     for top in {file.parts[0] for file in files} - {"..", "__pycache__"}:
         if not (packages / top).exists():
-            (packages / top).symlink_to(distribution(name).locate_file(top))
+            (packages / top).symlink_to(str(distribution(name).locate_file(top)))
 
 
 @pytest.mark.slow

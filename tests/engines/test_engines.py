@@ -16,6 +16,7 @@ from scripts.engines import EngineError, Kafka, Postgres
 from scripts.engines.kafka import registered_brokers
 from scripts.engines.postgres import query
 from scripts.engines.process import EngineProcess, free_ports, new_folder
+from scripts.patience import PATIENCE
 from tests.engines.support import Desk, Source, ask, sibling, without_password
 
 
@@ -63,14 +64,14 @@ def test_a_broker_that_was_killed_comes_back_with_its_records(kafka: str) -> Non
     del kafka  # only asked for so that the test is skipped where no broker can be started
     with Kafka() as broker:
         admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-        admin.create_topics([NewTopic("kept", 1, 1)])["kept"].result(30)
+        admin.create_topics([NewTopic("kept", 1, 1)])["kept"].result(PATIENCE)
         producer = Producer({"bootstrap.servers": broker.bootstrap, "acks": "all"})
         producer.produce("kept", b"value")
-        assert producer.flush(30) == 0
+        assert producer.flush(PATIENCE) == 0
         broker.kill9()
         assert not broker.running
         broker.start()
-        assert "kept" in admin.list_topics(timeout=30).topics
+        assert "kept" in admin.list_topics(timeout=PATIENCE).topics
 
 
 @pytest.mark.slow
@@ -80,11 +81,11 @@ def test_three_brokers_know_each_other_and_survive_the_loss_of_one(kafka: str) -
         ports = [int(address.rpartition(":")[2]) for address in cluster.bootstrap.split(",")]
         assert [registered_brokers(port) for port in ports] == [3, 3, 3]
         admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
-        admin.create_topics([NewTopic("copied", 1, 3)])["copied"].result(30)
+        admin.create_topics([NewTopic("copied", 1, 3)])["copied"].result(PATIENCE)
         cluster.kill9(0)
         producer = Producer({"bootstrap.servers": cluster.bootstrap, "acks": "all"})
         producer.produce("copied", b"value")
-        assert producer.flush(60) == 0
+        assert producer.flush(PATIENCE) == 0
         cluster.start_broker(0)
         assert cluster.running
 
@@ -98,7 +99,7 @@ def test_a_process_that_ends_while_starting_shows_its_log(tmp_path: Path) -> Non
     process = EngineProcess(tmp_path, "engine", tied=True)
     process.start([sys.executable, "-c", "print('no room')", str(tmp_path)], end=signal.SIGKILL)
     with pytest.raises(EngineError, match="no room"):
-        process.wait_ready(lambda: False, 30)
+        process.wait_ready(lambda: False, PATIENCE)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent")
@@ -109,12 +110,12 @@ def test_a_tied_process_dies_with_a_killed_parent(tmp_path: Path) -> None:
         f"process = EngineProcess(Path({str(tmp_path)!r}), 'engine', tied=True)\n"
         "waiting = 'import signal; print(1, flush=True); signal.pause()'\n"
         "process.start([sys.executable, '-c', waiting, sys.argv[1]], end=signal.SIGKILL)\n"
-        "process.wait_ready(lambda: bool(process.log.read_text()), 30)\n"
+        "process.wait_ready(lambda: bool(process.log.read_text()), 600)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     parent = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
     assert parent.returncode == -signal.SIGKILL
-    assert EngineProcess(tmp_path, "engine", tied=True).wait_gone(30)
+    assert EngineProcess(tmp_path, "engine", tied=True).wait_gone(PATIENCE)
 
 
 def test_free_ports_are_free_distinct_and_never_handed_to_clients() -> None:

@@ -13,6 +13,7 @@ import msgspec
 from contracts.records import Record
 from contracts.times import SECOND, format_rfc3339
 from contracts.topics import Topics
+from scripts.patience import PATIENCE
 from services.bus.ports import BusUnavailable, Message
 from services.lifecycle.ingest import Ingest
 from services.runtime.real import RealClock
@@ -23,7 +24,6 @@ from statemachine.model import Rules
 
 NOW = RealClock().wall()
 DAY = 86_400 * SECOND
-PATIENCE = 30.0
 
 
 async def until(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> None:
