@@ -1,4 +1,5 @@
-# livecard for production: the locked runtime dependencies, the wheel, one unprivileged user.
+# livecard for production: the locked dependencies (the embedded broker too, so that `demo` and `up` run from
+# the image), the wheel, one unprivileged user.
 FROM python:3.13.5-slim-bookworm AS build
 WORKDIR /build
 COPY requirements.txt requirements-build.txt ./

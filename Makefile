@@ -30,9 +30,11 @@ $(STAMP): $(LOCK) pyproject.toml
 		echo "python3.11, python3 is one. Install it (Debian, Ubuntu: python3 and python3-venv)," >&2; \
 		echo "or name it: make install PYTHON=/path/to/python3" >&2; exit 1; }
 	@test -x $(PY) || { echo "making $(VENV) with $(PYTHON)"; "$(PYTHON)" -m venv $(VENV); }
-	@echo "installing the locked dependencies (the first time takes a minute)"
+	@echo "installing the $$(grep -c == $(LOCK)) dependencies locked in $(LOCK) (the first time takes a minute)"
 	@$(PIP) --require-hashes --only-binary :all: --requirement $(LOCK)
+	@echo "installing livecard from this folder: edits count at once"
 	@$(PIP) --no-deps --no-build-isolation --editable .
+	@echo "done, on $$($(PY) --version): $(VENV)/bin/livecard"
 	@touch $@
 
 demo: install ## play a group task against the simulated WeChat and watch it live

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -41,6 +42,9 @@ def _exactly_one(*names: str) -> list[Json]:
 def _schemas(kinds: list[type[msgspec.Struct]], refs: str) -> Json:
     """The schemas of Structs and of what they use, by name."""
     _, named = msgspec.json.schema_components(kinds, ref_template=f"{refs}/{{name}}")
+    for schema in named.values():  # Python 3.13 dedents docstrings itself, older ones do not
+        if "description" in schema:
+            schema["description"] = inspect.cleandoc(schema["description"])
     if "RoomData" in named:
         named["RoomData"]["oneOf"] = _exactly_one("opengid", "open_single_roomid")
     return dict(named)
@@ -208,7 +212,11 @@ def documents() -> dict[str, str]:
     """Every generated file's name and text."""
     made = {"asyncapi.json": asyncapi()}
     made |= {f"{type_name}.schema.json": json_schema(type_name) for type_name in _DATA}
-    made["nudge.schema.json"] = {"$schema": _DIALECT, **msgspec.json.schema(Nudge)}
+    made["nudge.schema.json"] = {
+        "$schema": _DIALECT,
+        "$ref": "#/$defs/Nudge",
+        "$defs": _schemas([Nudge], "#/$defs"),
+    }
     return {name: json.dumps(body, indent=2, ensure_ascii=False) + "\n" for name, body in made.items()}
 
 

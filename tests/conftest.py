@@ -8,22 +8,57 @@ skipped, or fail with LIVECARD_REQUIRE_ENGINES=1.
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-from tests.engines.support import REQUIRED, Source, administer, run_apart, sibling, sources
+from tests.engines.support import REQUIRED, Desk, Source, administer, run_apart, sibling, sources
+
+# Property tests judge answers, never how long a busy machine took for them.
+settings.register_profile("livecard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("livecard")
 
 SOURCES = pytest.StashKey[dict[str, Source]]()
+DESK = pytest.StashKey[Desk]()
 NEEDS = {"kafka": ("kafka",), "postgres": ("postgres_url", "postgres_database")}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Look up the engines once. Side by side (`-n`), the workers share those of the one who leads them."""
-    config.stash[SOURCES] = sources()
-    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
-        for source in config.stash[SOURCES].values():
-            config.add_cleanup(source.close)
-            source.offer()
+    """Look up the engines. Side by side (`-n`), the workers share those of the one who leads them."""
+    config.stash[SOURCES] = sources(getattr(config, "workerinput", {}).get("desk"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker where to ask for engines: they start when its first test needs them."""
+    config: pytest.Config = node.config
+    if DESK not in config.stash:
+        config.stash[DESK] = desk = Desk(config.stash[SOURCES])
+        config.add_cleanup(desk.close)
+    node.workerinput["desk"] = config.stash[DESK].place
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Whoever writes to the terminal tells failures at once."""
+    if reporter := session.config.pluginmanager.get_plugin("terminalreporter"):
+        session.config.pluginmanager.register(AtOnce(reporter))
+
+
+class AtOnce:
+    """Tells a failure when it happens; the whole story follows at the end."""
+
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self._reporter = reporter
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            told = f"{crash.path}:{crash.lineno}: {crash.message}" if crash else report.longreprtext
+            self._reporter.write_line("")  # ends the line of dots
+            self._reporter.write_line(f"FAILED {report.nodeid} ({report.when})", red=True)
+            self._reporter.write_line("\n".join(told.splitlines()[:20]))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from scripts.engines.process import EngineError, EngineProcess, free_ports, new_folder, remember
+from scripts.patience import PATIENCE
 
 POM = Path(__file__).resolve().parent.parent / "kafka" / "pom.xml"
 MINIMUM_JAVA = 17
@@ -164,7 +165,7 @@ class Kafka:
         """Whether every broker's process runs."""
         return all(process.pid is not None for process in self.processes)
 
-    def start(self, *, seconds: float = 60) -> Self:
+    def start(self, *, seconds: float = PATIENCE) -> Self:
         """Start what does not run and wait until every broker answers and knows all the others."""
         for index in range(len(self.processes)):
             self._launch(index)
@@ -175,7 +176,7 @@ class Kafka:
     def _knows_all(self, index: int) -> bool:
         return registered_brokers(self._ports[index]) >= len(self._ports)
 
-    def start_broker(self, index: int, *, seconds: float = 60) -> None:
+    def start_broker(self, index: int, *, seconds: float = PATIENCE) -> None:
         """Start one broker (counted from 0) and wait until it answers."""
         self._launch(index)
         self.processes[index].wait_ready(lambda: registered_brokers(self._ports[index]) > 0, seconds)

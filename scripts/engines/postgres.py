@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from scripts.engines.process import EngineError, EngineProcess, free_ports, new_folder, remember
+from scripts.patience import PATIENCE
 
 USER = "livecard"
 FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -123,7 +124,7 @@ class Postgres:
         """Whether the server's process runs."""
         return self.process.pid is not None
 
-    def start(self, *, seconds: float = 60) -> Self:
+    def start(self, *, seconds: float = PATIENCE) -> Self:
         """Start the server, if it does not run, and wait until one can log in."""
         limit = time.monotonic() + seconds
         while True:

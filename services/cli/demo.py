@@ -27,8 +27,8 @@ from services.runtime.settings import OF_THE_BROKER, Settings
 from services.simulator.app import SimulatorServer
 from services.transactions.ledger import Ledger, read_ledger
 
-LONGEST: Final = 55.0
-"""Seconds after which the demo gives up waiting for what is on its way."""
+LONGEST: Final = 300.0
+"""Seconds after which the demo gives up waiting for what is on its way: ten times what it takes."""
 FRAME: Final = 0.2
 EXPIRY: Final = 600
 """Seconds that the demo's ids live."""

@@ -24,14 +24,15 @@ class EmbeddedKafka:
     def start(self, topics: Iterable[str]) -> str:
         """Start with these topics (they appear by being asked for) and return the bootstrap address.
 
-        Raises `BrokerError` without the `confluent-kafka` wheel, which is a development extra.
+        Raises `BrokerError` without the `confluent-kafka` wheel, which the extra `embedded` brings.
         """
         try:
             from confluent_kafka import Producer
         except ImportError as error:
             raise BrokerError(
-                "the embedded broker needs the confluent-kafka wheel: install livecard's dev extra "
-                "(pip install 'livecard[dev]') or set LIVECARD_KAFKA to a broker of yours"
+                "the embedded broker needs confluent-kafka, which is not installed here: "
+                "pip install 'confluent-kafka>=2.16' (in a checkout: make install). "
+                "`livecard up` also takes a broker of yours: set LIVECARD_KAFKA"
             ) from error
         self._producer = Producer({"test.mock.num.brokers": 1, "log_level": 3})
         brokers = self._producer.list_topics(timeout=CONNECT_DEADLINE).brokers

@@ -225,14 +225,3 @@ def test_the_demo_takes_nothing_from_a_shell_of_production(tmp_path: Path) -> No
     assert [name for name in OF_THE_BROKER if getattr(demo, name) != getattr(Settings(), name)] == []
     assert str(tmp_path) in demo.database
     assert demo.apps_file == ""
-
-
-@pytest.mark.slow
-def test_the_demo_ends_well() -> None:
-    """`make demo`: a group task with faults, exit 0 only because the ledger balances."""
-    code, printed = livecard(
-        "demo", "--plain", LIVECARD_HTTP="127.0.0.1:0", LIVECARD_SIMULATOR_HTTP="127.0.0.1:0"
-    )
-    assert code == 0, printed
-    assert "The ledger balances." in printed
-    assert "Every card shows what it should." in printed

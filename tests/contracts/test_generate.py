@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -53,6 +54,22 @@ def test_the_documents_do_not_depend_on_the_hash_seed():
         for seed in ("0", "1", "2")
     }
     assert len(made) == 1
+
+
+def _descriptions(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [text for item in value for text in _descriptions(item)]
+    if not isinstance(value, dict):
+        return []
+    own = [value["description"]] if isinstance(value.get("description"), str) else []
+    return own + [text for item in value.values() for text in _descriptions(item)]
+
+
+@pytest.mark.parametrize("name", sorted(generate.documents()))
+def test_the_words_do_not_depend_on_whether_python_dedents_docstrings(name):
+    """Python 3.13 and later dedent them when they compile, 3.11 and 3.12 do not."""
+    for text in _descriptions(json.loads(generate.documents()[name])):
+        assert text == inspect.cleandoc(text)
 
 
 def _references(value: Any) -> list[str]:

@@ -11,6 +11,8 @@ import jsonschema
 import pytest
 import yaml
 
+from scripts.patience import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 LIVECARD = Path(sys.executable).with_name("livecard")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
@@ -21,7 +23,8 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 
 def livecard(*arguments: str) -> str:
     """Run the console script and return what it prints."""
-    done = subprocess.run([LIVECARD, *arguments], capture_output=True, text=True, check=False, timeout=60)
+    command = [str(LIVECARD), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -21,9 +21,9 @@ from contracts.wechat import SetChatToolMsg, Verdict, verdict_of
 from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.metrics import NoMetrics
 from services.runtime.ports import Clock
+from services.runtime.process import delivery_rules
 from services.runtime.settings import Settings
 from services.store.ports import Store
-from services.runtime.process import delivery_rules
 from services.store.rows import CHANGES, SHARDS, Attempt, Writes
 from services.transactions.apply import Arrival, apply
 from services.transactions.claim import claim

@@ -52,6 +52,19 @@ def test_settings_and_commands_named_in_a_page_exist(page):
     assert set(re.findall(r"`(?:\.venv/bin/)?livecard ([a-z]+)", text)) <= set(commands)
 
 
+@pytest.mark.parametrize(
+    ("page", "bound"),
+    [
+        ("README.md", "up to {} calls per dispatcher and {} members per call"),
+        ("README.zh-CN.md", "每个 dispatcher 至多 {} 次调用、每次调用至多 {} 名成员"),
+    ],
+)
+def test_the_bound_on_repeated_posts_is_that_of_the_settings(page, bound):
+    """What a fault can repeat: the calls in flight, times the members in each."""
+    settings = Settings()
+    assert bound.format(settings.in_flight, settings.members_per_call) in (ROOT / page).read_text("utf-8")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_between_pages_leads_somewhere(page):
     text = page.read_text("utf-8")

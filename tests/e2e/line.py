@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from contracts.changes import Change, decode_change
 from contracts.times import SECOND, format_rfc3339
 from contracts.topics import Topics
+from scripts.patience import PATIENCE
 from services.runtime.clock import RealClock
 from services.simulator.app import SimulatorServer
 from services.simulator.cards import Declaration
@@ -27,8 +28,6 @@ from services.simulator.cards import Declaration
 LIVECARD = Path(sys.executable).with_name("livecard")
 APPID = "wxe2e"
 SECRET = "e2e-secret"
-PATIENCE = 60.0
-"""Seconds after which a condition that never comes fails the test."""
 
 
 def now() -> int:

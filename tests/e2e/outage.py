@@ -28,6 +28,7 @@ from aiokafka.errors import KafkaError
 from contracts.times import SECOND, format_rfc3339
 from contracts.topics import Topics
 from scripts.engines import Kafka, Postgres
+from scripts.patience import PATIENCE
 from tests.e2e.line import Line, Service, a_line, now, until
 
 SERVICES: Final = ("lifecycle", "clock", "dispatcher")
@@ -92,9 +93,9 @@ class Trouble:
                 os.kill(pid, signal.SIGCONT)
         if not self._frozen:
             if self._kafka:
-                self._kafka.start(seconds=120)
+                self._kafka.start()
             if self._postgres:
-                self._postgres.start(seconds=120)
+                self._postgres.start()
 
 
 def family(parents: Iterable[int]) -> list[int]:
@@ -184,7 +185,7 @@ class Observer:
 
     def __init__(self, line: Line, figures: Figures) -> None:
         self.line, self.figures = line, figures
-        self.client = httpx.AsyncClient(timeout=10.0)
+        self.client = httpx.AsyncClient(timeout=PATIENCE)
         self.ready: dict[str, bool] = {}
 
     async def run(self) -> None:
@@ -279,7 +280,7 @@ async def outage(line: Line, trouble: Trouble, figures: Figures, rate: float) ->
         async def another() -> bool:
             return await observer.events() > handled
 
-        patience = 120 + seconds / 10
+        patience = PATIENCE + seconds / 10
         try:
             await until(another, "an event is handled", patience)
             figures.first_event = round(loop.time() - back, 2)

@@ -13,9 +13,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from contracts.topics import Topics
+from scripts.patience import PATIENCE
 from tests.e2e.line import Line, a_line, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 SEED = 20261121
 PEOPLE = 200
 
@@ -106,7 +107,7 @@ async def dead_letters(line: Line, count: int) -> Counter[str]:
     await consumer.start()
     reasons: Counter[str] = Counter()
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while reasons.total() < count:
                 for records in (await consumer.getmany(timeout_ms=500)).values():
                     for record in records:

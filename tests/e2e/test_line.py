@@ -12,7 +12,7 @@ from contracts.times import SECOND, format_rfc3339
 from tests.e2e.line import Line, a_line, now, until
 
 SERVICES = ("lifecycle", "clock", "dispatcher")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

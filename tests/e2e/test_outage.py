@@ -10,7 +10,7 @@ from scripts.engines import Kafka, Postgres
 from tests.e2e.line import a_line
 from tests.e2e.outage import Engine, Figures, Manner, Trouble, outage
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 SMALL = {
     "LIVECARD_LEASE": "5",
     "LIVECARD_CALL_DEADLINE": "2",

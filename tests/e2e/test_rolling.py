@@ -15,13 +15,14 @@ import msgspec
 import pytest
 
 from contracts.times import SECOND, format_rfc3339
+from scripts.patience import PATIENCE
 from services.simulator.faults import Action, Match, Rule
 from tests.e2e.line import Line, Service, a_line, free_port, now, until
 
 SERVICES = ("lifecycle", "clock", "dispatcher")
 RATE = 40.0
 """Completions a second."""
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -172,9 +173,9 @@ async def launched(line: Line, kind: str, **settings: str) -> Service:
 
 
 async def gone(service: Service) -> int:
-    """Its exit code, within the grace that orchestrators give."""
+    """Its exit code."""
     assert service.process is not None
-    async with asyncio.timeout(25):
+    async with asyncio.timeout(PATIENCE):
         code = await service.process.wait()
     assert "Traceback" not in service.log.read_text(), service.log.read_text()[-3000:]
     return code

@@ -12,7 +12,7 @@ from services.simulator.faults import Action, Match, Rule
 from tests.e2e.line import APPID, Line, a_line, until
 
 SERVICES = ("lifecycle", "clock", "dispatcher")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -9,14 +9,13 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from scripts.patience import PATIENCE
 from services.kafka.admin import create_topics
 from services.kafka.batches import _AnyNames, _Name
 from services.kafka.bus import KafkaBus
 from services.kafka.patches import header_names
 from services.kafka.ports import Message
 from services.runtime.settings import Settings
-
-PATIENCE = 30.0
 
 
 async def settings_for(kafka: str, prefix: str, **more: Any) -> Settings:

@@ -10,6 +10,8 @@ import pytest
 from contracts.nudge import Nudge, encode_nudge
 from contracts.topics import Topics
 from scripts.engines import EngineError, Kafka
+from scripts.patience import PATIENCE
+from services.kafka import admin as admin_module
 from services.kafka import bus as bus_module
 from services.kafka.admin import BrokerError, broker_answers, create_topics
 from services.kafka.batches import key_hash
@@ -95,9 +97,13 @@ async def test_what_one_topic_refuses_hurts_no_other(kafka: str, topic_prefix: s
     assert len(await read_all(kafka, topics.changes, 30)) == 30
 
 
-async def test_no_broker_is_told_with_its_address_and_at_once() -> None:
+async def test_no_broker_is_told_with_its_address_and_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for its deadline."""
+    monkeypatch.setattr(bus_module, "PUBLISH_DEADLINE", 2 * PATIENCE)
+    monkeypatch.setattr(admin_module, "DEADLINE", 2 * PATIENCE)
+    monkeypatch.setattr(admin_module, "ANSWER_DEADLINE", 2 * PATIENCE)
     async with bus_of(Settings(kafka=NOWHERE)) as bus:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(BusUnavailable, match=NOWHERE):
                 await bus.publish("t", numbered(1))
             with pytest.raises(BusUnavailable, match=NOWHERE):
@@ -143,7 +149,7 @@ async def test_order_holds_across_an_outage_of_the_broker(
             relaying = asyncio.create_task(relay())
             await until(lambda: failures >= 2, "it fails")
             await asyncio.to_thread(own.start)
-            await asyncio.wait_for(relaying, 60)
+            await asyncio.wait_for(relaying, PATIENCE)
             await bus.answers()
         records = await read_all(own.bootstrap, topic, 4000)
         occurrences = first_occurrences(records)
@@ -162,7 +168,7 @@ async def test_nudges_arrive_and_what_is_no_nudge_is_ignored(kafka: str, topic_p
         await until(lambda: consumer.waiting() is None, "it is a member")
         async with bus_of(settings) as bus:
             await bus.publish(topics.nudges, [Message(b"x", b"?"), Message(b"x", None, (("n\udcff", None),))])
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while not got:  # the first ones may come before its position is known
                     bus.nudge(topics.nudges, [Message(b"a", encode_nudge(Nudge("a", 7)))])
                     await asyncio.sleep(0.1)

@@ -9,6 +9,7 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaTimeoutError, ProducerClosed
 
+from scripts.patience import PATIENCE
 from services.kafka import producer as lane_module
 from services.kafka.ports import BusUnavailable, Message
 from services.kafka.producer import Lane, retire
@@ -92,5 +93,5 @@ async def test_a_producer_that_is_left_behind_leaves_no_task(monkeypatch: pytest
     with pytest.raises(ProducerClosed):
         await under_way
     left = asyncio.all_tasks() - {asyncio.current_task()}
-    _, waiting = await asyncio.wait(left, timeout=5) if left else (left, left)
+    _, waiting = await asyncio.wait(left, timeout=PATIENCE) if left else (left, left)
     assert not waiting

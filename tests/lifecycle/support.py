@@ -13,6 +13,7 @@ import msgspec
 from contracts.records import Record
 from contracts.times import SECOND, format_rfc3339
 from contracts.topics import Topics
+from scripts.patience import PATIENCE
 from services.kafka.ports import BusUnavailable, Message
 from services.lifecycle.ingest import Ingest
 from services.runtime.clock import RealClock
@@ -23,7 +24,6 @@ from tests.verification.dict_store.store import MemoryStore
 
 NOW = RealClock().wall()
 DAY = 86_400 * SECOND
-PATIENCE = 30.0
 
 
 async def until(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> None:

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from contracts.topics import Topics
 from scripts.engines import Kafka
+from scripts.patience import PATIENCE
 from services.kafka.bus import KafkaBus
 from services.kafka.embedded import EmbeddedKafka
 from services.kafka.ports import BusUnavailable, Message
@@ -41,11 +42,11 @@ async def consuming(settings: Settings, store: TroubledStore, bus: KafkaBus) -> 
         yield one
     finally:
         one.stop()
-        await asyncio.wait_for(running, 30)
+        await asyncio.wait_for(running, PATIENCE)
 
 
 async def ready(*consumers: Consumer) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while any([await each.ready() for each in consumers]):  # noqa: ASYNC110 (other members decide)
             await asyncio.sleep(0.05)
 
@@ -160,9 +161,8 @@ async def test_a_store_that_is_away_for_longer_than_the_longest_poll_keeps_the_m
         await bus.publish(topics.events, openings())
         await until(lambda: store.entered > 1, "it tries")
         begun = RealClock().monotonic()
-        await until(lambda: RealClock().monotonic() - begun > 5, "more than twice the longest poll")
+        await until(lambda: one.marks()["poll"] > begun + 5, "polls go on for more than twice the longest")
         assert "the store is down" in (await one.ready() or "")
-        assert one.marks()["poll"] > begun + 3
         assert member._consumer.paused() == member._consumer.assignment()
         await bus.publish(topics.events, events(topics, range(500)))
         store.down = False
@@ -337,18 +337,18 @@ async def test_a_broker_that_dies_and_comes_back_is_waited_for(topic_prefix: str
             await bus.publish(topics.events, openings())
             await until(lambda: len(store.ids) == 20, "all are in")
             await asyncio.to_thread(own.kill9)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while await one.ready() is None:  # noqa: ASYNC110 (the broker's death decides)
                     await asyncio.sleep(0.05)
             await asyncio.to_thread(own.start)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 while True:
                     try:
                         await bus.publish(topics.events, events(topics, range(100)))
                     except BusUnavailable:
                         continue
                     break
-            await until(lambda: len(store.ids) == 120, "consuming goes on", 60)
+            await until(lambda: len(store.ids) == 120, "consuming goes on")
             await ready(one)
     finally:
         await asyncio.to_thread(own.destroy)

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from scripts.patience import PATIENCE
 from services.cli.processes import builder
 from services.kafka.admin import create_topics
 from services.runtime.host import Host, opened
@@ -17,8 +18,7 @@ from services.runtime.process import Parts
 from services.runtime.settings import Settings
 from services.store.open import migrate
 
-PATIENCE = 60.0
-STALLED = 3.0
+STALLED = 5.0
 """Seconds; far below what production sets, so that the tests need not wait for it."""
 
 
@@ -74,7 +74,7 @@ async def running(kind: str, settings: Settings) -> AsyncIterator[Running]:
     """`livecard KIND` on a database with tables and a broker with topics, ready."""
     await migrate(settings.database)
     await create_topics(settings)
-    async with opened(kind, settings) as (parts, always), httpx.AsyncClient(timeout=30.0) as client:
+    async with opened(kind, settings) as (parts, always), httpx.AsyncClient(timeout=PATIENCE) as client:
         host = Host(parts, builder(kind)(parts), always, "127.0.0.1:0")
         await host.start()
         watching = asyncio.create_task(host.until(asyncio.Event()))

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from scripts.patience import PATIENCE
 from services.store.open import migrate
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 
 async def mishap(what: str, folder: Path) -> asyncio.subprocess.Process:
@@ -68,7 +69,7 @@ async def test_an_event_loop_that_goes_on_is_left_alive(tmp_path: Path) -> None:
     """It is told that it stood still, and that it moves again."""
     process = await mishap("hesitates", tmp_path)
     assert process.stderr is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         async for line in process.stderr:
             if b"moves again" in line:
                 break

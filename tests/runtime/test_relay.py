@@ -12,6 +12,7 @@ import pytest
 from contracts.changes import decode_change
 from contracts.records import Record
 from contracts.topics import Topics
+from scripts.patience import PATIENCE
 from services.kafka.ports import BusUnavailable
 from services.runtime.clock import RealClock
 from services.runtime.relay import Relay, SilentRelay
@@ -66,7 +67,7 @@ async def serve(relay: Relay, until_: Callable[[], Any], what: str) -> None:
         await until(until_, what)
     finally:
         relay.stop()
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, PATIENCE)
 
 
 async def left(store: TroubledStore) -> list[OutboxRow]:
@@ -92,7 +93,7 @@ async def test_a_page_cut_by_its_size_is_followed_by_the_next_at_once() -> None:
         await tx.write(Writes(outbox=rows))
     one = relay(store, bus, settings={"relay_poll": 9.0})
     one.stop()
-    await asyncio.wait_for(one.run(), 60)
+    await asyncio.wait_for(one.run(), PATIENCE)
     assert len(bus.published) == 4
     assert await left(store) == []
 

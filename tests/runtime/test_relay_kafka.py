@@ -6,6 +6,7 @@ import asyncio
 import random
 
 from contracts.topics import Topics
+from scripts.patience import PATIENCE
 from services.kafka.ports import Bus
 from services.runtime.clock import RealClock
 from services.runtime.relay import Relay, SilentRelay
@@ -51,7 +52,7 @@ async def test_changes_of_an_activity_come_in_order_whichever_relay_relays(
         dying, living = asyncio.create_task(one.run()), asyncio.create_task(two.run())
         await until(lambda: lone.rows >= 200, "it has relayed some")
         dying.cancel()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while await left(store):  # noqa: ASYNC110 (the other relay empties it)
                 await asyncio.sleep(0.05)
         two.stop()

@@ -83,7 +83,6 @@ def test_the_search_finds_every_shape_of_a_secret() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 async def test_no_secret_leaves_a_process_whatever_fails(
     fortress: Fortress, vault: Vault, topic_prefix: str, tmp_path: Path
 ) -> None:

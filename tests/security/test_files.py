@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.patience import PATIENCE
 from services.runtime.secret_file import LARGEST, SecretFileError, exposed, read_secret
 from services.runtime.tls import Files, TlsError, client_context
 from tests.e2e.line import LIVECARD
@@ -156,7 +157,7 @@ def livecard(*arguments: str, **settings: str) -> tuple[int, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LIVECARD_")}
     environment |= {f"LIVECARD_{name.upper()}": value for name, value in settings.items()}
     done = subprocess.run(
-        [LIVECARD, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=60
+        [LIVECARD, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     return done.returncode, done.stderr
 

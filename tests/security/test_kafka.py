@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from contracts.nudge import Nudge, encode_nudge
 from contracts.topics import Topics
+from scripts.patience import PATIENCE
 from services.cli.replay import _letters
 from services.kafka.admin import BrokerError, create_topics
 from services.kafka.bus import KafkaBus
@@ -53,7 +54,7 @@ async def all_clients(settings: Settings) -> None:
         await bus.publish(topics.events, [Message(b"a", b"an event")])
         await bus.publish(topics.dead, [Message(b"a", b"a letter")])
         await consumer.start()
-        assert await asyncio.wait_for(taken.get(), 20) == b"an event"
+        assert await asyncio.wait_for(taken.get(), PATIENCE) == b"an event"
         await until(lambda: listener.waiting() is None, "the nudges' consumer has joined")
         while nudges.empty():  # it begins at the latest, wherever that is when it is assigned
             await bus.publish(topics.nudges, [Message(b"a", encode_nudge(Nudge("a", 1)))])
@@ -90,7 +91,6 @@ async def line(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 async def test_an_event_becomes_a_card_through_sasl_and_tls(line: Line) -> None:
     """`init`, `send`, lifecycle, clock, dispatcher, `replay`, as processes."""
     await line.start("lifecycle", "clock", "dispatcher")
@@ -184,7 +184,6 @@ MENDED = ("expired certificate", "certificate of another host", "wrong password 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 async def test_a_service_that_is_not_let_in_says_so_and_goes_on_once_it_is(
     fortress: Fortress, line: Line, tmp_path: Path
 ) -> None:

@@ -100,7 +100,6 @@ async def test_a_server_without_tls_is_not_spoken_to(vault: Vault, postgres_url:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 async def test_the_commands_come_in_through_tls(
     vault: Vault, kafka: str, topic_prefix: str, tmp_path: Path
 ) -> None:

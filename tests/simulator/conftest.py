@@ -11,6 +11,7 @@ import pytest
 
 from contracts.times import SECOND
 from contracts.wechat import SET_CHAT_TOOL_MSG_PATH, STABLE_TOKEN_PATH, TEMPLATE_IDS
+from scripts.patience import PATIENCE
 from services.simulator.app import SimulatorServer
 
 START = 1_795_248_000 * SECOND  # 2026-11-21T08:00:00Z, 16:00 in Shanghai
@@ -104,7 +105,7 @@ async def server(clock: StandingClock, tmp_path) -> AsyncIterator[SimulatorServe
 
 @pytest.fixture
 async def client(server: SimulatorServer) -> AsyncIterator[Client]:
-    timeout = aiohttp.ClientTimeout(total=20)
+    timeout = aiohttp.ClientTimeout(total=PATIENCE)
     async with aiohttp.ClientSession(server.url, timeout=timeout) as http:
         yield Client(http)
 

@@ -16,6 +16,7 @@ import asyncpg
 from sqlalchemy import event
 from sqlalchemy.util import concurrency
 
+from scripts.patience import PATIENCE
 from services.store.ports import StoreUnavailable
 from services.store.sql import SqlStore
 
@@ -89,7 +90,7 @@ class Conductor:
             asyncio.create_task(session.play(verb))
             for session, verb in zip(self.sessions, verbs, strict=True)
         ]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 await self._quiet()
                 ready = [session for session in self.sessions if session.state == "ready"]

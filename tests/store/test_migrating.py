@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
+from scripts.patience import PATIENCE
 from services.store import migrating
 from services.store.migrating import NEEDED, NEWEST
 from services.store.open import migrate, open_store
@@ -176,6 +177,6 @@ async def test_an_index_whose_building_was_interrupted_is_made_anew(
 
 
 async def _until(store: Any, query: str) -> None:
-    async with asyncio.timeout(30), store.engine.connect() as connection:
+    async with asyncio.timeout(PATIENCE), store.engine.connect() as connection:
         while not (await connection.exec_driver_sql(query)).scalar_one():
             await connection.rollback()

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from contracts.times import SECOND
+from scripts.patience import PATIENCE
 from services.store.open import migrate, open_store
 from services.store.ports import StoreRejected, StoreUnavailable
 from services.store.rows import Attempt, Writes
@@ -139,7 +140,7 @@ async def _freeze(bench: PostgresBench, other: Any) -> None:
     """Hold a lock without a word, as a stopped process does; return once somebody else has it."""
     async with bench.store.transaction() as tx:
         await tx.lock(["a"])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not await _locked(other):
                 pass
         await tx.now()

@@ -10,10 +10,10 @@ import msgspec
 from aiohttp import web
 
 from contracts.wechat import SET_CHAT_TOOL_MSG_PATH, STABLE_TOKEN_PATH
+from scripts.patience import PATIENCE
 
 APPS: Final = {"wx1": "sesame-canary-one", "wx2": "sesame-canary-two"}
 TOKEN: Final = "86_token-canary-"
-PATIENCE: Final = 20.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -26,8 +26,6 @@ PATIENT: Final = ("brokers", "postgres", "services")
 """Monkeys that keep their pauses when they fall behind: between two crashes something must get done."""
 SERVING: Final = 15.0
 """Seconds that a service has to come up before it is hit all the same."""
-IN_SYNC: Final = 90.0
-"""Seconds within which three brokers that run must have caught up, on a very slow machine."""
 
 
 class NotDone(Exception):
@@ -171,7 +169,7 @@ class Monkeys:
         names = [topics.events, topics.changes, topics.dead, topics.nudges, "__consumer_offsets"]
         admin = AIOKafkaAdminClient(bootstrap_servers=self.stage.kafka.bootstrap.split(","))
         try:
-            await until(lambda: self._all_in_sync(admin, names), "all replicas are in sync", IN_SYNC)
+            await until(lambda: self._all_in_sync(admin, names), "all replicas are in sync")
         except AssertionError:
             return False
         finally:

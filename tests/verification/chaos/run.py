@@ -12,6 +12,7 @@ from pathlib import Path
 from contracts.times import SECOND
 from contracts.topics import Topics
 from scripts.engines import Postgres
+from scripts.patience import PATIENCE
 from tests.e2e.line import now
 from tests.verification.chaos.evidence import behind, collect
 from tests.verification.chaos.load import Load
@@ -21,8 +22,8 @@ from tests.verification.chaos.record import Record
 from tests.verification.chaos.script import script
 from tests.verification.chaos.stage import ProxiedKafka, Stage, a_stage
 
-CALM = 240.0
-"""Seconds in which everything must come true once nothing goes wrong any more (45011 waits a minute)."""
+CALM = PATIENCE
+"""Seconds in which everything must come true once nothing goes wrong any more."""
 Tell = Callable[[str], None]
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from scripts.patience import PATIENCE
 from services.kafka.batches import MAX_BATCH_BYTES, _AnyNames, _Name, build
 from services.kafka.oversized import size
 from services.kafka.ports import Message
@@ -21,8 +22,6 @@ CHUNK: Final = 2_000
 """Records made and sent together."""
 LARGEST: Final = 16 << 20
 """Bytes of a record before it is compressed."""
-PATIENCE: Final = 120.0
-"""Seconds without one more record read, after which waiting is given up."""
 
 
 class Feeder:

@@ -14,6 +14,7 @@ from typing import Final
 import httpx
 
 from contracts.wechat import Verdict
+from scripts.patience import PATIENCE
 from tests.verification.fuzz.answers import Lie, is_refusal, lie
 
 TOKEN: Final = "the-token-nobody-may-see"
@@ -102,7 +103,7 @@ class Between:
 
     async def start(self) -> None:
         """Listen."""
-        self._client = httpx.AsyncClient(base_url=self.honest, timeout=30, trust_env=False)
+        self._client = httpx.AsyncClient(base_url=self.honest, timeout=PATIENCE, trust_env=False)
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 

@@ -42,7 +42,6 @@ def test_each_record_is_read_as_it_was_meant() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 async def test_every_record_is_accounted_for(kafka: str, postgres_database: str, topic_prefix: str) -> None:
     """Dead letters, refusals, states and the ledger of a real process; and the judge is not blind."""
     outcome = await fuzz(kafka, postgres_database, topic_prefix, RECORDS, SEED)

@@ -18,7 +18,7 @@ from tests.verification.upgrade.conftest import Release
 from tests.verification.upgrade.load import Load, taken, watched
 
 SERVICES = ("lifecycle", "clock", "dispatcher")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
