@@ -283,7 +283,8 @@ async def test_what_was_revoked_is_not_committed_any_more(kafka: str, topic_pref
         await until(lambda: len(store.ids) == 20 and not member.busy and asked, "all are in, uncommitted")
         await member.on_partitions_revoked(member._consumer.assignment())
         asked.clear()
-        await member.tick()
+        member.tick()
+        assert member._committing.done()
         assert asked == []
 
 

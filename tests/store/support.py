@@ -20,7 +20,8 @@ from contracts.wechat import Verdict
 from services.store.open import open_store
 from services.store.ports import Store, Tx
 from services.store.rows import CHANGES, SHARDS, Card, OutboxRow, ParkedRow, Writes
-from services.transactions.apply import Applied, Arrival, apply, read_arrival
+from services.transactions.apply import Applied, apply
+from services.transactions.arrivals import Arrival, read_arrival
 from services.transactions.claim import CardRules, Claimed, claim
 from services.transactions.ledger import read_ledger
 from services.transactions.settle import Look, Settled, settle

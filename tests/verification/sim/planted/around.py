@@ -20,8 +20,8 @@ EVENTS: Final = (
         (
             Edit(
                 f"{APPLY}:apply",
-                "        await batch.read(arrivals)\n",
-                "        await batch.read(arrivals)\n"
+                "        await batch.read()\n",
+                "        await batch.read()\n"
                 "    async with store.transaction() as tx:\n"
                 "        batch.tx = tx\n"
                 "        await tx.lock(sorted(batch.aggregates))\n",
