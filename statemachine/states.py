@@ -79,6 +79,6 @@ def move(machine: Machine, slot: Stateful, trigger: str) -> None:
     """
     event = machine.events.get(trigger)
     rows = event.transitions.get(slot.state) if event is not None else None
-    if not rows:
+    if not rows or rows[0].dest is None:
         raise IllegalTransition(f"{trigger} is not possible in state {slot.state!r}")
     slot.state = rows[0].dest
