@@ -250,6 +250,18 @@ async def test_dead_letters_wait_for_the_broker_and_are_never_skipped() -> None:
     assert told.seen["dead:malformed"] == 2
 
 
+async def test_nudges_do_not_wait_for_dead_letters() -> None:
+    """The card need not wait for a broker that takes no letters."""
+    store, bus = TroubledStore(), MemoryBus()
+    bus.failures = 1_000_000
+    batch = [record(0, opened("a")), record(1, completed("c1", "a")), record(2, b"no")]
+    taking = asyncio.create_task(make_ingest(store, bus).take(batch))
+    await until(lambda: bus.tries >= 1, "it tries")
+    assert bus.nudged == {"a": 2}
+    bus.failures = 0
+    await taking
+
+
 async def test_a_batch_dropped_before_its_dead_letters_were_acknowledged_delivers_them_next_time() -> None:
     store, bus = TroubledStore(), MemoryBus()
     bus.failures = 1_000_000

@@ -46,7 +46,7 @@ EVENTS: Final = (
     Plant(
         "a-repeat-in-the-same-batch-counts",
         2_000,
-        (Edit(f"{APPLY}:_Batch.fold", '        self.status[key] = "repeat"\n', ""),),
+        (Edit(f"{APPLY}:_Batch._handle", '    self.status[key] = "repeat"\n', ""),),
     ),
     Plant(
         "parked-events-are-dropped-at-the-opening",
