@@ -32,7 +32,8 @@ from services.runtime.settings import Settings
 from services.store.open import migrate, open_store
 from services.store.ports import Store
 from services.store.rows import SHARDS
-from services.transactions.apply import Arrival, apply, read_arrival
+from services.transactions.apply import apply
+from services.transactions.arrivals import Arrival, read_arrival
 from services.transactions.claim import CardRules, claim, expire
 from services.transactions.ledger import read_ledger
 from services.transactions.settle import Look, settle

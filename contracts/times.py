@@ -53,6 +53,7 @@ def _to_the_second(seconds: int) -> str:
     return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+@lru_cache(maxsize=64)  # the changes of one batch have one time
 def format_rfc3339(us: int) -> str:
     """UTC with `Z`; no fraction when it is 0, else six digits without trailing zeros."""
     seconds, fraction = divmod(us, SECOND)

@@ -8,9 +8,8 @@ from typing import Final, Protocol
 
 import structlog
 
-from contracts.nudge import Nudge, encode_nudge
 from contracts.topics import Topics
-from services.kafka.ports import Bus, Message
+from services.kafka.ports import Bus
 from services.runtime.ports import SELDOM, Chance, Clock, Kick
 from services.runtime.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
@@ -99,13 +98,7 @@ class TimerClock:
                 self._metrics.timer_fired(lateness / 1_000_000)
             if fired.nudges:
                 self._relay.kick()
-                self._bus.nudge(
-                    self._nudges,
-                    [
-                        Message(name.encode(), encode_nudge(Nudge(name, rev)))
-                        for name, rev in fired.nudges.items()
-                    ],
-                )
+                self._bus.nudge(self._nudges, fired.nudges)
             if fired.taken < BATCH or self._stopping.is_set():
                 break
         if await self._housekeeping():

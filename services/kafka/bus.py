@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Final, Protocol
 
 import structlog
 
+from contracts.nudge import Nudge, encode_nudge
 from services.kafka.options import BrokerError, kafka_options
 from services.kafka.ports import BusUnavailable, Message
 from services.kafka.producer import Lane
@@ -23,7 +25,7 @@ PUBLISH_DEADLINE: Final = 15.0
 NUDGE_DEADLINE: Final = 5.0
 """Seconds after which a nudge is no longer worth sending: the sweep is faster."""
 MOST_NUDGES: Final = 20_000
-"""Keys that wait to be nudged; more are dropped."""
+"""Activities that wait to be nudged; more are dropped."""
 NUDGE_PAUSE: Final = 1.0
 """Seconds between tries while nudges fail."""
 
@@ -51,7 +53,7 @@ class KafkaBus:
         self._metrics: BusMetrics = metrics or Silent()
         self._main: Lane | None = None
         self._side: Lane | None = None
-        self._waiting: dict[tuple[str, bytes | None], Message] = {}
+        self._waiting: dict[str, dict[str, int]] = {}
         self._wake = asyncio.Event()
         self._nudger: asyncio.Task[None] | None = None
 
@@ -74,13 +76,14 @@ class KafkaBus:
         """See `services.kafka.ports.Bus`; raises `BusUnavailable` after 15 s at the latest."""
         await self._lane().publish(topic, messages)
 
-    def nudge(self, topic: str, messages: Sequence[Message]) -> None:
-        """Hand over; the newest message of a key is enough, so those that wait are replaced."""
-        for message in messages:
-            if len(self._waiting) >= MOST_NUDGES:
-                self._metrics.nudges_lost(1)
-            else:
-                self._waiting[topic, message.key] = message
+    def nudge(self, topic: str, revisions: Mapping[str, int]) -> None:
+        """See `services.kafka.ports.Bus`: of those that wait, the last revision is enough."""
+        waiting = self._waiting.setdefault(topic, {})
+        waiting |= revisions
+        lost = len(waiting) - MOST_NUDGES
+        if lost > 0:
+            self._metrics.nudges_lost(lost)
+            self._waiting[topic] = dict(islice(waiting.items(), MOST_NUDGES))
         self._wake.set()
 
     async def answers(self) -> None:
@@ -97,10 +100,11 @@ class KafkaBus:
             await self._wake.wait()
             self._wake.clear()
             waiting, self._waiting = self._waiting, {}
-            topics: dict[str, list[Message]] = {}
-            for (topic, _), message in waiting.items():
-                topics.setdefault(topic, []).append(message)
-            for topic, messages in topics.items():
+            for topic, revisions in waiting.items():
+                messages = [
+                    Message(name.encode(), encode_nudge(Nudge(name, revision)))
+                    for name, revision in revisions.items()
+                ]
                 try:
                     await lane.publish(topic, messages)
                 except BusUnavailable as error:

@@ -21,7 +21,11 @@ _ERROR: Final = "livecard-error"
 
 def size(message: Message) -> int:
     """Bytes of its parts; names that were not UTF-8 count as they came."""
-    return sum(map(len, _parts(message)))
+    total = len(message.key or b"") + len(message.value or b"")
+    for name, value in message.headers:
+        total += len(name) if name.isascii() else len(name.encode("utf-8", "surrogateescape"))
+        total += len(value or b"")
+    return total
 
 
 def fitted(message: Message) -> Message:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -33,6 +33,7 @@ class Bus(Protocol):
         """
         ...
 
-    def nudge(self, topic: str, messages: Sequence[Message]) -> None:
-        """Best effort: hand over and forget; what cannot be taken at once is dropped and counted."""
+    def nudge(self, topic: str, revisions: Mapping[str, int]) -> None:
+        """Tell the dispatchers to look at these activities (activity_id → revision). Best effort: what
+        cannot be taken at once is dropped and counted."""
         ...

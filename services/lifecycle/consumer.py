@@ -132,7 +132,7 @@ class Consumer:
         answered = probed = measured = self._clock.monotonic()
         while not self._stopping.is_set():
             await self._rest(TICK)
-            await membership.tick()
+            membership.tick()
             now = self._clock.monotonic()
             if membership.broken:
                 return membership.broken

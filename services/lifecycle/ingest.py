@@ -1,4 +1,4 @@
-"""One batch on its way in: decode → one transaction → dead letters → (offsets) → nudges."""
+"""One batch on its way in: decode → one transaction → nudges → dead letters → (offsets)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
-import msgspec
 import structlog
 
 from contracts.events import Added, Completed, Event, Opened
-from contracts.nudge import Nudge, encode_nudge
 from contracts.reading import capped
 from contracts.records import Record, dead_headers
 from contracts.topics import Topics
@@ -18,8 +16,8 @@ from services.kafka.oversized import fitted
 from services.kafka.ports import Bus, BusUnavailable, Message
 from services.runtime.ports import SELDOM, Chance, Clock, Kick
 from services.store.ports import Store, StoreRejected, StoreUnavailable
-from services.store.rows import InboxKey
-from services.transactions.apply import Applied, Arrival, DeadLetter, Failed, TooMuch, apply, read_arrival
+from services.transactions.apply import Applied, DeadLetter, TooMuch, apply
+from services.transactions.arrivals import Arrival, Failed, read_arrival
 from statemachine.model import Rules
 
 LOG = structlog.get_logger("livecard.lifecycle")
@@ -88,10 +86,6 @@ class SilentIngest:
         """Nothing."""
 
 
-class Unhandled(Exception):
-    """The store's code raised what it never should; treated as an outage, so that nothing is lost."""
-
-
 class Ingest:
     """Takes batches in, one at a time. Everything it needs is handed in."""
 
@@ -116,118 +110,77 @@ class Ingest:
         self.waiting: str | None = None
         self.moved = clock.monotonic()
 
-    async def take(self, records: Sequence[Record]) -> dict[str, int]:
+    async def take(self, records: Sequence[Record]) -> None:
         """Bring a batch in and its dead letters out; when it returns, its offsets may be committed.
 
         Waits for a store or a broker that is away as long as it takes (`waiting` says so) and never
-        skips a record. Answers the nudges to send once the offsets are committed. May be cancelled
-        at any moment: what was not committed comes again, what was is then a repeat.
+        skips a record. May be cancelled at any moment: what was not committed comes again, what was
+        is then a repeat.
         """
-        begun = self.moved = self._clock.monotonic()
+        begun = self._clock.monotonic()
         try:
-            applied = Applied()
             for arrivals in _bounded([read_arrival(record) for record in records]):
-                applied = _joined(applied, await self._apply(arrivals))
-            self._relay.kick()
-            self._count(applied)
-            await self._bury(applied.dead, applied.now)
+                await self._bury(await self._transact(arrivals))
         finally:
             self.waiting = None
         self._metrics.batch_taken(len(records), self._clock.monotonic() - begun)
-        return applied.nudges
 
     def lag(self, records: Mapping[int, int]) -> None:
         """Tell telemetry how far behind the topic we are, by partition."""
         self._metrics.lag(records)
 
-    def nudge(self, nudges: Mapping[str, int]) -> None:
-        """Tell the dispatchers where to look, best effort; after the offsets."""
-        if nudges:
-            self._bus.nudge(
-                self._topics.nudges,
-                [Message(name.encode(), encode_nudge(Nudge(name, rev))) for name, rev in nudges.items()],
-            )
+    async def _transact(self, arrivals: Sequence[Arrival]) -> list[DeadLetter]:
+        """One transaction, tried until it is in, and then its nudges; answers its dead letters.
 
-    async def _apply(self, arrivals: Sequence[Arrival]) -> Applied:
-        """One transaction; refused data is bisected, in order, down to the event that is to blame, and
-        what is too much for one is halved."""
-        try:
-            return await self._persist(arrivals)
-        except StoreRejected as error:
-            if len(arrivals) == 1:
-                return await self._give_up(arrivals[0], error)
-            LOG.warning("the store refused a batch: bisecting it", events=len(arrivals), error=str(error))
-        except TooMuch as error:
-            LOG.info("a batch goes in halves", events=len(arrivals), why=str(error), every=SELDOM)
-        middle = len(arrivals) // 2
-        return _joined(await self._apply(arrivals[:middle]), await self._apply(arrivals[middle:]))
-
-    async def _give_up(self, arrival: Arrival, error: StoreRejected) -> Applied:
-        """Dead-letter one event through the store, so that the ledger counts it.
-
-        Where even its `(source, id)` cannot be stored, it counts by its coordinates.
+        A store that fails is tried again. What the store refuses is halved, in order, down to the event
+        that is to blame; so is what is too much for one transaction, and what failed `PATIENCE` times.
         """
-        why = capped(f"the store refused it: {error}")
-        where = {
-            "topic": arrival.record.topic,
-            "partition": arrival.record.partition,
-            "offset": arrival.record.offset,
-        }
-        LOG.error("an event cannot be processed and goes to the dead letters", error=why, **where)
-        key: InboxKey | None = arrival.key
-        while True:
-            content = Failed("unprocessable", why, key)
-            try:
-                return await self._persist([msgspec.structs.replace(arrival, content=content)])
-            except StoreRejected as refused:
-                if key is None:
-                    await self._wait(0, "store", refused)
-                key = None
-
-    async def _persist(self, arrivals: Sequence[Arrival]) -> Applied:
-        """Try until the store answers, one way or the other. Several events that fail again and again
-        are `TooMuch`, as far as anybody can know."""
-        failures = 0
+        failures = refusals = 0
         while True:
             self.moved = self._clock.monotonic()
             try:
                 async with asyncio.timeout(self._attempt_deadline):
-                    applied = await self._attempt(arrivals)
-            except TimeoutError:
-                error: Exception = StoreUnavailable(f"no answer within {self._attempt_deadline:g} s")
-            except (StoreUnavailable, Unhandled) as unavailable:
-                error = unavailable
+                    applied = await apply(self._store, arrivals, self._rules)
+            except TooMuch as error:
+                LOG.info("a batch goes in halves", events=len(arrivals), why=str(error), every=SELDOM)
+                break
+            except StoreRejected as error:
+                if len(arrivals) > 1:
+                    LOG.warning(
+                        "the store refused a batch: bisecting it", events=len(arrivals), error=str(error)
+                    )
+                    break
+                refusals += 1
+                if refusals > 2:
+                    await self._wait(0, "store", error)
+                else:
+                    arrivals = [_unprocessable(arrivals[0], error, named=refusals == 1)]
+            except Exception as error:  # noqa: BLE001  # also of a bug: nothing may be lost
+                failures += 1
+                await self._wait(failures, "store", error)
+                if failures == PATIENCE and len(arrivals) > 1:
+                    break
             else:
-                self.waiting = None
-                return applied
-            failures += 1
-            await self._wait(failures, "store", error)
-            if failures == PATIENCE and len(arrivals) > 1:
-                raise TooMuch(f"failed {failures} times: {error}")
+                self._taken(applied)
+                return applied.dead
+        middle = len(arrivals) // 2
+        return [*await self._transact(arrivals[:middle]), *await self._transact(arrivals[middle:])]
 
-    async def _attempt(self, arrivals: Sequence[Arrival]) -> Applied:
-        try:
-            return await apply(self._store, arrivals, self._rules)
-        except (StoreUnavailable, StoreRejected, TooMuch, TimeoutError):
-            raise
-        except Exception as error:
-            LOG.exception("unexpected failure of the store", every=SELDOM)
-            raise Unhandled(f"{type(error).__name__}") from error
+    def _taken(self, applied: Applied) -> None:
+        """A transaction is in: who waits for what it left hears of it before the offsets are committed."""
+        self.waiting = None
+        if applied.nudges:
+            self._bus.nudge(self._topics.nudges, applied.nudges)
+        self._relay.kick()
+        self._metrics.outcomes(applied.outcomes)
+        if applied.repeats:
+            self._metrics.events_repeated(applied.repeats)
 
-    async def _bury(self, dead: Sequence[DeadLetter], now: int) -> None:
+    async def _bury(self, dead: Sequence[DeadLetter]) -> None:
         """Dead letters, acknowledged by the broker before the offsets that cover them."""
         if not dead:
             return
-        messages = [
-            fitted(
-                Message(
-                    each.record.key,
-                    each.record.value,
-                    tuple(dead_headers(each.record, each.reason, each.error, now)),
-                )
-            )
-            for each in dead
-        ]
+        messages = [_letter(each) for each in dead]
         failures = 0
         while True:
             self.moved = self._clock.monotonic()
@@ -242,18 +195,42 @@ class Ingest:
             self._metrics.dead_lettered(each.reason, 1)
 
     async def _wait(self, failures: int, what: str, error: Exception) -> None:
-        self.waiting = f"waiting for the {what}: {error}"
+        """Before the next attempt, with backoff."""
+        why = str(error) or type(error).__name__
+        if isinstance(error, TimeoutError):
+            why = f"no answer within {self._attempt_deadline:g} s"
+        elif not isinstance(error, StoreUnavailable | StoreRejected | BusUnavailable):
+            LOG.error("unexpected failure of the store", exc_info=error, every=SELDOM)  # nothing may be lost
+        self.waiting = f"waiting for the {what}: {why}"
         self._metrics.waited(what)
         longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(failures, 10))
         wait = longest * (0.5 + self._chance.random() / 2)
         if failures != 1:  # a first failure is mostly a deadlock: nothing to talk about
-            LOG.warning("a batch waits", what=what, error=str(error), again_in=round(wait, 1), every=SELDOM)
+            LOG.warning("a batch waits", what=what, error=why, again_in=round(wait, 1), every=SELDOM)
         await asyncio.sleep(wait)
 
-    def _count(self, applied: Applied) -> None:
-        self._metrics.outcomes(applied.outcomes)
-        if applied.repeats:
-            self._metrics.events_repeated(applied.repeats)
+
+def _unprocessable(arrival: Arrival, error: StoreRejected, *, named: bool) -> Arrival:
+    """The event as a dead letter that goes through the store, so that the ledger counts it.
+
+    Where even its `(source, id)` cannot be stored it is not `named`: it counts by its coordinates.
+    """
+    record, why = arrival.record, capped(f"the store refused it: {error}")
+    LOG.error(
+        "an event cannot be processed and goes to the dead letters",
+        error=why,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+    )
+    return Arrival(record, Failed("unprocessable", why, arrival.key if named else None))
+
+
+def _letter(dead: DeadLetter) -> Message:
+    """What the topic of the dead letters takes."""
+    record = dead.record
+    headers = tuple(dead_headers(record, dead.reason, dead.error, dead.at))
+    return fitted(Message(record.key, record.value, headers))
 
 
 def _bounded(arrivals: Sequence[Arrival]) -> Iterator[Sequence[Arrival]]:
@@ -271,16 +248,6 @@ def _bounded(arrivals: Sequence[Arrival]) -> Iterator[Sequence[Arrival]]:
 def _named(arrival: Arrival) -> int:
     """How many members an event names."""
     data = arrival.content.data if isinstance(arrival.content, Event) else None
-    if isinstance(data, Completed | Added):
+    if isinstance(data, (Completed, Added)):
         return len(data.members)
     return len(data.participants) if isinstance(data, Opened) else 0
-
-
-def _joined(first: Applied, then: Applied) -> Applied:
-    return Applied(
-        nudges={**first.nudges, **then.nudges},
-        dead=[*first.dead, *then.dead],
-        outcomes=first.outcomes + then.outcomes,
-        repeats=first.repeats + then.repeats,
-        now=then.now,
-    )

@@ -33,6 +33,12 @@ LOG = structlog.get_logger("livecard.lifecycle")
 
 PUMP: Final = 1.0
 """Seconds a batch may take before its partitions are paused; then the seconds between polls."""
+POLL: Final = 1.0
+"""Seconds a poll waits for the first record. It never waits for more: a batch is what came while the one
+before was taken in."""
+FETCH_WAIT: Final = 0.1
+"""Seconds a broker may hold a request while it has nothing. Meanwhile aiokafka asks it for no other
+partition, so that one whose records were being taken in waits this long for its next ones."""
 COMMIT_DEADLINE: Final = 5.0
 """Seconds for committing offsets; what was not committed goes along with the next batch."""
 LONGEST_GRACE: Final = 5.0
@@ -66,7 +72,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             isolation_level="read_committed",  # what a producer's transaction took back never happened
             ack_policy=AckPolicy.MANUAL,
             max_records=settings.batch,
-            batch_timeout_ms=max(1, round(settings.batch_wait * 1000)),
+            batch_timeout_ms=round(POLL * 1000),
+            fetch_max_wait_ms=round(FETCH_WAIT * 1000),
             session_timeout_ms=session,
             heartbeat_interval_ms=session // HEARTBEATS,
             rebalance_timeout_ms=session + round(self._grace * 1000),
@@ -79,6 +86,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._subscriber(self._handle)
         self._consumer: AIOKafkaConsumer | None = None
         self._in_hand: asyncio.Task[None] | None = None
+        self._committing: asyncio.Task[None] | None = None
         self._uncommitted: dict[TopicPartition, int] = {}
         self._done: dict[TopicPartition, int] = {}
         self._closing = False
@@ -111,10 +119,9 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         """Whether a batch is in hand."""
         return self._in_hand is not None
 
-    async def tick(self) -> None:
-        """Now and then: commit what could not be committed with its batch."""
-        if self._uncommitted and self._in_hand is None:
-            await self._commit({})
+    def tick(self) -> None:
+        """Now and then: commit what could not be committed after its batch."""
+        self._commit()
 
     async def answers(self) -> None:
         """Ask the brokers for their metadata over our connections; raises `KafkaError`."""
@@ -174,30 +181,33 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             self._resume()
 
     async def _take(self, batch: Batch) -> None:
-        nudges = await self._ingest.take([_record(each) for each in batch])
-        offsets: dict[TopicPartition, int] = {}
-        for each in batch:
-            offsets[TopicPartition(each.topic, each.partition)] = each.offset + 1
-        await self._commit(offsets)
-        self._ingest.nudge(nudges)
-
-    async def _commit(self, offsets: dict[TopicPartition, int]) -> None:
-        """Commit; a failure is harmless (a repeat, at worst) and is made good later."""
-        assert self._consumer is not None
+        await self._ingest.take([_record(each) for each in batch])
+        offsets = {TopicPartition(each.topic, each.partition): each.offset + 1 for each in batch}
         self._uncommitted |= offsets
         self._done |= offsets
-        assigned = self._consumer.assignment()
-        ours = {place: offset for place, offset in self._uncommitted.items() if place in assigned}
-        try:
-            if ours:
-                async with asyncio.timeout(COMMIT_DEADLINE):
-                    await self._consumer.commit(ours)
-        except (KafkaError, TimeoutError) as error:
-            LOG.warning(
-                "offsets could not be committed yet", error=str(error) or type(error).__name__, every=SELDOM
-            )
-        else:
-            self._uncommitted.clear()
+        self._commit()
+
+    def _commit(self) -> None:
+        """Commit what is taken in, while the next batch is: each commit is of all there is by then."""
+        if self._uncommitted and (self._committing is None or self._committing.done()):
+            self._committing = asyncio.create_task(self._commit_all(), name="offsets")
+
+    async def _commit_all(self) -> None:
+        """A failure is harmless (a repeat, at worst) and is made good later."""
+        assert self._consumer is not None
+        while self._uncommitted:
+            assigned = self._consumer.assignment()
+            ours = {place: offset for place, offset in self._uncommitted.items() if place in assigned}
+            try:
+                if ours:
+                    async with asyncio.timeout(COMMIT_DEADLINE):
+                        await self._consumer.commit(ours)
+            except (KafkaError, TimeoutError) as error:
+                why = str(error) or type(error).__name__
+                LOG.warning("offsets could not be committed yet", error=why, every=SELDOM)
+                return
+            left = self._uncommitted.items()
+            self._uncommitted = {place: offset for place, offset in left if ours.get(place, offset) < offset}
 
     async def _poll_paused(self) -> None:
         """Stay a living member while a batch takes long.
@@ -233,15 +243,20 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         LOG.info("joined", topic=self._topic, partitions=sorted(place.partition for place in self.assigned))
 
     async def _finish_in_hand(self, patience: float) -> None:
-        """Wait for the batch unless it is waiting itself; drop it uncommitted when time is up."""
+        """Wait for the batch unless it is waiting itself, and for its offsets; when time is up it is
+        dropped uncommitted."""
         until = self._clock.monotonic() + patience
         while (taking := self._in_hand) is not None and not taking.done():
             if self._ingest.waiting or self._clock.monotonic() >= until:
                 taking.cancel()
                 await asyncio.wait([taking])
                 LOG.info("a batch in hand was dropped uncommitted", waiting=self._ingest.waiting)
-                return
-            await asyncio.wait([taking], timeout=0.05)
+            else:
+                await asyncio.wait([taking], timeout=0.05)
+        if (committing := self._committing) is not None and not committing.done():
+            await asyncio.wait([committing], timeout=max(0.0, until - self._clock.monotonic()))
+            committing.cancel()
+            await asyncio.wait([committing])
 
 
 def broker(settings: Settings) -> KafkaBroker:

@@ -73,7 +73,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = -1
     kafka_session: Annotated[float, _seconds("Kafka session timeout of consumer groups", gt=1)] = 10.0
     batch: Annotated[int, _about("most events in one transaction", "events", ge=1, le=10_000)] = 2000
-    batch_wait: Annotated[float, _seconds("longest wait for a batch to fill")] = 0.1
 
     database: Annotated[
         str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -262,6 +263,7 @@ class Writes(msgspec.Struct):
             self.counters[name] = self.counters.get(name, 0) + by
 
 
+@lru_cache(maxsize=16_384)
 def shard_of(activity_id: str) -> int:
     """The outbox shard of an activity: stable for ever, the same in every process."""
     value = 2166136261

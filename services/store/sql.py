@@ -84,9 +84,13 @@ class SqlStore:
                 yield run
 
     @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[tuple[AsyncConnection, Callable[..., Any]]]:
+    async def _writing(
+        self, *, alone: bool = False
+    ) -> AsyncIterator[tuple[AsyncConnection, Callable[..., Any]]]:
+        """A transaction. `alone`: it is one statement, for which PostgreSQL needs no BEGIN and COMMIT."""
+        engine = self._readers if alone and self.dialect.postgres else self.engine
         with translated():
-            async with self.engine.begin() as connection:
+            async with engine.begin() as connection:
 
                 async def run(name: str, **parameters: Any) -> Any:
                     return await connection.execute(self._statements[name].clause, parameters)
@@ -159,7 +163,7 @@ class SqlStore:
     async def delete_outbox(self, seqs: Sequence[int]) -> None:
         if seqs:
             statement = self._statements["delete_outbox"]
-            async with self._writing() as (connection, _):
+            async with self._writing(alone=True) as (connection, _):
                 await connection.execute(
                     statement.clause, self.dialect.bind(statement, [(seq,) for seq in seqs])
                 )

@@ -11,12 +11,12 @@ from contracts.events import Completed, Event, Opened
 from contracts.records import Record, decode_record
 from contracts.times import SECOND
 from services.clock.clock import BATCH, LONGEST_WAIT, TimerClock
-from services.kafka.ports import Message
 from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings
 from services.store.ports import StoreUnavailable
 from services.store.rows import CHANGES, DEAD, SHARDS
-from services.transactions.apply import Arrival, apply
+from services.transactions.apply import apply
+from services.transactions.arrivals import Arrival
 from services.transactions.ledger import read_ledger
 from statemachine.model import Rules
 from tests.verification.dict_store.store import MemoryStore
@@ -29,7 +29,7 @@ class Hands:
 
     def __init__(self) -> None:
         self.now = BASE
-        self.nudges: list[Message] = []
+        self.nudges: list[Any] = []
         self.kicks = 0
 
     def monotonic(self) -> float:
@@ -41,8 +41,8 @@ class Hands:
     async def publish(self, topic: str, messages: Any) -> None:
         raise AssertionError("the clock publishes nothing but nudges")
 
-    def nudge(self, topic: str, messages: Any) -> None:
-        self.nudges += messages
+    def nudge(self, topic: str, revisions: Any) -> None:
+        self.nudges.append(revisions)
 
     def kick(self) -> None:
         self.kicks += 1
@@ -106,7 +106,7 @@ async def test_a_clock_that_was_down_catches_up_in_order() -> None:
     hands.now = BASE + 8000 * SECOND
     await a_clock(hands, store).round()
     assert (await changes(store))[1:] == [("nearing", "notice"), ("ended", "deadline")]
-    assert [message.value for message in hands.nudges] == [b'{"activity_id":"a","revision":3}']
+    assert hands.nudges == [{"a": 3}]
 
 
 async def test_it_rests_until_the_next_timer_but_never_longer_than_a_tick() -> None:

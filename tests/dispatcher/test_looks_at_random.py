@@ -12,7 +12,8 @@ from contracts.records import Record
 from contracts.times import SECOND
 from contracts.wechat import ILLEGAL_STATE, Verdict
 from services.dispatcher.look import plan_look
-from services.transactions.apply import Arrival, apply
+from services.transactions.apply import apply
+from services.transactions.arrivals import Arrival
 from services.transactions.claim import CardRules, Claimed, claim, redeliver
 from services.transactions.settle import FAILURES, Look, settle
 from statemachine.model import Rules

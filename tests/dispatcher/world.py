@@ -25,7 +25,8 @@ from services.runtime.process import delivery_rules
 from services.runtime.settings import Settings
 from services.store.ports import Store
 from services.store.rows import CHANGES, SHARDS, Attempt, Writes
-from services.transactions.apply import Arrival, apply
+from services.transactions.apply import apply
+from services.transactions.arrivals import Arrival
 from services.transactions.claim import claim
 from services.transactions.fire_due import fire_due
 from services.wechat.ports import Answer

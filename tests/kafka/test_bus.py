@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from contracts.nudge import Nudge, encode_nudge
+from contracts.nudge import Nudge
 from contracts.topics import Topics
 from scripts.engines import EngineError, Kafka
 from scripts.patience import PATIENCE
@@ -170,7 +170,7 @@ async def test_nudges_arrive_and_what_is_no_nudge_is_ignored(kafka: str, topic_p
             await bus.publish(topics.nudges, [Message(b"x", b"?"), Message(b"x", None, (("n\udcff", None),))])
             async with asyncio.timeout(PATIENCE):
                 while not got:  # the first ones may come before its position is known
-                    bus.nudge(topics.nudges, [Message(b"a", encode_nudge(Nudge("a", 7)))])
+                    bus.nudge(topics.nudges, {"a": 7})
                     await asyncio.sleep(0.1)
         assert got[0] == Nudge("a", 7)
     finally:
@@ -186,7 +186,8 @@ async def test_nudges_are_dropped_and_counted_when_no_broker_takes_them() -> Non
 
     bus = KafkaBus(Settings(kafka=NOWHERE), metrics=Told())
     await bus.start()
-    bus.nudge("t", [Message(b"a", b"1"), Message(b"a", b"2"), Message(b"b", b"3")])
+    for revisions in ({"a": 1}, {"a": 2, "b": 3}):
+        bus.nudge("t", revisions)
     await until(lambda: lost, "they are given up")
     assert lost == [2]  # one per activity is enough
     await bus.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -72,7 +72,7 @@ class MemoryBus:
 
     def __init__(self) -> None:
         self.published: list[tuple[str, Message]] = []
-        self.nudged: list[Message] = []
+        self.nudged: dict[str, int] = {}
         self.failures = 0
         self.tries = 0
         self.before_publish: Callable[[], Any] = lambda: None
@@ -87,9 +87,9 @@ class MemoryBus:
         self.before_publish()
         self.published += [(topic, message) for message in messages]
 
-    def nudge(self, topic: str, messages: Sequence[Message]) -> None:
+    def nudge(self, topic: str, revisions: Mapping[str, int]) -> None:
         """Take everything."""
-        self.nudged += messages
+        self.nudged |= revisions
 
 
 class TroubledStore(MemoryStore):

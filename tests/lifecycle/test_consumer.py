@@ -33,7 +33,7 @@ class Membership:
     async def stop(self, _grace: float) -> None:
         """It is none any more."""
 
-    async def tick(self) -> None:
+    def tick(self) -> None:
         """Nothing to commit."""
 
     async def answers(self) -> None:

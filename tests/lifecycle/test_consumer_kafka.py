@@ -265,6 +265,32 @@ async def test_a_commit_that_fails_is_made_good_and_ends_nothing(kafka: str, top
     assert sum((await committed(kafka, topics.lifecycle_group, topics.events, 4)).values()) == 20
 
 
+async def test_the_next_batch_does_not_wait_for_the_offsets_of_the_one_before(
+    kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are committed together once the broker answers, and all of them before it leaves."""
+    monkeypatch.setattr(subscription, "COMMIT_DEADLINE", 3600.0)
+    settings = await settings_for(kafka, topic_prefix)
+    topics, store = Topics(topic_prefix), TroubledStore()
+    async with bus_of(settings) as bus, consuming(settings, store, bus) as one:
+        await ready(one)
+        consumer: Any = one._membership._consumer  # type: ignore[union-attr]  # it is a member
+        commit, asked, answer = consumer.commit, asyncio.Event(), asyncio.Event()
+
+        async def slow(offsets: Any) -> None:
+            asked.set()
+            await answer.wait()
+            await commit(offsets)
+
+        consumer.commit = slow
+        await bus.publish(topics.events, openings())
+        await asyncio.wait_for(asked.wait(), 30)
+        await bus.publish(topics.events, events(topics, range(100)))
+        await until(lambda: len(store.ids) == 120, "all are in, and nothing is committed")
+        answer.set()
+    assert sum((await committed(kafka, topics.lifecycle_group, topics.events, 4)).values()) == 120
+
+
 async def test_what_was_revoked_is_not_committed_any_more(kafka: str, topic_prefix: str) -> None:
     """Its next owner goes on from where the group is: an older offset of ours would take it back."""
     settings = await settings_for(kafka, topic_prefix)
@@ -283,7 +309,8 @@ async def test_what_was_revoked_is_not_committed_any_more(kafka: str, topic_pref
         await until(lambda: len(store.ids) == 20 and not member.busy and asked, "all are in, uncommitted")
         await member.on_partitions_revoked(member._consumer.assignment())
         asked.clear()
-        await member.tick()
+        member.tick()
+        assert member._committing.done()
         assert asked == []
 
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 import pytest
 
-from contracts.nudge import Nudge, decode_nudge
 from services.lifecycle import ingest
 from services.lifecycle.ingest import SilentIngest
 from services.store.rows import Crowd
@@ -58,10 +57,8 @@ async def test_a_batch_is_taken_in_and_nudges_name_what_changed() -> None:
     store, bus, told = TroubledStore(), MemoryBus(), Told()
     ingest = make_ingest(store, bus, metrics=told)
     batch = [record(0, opened("a")), record(1, completed("c1", "a")), record(2, completed("c1", "a"))]
-    nudges = await ingest.take(batch)
-    assert nudges == {"a": 2}
-    ingest.nudge(nudges)
-    assert [decode_nudge(message.value) for message in bus.nudged] == [Nudge("a", 2)]
+    await ingest.take(batch)
+    assert bus.nudged == {"a": 2}
     assert told.seen == Counter(
         {
             "records": 3,
@@ -171,7 +168,7 @@ async def test_refused_data_is_bisected_down_to_the_event_that_is_to_blame(seed:
 
 async def test_a_batch_that_names_very_many_members_comes_in_by_parts_in_order() -> None:
     """PostgreSQL would cut off a transaction that lets it wait while a million members are folded."""
-    store = TroubledStore()
+    store, bus = TroubledStore(), MemoryBus()
     many = [[f"m-{n}-{each}" for each in range(500)] for n in range(90)]
     listed = [name for names in many for name in names]
     batch = [
@@ -179,13 +176,13 @@ async def test_a_batch_that_names_very_many_members_comes_in_by_parts_in_order()
         *(record(1 + n, completed(f"c{n}", "a", *names)) for n, names in enumerate(many)),
         record(91, completed("last", "a", many[0][0])),
     ]
-    nudges = await make_ingest(store, MemoryBus()).take(batch)
+    await make_ingest(store, bus).take(batch)
     assert store.batches == [1, 40, 40, 11]
     seen = await store.show("a")
     assert seen is not None
     activity = seen.activity
     assert (activity.state, activity.done) == ("ended", len(listed))
-    assert nudges == {"a": activity.revision}
+    assert bus.nudged == {"a": activity.revision}
     ledger = await read_ledger(store)
     assert ledger.balanced
     assert (ledger.events["applied"], ledger.events["duplicate"]) == (91, 1)
@@ -253,6 +250,18 @@ async def test_dead_letters_wait_for_the_broker_and_are_never_skipped() -> None:
     assert [message.value for _, message in bus.published] == [b"no", b"nor this"]
     assert told.seen["waited:broker"] == 3
     assert told.seen["dead:malformed"] == 2
+
+
+async def test_nudges_do_not_wait_for_dead_letters() -> None:
+    """The card need not wait for a broker that takes no letters."""
+    store, bus = TroubledStore(), MemoryBus()
+    bus.failures = 1_000_000
+    batch = [record(0, opened("a")), record(1, completed("c1", "a")), record(2, b"no")]
+    taking = asyncio.create_task(make_ingest(store, bus).take(batch))
+    await until(lambda: bus.tries >= 1, "it tries")
+    assert bus.nudged == {"a": 2}
+    bus.failures = 0
+    await taking
 
 
 async def test_a_batch_dropped_before_its_dead_letters_were_acknowledged_delivers_them_next_time() -> None:

@@ -20,7 +20,8 @@ from services.kafka.admin import broker_answers
 from services.lifecycle import consumer
 from services.runtime import backlog
 from services.runtime.settings import Settings
-from services.transactions.apply import apply, read_arrival
+from services.transactions.apply import apply
+from services.transactions.arrivals import read_arrival
 from services.wechat.ports import Answer
 from statemachine.model import Rules
 from tests.e2e.line import until

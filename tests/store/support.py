@@ -12,7 +12,8 @@ from contracts.times import SECOND, format_rfc3339
 from contracts.wechat import Verdict
 from services.store.ports import Store
 from services.store.rows import CHANGES, SHARDS, SKIPPED, MemberMark, OutboxRow, Writes
-from services.transactions.apply import Applied, Arrival, apply, read_arrival
+from services.transactions.apply import Applied, apply
+from services.transactions.arrivals import Arrival, read_arrival
 from services.transactions.claim import claim
 from services.transactions.fire_due import Fired, fire_due
 from services.transactions.ledger import read_ledger

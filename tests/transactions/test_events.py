@@ -11,7 +11,7 @@ from contracts.changes import decode_change
 from contracts.records import decode_record
 from contracts.times import SECOND
 from services.store.rows import CHANGES, DEAD, Writes
-from services.transactions.apply import Arrival, read_arrival
+from services.transactions.arrivals import Arrival, read_arrival
 from services.transactions.bury_parked import bury_parked
 from services.transactions.fire_due import fire_due
 from services.transactions.ledger import read_ledger

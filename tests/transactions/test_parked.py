@@ -8,7 +8,8 @@ import pytest
 from contracts.records import Record, decode_record, encode_record
 from services.store.rows import ANY, PARKED_PAGE, PARKED_SIZE, Crowd, InboxKey, ParkedRow, Waiting, pages
 from services.store.sql_tx import SqlTx
-from services.transactions.apply import Arrival, TooMuch, read_arrival
+from services.transactions.apply import TooMuch
+from services.transactions.arrivals import Arrival, read_arrival
 from services.transactions.bury_parked import bury_parked
 from services.transactions.ledger import read_ledger
 from tests.store.benches import HOUR

@@ -354,8 +354,8 @@ MUTANTS: Final = (
     Mutant(
         "a-refused-batch-dies-whole",
         "services/lifecycle/ingest.py",
-        "            if len(arrivals) == 1:\n",
-        "            if arrivals:\n",
+        "                if len(arrivals) > 1:\n                    LOG.warning(",
+        "                if False:\n                    LOG.warning(",
         LIFECYCLE,
     ),
     Mutant(

@@ -162,13 +162,13 @@ class Core(Actor):
             metrics=Quiet(),
         )
         self.news = asyncio.Event()
-        self.taking: asyncio.Task[dict[str, int]] | None = None
+        self.taking: asyncio.Task[None] | None = None
         self.generation = 0
         self.positions: dict[int, int] = {}
         self.services = [self.run("lifecycle", self._consume()), self.run("clock", self.timers.run())]
 
     async def _consume(self) -> None:
-        """The thin shell: a batch in, then its offsets, then the nudges."""
+        """The thin shell: a batch in, then its offsets."""
         broker, world = self.world.broker, self.world
         while not self.stopping:
             if self not in broker.group:
@@ -183,7 +183,7 @@ class Core(Actor):
             BATCH.set(tuple(batch))
             self.taking = asyncio.create_task(self.ingest.take(batch))
             try:
-                nudges = await self.taking
+                await self.taking
             except asyncio.CancelledError:
                 world.tell(self.name, "drops", "the batch in hand: its partitions are gone")
                 continue
@@ -194,7 +194,6 @@ class Core(Actor):
                 self.generation = 0
                 continue
             self.positions.update(offsets)
-            self.ingest.nudge(nudges)
         broker.leave(self)
 
     def _fetch(self) -> list[Record]:

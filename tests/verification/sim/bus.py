@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from contracts.nudge import decode_nudge
+from contracts.nudge import Nudge
 from contracts.records import Record
 from services.kafka.ports import BusUnavailable, Message
 
@@ -28,8 +28,8 @@ class Refused(Exception):
 class Broker:
     """One cluster. Everything in it happens in the world, which nobody kills."""
 
-    def __init__(self, world: World, events: str, nudges: str) -> None:
-        self.world, self.events, self.nudges = world, events, nudges
+    def __init__(self, world: World, events: str) -> None:
+        self.world, self.events = world, events
         self.logs: dict[int, list[Record]] = {place: [] for place in range(PARTITIONS)}
         self.topics: dict[str, list[Message]] = {}
         self.committed: dict[int, int] = dict.fromkeys(range(PARTITIONS), 0)
@@ -53,18 +53,14 @@ class Broker:
 
     def append(self, topic: str, messages: Sequence[Message]) -> None:
         """One of ours wrote."""
-        if topic == self.nudges:
-            self._nudge(messages)
-        else:
-            self.topics.setdefault(topic, []).extend(messages)
+        self.topics.setdefault(topic, []).extend(messages)
 
-    def _nudge(self, messages: Sequence[Message]) -> None:
+    def nudge(self, nudges: list[Nudge]) -> None:
         """To whichever dispatcher has the partition; without any, nobody hears it."""
         listening = [actor for actor in self.world.hosts.alive("dispatcher") if actor.listens is not None]
         if not listening:
             return
         heard = listening[self.world.tape.pick(len(listening))]
-        nudges = [nudge for nudge in (decode_nudge(message.value) for message in messages) if nudge]
         self.world.loop.call_soon(heard.listens, nudges, context=heard.process.context)
 
     def join(self, core: Core) -> None:
@@ -124,9 +120,10 @@ class SimBus:
         if done is not None:
             self.world.loop.later(self.world.latency(), settle, done, None)
 
-    def nudge(self, topic: str, messages: Sequence[Message]) -> None:
+    def nudge(self, _topic: str, revisions: Mapping[str, int]) -> None:
         if not self.world.fate("nudge") and not self.broker.away:
-            self.world.loop.later(self.world.latency(), self.broker.append, topic, list(messages))
+            nudges = [Nudge(*each) for each in revisions.items()]
+            self.world.loop.later(self.world.latency(), self.broker.nudge, nudges)
 
 
 def settle(future: asyncio.Future[Any], value: Any) -> None:

@@ -72,7 +72,7 @@ class World:
         self.page = 3
         topics = Topics()
         self.topics = topics
-        self.broker = Broker(self, topics.events, topics.nudges)
+        self.broker = Broker(self, topics.events)
         self.model = WeChatModel(
             SECRETS,
             random.Random(f"wechat-{seed}"),

@@ -18,7 +18,7 @@ from contracts.records import Record
 from contracts.times import SECOND, format_rfc3339
 from contracts.wechat import Verdict
 from services.store.rows import CHANGES, InboxKey
-from services.transactions.apply import Arrival, read_arrival
+from services.transactions.arrivals import Arrival, read_arrival
 from services.transactions.claim import Claimed
 from services.transactions.settle import Look
 from statemachine.plan import Call

@@ -23,7 +23,7 @@ from contracts.records import Record
 from contracts.wechat import Verdict
 from services.store.open import migrate
 from services.store.rows import SET_ASIDE, MemberMark, Writes
-from services.transactions.apply import read_arrival
+from services.transactions.arrivals import read_arrival
 from services.transactions.ledger import read_ledger
 from services.transactions.timers import bury_parked
 from statemachine.plan import Call

@@ -16,7 +16,7 @@ from services.store import migrating
 from services.store.open import migrate, open_store
 from services.store.ports import Store
 from services.store.rows import DEAD, SET_ASIDE, InboxKey
-from services.transactions.apply import read_arrival
+from services.transactions.arrivals import read_arrival
 from services.transactions.claim import expire
 from services.transactions.ledger import read_ledger
 from tests.store.support import STANDING, Bench, Scene

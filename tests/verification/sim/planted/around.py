@@ -20,8 +20,8 @@ EVENTS: Final = (
         (
             Edit(
                 f"{APPLY}:apply",
-                "        await batch.read(arrivals)\n",
-                "        await batch.read(arrivals)\n"
+                "        await batch.read()\n",
+                "        await batch.read()\n"
                 "    async with store.transaction() as tx:\n"
                 "        batch.tx = tx\n"
                 "        await tx.lock(sorted(batch.aggregates))\n",
@@ -46,7 +46,7 @@ EVENTS: Final = (
     Plant(
         "a-repeat-in-the-same-batch-counts",
         2_000,
-        (Edit(f"{APPLY}:_Batch.fold", '        self.status[key] = "repeat"\n', ""),),
+        (Edit(f"{APPLY}:_Batch._handle", '    self.status[key] = "repeat"\n', ""),),
     ),
     Plant(
         "parked-events-are-dropped-at-the-opening",
