@@ -62,8 +62,12 @@ async def batch(connection: asyncpg.Connection[Any], events: list[Envelope]) -> 
         }
         fresh = [event for event in events if (event.source, event.id) in new]
         rows = await connection.fetch(SQL["lock"], sorted({event.subject for event in fresh}))
-        activities = {row["activity_id"]: [row["done"], row["revision"]] for row in rows}
         now = await connection.fetchval(SQL["now"])
+        activities = {}
+        for row in rows:  # a first revision makes the card due; later ones change nothing about that
+            since, due = row["behind_since"], max(row["retry_at"], row["look_at"])
+            waits = (row["retry_at"], due, since) if since else (now, max(now, row["look_at"]), now)
+            activities[row["activity_id"]] = [row["done"], row["revision"], *waits]
         pairs = sorted({(event.subject, member) for event in fresh for member in event.data.members})
         known = {
             (row[0], row[1])
