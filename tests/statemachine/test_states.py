@@ -79,12 +79,15 @@ def test_machines_allow_what_the_tables_say_and_no_more():
 
 
 def test_nothing_but_the_tables_assigns_a_state():
-    """No code of the core writes to `.state`; `transitions` does, by the tables."""
+    """No code of the core writes to `.state`; `transitions` does, by the tables. A card repeats its
+    activity's state, and `raise_revision` is told it."""
     folder = Path(states.__file__).parent
     written = [
-        f"{path.name}:{node.lineno}"
+        f"{path.name}:{function.name}"
         for path in sorted(folder.glob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for function in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
         if isinstance(node, ast.Attribute) and node.attr == "state" and isinstance(node.ctx, ast.Store)
     ]
-    assert written == []
+    assert written == ["delivery.py:raise_revision"]
