@@ -214,7 +214,7 @@ def test_the_table_has_the_cells_of_the_design():
         "confirm": resting | {"calling→in_sync", "calling→closed"},
         "retry": resting,
         "doubt": resting,
-        "doubt_late": {f"{before}→{after}" for before, after in DOUBT_LATE.items()} | {"closed→closed"},
+        "doubt_late": {f"{before}→{after}" for before, after in DOUBT_LATE.items()},
         "give_up": {"calling→given_up", "calling→due", "calling→in_sync", "calling→closed"},
         "redeliver": {f"{before}→{after}" for before, after in REDELIVER.items()},
         "close": {f"{each}→closed" for each in PHASES},
