@@ -199,7 +199,7 @@ DELIVERY_TABLE: Final = tuple(
         ("doubt_late", (DUE,), (DUE,), "a call was settled without its fence"),
         ("doubt_late", (CALLING,), (CALLING,), "a call was settled without its fence"),
         ("doubt_late", (GIVEN_UP,), (GIVEN_UP,), "a call was settled without its fence"),
-        ("doubt_late", (CLOSED,), (UNCERTAIN, CLOSED), "uncertain if 3 is shown and the id lives"),
+        ("doubt_late", (CLOSED,), (UNCERTAIN,), "3 is shown and the id lives"),
         ("give_up", (CALLING,), (GIVEN_UP,), "WeChat refuses this revision"),
         ("give_up", (CALLING,), (DUE,), "a later revision, or the end with members owed"),
         ("give_up", (CALLING,), (IN_SYNC, CLOSED), "a repair is refused: its doubt is dropped"),

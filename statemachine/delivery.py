@@ -237,7 +237,7 @@ def doubt_late(card: Card, result: Result, now: int) -> Step:
     if result.sent and step.card.verdict != EXPIRED and now < step.card.expires_at:
         step.card.doubt_at = now
         step.card.may_show = max(step.card.may_show, result.claimed.call.target_state)
-    check("doubt_late", before, phase(step.card))
+        check("doubt_late", before, phase(step.card))
     return step
 
 

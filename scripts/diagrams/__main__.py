@@ -34,6 +34,7 @@ def files() -> dict[Path, str]:
     parts = {
         "activity": mermaid.activity(),
         "participant": mermaid.participant(),
+        "delivery": mermaid.delivery(),
         "events": outcomes.events(),
         "completions": outcomes.completions(),
         "viewers": viewers.table(),

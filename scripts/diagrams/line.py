@@ -60,6 +60,6 @@ def draw() -> str:
         words(809, 192, "claim,", size=11, colour=SOFT),
         words(809, 220, "settle", size=11, colour=SOFT),
         words(486, 330, "look at this activity", size=12, colour=SOFT, anchor="start"),
-        words(905, 330, "a sweep heals lost ones", size=12, colour=SOFT, anchor="start"),
+        words(905, 330, "a poll heals lost ones", size=12, colour=SOFT, anchor="start"),
     ]
     return picture(WIDTH, HEIGHT, "From an event in Kafka to the card in the chat", [*arrows, *boxes, *notes])

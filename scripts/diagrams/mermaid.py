@@ -1,9 +1,10 @@
-"""The two machines as Mermaid diagrams and tables, row by row from statemachine.states."""
+"""The three machines as Mermaid diagrams and tables, row by row from statemachine.states and .card."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from statemachine.card import CLOSED, DELIVERY_TABLE, IN_SYNC, Phase
 from statemachine.states import ACTIVITY_TABLE, ENDED, OPEN, PARTICIPANT_TABLE, PENDING, TARGET_STATE
 
 Row = dict[str, str]
@@ -44,3 +45,23 @@ def participant() -> str:
     table, done = PARTICIPANT_TABLE, PARTICIPANT_TABLE[-1]["dest"]
     names = {PENDING: f"{PENDING} (0)", done: f"{done} (1)"}
     return f"{diagram(table, PENDING, done, names)}\n\n{triggers(table)}"
+
+
+def delivery() -> str:
+    """The delivery machine. An arrow carries every trigger that goes its way; the table has the words."""
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for row in DELIVERY_TABLE:
+        arrows.setdefault((row["source"], row["dest"]), []).append(row["trigger"])
+    drawn = [
+        {"source": source, "dest": dest, "trigger": ", ".join(names)}
+        for (source, dest), names in arrows.items()
+    ]
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for row in DELIVERY_TABLE:
+        rows.setdefault((row["trigger"], row["dest"], row["when"]), []).append(row["source"])
+    table = [
+        {"trigger": trigger, "source": ", ".join(sources), "dest": dest, "when": when}
+        for (trigger, dest, when), sources in rows.items()
+    ]
+    names = {str(phase): str(phase) for phase in Phase}
+    return f"{diagram(drawn, IN_SYNC, CLOSED, names)}\n\n{triggers(table)}"

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 
 NOW_POSTGRES: Final = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
 NOW_SQLITE: Final = (
@@ -30,17 +30,23 @@ NOW_SQLITE: Final = (
 """`subsec` needs SQLite 3.42; `%f` gives milliseconds everywhere."""
 
 _ROWS = re.compile(r"\{rows:([^}]*)\}")
+_NAMED = re.compile(r"(?<![:\w]):([a-z_]+)")
 _IN = re.compile(r"\{in (\w+)\}")
 _OCTETS = re.compile(r"\{octets of (\w+)\}")
 
 
 class Statement:
-    """A named statement, ready for one engine; `columns` are those of its `{rows: …}`, in order."""
+    """A named statement, ready for one engine; `columns` are those of its `{rows: …}`, in order.
 
-    __slots__ = ("clause", "columns", "name")
+    `positional` is the same for a driver that numbers its parameters: `$1` is the first of `names`.
+    """
 
-    def __init__(self, name: str, clause: TextClause, columns: tuple[str, ...]) -> None:
-        self.name, self.clause, self.columns = name, clause, columns
+    __slots__ = ("clause", "columns", "name", "names", "positional")
+
+    def __init__(self, name: str, source: str, columns: tuple[str, ...]) -> None:
+        self.name, self.clause, self.columns = name, text(source), columns
+        self.names = tuple(dict.fromkeys(_NAMED.findall(source)))
+        self.positional = _NAMED.sub(lambda match: f"${self.names.index(match.group(1)) + 1}", source)
 
 
 class Dialect:
@@ -83,7 +89,7 @@ class Dialect:
             ("{clock}", self.now, self.now),
         ):
             expanded = expanded.replace(macro, postgres if self.postgres else sqlite)
-        return Statement(name, text(expanded), tuple(columns))
+        return Statement(name, expanded, tuple(columns))
 
     def bind(self, statement: Statement, rows: Iterable[Sequence[Any]]) -> dict[str, Any]:
         """The parameters of a statement's `{rows: …}`: one array a column, or one document."""

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator
 from typing import Final
 
+import asyncpg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -26,7 +27,11 @@ def translated() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise _translate(error) from error.orig
+        raise _translate(error.orig, at_work=error.statement is not None) from error.orig
+    except asyncpg.PostgresError as error:
+        raise _translate(error, at_work=True) from error
+    except asyncpg.InterfaceError as error:  # the connection is gone, or a value is of a wrong kind
+        raise _translate(error, at_work=isinstance(error, ValueError)) from error
     except UnicodeEncodeError as error:
         raise StoreRejected(f"a text that has no UTF-8: {error.reason}") from error
     except PoolTimeout:
@@ -40,7 +45,6 @@ def translated() -> Iterator[None]:
     except sqlite3.Error as error:
         raise StoreUnavailable(f"SQLite: {_brief(error)}") from error
     except Exception as error:
-        # asyncpg raises its own while connecting, before SQLAlchemy wraps anything.
         if type(error).__module__.startswith("asyncpg"):
             raise StoreUnavailable(f"PostgreSQL: {_brief(error)}") from error
         raise
@@ -53,13 +57,13 @@ def _not_ours(error: ssl.SSLCertVerificationError) -> str:
     )
 
 
-def _translate(error: DBAPIError) -> StoreUnavailable | StoreRejected:
-    original = error.orig
+def _translate(original: BaseException | None, *, at_work: bool) -> StoreUnavailable | StoreRejected:
+    """`at_work`: a statement failed; else it was connecting or committing, for which no data can be to blame."""
     state = getattr(original, "sqlstate", None) or ""
     text = _brief(original)
     if state in _MISSING or "no such table" in text or "no such column" in text:
         return StoreUnavailable(UNMIGRATED)
-    if error.statement is None:  # connecting or committing: no data can be to blame
+    if not at_work:
         return StoreUnavailable(f"the database cannot be reached: {text}" + (f" ({state})" if state else ""))
     if state[:2] in _DATA_CLASSES:
         return StoreRejected(f"PostgreSQL {state}: {text}")

@@ -13,6 +13,7 @@ from services.store.dialect import Dialect, Statement
 from services.store.errors import UNMIGRATED, translated
 from services.store.migrating import NEEDED
 from services.store.ports import Backlog, StoreUnavailable
+from services.store.postgres import driver_transaction
 from services.store.rows import (
     CONFIRMED,
     OWED,
@@ -26,7 +27,7 @@ from services.store.rows import (
     Parked,
     Seen,
 )
-from services.store.sql_tx import SqlTx, read_locked
+from services.store.sql_tx import Run, SqlTx, by_sqlalchemy, read_locked
 from services.store.upkeep import UNOPENED_AGE, few_members
 from statemachine.card import DeliveryRules
 from statemachine.gate import Gate
@@ -70,8 +71,15 @@ class SqlStore:
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[SqlTx]:
         with translated():
-            async with self.engine.begin() as connection:
-                yield SqlTx(connection, self.dialect, self._statements, self._slot, self._rules)
+            if self.dialect.postgres:
+                async with driver_transaction(self.engine) as run:
+                    yield self._tx(run)
+            else:
+                async with self.engine.begin() as connection:
+                    yield self._tx(by_sqlalchemy(connection))
+
+    def _tx(self, run: Run) -> SqlTx:
+        return SqlTx(run, self.dialect, self._statements, self._slot, self._rules)
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[Callable[..., Any]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +30,7 @@ from statemachine.delivery import Owed
 from statemachine.gate import Gate
 from statemachine.model import Activity
 
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _MEMBERS = msgspec.json.Decoder(tuple[str, ...])
 
 
@@ -62,32 +64,46 @@ def read_locked(row: Sequence[Any]) -> Locked:
     return Locked(read_activity(row[:_ACTIVITY]), card)
 
 
+Run = Callable[[Statement, Mapping[str, Any]], Awaitable[Sequence[Any]]]
+"""Runs one statement in a transaction; the rows it answers."""
+
+
+def by_sqlalchemy(connection: AsyncConnection) -> Run:
+    """Statements through SQLAlchemy."""
+
+    async def run(statement: Statement, parameters: Mapping[str, Any]) -> Sequence[Any]:
+        result = await connection.execute(statement.clause, parameters)
+        return result.all() if result.returns_rows else ()
+
+    return run
+
+
 class SqlTx:
-    """Implements `services.store.ports.Tx` over one connection inside one transaction."""
+    """Implements `services.store.ports.Tx` inside one transaction of `run`'s connection."""
 
     def __init__(
         self,
-        connection: AsyncConnection,
+        run: Run,
         dialect: Dialect,
         statements: Mapping[str, Statement],
         slot: int,
         rules: DeliveryRules,
     ) -> None:
-        self._connection, self._dialect, self._statements = connection, dialect, statements
+        self._execute, self._dialect, self._statements = run, dialect, statements
         self._slot, self._delivery_rules = slot, rules
 
-    async def _run(self, name: str, parameters: Mapping[str, Any] | None = None) -> Any:
-        return await self._connection.execute(self._statements[name].clause, parameters or {})
+    async def _run(self, name: str, parameters: Mapping[str, Any] = NOTHING) -> Sequence[Any]:
+        return await self._execute(self._statements[name], parameters)
 
-    async def _rows(self, name: str, rows: Iterable[Sequence[Any]]) -> Any:
+    async def _rows(self, name: str, rows: Iterable[Sequence[Any]], **more: Any) -> Sequence[Any]:
         statement = self._statements[name]
-        return await self._connection.execute(statement.clause, self._dialect.bind(statement, rows))
+        return await self._execute(statement, {**self._dialect.bind(statement, rows), **more})
 
-    async def _some(self, name: str, ids: Iterable[str], **more: Any) -> Any:
+    async def _some(self, name: str, ids: Iterable[str], **more: Any) -> Sequence[Any]:
         return await self._run(name, {"ids": self._dialect.many(ids), **more})
 
     async def now(self) -> int:
-        return int((await self._run("now")).scalar_one())
+        return int((await self._run("now"))[0][0])
 
     async def admit(self, keys: Sequence[InboxKey], activity_ids: Sequence[str | None]) -> list[Admission]:
         if not keys:
@@ -140,22 +156,19 @@ class SqlTx:
         return [read_card(row) for row in await self._some("lock_cards", activity_ids)]
 
     async def claim_due(self, rooms: Mapping[str, int], limit: int, narrow: int) -> Due:
-        statement = self._statements["claim"]
-        bound = self._dialect.bind(statement, sorted(rooms.items()))
-        rows = await self._connection.execute(statement.clause, {**bound, "limit": limit, "narrow": narrow})
         due = Due()
-        for *card, generation, reason, until, now in rows:
+        for *card, generation, reason, until, now in await self._rows(
+            "claim", sorted(rooms.items()), limit=limit, narrow=narrow
+        ):
             due.cards.append(read_card(card))
             due.gates[card[1]] = Gate(card[1], until, reason=reason, generation=generation)
             due.now = max(due.now, int(now))
         return due
 
     async def next_attempt(self, appids: Sequence[str]) -> int | None:
-        statement = self._statements["next_attempt"]
-        bound = self._dialect.bind(statement, [(appid,) for appid in appids])
-        bound["ids"] = self._dialect.many(appids)
-        later: int | None = (await self._connection.execute(statement.clause, bound)).scalar_one()
-        return later
+        apps = [(appid,) for appid in appids]
+        ((later,),) = await self._rows("next_attempt", apps, ids=self._dialect.many(appids))
+        return None if later is None else int(later)
 
     async def members(self, pairs: Sequence[tuple[str, str]]) -> list[MemberRow]:
         if not pairs:
