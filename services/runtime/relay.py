@@ -21,7 +21,7 @@ from services.store.rows import CHANGES, DEAD, PAGE_SIZE, OutboxRow
 LOG = structlog.get_logger("livecard.relay")
 
 GATHER: Final = 0.05
-"""Seconds for which a kicked relay gathers what else comes: a page costs the same for one change or a hundred."""
+"""Seconds for which a kicked relay gathers what else comes: one change costs as much as a hundred."""
 PAGE: Final = 2000
 """Rows read, published and deleted together."""
 FIRST_WAIT: Final = 0.2

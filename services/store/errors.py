@@ -58,7 +58,7 @@ def _not_ours(error: ssl.SSLCertVerificationError) -> str:
 
 
 def _translate(original: BaseException | None, *, at_work: bool) -> StoreUnavailable | StoreRejected:
-    """`at_work`: a statement failed; else it was connecting or committing, for which no data can be to blame."""
+    """`at_work`: a statement failed; else it was connecting or committing, so no data is to blame."""
     state = getattr(original, "sqlstate", None) or ""
     text = _brief(original)
     if state in _MISSING or "no such table" in text or "no such column" in text:
