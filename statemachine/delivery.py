@@ -11,9 +11,7 @@ from copy import copy
 from types import MappingProxyType
 from typing import Final, cast
 
-import msgspec
-
-from contracts.changes import CardDelivered, CardFailed, FailedVerdict
+from contracts.changes import FailedVerdict
 from contracts.wechat import ILLEGAL_STATE, Verdict
 from statemachine.card import (
     CLOSED,
@@ -26,113 +24,14 @@ from statemachine.card import (
     phase,
 )
 from statemachine.gate import Passage
-from statemachine.plan import END, HIGHEST_OPEN, Call, Desired, Limits, plan, repair
+from statemachine.plan import END, HIGHEST_OPEN, Desired, Limits, plan, repair
 from statemachine.states import ENDED
+from statemachine.step import ALL_SKIPPED, UNGATED, Claimed, Owed, Result, Step
 
-UNGATED: Final = Passage()
 SINGLES: Final = 3
 """So many members rejected alone, and the request itself is tried: the state alone."""
 UNKNOWN_ACTIVITY_ATTEMPTS: Final = 10
 """Answers 47501 in a row: whether a card that was not sent yet is answered so is undocumented."""
-
-
-class Owed(msgspec.Struct, frozen=True):
-    """A member owed to WeChat; `doubtful`: a call with it had an unknown outcome before."""
-
-    group_openid: str
-    doubtful: bool = False
-
-
-class Claimed(msgspec.Struct, frozen=True):
-    """A card in hand until its lease ends, and the one call to make.
-
-    `card` is a snapshot; `at` is the database's now. `more`: the plan has further calls. `repair`: there is
-    no news, the call only repeats the state after a doubt. `passage`: what the claim saw of the app's gate.
-    """
-
-    card: Card
-    call: Call
-    owed: tuple[Owed, ...] = ()
-    at: int = 0
-    more: bool = False
-    repair: bool = False
-    passage: Passage = UNGATED
-
-    @property
-    def repeats(self) -> int:
-        """How many members of the call were in one before whose outcome is unknown."""
-        doubtful = {each.group_openid for each in self.owed if each.doubtful}
-        return sum(each in doubtful for each in self.call.members) if doubtful else 0
-
-
-class Result(msgspec.Struct, frozen=True):
-    """What came of a claimed card's call.
-
-    `verdict` None: nothing was sent and nothing learnt, the card is given back. `sent`: whether the message
-    may have left this process. `duration` µs; `jitter` in [0, 1) spreads the next try.
-    """
-
-    claimed: Claimed
-    verdict: Verdict | None = None
-    sent: bool = False
-    errcode: int | None = None
-    errmsg: str = ""
-    rid: str = ""
-    duration: int = 0
-    jitter: float = 0.0
-
-
-class Step(msgspec.Struct):
-    """A changed card, and what follows: members by what became of them, changes to publish under their keys,
-    counters of the ledger. `claimed` is set by a claim that has a call to make."""
-
-    card: Card
-    confirmed: tuple[str, ...] = ()
-    skipped: tuple[str, ...] = ()
-    owed_again: tuple[str, ...] = ()
-    in_doubt: tuple[str, ...] = ()
-    published: list[tuple[str, CardDelivered | CardFailed]] = msgspec.field(default_factory=list)
-    counters: dict[str, int] = msgspec.field(default_factory=dict)
-    claimed: Claimed | None = None
-
-    def count(self, name: str, by: int = 1) -> None:
-        """Add to a counter of the ledger."""
-        if by:
-            self.counters[name] = self.counters.get(name, 0) + by
-
-    def settle(self, revision: int, how: str, now: int) -> None:
-        """Account for every revision up to this one: the last as `how`, those jumped over as superseded."""
-        card = self.card
-        jumped = revision - card.settled
-        if jumped > 0:
-            self.count(f"revisions.{how}")
-            self.count("revisions.superseded", jumped - 1)
-            card.settled = revision
-        card.behind_since = (card.behind_since or now) if card.behind else None
-
-    def fail(
-        self, verdict: FailedVerdict, revision: int, result: Result | None = None, members: Sequence[str] = ()
-    ) -> None:
-        """Publish that this revision, or just these members of it, failed."""
-        fields: dict[str, object] = {"revision": revision, "verdict": verdict}
-        for name in ("errcode", "errmsg", "rid"):
-            fields[name] = (getattr(result, name) or None) if result is not None else None
-        if members:
-            fields["members"] = tuple(members)
-        key = f"failed:{revision}:{verdict}:{self.card.fence}" + (":members" if members else "")
-        self.published.append((key, msgspec.convert(fields, CardFailed)))
-
-    def tell_progress(self, revision: int) -> None:
-        """Publish what the calls of this plan have confirmed."""
-        card = self.card
-        delivered = CardDelivered(
-            revision=revision,
-            target_state=card.shown,
-            members=card.progress_members,
-            calls=card.progress_calls,
-        )
-        self.published.append((f"delivered:{revision}:{card.fence}", delivered))
-        card.progress_calls, card.progress_members = 0, ()
 
 
 def raise_revision(card: Card, state: str, revision: int, now: int) -> Step:
@@ -433,9 +332,6 @@ def _expire(step: Step, result: Result, now: int, rules: DeliveryRules) -> None:
     """47504: the id is dead. The caller has ended the activity through its table."""
     _close(step, [each.group_openid for each in result.claimed.owed], now, result)
 
-
-ALL_SKIPPED: Final = ("*",)
-"""`Step.owed_again` of a card whose members were not to blame: every skipped one."""
 
 _Follow = Callable[[Step, Result, int, DeliveryRules], "str | None"]
 _BY_VERDICT: Final[Mapping[Verdict | None, tuple[str, _Follow]]] = MappingProxyType(

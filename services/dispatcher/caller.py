@@ -21,8 +21,8 @@ from services.dispatcher.metrics import DispatcherMetrics
 from services.runtime.ports import SELDOM, Chance, Clock
 from services.runtime.settings import Settings
 from services.wechat.ports import Answer, WeChat
-from statemachine.delivery import Claimed, Result
 from statemachine.gate import CLOSING
+from statemachine.step import Claimed, Result
 
 LOG = structlog.get_logger("livecard.dispatcher")
 

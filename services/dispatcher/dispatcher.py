@@ -21,8 +21,8 @@ from services.transactions.claim import Claims, claim
 from services.transactions.settle import Settled
 from services.wechat.ports import Apps, WeChat
 from statemachine.card import DeliveryRules
-from statemachine.delivery import Claimed, Result
 from statemachine.gate import CLOSING, Gate
+from statemachine.step import Claimed, Result
 
 LOG = structlog.get_logger("livecard.dispatcher")
 

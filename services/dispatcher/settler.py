@@ -14,7 +14,7 @@ from services.runtime.ports import SELDOM, Chance, Clock
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.transactions.settle import Settled, settle
 from statemachine.card import DeliveryRules
-from statemachine.delivery import Result
+from statemachine.step import Result
 
 LOG = structlog.get_logger("livecard.dispatcher")
 

@@ -29,8 +29,8 @@ from services.store.rows import (
     Writes,
 )
 from statemachine.card import Card
-from statemachine.delivery import Owed
 from statemachine.gate import Gate
+from statemachine.step import Owed
 
 
 class StoreUnavailable(Exception):

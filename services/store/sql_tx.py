@@ -26,9 +26,9 @@ from services.store.rows import (
     Writes,
 )
 from statemachine.card import Card, DeliveryRules, attempt_at
-from statemachine.delivery import Owed
 from statemachine.gate import Gate
 from statemachine.model import Activity
+from statemachine.step import Owed
 
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _MEMBERS = msgspec.json.Decoder(tuple[str, ...])

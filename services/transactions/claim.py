@@ -11,8 +11,8 @@ from services.store.rows import Due, Writes
 from services.transactions.steps import follow
 from statemachine import delivery
 from statemachine.card import DeliveryRules
-from statemachine.delivery import Claimed
 from statemachine.gate import Gate, Passage, probed, wants_probe
+from statemachine.step import Claimed
 
 
 class Claims(msgspec.Struct):

@@ -13,6 +13,7 @@ from statemachine.activity import fire_due as fire
 from statemachine.card import CLOSED, phase
 from statemachine.model import Aggregate, Rules
 from statemachine.states import ENDED
+from statemachine.step import Step
 from statemachine.timers import due_at
 
 
@@ -58,7 +59,7 @@ async def fire_due(store: Store, limit: int, rules: Rules) -> Fired:
                 step = delivery.close(card, [each.group_openid for each in owed.get(name, ())], now)
                 fired.closed += 1
             else:
-                step = delivery.Step(card)
+                step = Step(card)
             follow(out, step, now)
             out.activities.append(Moved(activity, step.card, due_at(activity, step.card, rules)))
         await tx.write(out)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from services.store.rows import CONFIRMED, OWED, SKIPPED, MemberMark, Writes
 from services.transactions.outgoing import card_rows
-from statemachine.delivery import ALL_SKIPPED, Step
+from statemachine.step import ALL_SKIPPED, Step
 
 
 def follow(out: Writes, step: Step, now: int, skipped: Iterable[str] = ()) -> None:

@@ -24,8 +24,8 @@ from statemachine.card import (
     attempt_at,
     phase,
 )
-from statemachine.delivery import ALL_SKIPPED, Claimed, Owed, Result, Step
 from statemachine.states import ENDED, NEARING, OPEN
+from statemachine.step import ALL_SKIPPED, Claimed, Owed, Result, Step
 
 SECOND: Final = 1_000_000
 MINUTE: Final = 60 * SECOND

@@ -7,8 +7,8 @@ import pytest
 from contracts.wechat import Verdict
 from statemachine import delivery
 from statemachine.card import CLOSED, DUE, EXPIRED, GIVEN_UP, Card, attempt_at, phase
-from statemachine.delivery import Step
 from statemachine.states import ENDED, NEARING
+from statemachine.step import Step
 from tests.statemachine.cards import (
     EXPIRES,
     MINUTE,

@@ -19,9 +19,9 @@ from statemachine.card import (
     phase,
     status,
 )
-from statemachine.delivery import Claimed
 from statemachine.gate import Gate
 from statemachine.states import ENDED, NEARING, OPEN
+from statemachine.step import Claimed, Owed
 from tests.statemachine.cards import (
     IN,
     MINUTE,
@@ -273,7 +273,7 @@ def test_status_says_the_phase_why_and_until_when(card, gate, why, until):
 
 
 def test_a_claim_counts_whom_its_call_may_repeat():
-    owed = [delivery.Owed("ann", doubtful=True), delivery.Owed("bob")]
+    owed = [Owed("ann", doubtful=True), Owed("bob")]
     step = delivery.claim(due_card(), owed, NOW, holder="d", rules=DeliveryRules())
     assert step.claimed is not None
     assert step.claimed.repeats == 1

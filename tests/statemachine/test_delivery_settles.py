@@ -19,8 +19,8 @@ from statemachine.card import (
     attempt_at,
     phase,
 )
-from statemachine.delivery import Result
 from statemachine.states import ENDED, NEARING
+from statemachine.step import Claimed, Owed, Result
 from tests.statemachine.cards import (
     EXPIRES,
     IN,
@@ -56,9 +56,9 @@ def test_a_settle_with_the_fence_moves_only_a_card_that_calls(where, verdict):
     assert delivery.settle(card, result, NOW, RULES) is None
 
 
-def copy_claimed(card: Card) -> delivery.Claimed:
+def copy_claimed(card: Card) -> Claimed:
     """A call that was claimed with the fence that the card has."""
-    return delivery.Claimed(copy_of(LISTED.card, fence=card.fence), LISTED.call)
+    return Claimed(copy_of(LISTED.card, fence=card.fence), LISTED.call)
 
 
 NEWS = take(due_card(NEARING))
@@ -125,7 +125,7 @@ def test_a_settle_closes_the_card_whose_id_died_while_it_called(claimed, verdict
 
 def test_what_was_still_owed_when_the_id_died_is_told_and_settles_expired():
     raised = delivery.raise_revision(LISTED.card, ENDED, 4, NOW).card
-    claimed = delivery.Claimed(LISTED.card, LISTED.call, (delivery.Owed("ann"), delivery.Owed("bob")))
+    claimed = Claimed(LISTED.card, LISTED.call, (Owed("ann"), Owed("bob")))
     step = settled_on(raised, claimed, Verdict.ok, EXPIRES)
     assert failures(step) == [("expired", 4, ("bob",))]
     assert step.counters == {"revisions.delivered": 1, "revisions.expired": 1, "revisions.superseded": 1}

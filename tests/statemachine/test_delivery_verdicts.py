@@ -8,6 +8,7 @@ from contracts.wechat import ILLEGAL_STATE, Verdict
 from statemachine import delivery
 from statemachine.card import CLOSED, DUE, EXPIRED, GIVEN_UP, IN_SYNC, UNCERTAIN, attempt_at, phase
 from statemachine.states import ENDED, NEARING, OPEN
+from statemachine.step import Result
 from tests.statemachine.cards import (
     EXPIRES,
     NOW,
@@ -122,7 +123,7 @@ def test_without_the_fence_only_a_doubt_is_written_and_whom_wechat_confirmed(ver
 
 def test_the_same_result_settled_twice_counts_once():
     after = settled(NEWS, Verdict.ok).card
-    result = delivery.Result(NEWS, Verdict.ok, sent=True)
+    result = Result(NEWS, Verdict.ok, sent=True)
     assert delivery.settle(after, result, NOW, RULES) is None
 
 

@@ -19,9 +19,9 @@ from services.transactions.fire_due import Fired, fire_due
 from services.transactions.ledger import read_ledger
 from services.transactions.settle import Settled, settle
 from statemachine.card import Card, DeliveryRules, attempt_at
-from statemachine.delivery import Claimed, Result
 from statemachine.gate import Gate
 from statemachine.model import Rules
+from statemachine.step import Claimed, Result
 from statemachine.timers import due_at
 from tests.store.benches import Bench, rolled_back
 

@@ -21,9 +21,9 @@ from services.store.rows import (
 )
 from services.store.rows import Opened as OpenedRow
 from statemachine.card import Card
-from statemachine.delivery import Owed
 from statemachine.gate import Gate
 from statemachine.model import Opening
+from statemachine.step import Owed
 from tests.store.benches import DAY, START, Bench, parked
 from tests.store.support import Scene
 

@@ -30,9 +30,9 @@ from services.store.rows import (
     Writes,
 )
 from statemachine.card import Card, DeliveryRules
-from statemachine.delivery import Owed
 from statemachine.gate import PROBED, Gate
 from statemachine.model import Activity
+from statemachine.step import Owed
 from tests.verification.dict_store.reads import Reads
 from tests.verification.dict_store.tables import Row, Tables, copied
 

@@ -20,10 +20,10 @@ from services.store.rows import (
     Writes,
 )
 from statemachine.card import Card, DeliveryRules, attempt_at
-from statemachine.delivery import Owed
 from statemachine.gate import Gate
 from statemachine.model import Activity
 from statemachine.states import DONE
+from statemachine.step import Owed
 
 
 class Locks:
