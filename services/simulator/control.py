@@ -108,7 +108,7 @@ class Control:
 
     async def _ledger(self, _request: web.Request) -> web.Response:
         model = self._shell.model
-        ledger = model.ledger.view(model.cards.values())
+        ledger = model.counts.view(model.cards.values())
         return _json({**ledger, "pending_late": self._shell.pending_late})
 
     async def _reset(self, _request: web.Request) -> web.Response:

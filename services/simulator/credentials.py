@@ -11,8 +11,8 @@ import msgspec
 from contracts.times import SECOND
 from services.runtime.ports import Chance
 from services.simulator.behaviour import Behaviour
-from services.simulator.calls import RefusedError
 from services.simulator.quotas import shanghai_day
+from services.simulator.requests import RefusedError
 
 _PREFIX: Final = "86_"
 _REMEMBERED: Final = 10_000  # tokens that are told apart as expired or revoked before they are forgotten

@@ -10,7 +10,7 @@ import msgspec
 from contracts.events import Event
 from contracts.records import Record
 from contracts.wechat import SetChatToolMsg, Verdict
-from services.simulator.calls import Call
+from services.simulator.requests import Request
 from services.store.rows import CHANGES, CONFIRMED, SET_ASIDE, Card, InboxKey, Writes
 from services.transactions.settle import Look
 from statemachine.states import ENDED
@@ -243,7 +243,7 @@ class Judges:
 
     # At every call.
 
-    def sent(self, actor: Actor, call: Call, ends: float) -> Sent:
+    def sent(self, actor: Actor, call: Request, ends: float) -> Sent:
         """A message leaves a process: in the same step as its lease check."""
         body = _MESSAGE.decode(call.body)
         name, world = body.activity_id, self.world
