@@ -1,4 +1,4 @@
-"""`/control/…`: declaring cards, looking at the chat, making trouble. For tests and people, not WeChat's."""
+"""`/control/…`: declare cards, read the chat, make faults. For tests and people; WeChat has no such paths."""
 
 from __future__ import annotations
 

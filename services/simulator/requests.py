@@ -46,7 +46,7 @@ ERRMSGS: Final[dict[int, str]] = {
 
 
 class Request(msgspec.Struct):
-    """A request as far as WeChat looks at it. `query` is decoded, `body` raw."""
+    """The parts of a request that WeChat reads. `query` is decoded, `body` raw."""
 
     method: str
     path: str

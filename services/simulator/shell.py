@@ -1,4 +1,4 @@
-"""The model behind a socket: reads a call, lets a fault strike it or the model answer it."""
+"""The model's HTTP server: it reads a call, and a fault strikes it or the model answers it."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ import pytest
 
 from services.wechat import transport
 from services.wechat.transport import AiohttpTransport, Exchange
-from tests.verification.fuzz.liar import reset_at_close
 from tests.security.authority import Authority
+from tests.verification.fuzz.liar import reset_at_close
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from contracts.nudge import decode_nudge
 from contracts.records import Record
 from services.kafka.ports import BusUnavailable, Message
 
@@ -54,18 +53,17 @@ class Broker:
     def append(self, topic: str, messages: Sequence[Message]) -> None:
         """One of ours wrote."""
         if topic == self.nudges:
-            self._nudge(messages)
+            self._nudge()
         else:
             self.topics.setdefault(topic, []).extend(messages)
 
-    def _nudge(self, messages: Sequence[Message]) -> None:
+    def _nudge(self) -> None:
         """To whichever dispatcher has the partition; without any, nobody hears it."""
         listening = [actor for actor in self.world.hosts.alive("dispatcher") if actor.listens is not None]
         if not listening:
             return
         heard = listening[self.world.tape.pick(len(listening))]
-        nudges = [nudge for nudge in (decode_nudge(message.value) for message in messages) if nudge]
-        self.world.loop.call_soon(heard.listens, nudges, context=heard.process.context)
+        self.world.loop.call_soon(heard.listens, context=heard.process.context)
 
     def join(self, core: Core) -> None:
         """A member more: all partitions are dealt anew (only eager rebalancing)."""

@@ -39,6 +39,9 @@ class Watched:
         ENDS.set(asyncio.get_running_loop().time() + deadline)
         return await self._client.set_chat_tool_msg(appid, message, deadline, may_send)
 
+    async def has_other_token(self, appid: str) -> bool:
+        return await self._client.has_other_token(appid)
+
     async def quota_left(self, appid: str) -> int | None:
         return await self._client.quota_left(appid)
 
