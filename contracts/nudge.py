@@ -20,7 +20,7 @@ def encode_nudge(nudge: Nudge) -> bytes:
 
 
 def decode_nudge(value: bytes | None) -> Nudge | None:
-    """None for whatever is not a nudge: the sweep finds the activity anyway."""
+    """None for whatever is not a nudge: the dispatcher's poll finds its card anyway."""
     if value is None:
         return None
     try:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from services.cli.errors import CommandError
-from services.runtime.error_text import words
+from services.runtime.error_text import error_text
 from services.runtime.process import delivery_rules
 from services.runtime.settings import Settings, database_url
 from services.store.open import open_store, safe_url
@@ -37,7 +37,7 @@ def named_database(settings: Settings) -> Iterator[None]:
     try:
         yield
     except StoreUnavailable as error:
-        why = words(error)
+        why = error_text(error)
         if "LIVECARD_DATABASE" in why:
             raise
         where = (

@@ -80,7 +80,7 @@ class _Show:
         self.started = self.clock.monotonic()
         self.log: list[str] = []
         self.sent: set[str] = set()
-        self.told: dict[str, tuple[int, int]] = {}
+        self.announced: dict[str, tuple[int, int]] = {}
         self.spoken: dict[str, int] = {}
 
     @property
@@ -158,8 +158,8 @@ class _Show:
             return
         for name, card in self.simulator.model.cards.items():
             now = (card.target_state, len(card.posts))
-            if self.told.setdefault(name, (1, 0)) != now:
-                self.told[name] = now
+            if self.announced.setdefault(name, (1, 0)) != now:
+                self.announced[name] = now
                 view = card.viewers()
                 people = " ".join(f"{name}:{text}" for name, text in demo_script.readers(view))
                 state = STATES[card.target_state]

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from services.cli.demo_script import readers
-from services.simulator.cards import Card
+from services.simulator.cards import ChatCard
 from services.simulator.model import WeChatModel
 
 COLOURS: Final = {1: "green", 2: "yellow", 3: "bright_black"}
@@ -36,7 +36,7 @@ def picture(model: WeChatModel, log: Sequence[str], seconds: float, totals: str)
     return Group(cards, below, Text(totals, style="dim"))
 
 
-def _card(card: Card) -> Panel:
+def _card(card: ChatCard) -> Panel:
     view = card.viewers()
     rows = Table.grid(padding=(0, 1))
     rows.add_row("小琳 (publisher)", Text(view["publisher"], style="bold"))

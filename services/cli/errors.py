@@ -2,4 +2,4 @@
 
 
 class CommandError(Exception):
-    """Told as it is, on stderr; exit code 1."""
+    """Its text goes to stderr as it is; exit code 1."""

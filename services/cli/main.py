@@ -16,7 +16,7 @@ from rich.console import Console
 from services.cli.errors import CommandError
 from services.runtime import logs
 from services.runtime.environment import SettingsError, load, read
-from services.runtime.error_text import words
+from services.runtime.error_text import error_text
 from services.runtime.settings import Settings
 
 app = typer.Typer(
@@ -54,7 +54,7 @@ def _run(work: Coroutine[Any, Any, int | None], settings: Settings) -> None:
         AppsError,
         ServiceDied,
     ) as error:
-        ERR.print(f"livecard: {logs.redact(words(error))}", markup=False)
+        ERR.print(f"livecard: {logs.redact(error_text(error))}", markup=False)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
@@ -146,7 +146,7 @@ def show(
     activity_id: Annotated[str, typer.Argument(help="The activity's id, as WeChat gave it.")],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Tell about one activity: its state, its card, who is owed, why it is behind, when it is tried next."""
+    """Show one activity: state, card, who is owed, where its delivery stands and why, the next try."""
     from services.cli import inspect
 
     settings = load()
@@ -162,7 +162,7 @@ def send(
 ) -> None:
     """Send events to activity.events: JSON objects (CloudEvents), one a line or in an array.
 
-    A missing specversion, id, source or time is filled in, and told.
+    A missing specversion, id, source or time is filled in; the output says which.
     """
     from services.cli import send as sending
 
@@ -209,7 +209,7 @@ def replay(
 
 @app.command()
 def redeliver(activity_ids: Annotated[list[str], typer.Argument(help="Activities to try again.")]) -> None:
-    """Try again what was given up: members set aside, dead cards. Safe to run twice."""
+    """Try again what was given up: skipped members, cards that WeChat refused. Safe to run twice."""
     from services.cli import inspect
 
     settings = load()
@@ -222,14 +222,14 @@ def settings(
 ) -> None:
     """List every setting: variable, unit, default, value now and meaning. Secrets show as ***.
 
-    Those that are wrong are marked and told; then it exits 1.
+    Wrong ones are marked, each mistake is printed, and the exit code is 1.
     """
     from services.cli import inspect
 
     found = read()
     inspect.print_settings(found, OUT, as_json=as_json)
     if found.mistakes:
-        raise SettingsError(found.told())
+        raise SettingsError(found.report())
 
 
 def main() -> None:

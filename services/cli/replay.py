@@ -82,8 +82,8 @@ async def replay(
     if send and ready:
         await _send(settings, ready)
     for (reason, fate), count in sorted(fates.items()):
-        told = fate if send or fate != SENT else "would be taken back"
-        out.print(f"{count:8} {reason}: {told}", markup=False)
+        what = fate if send or fate != SENT else "would be taken back"
+        out.print(f"{count:8} {reason}: {what}", markup=False)
     for reason, letter in sorted(examples.items()):
         place = f"{letter.record.topic}/{letter.record.partition}/{letter.record.offset}"
         about = f" about {letter.activity_id}" if letter.activity_id else ""
@@ -134,18 +134,18 @@ async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
 
 
 def _letter(record: object) -> Letter:
-    headers = tuple(getattr(record, "headers", ()))
-    told = {name: (value or b"").decode("utf-8", "replace") for name, value in headers}
+    raw = tuple(getattr(record, "headers", ()))
+    headers = {name: (value or b"").decode("utf-8", "replace") for name, value in raw}
     original = Record(
-        told.get("livecard-topic", ""),
-        int(told.get("livecard-partition") or 0),
-        int(told.get("livecard-offset") or 0),
+        headers.get("livecard-topic", ""),
+        int(headers.get("livecard-partition") or 0),
+        int(headers.get("livecard-offset") or 0),
         getattr(record, "key", None),
         getattr(record, "value", None),
-        tuple(strip_livecard_headers(headers)),
+        tuple(strip_livecard_headers(raw)),
     )
     read = decode(original.value, original.headers)
-    reason, error = told.get("livecard-reason", ""), told.get("livecard-error", "")
+    reason, error = headers.get("livecard-reason", ""), headers.get("livecard-error", "")
     if isinstance(read, Dead):
         return Letter(original, reason, read.activity_id or "", None, error)
     return Letter(original, reason, read.activity_id, InboxKey(read.source, read.id), error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from math import inf
 from typing import Final
 
 import structlog
@@ -73,7 +74,7 @@ class Dispatcher:
             chance=chance,
             metrics=metrics,
             settled=self._settled,
-            given_up=self._over,
+            given_up=self._given_up,
         )
         self._gatekeeper = Gatekeeper(
             store=store,
@@ -85,8 +86,9 @@ class Dispatcher:
         )
         self._tasks: dict[asyncio.Task[None], float] = {}
         self._in_hand = 0
-        self._empty, self._woken, self._stopping = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._empty, self._sooner, self._stopping = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._hungry = False
+        self._ended = 0
         self._next_at = 0.0
         self._failures = 0
         self._waiting = ""
@@ -94,13 +96,13 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Something may be due: claim now rather than at the next poll."""
-        self._woken.set()
+        self._claim_at(-inf)
 
     def stop(self) -> None:
         """Take nothing more; what is in hand is finished, what was not sent given back."""
         self._stopping.set()
         self._caller.stopping = True
-        self._woken.set()
+        self._sooner.set()
 
     def marks(self) -> Mapping[str, float]:
         """When each loop last moved, and when the oldest call in hand was taken up."""
@@ -140,32 +142,28 @@ class Dispatcher:
     async def _round(self, group: asyncio.TaskGroup) -> None:
         """Claim what there is room for; where that was not all that is due, go on when a slot is free."""
         self._moved = self._clock.monotonic()
-        self._woken.clear()
-        free = self.limiter.free
-        if free > 0:
-            rooms = self.limiter.rooms(self._apps.appids())
-            try:
-                claims = await claim(
-                    self._store,
-                    rooms,
-                    holder=self._holder,
-                    limit=free,
-                    narrow=self.limiter.narrow,
-                    rules=self._rules,
-                )
-            except (StoreUnavailable, StoreRejected) as error:
-                await self._wait_for_store(error)
-                return
-            self._failures, self._waiting = 0, ""
-            self._start(claims, group)
-            if claims.found >= free:
-                self._hungry = True
-                return
-            self._hungry = any(room <= claims.taken(appid) for appid, room in rooms.items())
-            self._next_at = self._sooner(claims.next_in)
-        else:
-            self._hungry, self._next_at = True, self._moved + IDLE
-        await self._rest(self._next_at)
+        self._next_at = inf  # what is heard of during the claim counts, for the claim may not have seen it
+        free, ended = self.limiter.free, self._ended
+        rooms = self.limiter.rooms(self._apps.appids())
+        try:
+            claims = await claim(
+                self._store,
+                rooms,
+                holder=self._holder,
+                limit=free,
+                narrow=self.limiter.narrow,
+                rules=self._rules,
+            )
+        except (StoreUnavailable, StoreRejected) as error:
+            await self._wait_for_store(error)
+            return
+        self._failures, self._waiting = 0, ""
+        self._start(claims, group)
+        self._hungry = claims.filled(rooms, self.limiter.narrow)
+        if (free and claims.found >= free) or (self._hungry and self._ended > ended):
+            return
+        self._claim_at(self._next(claims.next_in))
+        await self._rest()
 
     def _start(self, claims: Claims, group: asyncio.TaskGroup) -> None:
         """One task a card; the lease is counted from before the claim was asked for."""
@@ -181,49 +179,60 @@ class Dispatcher:
 
     async def _work(self, claimed: Claimed, permit: Permit, began: float) -> None:
         self._settler.put(await self._caller.call(claimed, permit, began))
+        self._ended += 1
         if self._hungry:
-            self._woken.set()
+            self.wake()
 
-    def _sooner(self, next_in: int | None) -> float:
+    def _next(self, next_in: int | None) -> float:
         """When to claim again unless woken: what is due next, the end of a pause, the poll."""
-        now = self._clock.monotonic()
         waits = [min(self._poll, IDLE)]
         if next_in is not None:
             waits.append(next_in / 1_000_000 + A_LITTLE)
         if (pause := self.limiter.next_pause_end()) is not None:
             waits.append(pause)
-        return now + max(0.0, min(waits))
+        return self._clock.monotonic() + max(0.0, min(waits))
 
-    async def _rest(self, until: float) -> None:
-        """Until woken, or until then; a settled card may bring that forward."""
-        while not self._woken.is_set():
-            seconds = min(until, self._next_at) - self._clock.monotonic()
+    def _claim_at(self, at: float) -> None:
+        """Claim then, or earlier."""
+        if at < self._next_at:
+            self._next_at = at
+            self._sooner.set()
+
+    async def _rest(self) -> None:
+        """Until the next claim; whatever brings that forward is heard."""
+        while not self._stopping.is_set():
+            seconds = self._next_at - self._clock.monotonic()
             if seconds <= 0:
                 return
+            self._sooner.clear()
             try:
                 async with asyncio.timeout(seconds):
-                    await self._woken.wait()
+                    await self._sooner.wait()
             except TimeoutError:
                 continue
 
     def _settled(self, result: Result, settled: Settled) -> None:
         """A result was written: its card is out of hand, and due again when the store says so."""
+        gate = settled.gate
+        if result.verdict in CLOSING:
+            self.limiter.closed(result.claimed.card.appid, gate.generation if gate is not None else 0)
+        if gate is not None:
+            _tell_gate(gate, result.rid)
+        if gate is not None or result.verdict in CLOSING:
+            self.wake()
+        self._relay.kick()
+        self._over()
+        if settled.next_in is not None:
+            later = settled.next_in / 1_000_000 + A_LITTLE if settled.next_in else 0.0
+            self._claim_at(self._clock.monotonic() + later)
+
+    def _given_up(self, result: Result) -> None:
+        """The store refuses this result: its card is left to its lease."""
         if result.verdict in CLOSING:
             self.limiter.closed(result.claimed.card.appid)
-            self._woken.set()
-        if settled.gate is not None:
-            _tell_gate(settled.gate, result.rid)
-        self._relay.kick()
-        self._over(result)
-        if settled.next_in is not None:
-            at = (
-                self._clock.monotonic() + settled.next_in / 1_000_000 + (A_LITTLE if settled.next_in else 0.0)
-            )
-            if at < self._next_at:
-                self._next_at = at
-                self._woken.set()
+        self._over()
 
-    def _over(self, _: Result) -> None:
+    def _over(self) -> None:
         self._in_hand -= 1
         if not self._in_hand:
             self._empty.set()

@@ -91,7 +91,8 @@ class Limiter:
     def withdrawn(self, permit: Permit) -> bool:
         """Whether an answer has closed the app's gate, or paused it here, since the card was claimed."""
         app = self._app(permit.appid)
-        return app.closing > 0 or app.paused_until > self._clock.monotonic()
+        closed = app.closing > 0 or permit.generation < app.generation
+        return closed or app.paused_until > self._clock.monotonic()
 
     def succeeded(self, permit: Permit) -> None:
         """WeChat said 0: double, unless the gate was closed since the claim."""
@@ -111,9 +112,12 @@ class Limiter:
         app.closing += 1
         self._set_width(permit.appid, app, min(app.width, self.narrow))
 
-    def closed(self, appid: str) -> None:
-        """The answer was settled: from now on claims see the store's gate."""
-        self._app(appid).closing -= 1
+    def closed(self, appid: str, generation: int = 0) -> None:
+        """The answer was settled: from now on claims see the store's gate, which is of this generation (0: as
+        it was before)."""
+        app = self._app(appid)
+        app.closing -= 1
+        app.generation = max(app.generation, generation)
 
     def pause(self, permit: Permit) -> float:
         """The app refuses this process alone: leave it alone here; for how many seconds."""

@@ -18,7 +18,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
 
-from services.kafka.errors import NoConnection, told
+from services.kafka.errors import NoConnection, explain
 
 LEAVE_DEADLINE: Final = 1.0
 """Seconds for closing a connection that is of no use."""
@@ -44,7 +44,7 @@ async def _telling(host: str, port: int, **options: Any) -> Any:
         await connection.connect()
     except Exception as error:
         await _left(connection)
-        why = told(error, options["security_protocol"])
+        why = explain(error, options["security_protocol"])
         if tries is not None:
             tries.failures.append(f"{host}:{port}: {why}")
         raise NoConnection(why) from error

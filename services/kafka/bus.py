@@ -13,7 +13,7 @@ import structlog
 from contracts.nudge import Nudge, encode_nudge
 from services.kafka.options import BrokerError, kafka_options
 from services.kafka.ports import BusUnavailable, Message
-from services.kafka.producer import Lane
+from services.kafka.producer import Publisher
 from services.runtime.settings import Settings
 
 __all__ = ["BrokerError", "BusMetrics", "KafkaBus", "kafka_options"]
@@ -23,7 +23,7 @@ LOG = structlog.get_logger("livecard.bus")
 PUBLISH_DEADLINE: Final = 15.0
 """Seconds; longer than a cluster is silent when one of its brokers dies (11 s by its defaults)."""
 NUDGE_DEADLINE: Final = 5.0
-"""Seconds after which a nudge is no longer worth sending: the sweep is faster."""
+"""Seconds after which a nudge is no longer worth sending: the dispatchers' poll is faster."""
 MOST_NUDGES: Final = 20_000
 """Activities that wait to be nudged; more are dropped."""
 NUDGE_PAUSE: Final = 1.0
@@ -34,7 +34,7 @@ class BusMetrics(Protocol):
     """What the bus tells telemetry."""
 
     def nudges_lost(self, count: int) -> None:
-        """So many nudges could not be handed over; the sweep finds their cards."""
+        """So many nudges could not be handed over; the dispatchers' poll finds their cards."""
         ...
 
 
@@ -51,8 +51,8 @@ class KafkaBus:
     def __init__(self, settings: Settings, metrics: BusMetrics | None = None) -> None:
         self._settings = settings
         self._metrics: BusMetrics = metrics or Silent()
-        self._main: Lane | None = None
-        self._side: Lane | None = None
+        self._main: Publisher | None = None
+        self._side: Publisher | None = None
         self._waiting: dict[str, dict[str, int]] = {}
         self._wake = asyncio.Event()
         self._nudger: asyncio.Task[None] | None = None
@@ -60,8 +60,8 @@ class KafkaBus:
     async def start(self) -> None:
         """Check the settings; raises `BrokerError` where they are wrong."""
         options = kafka_options(self._settings)
-        self._main = Lane(options, idempotent=True, deadline=PUBLISH_DEADLINE)
-        self._side = Lane(options, idempotent=False, deadline=NUDGE_DEADLINE)
+        self._main = Publisher(options, idempotent=True, deadline=PUBLISH_DEADLINE)
+        self._side = Publisher(options, idempotent=False, deadline=NUDGE_DEADLINE)
         self._nudger = asyncio.create_task(self._send_nudges(self._side), name="nudges")
 
     async def stop(self) -> None:
@@ -70,11 +70,11 @@ class KafkaBus:
             self._nudger.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._nudger
-        await asyncio.gather(*(lane.close() for lane in (self._main, self._side) if lane is not None))
+        await asyncio.gather(*(each.close() for each in (self._main, self._side) if each is not None))
 
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
         """See `services.kafka.ports.Bus`; raises `BusUnavailable` after 15 s at the latest."""
-        await self._lane().publish(topic, messages)
+        await self._connected().publish(topic, messages)
 
     def nudge(self, topic: str, revisions: Mapping[str, int]) -> None:
         """See `services.kafka.ports.Bus`: of those that wait, the last revision is enough."""
@@ -88,14 +88,14 @@ class KafkaBus:
 
     async def answers(self) -> None:
         """Whether the broker answers (for readiness); raises `BusUnavailable`."""
-        await self._lane().answers()
+        await self._connected().answers()
 
-    def _lane(self) -> Lane:
+    def _connected(self) -> Publisher:
         if self._main is None:
             raise BusUnavailable("the bus was not started")
         return self._main
 
-    async def _send_nudges(self, lane: Lane) -> None:
+    async def _send_nudges(self, publisher: Publisher) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -106,7 +106,7 @@ class KafkaBus:
                     for name, revision in revisions.items()
                 ]
                 try:
-                    await lane.publish(topic, messages)
+                    await publisher.publish(topic, messages)
                 except BusUnavailable as error:
                     self._metrics.nudges_lost(len(messages))
                     LOG.debug("nudges were lost", count=len(messages), error=str(error))

@@ -16,12 +16,12 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
-from services.runtime.error_text import words
+from services.runtime.error_text import error_text
 
 _UNKNOWN_AUTHORITY: Final = frozenset({2, 18, 19, 20, 21})
 """OpenSSL's X509_V_ERR codes of a chain that leads to nobody we trust."""
 _OURS: Final = ("ALERT", "CERTIFICATE_REQUIRED", "CERTIFICATE_UNKNOWN")
-"""In the names of TLS errors that the broker told us, after it looked at our certificate."""
+"""Parts of the names of TLS errors that the broker sends after it has checked our certificate."""
 
 
 class NoConnection(KafkaConnectionError):  # type: ignore[misc]  # aiokafka's errors have no types
@@ -31,8 +31,11 @@ class NoConnection(KafkaConnectionError):  # type: ignore[misc]  # aiokafka's er
         return str(self.args[0])
 
 
-def told(error: BaseException, protocol: str) -> str:
-    """One line for people; `protocol` is LIVECARD_KAFKA_SECURITY. Quotes neither user nor password."""
+def explain(error: BaseException, protocol: str) -> str:
+    """Why no connection came about, in one line for people; quotes neither user nor password.
+
+    `protocol` is LIVECARD_KAFKA_SECURITY.
+    """
     for each in _causes(error):
         if isinstance(each, ssl.SSLCertVerificationError):
             return _certificate(each)
@@ -64,7 +67,7 @@ def brief(error: BaseException) -> str:
             return "no answer in time"
         name, what = type(error).__name__, str(getattr(error, "description", "") or "")
         return f"{name}: {what.rstrip('.')}" if what else f"it failed ({name})"
-    return words(error)
+    return error_text(error)
 
 
 def _certificate(error: ssl.SSLCertVerificationError) -> str:

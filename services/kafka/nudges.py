@@ -1,4 +1,4 @@
-"""Consumes nudges, best effort: what is missed here the dispatcher's sweep finds."""
+"""Consumes nudges, best effort: the dispatcher's poll finds what is missed here."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class NudgeConsumer:
                 why = brief(error)
                 self._waiting = f"receives no nudges: {why}"
                 LOG.warning(
-                    "no nudges for now: the sweep finds what they would have told", error=why, every=SELDOM
+                    "no nudges for now: the dispatcher's poll finds the cards", error=why, every=SELDOM
                 )
             await asyncio.sleep(WAIT)
 

@@ -38,19 +38,19 @@ def fitted(message: Message) -> Message:
         return message
     value = message.value or b""
     kept = value[:MAX_EVENT_BYTES]
-    told = f"too large to be kept: these are the first {len(kept)} of its value's {len(value)} bytes"
+    note = f"too large to be kept: these are the first {len(kept)} of its value's {len(value)} bytes"
     cut = msgspec.structs.replace(message, value=kept)
     if size(cut) > COMPRESS_ABOVE:
         ours = tuple(each for each in message.headers if each[0].startswith(LIVECARD_PREFIX))
-        told += f"; {len(message.headers) - len(ours)} headers were left out"
+        note += f"; {len(message.headers) - len(ours)} headers were left out"
         cut = msgspec.structs.replace(cut, headers=ours)
     if len(cut.key or b"") > LONGEST_KEY:
-        told += f"; so was the key of {len(cut.key or b'')} bytes"
+        note += f"; so was the key of {len(cut.key or b'')} bytes"
         cut = msgspec.structs.replace(cut, key=None)
-    return msgspec.structs.replace(cut, headers=_told(cut.headers, told))
+    return msgspec.structs.replace(cut, headers=_with_note(cut.headers, note))
 
 
-def _told(headers: Headers, text: str) -> Headers:
+def _with_note(headers: Headers, text: str) -> Headers:
     return tuple(
         (name, (value or b"") + f" ({text})".encode() if name == _ERROR else value) for name, value in headers
     )

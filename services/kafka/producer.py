@@ -26,7 +26,7 @@ STUCK_ROUNDS: Final = 4
 begins at the configured addresses again (the brokers may have moved)."""
 
 
-class Lane:
+class Publisher:
     """A producer made on first use. Publications to one topic take turns.
 
     A publication that runs out of time leaves its batches with the producer, which goes on trying
@@ -68,7 +68,7 @@ class Lane:
             # What an idempotent producer was refused leaves a gap in its sequence: it is spent.
             if producer is not None and self._open.pop(topic, None) is not None:
                 self._renew(producer)
-            raise BusUnavailable(f"Kafka at {self._where} did not take {topic}: {_told(error)}") from error
+            raise BusUnavailable(f"Kafka at {self._where} did not take {topic}: {_explain(error)}") from error
 
     @property
     def _where(self) -> str:
@@ -141,7 +141,7 @@ class Lane:
                 producer = await self._connected()
                 await producer.client.fetch_all_metadata()
         except (KafkaError, OSError, TimeoutError) as error:
-            raise BusUnavailable(f"Kafka at {self._where} does not answer: {_told(error)}") from error
+            raise BusUnavailable(f"Kafka at {self._where} does not answer: {_explain(error)}") from error
 
     async def close(self) -> None:
         """Flush what is under way, within a few seconds."""
@@ -152,7 +152,7 @@ class Lane:
             await asyncio.wait(self._closing)
 
 
-def _told(error: BaseException) -> str:
+def _explain(error: BaseException) -> str:
     if isinstance(error, UnknownTopicOrPartitionError):
         return "the topic does not exist (`livecard init` makes it)"
     return brief(error)

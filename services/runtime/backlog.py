@@ -1,4 +1,4 @@
-"""Reads the store's backlog now and then, so that metrics tell what is behind and how old."""
+"""Reads the store's backlog now and then, for the metrics: what waits, and for how long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The environment becomes `Settings`: read, checked, and every mistake in it told at once."""
+"""The environment becomes `Settings`: read, checked, and all its mistakes in one message."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Read(msgspec.Struct, frozen=True):
     variables: frozenset[str]
     """Those that are set."""
 
-    def told(self) -> str:
+    def report(self) -> str:
         """Every mistake, one a line; empty when there is none."""
         return "\n".join(each.text for each in self.mistakes)
 
@@ -53,18 +53,18 @@ class Read(msgspec.Struct, frozen=True):
         return [self._judged(row) for row in describe(self.settings)]
 
     def _judged(self, row: Described) -> Described:
-        told = [each for each in self.mistakes if row.variable in each.variables]
-        if not told or row.variable not in self.variables:
+        mistakes = [each for each in self.mistakes if row.variable in each.variables]
+        if not mistakes or row.variable not in self.variables:
             return row
-        value = next((each.given for each in told if each.given is not None), row.value)
-        return msgspec.structs.replace(row, value=value, wrong="; ".join(each.text for each in told))
+        value = next((each.given for each in mistakes if each.given is not None), row.value)
+        return msgspec.structs.replace(row, value=value, wrong="; ".join(each.text for each in mistakes))
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings out of `environ`. Raises `SettingsError` naming every mistake."""
     found = read(environ)
     if found.mistakes:
-        raise SettingsError(f"{found.told()}\n`livecard settings` lists every setting with its unit.")
+        raise SettingsError(f"{found.report()}\n`livecard settings` lists every setting with its unit.")
     return found.settings
 
 
@@ -83,8 +83,8 @@ def read(environ: Mapping[str, str] = os.environ) -> Read:
             mistakes.append(_unreadable(name, given[variable]))
     settings = Settings(**values)
     unread = {variable for each in mistakes for variable in each.variables}
-    told = [Mistake(text, tuple(_NAME.findall(text))) for text in _contradictions(settings)]
-    mistakes += [each for each in told if not unread & set(each.variables)]
+    contradictions = [Mistake(text, tuple(_NAME.findall(text))) for text in _contradictions(settings)]
+    mistakes += [each for each in contradictions if not unread & set(each.variables)]
     return Read(settings, tuple(mistakes), frozenset(given))
 
 

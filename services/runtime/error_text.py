@@ -1,9 +1,9 @@
-"""What a person is told of an error that has no words of its own."""
+"""The text of an error for people, also where the error has none of its own."""
 
 from __future__ import annotations
 
 
-def words(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Its text; where that is, or ends with, nothing but the name of a Python class, words instead."""
     text, cause = str(error), error.__cause__
     if not text:
@@ -11,5 +11,5 @@ def words(error: BaseException) -> str:
             "no answer in time" if isinstance(error, TimeoutError) else f"it failed ({type(error).__name__})"
         )
     if cause is not None and not str(cause) and text.endswith(f": {type(cause).__name__}"):
-        return text.removesuffix(type(cause).__name__) + words(cause)
+        return text.removesuffix(type(cause).__name__) + error_text(cause)
     return text

@@ -15,31 +15,31 @@ from typing import Final
 import structlog
 
 from contracts.times import SECOND, format_rfc3339
-from services.runtime.error_text import words
+from services.runtime.error_text import error_text
 from services.runtime.ports import Clock
 from services.runtime.process import Service
 
 LOG = structlog.get_logger("livecard.health")
 
 EVERY: Final = 2.0
-"""Seconds between looks at everything."""
+"""Seconds between two checks of everything."""
 READY_DEADLINE: Final = 3.0
 """Seconds in which a service must tell whether it is ready."""
 FROZEN: Final = 15.0
-"""Seconds between two looks after which the process was frozen, or its event loop blocked."""
+"""Seconds between two checks after which the process was frozen, or its event loop blocked."""
 
 LOOPS: Final = {
     "lifecycle.poll": "polls Kafka for events",
     "lifecycle.batch": "takes a batch of events in",
     "clock.timers": "fires timers",
     "dispatcher.loop": "claims cards",
-    "dispatcher.sweep": "looks for cards that no nudge named",
+    "dispatcher.gates": "opens and closes the gates of apps",
     "dispatcher.settler": "writes down what came of the calls",
     "dispatcher.work": "calls WeChat",
     "dispatcher.nudges": "polls Kafka for nudges",
     "relay.relay": "publishes changes from the outbox",
     "watcher.backlog": "reads the backlog for the metrics",
-    "health.look": "looks at all the others",
+    "health.checks": "checks all the others",
 }
 """What a loop does, for people."""
 
@@ -63,7 +63,7 @@ class Dependency:
             try:
                 await self._ask()
             except Exception as error:  # noqa: BLE001 (whatever it is: no answer came)
-                why = words(error)
+                why = error_text(error)
                 if self.away is None or not self._asked:
                     LOG.warning("a dependency is away", dependency=self.name, error=why)
                 self.away, self.last_away = why, self._clock.monotonic()
@@ -76,7 +76,7 @@ class Dependency:
 
 
 class Health:
-    """Looks at the services of the process and at what they depend on. Serves like a service itself."""
+    """Checks the services of the process and what they depend on. Serves like a service itself."""
 
     name = "health"
 
@@ -94,10 +94,10 @@ class Health:
         self._counts_from = float("-inf")
         self._since: dict[str, int] = {}
         self._stopping = asyncio.Event()
-        self._looked = clock.monotonic()
+        self._checked = clock.monotonic()
 
     async def run(self) -> None:
-        """Look until `stop`."""
+        """Check until `stop`."""
         asking = [asyncio.create_task(each.run()) for each in (self._store, self._broker) if each]
         stopping = asyncio.create_task(self._stopping.wait())
         try:
@@ -119,19 +119,19 @@ class Health:
         self._stopping.set()
 
     def marks(self) -> Mapping[str, float]:
-        """When it last looked."""
-        return {"look": self._looked}
+        """When it last checked."""
+        return {"checks": self._checked}
 
     async def ready(self) -> str | None:
-        """Always: what it sees is told for each part."""
+        """Always: `/readyz` names each part by itself."""
         return None
 
     def notice(self) -> None:
         """Time in which nobody could move does not count: the process was frozen, or blocked."""
         now = self._clock.monotonic()
-        if now - self._looked > FROZEN:
+        if now - self._checked > FROZEN:
             self._counts_from = now
-        self._looked = now
+        self._checked = now
 
     def ages(self) -> dict[str, float]:
         """Every loop's seconds since it last moved, without those that the store was away."""

@@ -135,7 +135,7 @@ class Host:
         self._tasks: dict[asyncio.Task[None], Service] = {}
 
     async def start(self) -> None:
-        """Listen first, so that a port in use is told before anything else happens."""
+        """Listen first, so that a port in use ends the start before anything else happens."""
         await self.http.start()
         for service in self.services:
             self._tasks[asyncio.create_task(service.run(), name=service.name)] = service
@@ -146,7 +146,7 @@ class Host:
         try:
             done, _ = await asyncio.wait([waiter, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
             for task in done - {waiter}:
-                _told(task)
+                _raise_failure(task)
         finally:
             waiter.cancel()
 
@@ -211,8 +211,8 @@ async def _finish(tasks: Sequence[asyncio.Task[None]], patience: float, hurry: a
             LOG.error("a service failed while draining", service=task.get_name(), exc_info=error)
 
 
-def _told(task: asyncio.Task[Any]) -> None:
-    """Raise what a task ended of; what only settings can mend is told as it is."""
+def _raise_failure(task: asyncio.Task[Any]) -> None:
+    """Raise the error that ended a task; one that only settings can mend keeps its own text."""
     error = None if task.cancelled() else task.exception()
     if isinstance(error, BrokerError | StoreUnavailable):
         raise error
@@ -255,7 +255,7 @@ async def serve(
 ) -> None:
     """One process of `livecard <kind>`, from start to drained end.
 
-    `serving` is told its URL once it listens.
+    `serving` gets the URL once the process listens.
     """
     stopping, hurry = asyncio.Event(), asyncio.Event()
     stop_on_signals(stopping, hurry)

@@ -44,7 +44,7 @@ def _redacted(_logger: object, _name: str, event: MutableMapping[str, Any]) -> M
 
 
 def _clean(value: Any) -> Any:
-    """The value without secrets, however deep; what is neither text nor number is told by its repr."""
+    """The value without secrets, however deep; what is neither text nor number becomes its repr."""
     if isinstance(value, str):
         return redact(value)
     if value is None or isinstance(value, bool | int | float):

@@ -1,6 +1,6 @@
 """The metrics of a process, by Prometheus' conventions: base units, `_total` for counters.
 
-Services know small protocols of their own (what they tell); this is the one implementation. Labels
+Each service names what it reports in a small protocol of its own; this class implements them all. Labels
 are bounded: event types, outcomes, verdicts, documented codes, topics, app ids from the apps file and,
 for closed gates, the first others.
 """
@@ -57,7 +57,7 @@ class Metrics:
         )
         self.nudges_dropped = Counter(
             "livecard_nudges_dropped",
-            "Nudges that could not be handed over (the sweep heals).",
+            "Nudges that could not be handed over (the poll finds their cards).",
             registry=registry,
         )
         self.timer_lateness = Histogram(
@@ -90,16 +90,10 @@ class Metrics:
         )
         self.claims = Counter("livecard_claims", "Cards claimed.", registry=registry)
         self.stale = Counter(
-            "livecard_stale_settles", "Looks settled without their fence.", registry=registry
+            "livecard_stale_settles", "Results settled without their fence.", registry=registry
         )
         self.settle_size = Histogram(
-            "livecard_settle_looks", "Looks settled in one transaction.", buckets=SIZES, registry=registry
-        )
-        self.queue = Gauge("livecard_queue_depth", "Keys that wait in the work queue.", registry=registry)
-        self.queue_dropped = Counter(
-            "livecard_queue_dropped",
-            "Keys that the full queue did not take (the sweep heals).",
-            registry=registry,
+            "livecard_settle_results", "Results settled in one transaction.", buckets=SIZES, registry=registry
         )
         self.in_flight = Gauge("livecard_calls_in_flight", "Calls in flight.", registry=registry)
         self.width = Gauge(
@@ -115,7 +109,7 @@ class Metrics:
         self._backlog = {
             "behind": gauge("cards_behind", "Cards with a revision to deliver (10001: or more)."),
             "behind_age": gauge(
-                "cards_behind_oldest_seconds", "How long the oldest of them has been behind."
+                "cards_behind_oldest_seconds", "How long the oldest of them has waited for its delivery."
             ),
             "parked": gauge("parked_events", "Events that wait for their opened (10001: or more)."),
             "parked_age": gauge("parked_oldest_seconds", "How long the oldest of them has waited."),
@@ -170,18 +164,10 @@ class Metrics:
         """Cards taken in one transaction."""
         self.claims.inc(cards)
 
-    def settled(self, looks: int, stale: int) -> None:
-        """Looks settled in one transaction, some perhaps without their fence."""
-        self.settle_size.observe(looks)
+    def settled(self, results: int, stale: int) -> None:
+        """Results settled in one transaction, `stale` of them without their fence."""
+        self.settle_size.observe(results)
         self.stale.inc(stale)
-
-    def queue_depth(self, keys: int) -> None:
-        """Keys that wait to be looked at now."""
-        self.queue.set(keys)
-
-    def keys_dropped(self, keys: int) -> None:
-        """Keys that the full queue did not take."""
-        self.queue_dropped.inc(keys)
 
     def calls_in_flight(self, calls: int) -> None:
         """Calls in flight in this process."""

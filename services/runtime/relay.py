@@ -130,7 +130,7 @@ class Relay:
             self._moved = self._clock.monotonic()
             if stopping:
                 break
-            await self._rest(wait, deaf=failures > 0)
+            await self._rest(wait, ignore_kicks=failures > 0)
         await self._release()
 
     async def round(self) -> int:
@@ -178,14 +178,14 @@ class Relay:
         longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(failures, 10))
         return failures + 1, longest * (0.5 + self._chance.random() / 2)
 
-    async def _rest(self, seconds: float, *, deaf: bool) -> None:
+    async def _rest(self, seconds: float, *, ignore_kicks: bool) -> None:
         """Wait for the next poll or a kick; after a failure a kick does not shorten the wait."""
         try:
             async with asyncio.timeout(seconds):
-                while deaf and not self._stopping:
+                while ignore_kicks and not self._stopping:
                     await self._wake.wait()
                     self._wake.clear()
-                if not deaf:
+                if not ignore_kicks:
                     await self._wake.wait()
                     if not self._stopping:
                         await asyncio.sleep(GATHER)

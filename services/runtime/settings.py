@@ -108,7 +108,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, _seconds("at most one plan of calls for a card per so long; the end never waits")
     ] = 1.0
     sweep: Annotated[
-        float, _seconds("how often cards are looked for that no nudge told of, and the gates")
+        float,
+        _seconds(
+            "longest wait of a dispatcher between two claims (the poll), and how often it checks the gates"
+        ),
     ] = 1.0
     members_per_call: Annotated[
         int, _about("longest list in one call; undocumented by WeChat", "members", ge=1, le=500)
@@ -177,8 +180,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """What is not as by default, secrets as `***`: for errors and logs that show an object."""
-        told = [f"{each.variable}={each.value}" for each in describe(self) if each.value != each.default]
-        return f"Settings({', '.join(told)})"
+        changed = [f"{each.variable}={each.value}" for each in describe(self) if each.value != each.default]
+        return f"Settings({', '.join(changed)})"
 
     def us(self, name: str) -> int:
         """The duration setting `name` in µs."""

@@ -1,4 +1,4 @@
-"""TLS towards Kafka and PostgreSQL: contexts out of PEM files, every mistake told by its setting."""
+"""TLS towards Kafka and PostgreSQL: contexts out of PEM files, every mistake names its setting."""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ LOG = structlog.get_logger("livecard.watchdog")
 
 ROUND: Final = 1.0
 """Seconds of a round. Rounds are counted, not time: a process that was frozen missed them, too."""
-TOLD_AFTER: Final = 5
-"""Rounds without a tick of the loop after which it is told."""
-LAST_WORDS: Final = 3.0
-"""Seconds for the last line of the log, should its reader be what everything waits for."""
+REPORT_AFTER: Final = 5
+"""Rounds without a tick of the loop after which the log says so."""
+LAST_LINE_DEADLINE: Final = 3.0
+"""Seconds in which the last line of the log must be written: its reader may be what blocks the loop."""
 EXIT_CODE: Final = 70
 """EX_SOFTWARE of sysexits.h."""
 
@@ -52,15 +52,15 @@ class Watchdog:
         self._timer = loop.call_later(ROUND, self._tick, loop)
 
     def _watch(self) -> None:
-        seen, rounds = 0, 0
+        ticks, rounds = 0, 0
         while not self._over.wait(ROUND):
-            if self._ticks != seen:
-                if rounds >= TOLD_AFTER:
+            if self._ticks != ticks:
+                if rounds >= REPORT_AFTER:
                     LOG.warning("the event loop moves again", stood_still=rounds * ROUND)
-                seen, rounds = self._ticks, 0
+                ticks, rounds = self._ticks, 0
                 continue
             rounds += 1
-            if rounds == TOLD_AFTER:
+            if rounds == REPORT_AFTER:
                 LOG.error("the event loop stands still", seconds=rounds * ROUND, at=self._where())
             if rounds * ROUND > self._limit:
                 self._give_up(rounds * ROUND)
@@ -75,7 +75,7 @@ class Watchdog:
     def _give_up(self, seconds: float) -> None:
         text = "the event loop stands still for good: this process ends, start it again"
         where = self._where()
-        words = threading.Thread(target=lambda: LOG.critical(text, seconds=seconds, at=where), daemon=True)
-        words.start()
-        words.join(LAST_WORDS)
+        writer = threading.Thread(target=lambda: LOG.critical(text, seconds=seconds, at=where), daemon=True)
+        writer.start()
+        writer.join(LAST_LINE_DEADLINE)
         self._end(EXIT_CODE)

@@ -18,7 +18,7 @@ from contracts.wechat import (
     Version,
 )
 from services.simulator.behaviour import Behaviour
-from services.simulator.calls import RefusedError
+from services.simulator.requests import RefusedError
 from statemachine.subtitles import Viewer, ended_message, member_done_message, subtitle
 
 Choose = Literal["listed", "everyone"]
@@ -34,7 +34,7 @@ class ListedMember(msgspec.Struct, frozen=True):
     state: int = 0
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
+class ChatToolMsg(msgspec.Struct, frozen=True, kw_only=True):
     """setChatToolMsg's body as it arrives: everything may be missing."""
 
     activity_id: str = ""
@@ -84,7 +84,7 @@ class Applied(msgspec.Struct, frozen=True):
     members: tuple[str, ...]
 
 
-class Card:
+class ChatCard:
     """A card that was shared: its state, who is done, and all that happened to it."""
 
     def __init__(self, declaration: Declaration, expires_at: int) -> None:
@@ -107,7 +107,7 @@ class Card:
             known = (*declaration.members, *declaration.participants, *declaration.names, *publisher)
             self._room = frozenset(known)
 
-    def check(self, now: int, message: Message, behaviour: Behaviour) -> None:
+    def check(self, now: int, message: ChatToolMsg, behaviour: Behaviour) -> None:
         """Raises `RefusedError` for a message that changes nothing: 47504, 47502, 47503, 40097."""
         if now >= self.expires_at:
             raise RefusedError(47504)
@@ -123,7 +123,7 @@ class Card:
         if lowers and not allowed:
             raise RefusedError(47502)
 
-    def _check_list(self, message: Message, behaviour: Behaviour) -> None:
+    def _check_list(self, message: ChatToolMsg, behaviour: Behaviour) -> None:
         listed = message.participator_info_list
         if message.target_state == TARGET_OPEN and (
             listed is None or (not listed and not behaviour.empty_list_at_open)
@@ -139,7 +139,7 @@ class Card:
             if not member.group_openid or (self._room is not None and member.group_openid not in self._room):
                 raise RefusedError(40097, "group_openid")
 
-    def show(self, now: int, message: Message, behaviour: Behaviour) -> Applied:
+    def show(self, now: int, message: ChatToolMsg, behaviour: Behaviour) -> Applied:
         """Bring the card to a checked message's state, and count what ought not to have happened."""
         assert message.target_state is not None
         before, self.target_state = self.target_state, message.target_state

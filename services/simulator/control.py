@@ -1,4 +1,4 @@
-"""`/control/…`: declaring cards, looking at the chat, making trouble. For tests and people, not WeChat's."""
+"""`/control/…`: declare cards, read the chat, make faults. For tests and people; WeChat has no such paths."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Control:
 
     async def _ledger(self, _request: web.Request) -> web.Response:
         model = self._shell.model
-        ledger = model.ledger.view(model.cards.values())
+        ledger = model.counts.view(model.cards.values())
         return _json({**ledger, "pending_late": self._shell.pending_late})
 
     async def _reset(self, _request: web.Request) -> web.Response:

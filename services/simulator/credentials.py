@@ -11,11 +11,11 @@ import msgspec
 from contracts.times import SECOND
 from services.runtime.ports import Chance
 from services.simulator.behaviour import Behaviour
-from services.simulator.calls import RefusedError
 from services.simulator.quotas import shanghai_day
+from services.simulator.requests import RefusedError
 
 _PREFIX: Final = "86_"
-_REMEMBERED: Final = 10_000  # tokens that are told apart as expired or revoked before they are forgotten
+_REMEMBERED: Final = 10_000  # tokens whose fate (expired, revoked) is still known; older ones are forgotten
 
 
 class Token(msgspec.Struct):
@@ -41,7 +41,7 @@ class Apps:
         self._behaviour = behaviour
 
     def names(self) -> list[str]:
-        """The app ids; secrets are never told."""
+        """The app ids. The secrets stay here."""
         return sorted(self._secrets)
 
     def put(self, appid: str, secret: str) -> None:
@@ -117,7 +117,7 @@ class Tokens:
         return None if token is None else token.appid
 
     def revoke(self, appid: str) -> int:
-        """Kill every token of an app at once; returns how many were alive in our books."""
+        """Kill every token of an app at once; returns how many were alive."""
         alive = [token for token in self._known.values() if token.appid == appid and not token.revoked]
         for token in alive:
             token.revoked = True

@@ -1,4 +1,4 @@
-"""Faults on demand: which call is struck, and by what. Pure: seeded, without a clock or a socket."""
+"""Faults on demand: which fault strikes which call. Pure: seeded, without a clock or a socket."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
 
     | kind | the call | the caller |
     |---|---|---|
-    | `errcode` (`errmsg`) | not applied | is told so |
+    | `errcode` (`errmsg`) | not applied | gets this code |
     | `http` (`body`, `applied`) | not applied, unless `applied` | gets this HTTP status |
     | `garbage` (`applied`) | not applied, unless `applied` | gets an unreadable answer |
     | `hang` | not applied | hears nothing for so many seconds, then the connection is cut |
@@ -99,13 +99,13 @@ class _Live:
     def __init__(self, name: str, rule: Rule) -> None:
         self.name = name
         self.rule = rule
-        self.seen = 0
+        self.matched = 0
         self.struck = 0
 
     def strikes(self, chance: Chance) -> bool:
         rule = self.rule
-        self.seen += 1
-        if self.seen <= rule.after or (rule.count is not None and self.struck >= rule.count):
+        self.matched += 1
+        if self.matched <= rule.after or (rule.count is not None and self.struck >= rule.count):
             return False
         if rule.probability < 1 and chance.random() >= rule.probability:
             return False
@@ -129,7 +129,7 @@ class Faults:
         self._chance = chance
 
     def add(self, rules: list[Rule], prefix: str = "rule") -> list[str]:
-        """Put rules in force, behind the others; returns their ids."""
+        """Put rules in force, after those that are there; returns their ids."""
         added = []
         for rule in rules:
             self._made += 1
@@ -164,7 +164,7 @@ class Faults:
     def view(self) -> list[dict[str, Any]]:
         """The rules with how many calls they saw and struck."""
         return [
-            {**_plain(live.rule), "id": live.name, "seen": live.seen, "struck": live.struck}
+            {**_plain(live.rule), "id": live.name, "seen": live.matched, "struck": live.struck}
             for live in self._live
         ]
 

@@ -1,4 +1,4 @@
-"""WeChat's side as a pure model: a call and the time in, the answer's JSON out (wechat-api.md §2).
+"""WeChat's side as a pure model: a request and the time in, the answer's JSON out (wechat-api.md §2).
 
 It reads no clock, draws from the chance it is given, and touches no network, so that a simulation
 in virtual time can use it without a socket.
@@ -24,19 +24,19 @@ from contracts.wechat import (
 )
 from services.runtime.ports import Chance
 from services.simulator.behaviour import Behaviour
-from services.simulator.calls import (
+from services.simulator.cards import ChatCard, ChatToolMsg, Declaration
+from services.simulator.counts import Counts
+from services.simulator.credentials import Apps, Tokens, remaining_seconds
+from services.simulator.quotas import Quotas
+from services.simulator.requests import (
     ERRMSGS,
-    Call,
     RefusedError,
+    Request,
     encode,
     read_body,
     refusal_body,
     require_method,
 )
-from services.simulator.cards import Card, Declaration, Message
-from services.simulator.credentials import Apps, Tokens, remaining_seconds
-from services.simulator.ledger import Ledger
-from services.simulator.quotas import Quotas
 
 OLD_TOKEN_PATH: Final = "/cgi-bin/token"  # noqa: S105 (a path, not a secret)
 OTHER: Final = "other"
@@ -78,7 +78,7 @@ class WeChatModel:
         self._chance = chance
         self.apps = Apps(apps, self.behaviour)
         self.reset()
-        self._endpoints: dict[str, Callable[[int, Call], bytes]] = {
+        self._endpoints: dict[str, Callable[[int, Request], bytes]] = {
             SET_CHAT_TOOL_MSG_PATH: self._set_chat_tool_msg,
             STABLE_TOKEN_PATH: self._stable_token,
             OLD_TOKEN_PATH: self._old_token,
@@ -92,8 +92,8 @@ class WeChatModel:
         """Forget everything but the apps and the behaviour."""
         self.tokens = Tokens(self.behaviour, self._chance)
         self.quotas = Quotas()
-        self.cards: dict[str, Card] = {}
-        self.ledger = Ledger()
+        self.cards: dict[str, ChatCard] = {}
+        self.counts = Counts()
         self._created: dict[str, tuple[str, int]] = {}
         self._codes: dict[str, Session | None] = {}
 
@@ -102,36 +102,36 @@ class WeChatModel:
         """The paths that exist here."""
         return list(self._endpoints)
 
-    def handle(self, now: int, call: Call) -> bytes:
-        """Answer one call at `now` (µs), whole: it is applied, or refused and changes nothing."""
-        endpoint = self._endpoints.get(call.path)
+    def handle(self, now: int, request: Request) -> bytes:
+        """Answer one request at `now` (µs), whole: it is applied, or refused and changes nothing."""
+        endpoint = self._endpoints.get(request.path)
         if endpoint is None:
-            return self.refuse(now, call, 40066)
+            return self.refuse(now, request, 40066)
         try:
-            answer = endpoint(now, call)
+            answer = endpoint(now, request)
         except RefusedError as refusal:
-            self.ledger.answered(call.path, refusal.errcode)
+            self.counts.answered(request.path, refusal.errcode)
             text = ERRMSGS[refusal.errcode]
             text = f"{text}: {refusal.detail}" if refusal.detail else text
             return refusal_body(self._chance, now, refusal.errcode, text)
-        self.ledger.answered(call.path, 0)
+        self.counts.answered(request.path, 0)
         return answer
 
-    def refuse(self, now: int, call: Call, errcode: int, errmsg: str = "") -> bytes:
-        """Answer with `errcode` whatever the call says, changing nothing."""
-        self.ledger.answered(call.path if call.path in self._endpoints else OTHER, errcode)
+    def refuse(self, now: int, request: Request, errcode: int, errmsg: str = "") -> bytes:
+        """Answer with `errcode` whatever the request says, changing nothing."""
+        self.counts.answered(request.path if request.path in self._endpoints else OTHER, errcode)
         return refusal_body(self._chance, now, errcode, errmsg)
 
-    def identify(self, call: Call) -> tuple[str | None, str | None]:
-        """The app id and the activity id that a call is about, as far as it can be read."""
+    def identify(self, request: Request) -> tuple[str | None, str | None]:
+        """The app id and the activity id that a request is about, as far as it can be read."""
         try:
-            body = _IDENTITY.decode(call.body) if call.body else _Identity()
+            body = _IDENTITY.decode(request.body) if request.body else _Identity()
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             body = _Identity()
-        by_token = self.tokens.appid_of(call.query.get("access_token", ""))
-        return by_token or body.appid or call.query.get("appid"), body.activity_id
+        by_token = self.tokens.appid_of(request.query.get("access_token", ""))
+        return by_token or body.appid or request.query.get("appid"), body.activity_id
 
-    def declare(self, now: int, declaration: Declaration) -> Card:
+    def declare(self, now: int, declaration: Declaration) -> ChatCard:
         """What `wx.updateShareMenu` and `wx.shareAppMessageToGroup` do: the card is in the chat.
 
         Declared again, a card keeps what it shows. Raises ValueError for a time that is none.
@@ -143,7 +143,7 @@ class WeChatModel:
             )
         card = self.cards.get(declaration.activity_id)
         if card is None:
-            card = self.cards[declaration.activity_id] = Card(declaration, expires_at)
+            card = self.cards[declaration.activity_id] = ChatCard(declaration, expires_at)
         else:
             card.declare(declaration, expires_at)
         return card
@@ -152,14 +152,14 @@ class WeChatModel:
         """Make `code` a login code that works once."""
         self._codes[code] = session
 
-    def _authorized(self, now: int, call: Call) -> str:
-        appid = self.tokens.check(now, call.query.get("access_token", ""))
-        self.quotas.spend(now, appid, call.path)
+    def _authorized(self, now: int, request: Request) -> str:
+        appid = self.tokens.check(now, request.query.get("access_token", ""))
+        self.quotas.spend(now, appid, request.path)
         return appid
 
-    def _set_chat_tool_msg(self, now: int, call: Call) -> bytes:
-        appid = self._authorized(now, call)
-        message = read_body(call, _MESSAGE)
+    def _set_chat_tool_msg(self, now: int, request: Request) -> bytes:
+        appid = self._authorized(now, request)
+        message = read_body(request, _MESSAGE)
         card = self.cards.get(message.activity_id) or self._undeclared(now, appid, message)
         if card.declaration.appid != appid:
             raise RefusedError(47501)
@@ -167,7 +167,7 @@ class WeChatModel:
         card.show(now, message, self.behaviour)
         return _OK
 
-    def _undeclared(self, now: int, appid: str, message: Message) -> Card:
+    def _undeclared(self, now: int, appid: str, message: ChatToolMsg) -> ChatCard:
         """The card of an id that nobody shared here: there is one only with `auto_declare`."""
         owner, expires_at = self._created.get(
             message.activity_id, (appid, now + self.behaviour.activity_lifetime)
@@ -188,39 +188,39 @@ class WeChatModel:
         )
         return self.declare(now, declaration)
 
-    def _stable_token(self, now: int, call: Call) -> bytes:
-        wish = read_body(call, _TOKEN_WISH)
+    def _stable_token(self, now: int, request: Request) -> bytes:
+        wish = read_body(request, _TOKEN_WISH)
         if wish.grant_type != "client_credential":
             raise RefusedError(40002)
         self.apps.check(wish.appid, wish.secret)
-        self.quotas.spend(now, wish.appid, call.path)
+        self.quotas.spend(now, wish.appid, request.path)
         token = self.tokens.stable(now, wish.appid, force=wish.force_refresh)
         return encode({"access_token": token.value, "expires_in": remaining_seconds(token, now)})
 
-    def _old_token(self, now: int, call: Call) -> bytes:
-        require_method(call, "GET")
-        if call.query.get("grant_type") != "client_credential":
+    def _old_token(self, now: int, request: Request) -> bytes:
+        require_method(request, "GET")
+        if request.query.get("grant_type") != "client_credential":
             raise RefusedError(40002)
-        appid = call.query.get("appid", "")
-        self.apps.check(appid, call.query.get("secret", ""), wrong_secret=40001)
-        self.quotas.spend(now, appid, call.path)
+        appid = request.query.get("appid", "")
+        self.apps.check(appid, request.query.get("secret", ""), wrong_secret=40001)
+        self.quotas.spend(now, appid, request.path)
         token = self.tokens.old(now, appid)
         return encode({"access_token": token.value, "expires_in": remaining_seconds(token, now)})
 
-    def _create_activity_id(self, now: int, call: Call) -> bytes:
-        require_method(call, "GET")
-        appid = self._authorized(now, call)
+    def _create_activity_id(self, now: int, request: Request) -> bytes:
+        require_method(request, "GET")
+        appid = self._authorized(now, request)
         activity_id = f"{self._chance.getrandbits(32)}_{self._chance.getrandbits(120):030x}"
         expires_at = now + self.behaviour.activity_lifetime
         self._created[activity_id] = (appid, expires_at)
         unit = 1_000 if self.behaviour.expiration_unit == "ms" else 1_000_000
         return encode({"activity_id": activity_id, "expiration_time": expires_at // unit})
 
-    def _code2session(self, now: int, call: Call) -> bytes:
-        require_method(call, "GET")
-        query = call.query
+    def _code2session(self, now: int, request: Request) -> bytes:
+        require_method(request, "GET")
+        query = request.query
         self.apps.check(query.get("appid", ""), query.get("secret", ""))
-        self.quotas.spend(now, query["appid"], call.path)
+        self.quotas.spend(now, query["appid"], request.path)
         if query.get("grant_type") != "authorization_code":
             raise RefusedError(40002)
         code = query.get("js_code", "")
@@ -236,9 +236,9 @@ class WeChatModel:
         answer: dict[str, Any] = {"openid": session.openid, "session_key": key}
         return encode(answer if session.unionid is None else {**answer, "unionid": session.unionid})
 
-    def _quota_get(self, now: int, call: Call) -> bytes:
-        appid = self._authorized(now, call)
-        path = read_body(call, _QUOTA_WISH).cgi_path
+    def _quota_get(self, now: int, request: Request) -> bytes:
+        appid = self._authorized(now, request)
+        path = read_body(request, _QUOTA_WISH).cgi_path
         if path not in self._endpoints:
             raise RefusedError(40066)
         limits, used = self.quotas.limits(appid, path), self.quotas.used(now, appid, path)
@@ -253,8 +253,8 @@ class WeChatModel:
             }
         )
 
-    def _clear_quota(self, now: int, call: Call) -> bytes:
-        wish = read_body(call, _CLEAR_WISH)
+    def _clear_quota(self, now: int, request: Request) -> bytes:
+        wish = read_body(request, _CLEAR_WISH)
         self.apps.check(wish.appid, wish.appsecret)
         self.quotas.clear(now, wish.appid, self.behaviour.quota_clears_a_month)
         return _OK
@@ -265,7 +265,7 @@ class _Identity(msgspec.Struct):
     activity_id: str | None = None
 
 
-_MESSAGE = msgspec.json.Decoder(Message)
+_MESSAGE = msgspec.json.Decoder(ChatToolMsg)
 _TOKEN_WISH = msgspec.json.Decoder(_TokenWish)
 _QUOTA_WISH = msgspec.json.Decoder(_QuotaWish)
 _CLEAR_WISH = msgspec.json.Decoder(_ClearWish)

@@ -9,12 +9,12 @@ import msgspec
 
 from contracts.times import DAY, HOUR, MINUTE, SECOND
 from contracts.wechat import STABLE_TOKEN_PATH
-from services.simulator.calls import RefusedError
+from services.simulator.requests import RefusedError
 
 _SHANGHAI: Final = 8 * HOUR  # no daylight saving time since 1991
 
 
-class Limits(msgspec.Struct, frozen=True):
+class QuotaLimits(msgspec.Struct, frozen=True):
     """How many calls an app may make to one path."""
 
     daily: int = 100_000_000
@@ -44,23 +44,23 @@ class Quotas:
     """What each app has used. A refused call counts for nothing."""
 
     def __init__(self) -> None:
-        self._limits: dict[tuple[str | None, str], Limits] = {
-            (None, STABLE_TOKEN_PATH): Limits(daily=500_000, minute=10_000)
+        self._limits: dict[tuple[str | None, str], QuotaLimits] = {
+            (None, STABLE_TOKEN_PATH): QuotaLimits(daily=500_000, minute=10_000)
         }
         self._usage: dict[tuple[str, str], Usage] = {}
         self._clears: dict[tuple[str, str], int] = {}
 
-    def limit(self, appid: str | None, path: str, *, daily: int | None, minute: int | None) -> Limits:
+    def limit(self, appid: str | None, path: str, *, daily: int | None, minute: int | None) -> QuotaLimits:
         """Set the limits of a path for one app, or for every app (None); None leaves a limit as it is."""
-        before = self._limits.get((appid, path)) or self._limits.get((None, path)) or Limits()
-        after = Limits(
+        before = self._limits.get((appid, path)) or self._limits.get((None, path)) or QuotaLimits()
+        after = QuotaLimits(
             daily=before.daily if daily is None else daily,
             minute=before.minute if minute is None else minute,
         )
         self._limits[appid, path] = after
         return after
 
-    def limits(self, appid: str, path: str) -> Limits:
+    def limits(self, appid: str, path: str) -> QuotaLimits:
         """The limits in force."""
         return self._limits.get((appid, path)) or self._limits.get((None, path)) or _UNLIMITED
 
@@ -101,4 +101,4 @@ class Quotas:
         return usage
 
 
-_UNLIMITED = Limits()
+_UNLIMITED = QuotaLimits()

@@ -1,4 +1,4 @@
-"""The model behind a socket: reads a call, lets a fault strike it or the model answer it."""
+"""The model's HTTP server: it reads a call, and a fault strikes it or the model answers it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import msgspec
 from aiohttp import web
 
 from services.runtime.ports import Chance, Clock
-from services.simulator.calls import Call
 from services.simulator.faults import Action, Faults, Rule, read_rules
 from services.simulator.model import WeChatModel
+from services.simulator.requests import Request
 
 JSON: Final = {"Content-Type": "application/json; charset=utf-8"}
 _MEGABYTES: Final = 8
@@ -56,7 +56,7 @@ class Shell:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Every call to WeChat comes through here."""
-        call = Call(request.method, request.path, request.query, await request.read())
+        call = Request(request.method, request.path, request.query, await request.read())
         self.read_faults_file()
         if not self.faults:
             return self._answered(call)
@@ -68,7 +68,7 @@ class Shell:
         with self._holding(activity_id, transport):
             return await self._struck(request, call, latency, action)
 
-    def apply(self, call: Call) -> bytes:
+    def apply(self, call: Request) -> bytes:
         """Let the model answer now, and wake who waits for a change."""
         body = self.model.handle(self.now(), call)
         for watcher in self._watchers:
@@ -133,7 +133,7 @@ class Shell:
             handle.cancel()
         self._late.clear()
 
-    def _answered(self, call: Call) -> web.Response:
+    def _answered(self, call: Request) -> web.Response:
         return web.Response(body=self.apply(call), headers=JSON)
 
     @contextmanager
@@ -141,7 +141,7 @@ class Shell:
         """A call about this activity is in hand; another one that waits for its answer is an overlap."""
         held = self._in_hand.setdefault(activity_id, [])
         if any(not other.is_closing() for other in held):
-            self.model.ledger.overlaps += 1
+            self.model.counts.overlaps += 1
         held.append(transport)
         try:
             yield
@@ -151,14 +151,14 @@ class Shell:
                 del self._in_hand[activity_id]
 
     async def _struck(
-        self, request: web.Request, call: Call, latency: float, action: Action | None
+        self, request: web.Request, call: Request, latency: float, action: Action | None
     ) -> web.StreamResponse:
         if latency:
-            self.model.ledger.faults["latency"] += 1
+            self.model.counts.faults["latency"] += 1
             await self._pause(latency)
         if action is None:
             return self._answered(call)
-        self.model.ledger.faults[action.kind] += 1
+        self.model.counts.faults[action.kind] += 1
         if action.applied or action.apply_then_hang is not None or action.apply_then_cut:
             self.apply(call)
         if action.errcode is not None:
@@ -176,10 +176,10 @@ class Shell:
             await self._pause(silent)
         return _cut(request)
 
-    def _apply_late(self, seconds: float, call: Call) -> None:
+    def _apply_late(self, seconds: float, call: Request) -> None:
         def due() -> None:
             self._late.discard(handle)
-            self.model.ledger.applied_late += 1
+            self.model.counts.applied_late += 1
             self.apply(call)
 
         handle = asyncio.get_running_loop().call_later(seconds, due)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
@@ -16,17 +17,23 @@ from statemachine.step import Claimed
 
 
 class Claims(msgspec.Struct):
-    """`cards` in hand. `found`: how many were due, of which some needed no call. `next_in`: µs until the next
-    one is due or a gate opens; None: not known, there may be more now. `gates`: those of the cards."""
+    """`cards` in hand. `found`: how many were due and let in, of which some needed no call. `next_in`: µs
+    until the next one is due or a gate opens; None: not known, there may be more now. `gates`: of what was due.
+    """
 
     cards: list[Claimed] = msgspec.field(default_factory=list)
     found: int = 0
     next_in: int | None = None
     gates: dict[str, Gate] = msgspec.field(default_factory=dict)
 
-    def taken(self, appid: str) -> int:
-        """How many cards of this app are in hand."""
-        return sum(claimed.card.appid == appid for claimed in self.cards)
+    def filled(self, rooms: Mapping[str, int], narrow: int) -> bool:
+        """Whether an app may have more that is due than there was room for."""
+        taken = Counter(claimed.card.appid for claimed in self.cards)
+        for appid, room in rooms.items():
+            gate = self.gates.get(appid)
+            if taken[appid] >= (min(room, narrow) if gate is not None and gate.reason else room):
+                return True
+        return False
 
 
 async def claim(
@@ -40,12 +47,15 @@ async def claim(
     """
     claims, out = Claims(), Writes()
     open_rooms = {appid: room for appid, room in rooms.items() if room > 0}
+    if not open_rooms:
+        return claims
     async with store.transaction() as tx:
-        due = await tx.claim_due(open_rooms, limit, narrow) if open_rooms else Due()
-        claims.found, claims.gates = len(due.cards), due.gates
+        due = await tx.claim_due(open_rooms, limit, narrow)
+        claims.gates = due.gates
         if due.cards:
             passages = await _passages(tx, due, rules, out)
             cards = [card for card in due.cards if card.appid in passages]
+            claims.found = len(cards)
             owed = await tx.owed([card.activity_id for card in cards])
             for card in cards:
                 step = delivery.claim(
@@ -61,8 +71,8 @@ async def claim(
                 if step.claimed is not None:
                     claims.cards.append(step.claimed)
             await tx.write(out)
-        if claims.found < limit and rooms:
-            claims.next_in = await tx.next_attempt(sorted(rooms))
+        if claims.found < limit:
+            claims.next_in = await tx.next_attempt(sorted(open_rooms))
     return claims
 
 

@@ -13,7 +13,7 @@ import aiosqlite
 import pytest
 
 from services.runtime.clock import RealClock
-from services.runtime.error_text import words
+from services.runtime.error_text import error_text
 from services.runtime.health import Dependency
 from services.store.open import open_store
 from services.store.ports import StoreUnavailable
@@ -84,4 +84,4 @@ async def test_readiness_tells_silence_in_words() -> None:
 )
 def test_an_error_without_words_gets_some(error: Exception, text: str) -> None:
     """What has words keeps them."""
-    assert words(error) == text
+    assert error_text(error) == text

@@ -130,7 +130,7 @@ async def test_a_dead_card_wakes_by_redeliver(make: Make) -> None:
         await world.settled("a")
         assert (await world.card("a")).verdict == "rejected"
         world.wechat.script = lambda _: 0
-        assert (await redeliver(world.store, "a")).woken
+        assert (await redeliver(world.store, "a")).revived
         await world.settled("a")
     assert world.wechat.shown["a"] == 3
 

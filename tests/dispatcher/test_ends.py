@@ -192,7 +192,7 @@ async def test_redelivering_before_the_end_sends_those_it_names(make: Make) -> N
         assert (await world.card("a")).verdict == "rejected"
         await asyncio.sleep(600)
         world.wechat.script = lambda sent: 0
-        assert (await redeliver(world.store, "a")).woken
+        assert (await redeliver(world.store, "a")).revived
         await world.settled("a")
     assert {member for (_, member), posts in world.wechat.posts.items() if posts} == {"m1", "m2", "m3", "m4"}
     assert world.wechat.shown["a"] == 3
@@ -229,7 +229,7 @@ async def test_redelivering_after_a_doubt_about_members_sends_them(make: Make) -
         await world.settled("a")
         await asyncio.sleep(600)
         world.wechat.script = lambda sent: 0
-        assert (await redeliver(world.store, "a")).woken
+        assert (await redeliver(world.store, "a")).revived
         await world.settled("a")
     assert {member for (_, member), posts in world.wechat.posts.items() if posts} == {"m1", "m2", "m3", "m4"}
 

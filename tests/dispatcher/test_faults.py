@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from services.store.rows import Card
+from statemachine.card import Card
 from tests.dispatcher.world import Make, Sent, in_virtual_time
 
 
@@ -27,7 +27,7 @@ async def test_an_unknown_outcome_is_repeated_counted_and_repaired_without_membe
         await world.settled("a")
 
         async def trusted() -> bool:
-            return (await world.card("a")).suspect_at is None
+            return (await world.card("a")).doubt_at is None
 
         await world.until(trusted)
         await asyncio.sleep(120)
@@ -82,7 +82,7 @@ async def test_a_doubt_during_the_repair_is_not_cleared_by_it(make: Make) -> Non
         assert world.wechat.under_way == {"a"}
         await world.doubt("a", 0.0)
         await world.settled("a")
-        assert (await world.card("a")).suspect_at is not None
+        assert (await world.card("a")).doubt_at is not None
         waited = await world.until(lambda: len(world.wechat.calls) == 3)
         assert waited >= 29.0
 
@@ -99,7 +99,7 @@ async def test_a_call_that_the_lease_would_not_outlive_is_not_sent(make: Make) -
         world.front.slow = 0.0
         await world.settled("a")
     assert len(world.wechat.calls) == 1
-    assert (await world.card("a")).suspect_at is None
+    assert (await world.card("a")).doubt_at is None
 
 
 @in_virtual_time()
@@ -118,7 +118,7 @@ async def test_the_lease_is_checked_in_the_same_step_as_the_send(make: Make) -> 
 
 
 @in_virtual_time()
-async def test_a_settle_that_lost_its_fence_marks_the_card_suspect(make: Make) -> None:
+async def test_a_settle_that_lost_its_fence_puts_the_card_in_doubt(make: Make) -> None:
     world = await make()
     world.wechat.latency = 2.0
     async with world.running():
@@ -129,20 +129,20 @@ async def test_a_settle_that_lost_its_fence_marks_the_card_suspect(make: Make) -
         world.nudge({"a": 0})
         await world.until(lambda: len(world.wechat.calls) == 2)
         await world.settled("a")
-        assert (await world.card("a")).suspect_at is not None
+        assert (await world.card("a")).doubt_at is not None
         assert (await world.totals())["settles.stale"] == 1
         await world.until(lambda: len(world.wechat.calls) == 3)
 
 
 @in_virtual_time()
-async def test_an_expired_lease_marks_the_card_suspect_and_the_news_goes_on(make: Make) -> None:
+async def test_a_lapsed_lease_puts_the_card_in_doubt_and_the_news_goes_on(make: Make) -> None:
     world = await make()
     await world.open("a")
     await world.complete("a", "m1")
     await world.claim_and_die("a")
     async with world.running():
         assert 29 <= await world.settled("a") <= 37
-        assert (await world.card("a")).suspect_at is not None
+        assert (await world.card("a")).doubt_at is not None
         waited = await world.until(lambda: len(world.wechat.calls) == 2)
         assert waited >= 29
     assert world.wechat.calls[1].members == ()
@@ -264,7 +264,7 @@ async def test_a_store_that_is_away_during_settling_is_waited_for_and_readiness_
 
         assert await world.until(ready) <= 6
     assert len(world.wechat.calls) == 1
-    assert (await world.card("a")).suspect_at is None
+    assert (await world.card("a")).doubt_at is None
 
 
 @in_virtual_time()
@@ -294,12 +294,12 @@ async def test_a_result_that_the_store_refuses_is_given_up_alone(make: Make) -> 
         await world.settled("a", "c", patience=5)
         world.front.poison = ""
         await world.settled("b", patience=60)
-        assert (await world.card("b")).suspect_at is not None
+        assert (await world.card("b")).doubt_at is not None
     assert [world.wechat.posts[each, "m1"] for each in "abc"] == [1, 2, 1]
 
 
 @in_virtual_time()
-async def test_settling_the_same_look_twice_changes_nothing(make: Make) -> None:
+async def test_settling_the_same_result_twice_changes_nothing(make: Make) -> None:
     """The commit went through and only the answer was lost."""
     world = await make()
     world.front.deaf = 1
@@ -312,7 +312,7 @@ async def test_settling_the_same_look_twice_changes_nothing(make: Make) -> None:
         await asyncio.sleep(2)
     assert (await world.totals())["calls.made"] == 1
     assert len(await world.failed("a")) == 1
-    assert (await world.card("a")).suspect_at is None
+    assert (await world.card("a")).doubt_at is None
 
 
 @in_virtual_time()
@@ -338,7 +338,7 @@ async def test_draining_finishes_calls_in_flight_and_sends_nothing_more(make: Ma
         await world.until(lambda: world.wechat.under_way)
     assert [call.members for call in world.wechat.calls] == [("m1",)]
     card = await world.card("a")
-    assert (card.lease_until, card.suspect_at, card.behind) == (0, None, True)
+    assert (card.lease_until, card.doubt_at, card.behind) == (0, None, True)
     async with world.running("d2"):
         await world.settled("a")
     assert world.wechat.posts == {("a", "m1"): 1, ("a", "m2"): 1}
@@ -358,7 +358,7 @@ async def test_draining_gives_back_what_was_claimed_but_not_sent(make: Make) -> 
         await world.until(claimed)
     assert world.wechat.calls == []
     card = await world.card("a")
-    assert (card.lease_until, card.suspect_at) == (0, None)
+    assert (card.lease_until, card.doubt_at) == (0, None)
 
 
 @in_virtual_time()
@@ -389,5 +389,5 @@ async def test_a_broken_collaborator_counts_as_an_unknown_outcome(make: Make) ->
         await world.open("a")
         await world.complete("a", "m1")
         await world.settled("a")
-    assert (await world.card("a")).suspect_at is not None
+    assert (await world.card("a")).doubt_at is not None
     assert [each.outcome for each in await world.attempts("a")] == ["unknown", "ok"]

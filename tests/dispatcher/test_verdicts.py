@@ -55,7 +55,7 @@ async def test_busy_is_tried_again_with_backoff_until_it_works(make: Make, code:
         await world.settled("a", patience=400)
     assert len(world.wechat.calls) == 7
     card = await world.card("a")
-    assert (card.attempts, card.suspect_at, card.settled_as) == (0, None, "delivered")
+    assert (card.attempts, card.doubt_at, card.settled_as) == (0, None, "delivered")
 
 
 @pytest.mark.parametrize("code", [40001, 40014, 42001])

@@ -15,7 +15,7 @@ from aiokafka.structs import TopicPartition
 
 from services.kafka.batches import MAX_BATCH_BYTES, _Name, _remembered, build, by_partition, key_hash
 from services.kafka.options import LOG_EVERY, _Limit
-from services.kafka.patches.header_names import LenientRecords
+from services.kafka.patches.header_names import FallbackRecords
 from services.kafka.ports import Message
 
 
@@ -33,7 +33,7 @@ def raw(messages: list[Message], codec: int = 0, base: int = 0) -> bytes:
 def read(data: bytes, start: int = 0) -> list[Any]:
     """As aiokafka's fetcher reads, from offset `start` on."""
     place = TopicPartition("t", 0)
-    return list(PartitionRecords(place, LenientRecords(data), None, start, None, None, True, 0))
+    return list(PartitionRecords(place, FallbackRecords(data), None, start, None, None, True, 0))
 
 
 MIXED = [

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaTimeoutError, ProducerClosed
 from scripts.patience import PATIENCE
 from services.kafka import producer as lane_module
 from services.kafka.ports import BusUnavailable, Message
-from services.kafka.producer import Lane, retire
+from services.kafka.producer import Publisher, retire
 
 OPTIONS = {"bootstrap_servers": ["127.0.0.1:1"]}
 
@@ -43,42 +43,42 @@ async def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     return Wire(monkeypatch)
 
 
-async def publish(lane: Lane, text: str, topic: str = "t") -> None:
-    await lane.publish(topic, [Message(b"key", text.encode())])
+async def publish(publisher: Publisher, text: str, topic: str = "t") -> None:
+    await publisher.publish(topic, [Message(b"key", text.encode())])
 
 
 async def test_nothing_overtakes_what_is_still_under_way(wire: Wire) -> None:
     """What ran out of time stays with the producer; the next one to that topic waits for its fate."""
-    lane = Lane(OPTIONS, idempotent=False, deadline=0.05)
+    publisher = Publisher(OPTIONS, idempotent=False, deadline=0.05)
     for text in ("one", "two"):
         with pytest.raises(BusUnavailable, match="did not acknowledge t within"):
-            await publish(lane, text)
+            await publish(publisher, text)
     assert len(wire.sent) == 1
     with pytest.raises(BusUnavailable):
-        await publish(lane, "another topic's", "u")
+        await publish(publisher, "another topic's", "u")
     assert len(wire.sent) == 2
     wire.sent[0].set_result(None)
     with pytest.raises(BusUnavailable):
-        await publish(lane, "three")
+        await publish(publisher, "three")
     assert len(wire.sent) == 3
-    await lane.close()
+    await publisher.close()
 
 
 async def test_what_was_refused_meanwhile_is_told_to_the_next(wire: Wire) -> None:
     """An idempotent producer that was refused a batch leaves a gap: it is not used again."""
-    lane = Lane(OPTIONS, idempotent=True, deadline=0.05)
+    publisher = Publisher(OPTIONS, idempotent=True, deadline=0.05)
     with pytest.raises(BusUnavailable, match="did not acknowledge"):
-        await publish(lane, "one")
-    spent = lane._producer
+        await publish(publisher, "one")
+    spent = publisher._producer
     wire.sent[0].set_exception(KafkaTimeoutError())
     with pytest.raises(BusUnavailable, match="did not take t"):
-        await publish(lane, "two")
+        await publish(publisher, "two")
     assert len(wire.sent) == 1
     with pytest.raises(BusUnavailable, match="did not acknowledge"):
-        await publish(lane, "three")
+        await publish(publisher, "three")
     assert len(wire.sent) == 2
-    assert lane._producer is not spent
-    await lane.close()
+    assert publisher._producer is not spent
+    await publisher.close()
 
 
 async def test_a_producer_that_is_left_behind_leaves_no_task(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ class Bad:
         if self.what == "blocks":
             time.sleep(60)  # noqa: ASYNC251 (a blocked loop is what is to be seen)
         if self.what == "hesitates":
-            time.sleep(watchdog.ROUND * (watchdog.TOLD_AFTER + 3))  # noqa: ASYNC251 (the same, for a moment)
+            time.sleep(watchdog.ROUND * (watchdog.REPORT_AFTER + 3))  # noqa: ASYNC251 (the same, for a moment)
         if self.what == "ends":
             return
         await self.stopping.wait()

@@ -93,7 +93,7 @@ async def test_hang_says_nothing_and_applies_nothing(card):
 async def test_a_long_hang_ends_with_the_server(card, server):
     await card.fault({"hang": 3600}, count=1)
     hanging = asyncio.ensure_future(card.send(1, ["alex"]))
-    while not server.model.ledger.faults["hang"]:
+    while not server.model.counts.faults["hang"]:
         await card.ledger()
     for _ in range(5):
         await card.ledger()
@@ -218,7 +218,7 @@ async def test_the_file_s_rules_follow_the_file(card, tmp_path):
 async def test_calls_of_one_activity_that_overlap_are_counted(card, server):
     await card.fault({"latency": 3600}, count=1)
     hanging = asyncio.ensure_future(card.send(1, ["alex"]))
-    while not server.model.ledger.faults["latency"]:
+    while not server.model.counts.faults["latency"]:
         await card.ledger()
     await card.send(1, ["bob"])
     assert (await card.ledger())["overlaps"] == 1

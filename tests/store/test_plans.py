@@ -12,7 +12,8 @@ from services.store import statements
 from services.store.dialect import Dialect
 from services.store.ports import Tx
 from services.store.rows import Progress, Writes
-from tests.store.support import DAY, PostgresBench, Scene, rolled_back
+from tests.store.benches import DAY, PostgresBench, rolled_back
+from tests.store.support import Scene
 
 pytestmark = pytest.mark.postgres
 

@@ -9,7 +9,7 @@ import pytest
 
 from contracts.wechat import STABLE_TOKEN_PATH, Verdict
 from services.simulator.app import SimulatorServer
-from services.simulator.calls import Call
+from services.simulator.requests import Request
 from tests.wechat.conftest import MESSAGE
 from tests.wechat.server import APPS
 
@@ -28,7 +28,7 @@ async def test_a_card_is_changed_also_after_its_token_was_revoked(standin: Simul
     force = (
         f'{{"grant_type":"client_credential","appid":"wx1","secret":"{APPS["wx1"]}","force_refresh":true}}'
     )
-    standin.shell.apply(Call("POST", STABLE_TOKEN_PATH, {}, force.encode()))
+    standin.shell.apply(Request("POST", STABLE_TOKEN_PATH, {}, force.encode()))
     assert (await client.set_chat_tool_msg("wx1", MESSAGE, 20.0, lambda: True)).verdict is Verdict.ok
 
 

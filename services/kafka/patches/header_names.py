@@ -33,7 +33,7 @@ class _Buffer(bytearray):
         return _Slice(got) if isinstance(index, slice) else got
 
 
-class _ForgivingBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # final for speed only
+class _AnyNameBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # final for speed only
     _buffer: bytearray | memoryview
 
     def _maybe_uncompress(self) -> None:
@@ -42,8 +42,8 @@ class _ForgivingBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # final for
             self._buffer = _Buffer(self._buffer)
 
 
-class LenientBatch:
-    """A record batch that is read fast, and from the first broken header on leniently."""
+class FallbackBatch:
+    """A record batch. aiokafka's fast parser reads it up to the first broken header, its Python parser the rest."""
 
     def __init__(self, fast: Any, raw: memoryview) -> None:
         self._fast, self._raw = fast, raw
@@ -64,18 +64,18 @@ class LenientBatch:
             pass
         else:
             return
-        yield from islice(_ForgivingBatch(bytearray(self._raw)), read, None)
+        yield from islice(_AnyNameBatch(bytearray(self._raw)), read, None)
 
 
-class LenientRecords(_MemoryRecordsPy):  # type: ignore[misc]  # final for speed only
+class FallbackRecords(_MemoryRecordsPy):  # type: ignore[misc]  # final for speed only
     """What the fetcher makes of an answer: its record batches, one after the other."""
 
     def next_batch(self, *_: int) -> Any:
         raw = self._next_slice
         fast = super().next_batch()
-        return LenientBatch(fast, raw) if raw is not None and isinstance(fast, DefaultRecordBatch) else fast
+        return FallbackBatch(fast, raw) if raw is not None and isinstance(fast, DefaultRecordBatch) else fast
 
 
 def install() -> None:
-    """Let every consumer of this process read leniently; safe to call again."""
-    aiokafka.consumer.fetcher.MemoryRecords = LenientRecords
+    """Let every consumer of this process read header names that are not UTF-8; safe to call again."""
+    aiokafka.consumer.fetcher.MemoryRecords = FallbackRecords

@@ -19,7 +19,7 @@ from contracts.wechat import SET_CHAT_TOOL_MSG_PATH
 from scripts.engines import Kafka, Postgres
 from scripts.engines.process import free_ports
 from services.simulator.app import SimulatorServer
-from services.simulator.cards import Message
+from services.simulator.cards import ChatToolMsg
 from tests.e2e.line import Line, Service, now
 from tests.verification.chaos.plan import APPS, BROKERS, LATEST, LEASE, SERVICES
 from tests.verification.chaos.proxy import Proxy
@@ -40,7 +40,7 @@ SETTINGS = {
     "LIVECARD_APPS": msgspec.json.encode({app: f"{app}-secret" for app in APPS}).decode(),
 }
 DOOR = "PROXIED"
-_MESSAGE = msgspec.json.Decoder(Message)
+_MESSAGE = msgspec.json.Decoder(ChatToolMsg)
 
 
 class ProxiedKafka(Kafka):

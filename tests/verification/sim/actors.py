@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from contracts.nudge import Nudge
 from contracts.records import Record
 from contracts.times import SECOND
 from services.clock.clock import TimerClock
@@ -15,8 +14,8 @@ from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.metrics import NoMetrics
 from services.lifecycle.ingest import Ingest
 from services.runtime.ports import new_name
+from services.runtime.process import delivery_rules
 from services.runtime.relay import Relay
-from services.transactions.claim import CardRules
 from services.wechat.apps import AppBook
 from services.wechat.client import WeChatClient
 from statemachine.model import Rules
@@ -92,7 +91,7 @@ class Actor:
         self.bus = SimBus(self)
         self.store: FrontStore
         self.committing: Callable[[], Commit | None] = _nothing
-        self.listens: Callable[[Iterable[Nudge]], None] | None = None
+        self.listens: Callable[[], None] | None = None
         self.stopping = False
         self.in_send = 0
         self.relay: Relay
@@ -253,7 +252,7 @@ class DispatcherActor(Actor):
             deadline=world.settings.call_deadline,
             transport=SimTransport(self),
         )
-        rules = CardRules.of(world.settings)
+        rules = delivery_rules(world.settings)
         self.dispatcher = Dispatcher(
             holder=self.name,
             store=self.store,
@@ -266,7 +265,7 @@ class DispatcherActor(Actor):
             rules=rules,
             metrics=Quiet(),
         )
-        self.listens = self.dispatcher.nudged
+        self.listens = self.dispatcher.wake
         self.service = self.run("dispatcher", self.dispatcher.run())
 
     async def drain(self) -> None:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from contracts.nudge import Nudge
 from contracts.records import Record
 from services.kafka.ports import BusUnavailable, Message
 
@@ -55,13 +54,13 @@ class Broker:
         """One of ours wrote."""
         self.topics.setdefault(topic, []).extend(messages)
 
-    def nudge(self, nudges: list[Nudge]) -> None:
+    def nudge(self) -> None:
         """To whichever dispatcher has the partition; without any, nobody hears it."""
         listening = [actor for actor in self.world.hosts.alive("dispatcher") if actor.listens is not None]
         if not listening:
             return
         heard = listening[self.world.tape.pick(len(listening))]
-        self.world.loop.call_soon(heard.listens, nudges, context=heard.process.context)
+        self.world.loop.call_soon(heard.listens, context=heard.process.context)
 
     def join(self, core: Core) -> None:
         """A member more: all partitions are dealt anew (only eager rebalancing)."""
@@ -120,10 +119,9 @@ class SimBus:
         if done is not None:
             self.world.loop.later(self.world.latency(), settle, done, None)
 
-    def nudge(self, _topic: str, revisions: Mapping[str, int]) -> None:
+    def nudge(self, _topic: str, _revisions: Mapping[str, int]) -> None:
         if not self.world.fate("nudge") and not self.broker.away:
-            nudges = [Nudge(*each) for each in revisions.items()]
-            self.world.loop.later(self.world.latency(), self.broker.nudge, nudges)
+            self.world.loop.later(self.world.latency(), self.broker.nudge)
 
 
 def settle(future: asyncio.Future[Any], value: Any) -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from services.store.rows import SET_ASIDE, Card
+from services.store.rows import SKIPPED
 from services.transactions.ledger import read_ledger
+from statemachine.card import EXPIRED, Card
 from tests.verification.model.reference import Expected
 from tests.verification.sim.judges import insist
 from tests.verification.sim.script import OLD
@@ -36,10 +37,10 @@ class Endings:
         self.reference.fire(world.wall())
         for name in self.reference.lives:
             expected, card = self.reference.expected(name), self.judges.cards.get(name)
-            settled = card.settled if card else min(expected.revision, 1)
-            if expected.revision != settled:
-                return f"{name} is at revision {settled} of {expected.revision}"
-            if card and (card.lease_until or (card.suspect_at is not None and not card.verdict)):
+            settled, revision = card.settled if card else min(expected.revision, 1), self._revision(name)
+            if revision != settled:
+                return f"{name} is at revision {settled} of {revision}"
+            if card and (card.lease_until or (card.doubt_at is not None and not card.verdict)):
                 return f"{name} is {'held' if card.lease_until else 'doubted'}"
         for sent in self.judges.calls:
             if not (sent.settled or sent.caller.process.dead):  # however late: its caller will tell of it
@@ -59,6 +60,10 @@ class Endings:
     def _id(value: bytes | None) -> str:
         return str(CHANGE.decode(value or b"{}")["id"])
 
+    def _revision(self, name: str) -> int:
+        """The last one: what happened, and what was raised so that it is told again."""
+        return self.reference.expected(name).revision + self.judges.delivery.redelivered[name]
+
     async def final(self) -> None:
         """All is quiet: is it also right? Raises `Broken`."""
         ledger = await read_ledger(self.world.store)
@@ -72,8 +77,8 @@ class Endings:
 
     def given_up(self) -> list[str]:
         """The activities of which something was: what a person would try again."""
-        aside = {name for (name, _), how in self.judges.marks.items() if how == SET_ASIDE}
-        return sorted(aside | {name for name, card in self.judges.cards.items() if card.verdict})
+        skipped = {name for (name, _), how in self.judges.marks.items() if how == SKIPPED}
+        return sorted(skipped | {name for name, card in self.judges.cards.items() if card.verdict})
 
     async def _forgotten(self) -> None:
         """What was over weeks ago: retention has deleted it, and the ledger balances all the same."""
@@ -106,32 +111,31 @@ class Endings:
     async def _card(self, name: str) -> None:
         expected = self.reference.expected(name)
         async with self.world.store.transaction() as tx:
-            cards = await tx.lock_cards([name], wait=True)
-            aside = set((await tx.set_aside([name])).get(name, ()))
+            cards = await tx.lock_cards([name])
+            skipped = set((await tx.skipped([name])).get(name, ()))
         if not expected.state:
             insist(not cards, f"{name} is open in the store, and should not be")
             return
         (card,) = cards
         insist(
-            (card.state, card.revision) == (expected.state, expected.revision),
-            f"{name} is {card.state} at {card.revision}, should be {expected.state} at {expected.revision}",
+            (card.state, card.revision) == (expected.state, self._revision(name)),
+            f"{name} is {card.state} at {card.revision}, should be {expected.state} at {self._revision(name)}",
         )
-        for member in aside:
+        for member in skipped:
             insist((name, member) in self.judges.left_out, f"{member} of {name} was left out in silence")
-        dead = card.verdict and card.expires_at <= self.world.wall()  # nobody can do anything any more
-        if not (card.final or dead):
-            self._shows(name, card, expected, aside)
+        if card.verdict != EXPIRED:
+            self._shows(name, card, expected, skipped)
 
-    def _shows(self, name: str, card: Card, expected: Expected, aside: set[str]) -> None:
+    def _shows(self, name: str, card: Card, expected: Expected, skipped: set[str]) -> None:
         """What people see."""
         shown = self.world.model.cards[name]
         target = max(expected.target_state, 2) if card.cannot_lower else expected.target_state
         insist(shown.target_state == target, f"{name} shows {shown.target_state}, should show {target}")
-        lacking = expected.done - shown.posts.keys() - aside
+        lacking = expected.done - shown.posts.keys() - skipped
         insist(not lacking, f"{name} does not show {sorted(lacking)} as done")
         wrong = shown.posts.keys() - expected.done
         insist(not wrong, f"{name} shows {sorted(wrong)} as done")
-        insist(not aside or card.shown == 3, f"{sorted(aside)} of {name} are set aside though mended")
+        insist(not skipped or card.shown == 3, f"{sorted(skipped)} of {name} are skipped though mended")
 
     def _repeats(self) -> None:
         """A member is posted again only for a call whose result never reached the store."""

@@ -9,12 +9,16 @@ import msgspec
 
 from contracts.events import Event
 from contracts.records import Record
-from contracts.wechat import SetChatToolMsg, Verdict
-from services.simulator.calls import Call
-from services.store.rows import CHANGES, CONFIRMED, SET_ASIDE, Card, InboxKey, Writes
-from services.transactions.settle import Look
+from contracts.wechat import SetChatToolMsg
+from services.simulator.requests import Request
+from services.store.rows import CHANGES, InboxKey, Writes
+from statemachine.card import phase
+from statemachine.delivery import Result
+from statemachine.gate import Gate
+from statemachine.plan import END
 from statemachine.states import ENDED
 from tests.verification.model.reference import Reference
+from tests.verification.sim.cards import CardJudge
 
 if TYPE_CHECKING:
     from tests.verification.sim.actors import Actor
@@ -30,16 +34,17 @@ class Broken(AssertionError):
 
 class Commit:
     """One committed transaction, as its process wrote it. `before`: what the judges knew
-    of its keys as it asked; `gates`: until when those it saw were closed."""
+    of its keys as it asked; `seen`, `locked`: the gates as a claim saw them, and those it locked."""
 
-    __slots__ = ("actor", "admitted", "batch", "before", "gates", "looks", "now", "writes")
+    __slots__ = ("actor", "admitted", "batch", "before", "locked", "now", "results", "seen", "writes")
 
-    def __init__(self, actor: str, batch: tuple[Record, ...], looks: tuple[Look, ...]) -> None:
-        self.actor, self.batch, self.looks = actor, batch, looks
+    def __init__(self, actor: str, batch: tuple[Record, ...], results: tuple[Result, ...]) -> None:
+        self.actor, self.batch, self.results = actor, batch, results
         self.admitted: dict[InboxKey, str] = {}
         self.before: dict[InboxKey, str] = {}
         self.writes: list[Writes] = []
-        self.gates: dict[str, int] = {}
+        self.seen: dict[str, Gate] = {}
+        self.locked: dict[str, Gate] = {}
         self.now = 0
 
 
@@ -68,16 +73,15 @@ class Judges:
     def __init__(self, world: World) -> None:
         self.world = world
         self.reference = Reference(world.settings.us("expiry_margin"))
-        self.cards: dict[str, Card] = {}
-        self.marks: dict[tuple[str, str], int] = {}
         self.admitted: dict[InboxKey, str] = {}
         self.outbox: list[tuple[str, str, str]] = []
         self.left_out: set[tuple[str, str]] = set()
         self.calls: list[Sent] = []
         self.commits = 0
         self.changes = 0
-        self.states: dict[tuple[str, int], str] = {}
         self.parked_at: dict[InboxKey, int] = {}
+        self.delivery = CardJudge(self)
+        self.cards, self.marks = self.delivery.cards, self.delivery.marks
 
     def fail(self, what: str) -> None:
         """Something is wrong: the schedule ends here."""
@@ -98,16 +102,14 @@ class Judges:
             return
         self.changes += 1
         self._admissions(commit)
-        for look in commit.looks:
+        for result in commit.results:
+            card = result.claimed.card
             for sent in self.calls:
-                if (sent.activity_id, sent.fence) == (_id(look), look.claimed.card.fence):
+                if (sent.activity_id, sent.fence) == (card.activity_id, card.fence):
                     sent.settled = True
         for writes in commit.writes:
             self._buried(commit, writes)
-            if writes.cards:
-                self._cards(commit, writes)
-            for mark in writes.marks:
-                self._mark(commit, mark.activity_id, mark.group_openid, mark.delivered)
+            self.delivery.committed(commit, writes)
             for row in writes.outbox:
                 if row.topic == CHANGES:
                     self.outbox.append((row.activity_id, row.id, row.body))
@@ -153,86 +155,15 @@ class Judges:
             self.expect(waited >= self.world.settings.us("parked_after"), f"{key} was buried too early")
             self.admitted[key] = "dead"
             self.reference.bury(event)
-        if commit.looks and writes.activities:
+        if commit.results and writes.activities:
             self._expired(commit, writes)
 
     def _expired(self, commit: Commit, writes: Writes) -> None:
-        for activity in writes.activities:
-            card = self.world.model.cards[activity.activity_id]
-            self.expect(
-                self.world.wall() >= card.expires_at, f"{activity.activity_id} was said to be expired"
-            )
-            self.reference.expire(activity.activity_id, commit.now)
-
-    def _cards(self, commit: Commit, writes: Writes) -> None:
-        looks = {(look.claimed.card.activity_id, look.claimed.card.fence): look for look in commit.looks}
-        for card in writes.cards:
-            name = card.activity_id
-            before = self.cards.get(name) or Card(name, "", "", "", "", 0, 0, settled=1)
-            self.expect(card.fence >= before.fence, f"the fence of {name} falls to {card.fence}")
-            took = card.lease_by == commit.actor and card.lease_until > self.world.wall()
-            if took and (card.lease_by, card.lease_until) != (before.lease_by, before.lease_until):
-                free = before.lease_until <= self.world.wall()
-                self.expect(free, f"{name} was claimed though {before.lease_by} holds it")
-                self.expect(card.fence > before.fence, f"{name} was claimed without a new fence")
-                shut = commit.gates.get(card.appid, commit.now + 1) > commit.now
-                self.expect(not shut, f"{name} was claimed though the gate of {card.appid} is closed")
-                self.states[name, card.fence] = card.state
-            look = looks.get((name, before.fence))
-            if commit.looks:
-                self._settled(name, before, card, look)
-            self.cards[name] = msgspec.structs.replace(card)
-
-    def _settled(self, name: str, before: Card, card: Card, look: Look | None) -> None:
-        """Nothing but a doubt is written by whoever has lost its fence."""
-        changed = [
-            each
-            for each in ("settled", "shown", "lease_until", "fence", "verdict", "final", "list_limit")
-            if getattr(card, each) != getattr(before, each)
-        ]
-        self.expect(look is not None or not changed, f"a stale fence settled {changed} of {name}")
-        if look is None:
-            return
-        most = max(before.settled, look.claimed.card.revision)
-        self.expect(card.settled <= most or card.final, f"{name} settled {card.settled}, claimed {most}")
-        if card.verdict != before.verdict:
-            self._given_up(name, card)
-        shown = self.world.model.cards[name]
-        if card.shown != before.shown:
-            known = any(each.target_state == card.shown for each in shown.history)
-            self.expect(known, f"{name} counts as shown {card.shown}, which WeChat never had")
-        if look.verdict is Verdict.ok and look.call is not None:
-            for sent in self.calls:
-                if sent.activity_id == name and sent.fence == look.claimed.card.fence:
-                    sent.confirmed = True
-
-    def _given_up(self, name: str, card: Card) -> None:
-        """Dead for a revision: only for what was really refused."""
-        if card.verdict == "rejected":
-            strangers = self.world.strangers[name]
-            self.expect(len(strangers) > 2, f"{name} was given up for {len(strangers)} strangers")
-            confirmed = any(sent.confirmed for sent in self.calls if sent.activity_id == name)
-            self.expect(not confirmed, f"{name} was given up though a call of it succeeded")
-        elif card.verdict == "unknown_code":
-            struck = self.world.struck
-            self.expect(struck["odd_code"] + struck["odd_codes"] > 2, f"{name} was given up for no code")
-
-    def _mark(self, commit: Commit, name: str, member: str, delivered: int) -> None:
-        if delivered == SET_ASIDE:
-            looks = [look for look in commit.looks if _id(look) == name]
-            fit = member in self.world.strangers.get(name, ())
-            fit = fit or any(member in look.left_out or self._odd(look, member) for look in looks)
-            self.expect(fit, f"{member} of {name} was set aside, and WeChat knows it")
-        if delivered == CONFIRMED:
-            posts = self.world.model.cards[name].posts
-            self.expect(member in posts, f"{member} of {name} counts as delivered, which WeChat never had")
-        self.marks[name, member] = delivered
-
-    def _odd(self, look: Look, member: str) -> bool:
-        """Whether codes that nobody documents were answered for them again and again, before the end."""
-        struck, call = self.world.struck, look.call
-        coded = look.verdict is Verdict.unknown_code and call is not None and member in call.members
-        return coded and look.claimed.card.end_due and struck["odd_code"] + struck["odd_codes"] > 2
+        for moved in writes.activities:
+            name = moved.activity.activity_id
+            dead = self.world.wall() >= self.world.model.cards[name].expires_at
+            self.expect(dead, f"{name} was said to be expired")
+            self.reference.expire(name, commit.now)
 
     def _failure(self, name: str, body: str) -> None:
         if "livecard.card.failed" not in body:
@@ -243,7 +174,7 @@ class Judges:
 
     # At every call.
 
-    def sent(self, actor: Actor, call: Call, ends: float) -> Sent:
+    def sent(self, actor: Actor, call: Request, ends: float) -> Sent:
         """A message leaves a process: in the same step as its lease check."""
         body = _MESSAGE.decode(call.body)
         name, world = body.activity_id, self.world
@@ -259,14 +190,16 @@ class Judges:
             self.expect(member in expected.done, f"{member} of {name} is told as done, which nobody said")
             told = self.marks.get((name, member), 0)
             self.expect(told == 0, f"{member} of {name} is told again after it was settled")
-        ended = self.states.get((name, card.fence)) == ENDED
-        self.expect(members or not ended or body.target_state == 3, f"{name} has ended and is told otherwise")
-        self.expect(
-            card.shown != 3 or body.target_state == 3, f"{name} is told {body.target_state} after its end"
-        )
         what = f"{name} := {body.target_state} {' '.join(members)}"
-        shown = any(each.target_state == 3 and each.times for each in self.calls if each.activity_id == name)
-        self.expect(not shown or body.target_state == 3, f"{name} shows its end and is told otherwise")
+        claim = self.delivery.claims[name, card.fence]
+        self.expect(card.may_show >= body.target_state, f"{what} was claimed, may_show {card.may_show}")
+        ended = claim.state == ENDED
+        alone = body.target_state == END and not members
+        self.expect(members or not ended or alone, f"{name} has ended and is told otherwise")
+        waits = claim.end_by is not None and claim.at < claim.end_by
+        self.expect(not (members and ended) or waits, f"{what} though the end waits for nobody any more")
+        called = any(each.target_state == END for each in self.calls if each.activity_id == name)
+        self.expect(alone or not called, f"{what} though its end was called")
         sent = Sent(actor, name, body.target_state, members, card.fence, world.loop.time(), what=what)
         self.calls.append(sent)
         return sent
@@ -294,24 +227,25 @@ def _told(commit: Commit) -> list[object]:
     words: list[object] = []
     for key, how in commit.admitted.items():
         words.append(f"{key.id}:{how}")
-    for look in commit.looks:
-        verdict = look.verdict.value if look.verdict else "nothing"
-        words.append(f"settles {look.claimed.card.activity_id}#{look.claimed.card.fence} {verdict}")
+    for result in commit.results:
+        verdict = result.verdict.value if result.verdict else "nothing"
+        words.append(f"settles {result.claimed.card.activity_id}#{result.claimed.card.fence} {verdict}")
     for writes in commit.writes:
         for card in writes.cards:
-            state = (
-                f"{card.activity_id}#{card.fence} shown {card.shown} settled {card.settled}/{card.revision}"
-            )
+            words.append(f"{card.activity_id}#{card.fence} {phase(card)}")
             words.append(
-                state + (" held" if card.lease_until else "") + (" suspect" if card.suspect_at else "")
+                f"shown {card.shown}/{card.may_show} settled {card.settled}/{card.revision}"
+                + (" doubted" if card.doubt_at else "")
             )
-        words += [f"{each.activity_id} is {each.state} at {each.revision}" for each in writes.activities]
-        words += [f"{each.activity_id} at {each.revision}" for each in writes.progress]
+        for moved in writes.activities:
+            words.append(
+                f"{moved.activity.activity_id} is {moved.activity.state} at {moved.activity.revision}"
+            )
+        words += [f"{each.activity.activity_id} at {each.activity.revision}" for each in writes.progress]
+        words += [
+            f"the gate of {each.appid} is {each.reason or 'open'} #{each.generation}" for each in writes.gates
+        ]
     return words
-
-
-def _id(look: Look) -> str:
-    return look.claimed.card.activity_id
 
 
 def describe(event: Event) -> str:

@@ -11,7 +11,7 @@ from contracts.topics import Topics
 from services.cli.replay import Letter, _dead_ones, _letter
 from services.store.ports import StoreUnavailable
 from services.store.rows import InboxKey
-from services.transactions.claim import redeliver
+from services.transactions.redeliver import redeliver
 from tests.verification.sim.actors import SECRETS, Actor
 from tests.verification.sim.store import FrontStore
 
@@ -55,7 +55,7 @@ class Command(Actor):
     async def _redeliver(self) -> None:
         for name in sorted(self.world.judges.cards):
             done = await redeliver(self.store, name)
-            if done.members or done.woken:
+            if done.members or done.revived:
                 self.world.hit("redeliver")
 
     async def _replay(self) -> None:

@@ -16,10 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from services.runtime.process import delivery_rules
 from services.store.open import migrate, open_store
 from services.store.ports import Store
 from services.store.sql import SqlStore
 from tests.verification.sim.lanes import Lane
+from tests.verification.sim.weather import Weather, settings
 
 if TYPE_CHECKING:
     from tests.verification.sim.actors import Actor
@@ -94,6 +96,7 @@ class Seat:
             f"sqlite+aiosqlite:///{self.template}",
             slot=self.slot,
             now="virtual_now()",
+            rules=delivery_rules(settings(Weather({}))),
             creator=self._connect,
         )
         await self.store.ping()

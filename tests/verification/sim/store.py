@@ -6,15 +6,17 @@ Underneath is the dict store, or the real one on SQLite (`lanes.py`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from contracts.records import Record
+from services.runtime.process import delivery_rules
 from services.store.ports import Store, StoreUnavailable
-from services.store.rows import Admission, Gate, InboxKey, Writes
-from services.transactions.settle import Look
+from services.store.rows import Admission, Due, InboxKey, Locked, Writes
+from statemachine.delivery import Result
+from statemachine.gate import Gate
 from tests.verification.dict_store.store import MemoryStore, MemoryTx
 from tests.verification.sim.judges import Commit
 from tests.verification.sim.loop import OWNER
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 
 BATCH: ContextVar[tuple[Record, ...]] = ContextVar("batch", default=())
 """The records that this task takes in."""
-LOOKS: ContextVar[tuple[Look, ...]] = ContextVar("looks", default=())
-"""The looks that this task settles."""
+RESULTS: ContextVar[tuple[Result, ...]] = ContextVar("results", default=())
+"""The results that this task settles."""
 
 
 class FrontTx:
@@ -34,7 +36,7 @@ class FrontTx:
 
     def __init__(self, front: FrontStore) -> None:
         self._front, self._actor, self._world = front, front.actor, front.world
-        self._commit = Commit(front.actor.name, BATCH.get(), LOOKS.get())
+        self._commit = Commit(front.actor.name, BATCH.get(), RESULTS.get())
         self.cut = False
         self._fate = ""
         self._whole: Any
@@ -95,10 +97,23 @@ class FrontTx:
         self._commit.now = now = await self._tx.now()
         return int(now)
 
-    async def gates(self, appids: Sequence[str] | None = None) -> dict[str, Gate]:
+    async def claim_due(self, rooms: Mapping[str, int], limit: int, narrow: int) -> Due:
         self.here()
-        found: dict[str, Gate] = await self._tx.gates(appids)
-        self._commit.gates = {appid: gate.closed_until for appid, gate in found.items()}
+        due: Due = await self._tx.claim_due(rooms, limit, narrow)
+        self._commit.now, self._commit.seen = due.now, dict(due.gates)
+        return due
+
+    async def lock_gates(self, appids: Sequence[str], *, wait: bool) -> dict[str, Gate]:
+        self.here()
+        found: dict[str, Gate] = await self._tx.lock_gates(appids, wait=wait)
+        self._commit.locked = dict(found)
+        return found
+
+    async def lock_unscheduled(self, limit: int) -> list[Locked]:
+        self.here()
+        found: list[Locked] = await self._tx.lock_unscheduled(limit)
+        if found:  # there is no release before
+            self._world.judges.fail(f"{found[0].card.activity_id} wants a dispatcher and does not say when")
         return found
 
     async def write(self, writes: Writes) -> None:
@@ -179,7 +194,7 @@ def dict_store(world: World) -> MemoryStore:
             return None
         return world.loop.nap(0.001 * (1 + (thrown >> 4 & 15) ** 2)) if thrown & 1 else asyncio.sleep(0)
 
-    return MemoryStore(world.wall, pause=pause)
+    return MemoryStore(world.wall, rules=delivery_rules(world.settings), pause=pause)
 
 
 def forget(world: World, store: MemoryStore) -> None:

@@ -53,6 +53,9 @@ SPELLS: Final = (
     "timed_kill",
     "timed_pause",
     "odd_codes",
+    "token_stuck",
+    "app_blocked",
+    "card_unsent",
     "bad_member",
     "app_missing",
     "secret_wrong",
@@ -62,8 +65,17 @@ SPELLS: Final = (
     "leap",
 )
 """Faults that come at some time and may last, and what a person on call does."""
-REFUSALS: Final = {"minute_quota": 45011, "daily_quota": 45009, "ip_refused": 40164, "odd_codes": 99901}
-"""What WeChat answers to everything for a while; to messages only, but for `ip_refused`."""
+REFUSALS: Final = {
+    "minute_quota": 45011,
+    "daily_quota": 45009,
+    "ip_refused": 40164,
+    "odd_codes": 99901,
+    "token_stuck": 40001,
+    "app_blocked": 50002,
+    "card_unsent": 47501,
+}
+"""What WeChat answers to everything for a while; to messages only, but for `ip_refused`: so it hands out the
+very token that it refuses."""
 EVENTS: Final = ("event_repeated", "event_delayed", "event_malformed")
 OTHERS: Final = ("lowering_refused",)
 """What WeChat does by its nature in some schedules."""
@@ -160,8 +172,9 @@ def _store(chance: random.Random) -> Weather:
 
 
 def _gates(chance: random.Random) -> Weather:
-    names = ("token_revoked", "minute_quota", "daily_quota", "ip_refused", "late", "timed_kill")
-    return Weather(_some(chance, names, 0.6, 0.7) | {"busy": 0.1})
+    names = ("token_revoked", "minute_quota", "daily_quota", "ip_refused", "token_stuck", "app_blocked")
+    more = ("late", "timed_kill", "timed_pause", "slow", "drain")
+    return Weather(_some(chance, names, 0.6, 0.7) | _some(chance, more, 0.4, 0.3) | {"busy": 0.1})
 
 
 def _bus(chance: random.Random) -> Weather:
@@ -178,7 +191,8 @@ def _late(chance: random.Random) -> Weather:
 
 def _lists(chance: random.Random) -> Weather:
     """Lists with members whom WeChat does not know, and codes that nobody knows."""
-    rates = {"bad_member": 1.0} | _some(chance, ("odd_codes", "redeliver", "timed_kill"), 0.4, 0.7)
+    some = _some(chance, ("odd_codes", "card_unsent", "redeliver", "timed_kill"), 0.4, 0.7)
+    rates = {"bad_member": 1.0} | some
     return Weather(rates | _some(chance, ("odd_code", "cut_applied", "busy", "late"), 0.3, 0.15))
 
 

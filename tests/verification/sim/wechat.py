@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from contracts.wechat import SET_CHAT_TOOL_MSG_PATH, SetChatToolMsg
-from services.simulator.calls import Call
+from services.simulator.requests import Request
 from services.wechat.client import WeChatClient
 from services.wechat.ports import Answer
 from services.wechat.transport import Exchange
@@ -39,6 +39,9 @@ class Watched:
         ENDS.set(asyncio.get_running_loop().time() + deadline)
         return await self._client.set_chat_tool_msg(appid, message, deadline, may_send)
 
+    async def has_other_token(self, appid: str) -> bool:
+        return await self._client.has_other_token(appid)
+
     async def quota_left(self, appid: str) -> int | None:
         return await self._client.quota_left(appid)
 
@@ -53,7 +56,7 @@ class SimTransport:
         self, method: str, path: str, query: Mapping[str, str], body: bytes | None
     ) -> Exchange:
         world = self.world
-        call = Call(method, path, query, body or b"")
+        call = Request(method, path, query, body or b"")
         message = call.path == SET_CHAT_TOOL_MSG_PATH
         sent = world.judges.sent(self.actor, call, ENDS.get()) if message else None
         fate = world.fate("wechat", () if message else ONLY_MESSAGES)
@@ -71,7 +74,7 @@ class SimTransport:
         """There is nothing to close."""
 
     def _under_way(
-        self, call: Call, sent: Sent | None, fate: str, answered: asyncio.Future[Exchange]
+        self, call: Request, sent: Sent | None, fate: str, answered: asyncio.Future[Exchange]
     ) -> None:
         """The request is on the wire."""
         world, delay = self.world, self.world.latency()
@@ -86,7 +89,7 @@ class SimTransport:
             return
         world.loop.later(delay, self._arrive, call, sent, fate, answered)
 
-    def _not_applied(self, call: Call, fate: str, answered: asyncio.Future[Exchange]) -> None:
+    def _not_applied(self, call: Request, fate: str, answered: asyncio.Future[Exchange]) -> None:
         if fate == "busy":
             settle(answered, Exchange(200, self.world.model.refuse(self.world.wall(), call, -1)))
         elif fate == "cut":
@@ -94,7 +97,7 @@ class SimTransport:
         elif fate != "hang":
             settle(answered, Exchange(int(fate.removeprefix("http_")), b"<html>"))
 
-    def _arrive(self, call: Call, sent: Sent | None, fate: str, answered: asyncio.Future[Exchange]) -> None:
+    def _arrive(self, call: Request, sent: Sent | None, fate: str, answered: asyncio.Future[Exchange]) -> None:
         """WeChat has it: it is applied, or refused, as a whole."""
         world = self.world
         refusing = world.refusing if sent or world.refusing == "ip_refused" else ""

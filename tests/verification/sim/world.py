@@ -25,10 +25,11 @@ from services.simulator.cards import Declaration
 from services.simulator.model import WeChatModel
 from services.store.ports import Store
 from services.store.rows import InboxKey
-from services.transactions.claim import redeliver
-from services.transactions.settle import Look, Settled
-from services.transactions.settle import settle as settle_looks
+from services.transactions.redeliver import Redelivered, redeliver
+from services.transactions.settle import Settled
+from services.transactions.settle import settle as settle_results
 from services.wechat import apps
+from statemachine.delivery import Result
 from tests.verification.sim.actors import SECRETS, Actor, AppsFile
 from tests.verification.sim.bus import Broker
 from tests.verification.sim.deadlines import Timeout
@@ -39,7 +40,7 @@ from tests.verification.sim.loop import SimLoop
 from tests.verification.sim.script import BEFORE, MEMBERS, Said, encode, script
 from tests.verification.sim.seats import Seats
 from tests.verification.sim.spells import Spells
-from tests.verification.sim.store import LOOKS
+from tests.verification.sim.store import RESULTS
 from tests.verification.sim.switches import spawn
 from tests.verification.sim.tape import SIDES, Tape
 from tests.verification.sim.weather import LEAP, PORTS, settings, weather
@@ -255,11 +256,9 @@ class World:
         """Once all is quiet, what was given up is tried again: whether anything was. Twice does no harm."""
         tried = False
         for name in self.endings.given_up():
-            again = await redeliver(self.front, name)
-            if again.members or again.woken:
+            if _did(await redeliver(self.front, name)):
                 tried = True
-                once_more = await redeliver(self.front, name)
-                if once_more.members or once_more.woken:
+                if _did(await redeliver(self.front, name)):
                     self.judges.fail(f"{name} is redelivered, and nobody had given it up")
         return tried
 
@@ -350,13 +349,18 @@ def _struck(odds: Sequence[tuple[int, str]], thrown: int) -> str:
     return next(name for lowest, name in odds if thrown >= lowest)
 
 
-async def _observed(store: Any, looks: Sequence[Look], rules: Any) -> list[Settled]:
-    """`settle`, with the looks shown to the judges."""
-    token = LOOKS.set(tuple(looks))
+async def _observed(store: Any, results: Sequence[Result], rules: Any) -> list[Settled]:
+    """`settle`, with the results shown to the judges."""
+    token = RESULTS.set(tuple(results))
     try:
-        return await settle_looks(store, looks, rules)
+        return await settle_results(store, results, rules)
     finally:
-        LOOKS.reset(token)
+        RESULTS.reset(token)
+
+
+def _did(again: Redelivered) -> bool:
+    """Whether anything is tried again."""
+    return bool(again.members) or again.revived
 
 
 @cache

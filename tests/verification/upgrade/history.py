@@ -23,7 +23,8 @@ from services.transactions.claim import Claimed
 from services.transactions.settle import Look
 from statemachine.plan import Call
 from statemachine.subtitles import Viewer, subtitle
-from tests.store.support import START, Scene
+from tests.store.benches import START
+from tests.store.support import Scene
 from tests.verification.model.harness import Machines
 from tests.verification.model.reference import Expected, Reference
 

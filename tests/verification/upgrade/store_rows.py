@@ -27,7 +27,8 @@ from services.transactions.arrivals import read_arrival
 from services.transactions.ledger import read_ledger
 from services.transactions.timers import bury_parked
 from statemachine.plan import Call
-from tests.store.support import HOUR, Scene, SqliteBench
+from tests.store.benches import HOUR, SqliteBench
+from tests.store.support import Scene
 
 TABLES = (
     "activities",

@@ -19,7 +19,8 @@ from services.store.rows import DEAD, SET_ASIDE, InboxKey
 from services.transactions.arrivals import read_arrival
 from services.transactions.claim import expire
 from services.transactions.ledger import read_ledger
-from tests.store.support import STANDING, Bench, Scene
+from tests.store.benches import Bench, STANDING
+from tests.store.support import Scene
 from tests.verification.upgrade.conftest import HERE
 
 RECORDED = sorted((HERE / "rows").glob("*.json"))

@@ -1,4 +1,4 @@
-"""What was called and how it was answered: the outside's account of a run."""
+"""Counts of requests and faults: what a run looks like from WeChat's side."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from services.simulator.cards import Card
+from services.simulator.cards import ChatCard
 
 
-class Ledger:
+class Counts:
     """Counts of calls by path and outcome, and of faults by kind."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Ledger:
             counts = self._calls[path] = Counter()
         counts[str(errcode)] += 1
 
-    def view(self, cards: Iterable[Card]) -> dict[str, Any]:
+    def view(self, cards: Iterable[ChatCard]) -> dict[str, Any]:
         """Totals and every card's counts, as `/control/ledger` shows them.
 
         `calls` counts what the model answered, whether or not a fault kept the answer from arriving.

@@ -15,7 +15,8 @@ from services.transactions.claim import claim, expire, redeliver
 from services.transactions.gates import NEVER, UNKNOWN_APP, close_gate
 from services.transactions.ledger import read_ledger
 from statemachine.plan import Call
-from tests.store.support import START, Scene
+from tests.store.benches import START
+from tests.store.support import Scene
 
 
 async def candidates(scene: Scene, limit: int = 100, per_app: int = 100) -> list[str]:

@@ -73,7 +73,7 @@ class Life:
             async with self.store.transaction() as tx:
                 (card,) = await tx.lock_cards(["a"], wait=True)
             again = await redeliver(self.store, "a")
-            if (again.woken or again.members) and card.suspect_at is None:
+            if (again.revived or again.members) and card.doubt_at is None:
                 self.called = self.refused = False  # WeChat said in so many words that it does not show it
 
     async def look(self, claimed: Claimed) -> None:

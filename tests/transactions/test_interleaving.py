@@ -19,8 +19,9 @@ from services.transactions.claim import Claims, claim, expire, redeliver
 from services.transactions.ledger import read_ledger
 from services.transactions.settle import settle
 from services.transactions.timers import bury_parked, fire_due
-from tests.store.interleaver import Conductor, Session
-from tests.store.support import DAY, HOUR, STANDING, PostgresBench, Scene
+from tests.store.benches import DAY, HOUR, STANDING, PostgresBench
+from tests.store.support import Scene
+from tests.transactions.interleaver import Conductor, Session
 
 pytestmark = pytest.mark.postgres
 SEEDS = 6

@@ -1,4 +1,4 @@
-"""One call as it came in, and WeChat's ways of answering it (wechat-api.md §2)."""
+"""One request as it came in, and WeChat's ways of answering it (wechat-api.md §2)."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ ERRMSGS: Final[dict[int, str]] = {
 }
 
 
-class Call(msgspec.Struct):
-    """A request as far as WeChat looks at it. `query` is decoded, `body` raw."""
+class Request(msgspec.Struct):
+    """The parts of a request that WeChat reads. `query` is decoded, `body` raw."""
 
     method: str
     path: str
@@ -55,7 +55,7 @@ class Call(msgspec.Struct):
 
 
 class RefusedError(Exception):
-    """The call changes nothing and is answered with `errcode` (`detail` goes into `errmsg`)."""
+    """The request changes nothing and is answered with `errcode` (`detail` goes into `errmsg`)."""
 
     def __init__(self, errcode: int, detail: str = "") -> None:
         super().__init__(errcode, detail)
@@ -79,23 +79,23 @@ def _rid(chance: Chance, now: int) -> str:
     return f"{now // 1_000_000:08x}-{bits >> 32:08x}-{bits & 0xFFFFFFFF:08x}"
 
 
-def require_method(call: Call, method: str) -> None:
+def require_method(request: Request, method: str) -> None:
     """Raises `RefusedError` 43001 or 43002 for another method."""
-    if call.method != method:
+    if request.method != method:
         raise RefusedError(43001 if method == "GET" else 43002)
 
 
-def read_body(call: Call, decoder: msgspec.json.Decoder[Body]) -> Body:
+def read_body(request: Request, decoder: msgspec.json.Decoder[Body]) -> Body:
     """The JSON body of a POST.
 
     Raises `RefusedError`: 43002 for another method, 44002 for an empty body, 47001 for one that is no JSON
     or has wrong types.
     """
-    require_method(call, "POST")
-    if not call.body:
+    require_method(request, "POST")
+    if not request.body:
         raise RefusedError(44002)
     try:
-        return decoder.decode(call.body)
+        return decoder.decode(request.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise RefusedError(47001) from None
 
