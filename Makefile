@@ -65,8 +65,8 @@ audit: install ## look for known vulnerabilities in the locked dependencies (AUD
 SIM_ARGS ?=
 
 sim: install ## the services under every fault in virtual time: half a minute on each store (SIM_ARGS="--seconds 3600")
-	$(PY) -m tests.sim --store dict $(SIM_ARGS)
-	$(PY) -m tests.sim --store sqlite $(SIM_ARGS)
+	$(PY) -m tests.verification.sim --store dict $(SIM_ARGS)
+	$(PY) -m tests.verification.sim --store sqlite $(SIM_ARGS)
 
 bench: install ## ingest next to a bare loop, and a burst's calls and latency, on Apache Kafka and PostgreSQL
 	$(PY) -m benchmarks.ingest
@@ -75,12 +75,12 @@ bench: install ## ingest next to a bare loop, and a burst's calls and latency, o
 CHAOS_ARGS ?=
 
 chaos: install ## ten minutes of kills, cuts and lies on three brokers, then every card is judged (CHAOS_ARGS="--seed 7")
-	$(PY) -m tests.chaos $(CHAOS_ARGS)
+	$(PY) -m tests.verification.chaos $(CHAOS_ARGS)
 
 FUZZ_ARGS ?=
 
 fuzz: install ## 100,000 hostile records between good ones, each accounted for (FUZZ_ARGS="--records 1000000")
-	$(PY) -m tests.fuzz $(FUZZ_ARGS)
+	$(PY) -m tests.verification.fuzz $(FUZZ_ARGS)
 
 lock: install ## resolve the dependencies anew into the two lock files (LOCK_ARGS=--upgrade for newer ones)
 	$(PY) -m scripts.lock $(LOCK_ARGS)

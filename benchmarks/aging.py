@@ -28,15 +28,15 @@ from contracts.times import SECOND, format_rfc3339
 from contracts.wechat import Verdict
 from scripts.engines import Postgres
 from services.clock.clock import BATCH as STEP
-from services.settings import Settings
-from services.store.apply import Arrival, apply, read_arrival
-from services.store.cards import CardRules, claim, expire
-from services.store.ledger import read_ledger
+from services.runtime.settings import Settings
 from services.store.open import migrate, open_store
 from services.store.ports import Store
 from services.store.rows import SHARDS
-from services.store.settle import Look, settle
-from services.store.timers import bury_parked, fire_due
+from services.transactions.apply import Arrival, apply, read_arrival
+from services.transactions.claim import CardRules, claim, expire
+from services.transactions.ledger import read_ledger
+from services.transactions.settle import Look, settle
+from services.transactions.timers import bury_parked, fire_due
 from statemachine.model import Rules
 from statemachine.plan import Call
 

@@ -24,7 +24,7 @@ from aiokafka import AIOKafkaProducer
 from contracts.times import SECOND, format_rfc3339
 from contracts.topics import Topics
 from scripts.engines import Kafka, Postgres
-from services.settings import Settings
+from services.runtime.settings import Settings
 
 LIVECARD = Path(sys.executable).with_name("livecard")
 

@@ -28,7 +28,7 @@ from contracts.wechat import (
     SetChatToolMsg,
     Verdict,
 )
-from services.runtime.real import RealClock
+from services.runtime.clock import RealClock
 from services.wechat.apps import AppBook
 from services.wechat.client import WeChatClient
 

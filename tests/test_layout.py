@@ -98,8 +98,8 @@ def import_fault(name: str, imported: str) -> str | None:
             return f"{room} may not depend on"
         if top in IMPURE and (name, top) != QUIETENS_TRANSITIONS and name not in TOOLS:
             return f"{room} is pure and may not use"
-    alone = SERVICES | {"command"}  # the command knows them all, nobody knows the command
-    if top == "services" and inner != "command" and other in alone and other != inner:
+    alone = SERVICES | {"cli"}  # the command knows them all, nobody knows the command
+    if top == "services" and inner != "cli" and other in alone and other != inner:
         return f"{room}/{inner} may not import"
     return None
 
@@ -150,8 +150,8 @@ def test_an_exception_is_dropped_when_it_is_no_longer_needed() -> None:
         ("services/clock/a.py", "from services.dispatcher.queue import Queue"),
         ("services/clock/a.py", "from services import dispatcher"),
         ("services/store/a.py", "import services.clock.app"),
-        ("services/ports.py", "import services.command"),
-        ("services/bus/a.py", "from tests import conftest"),
+        ("services/runtime/ports.py", "import services.cli"),
+        ("services/kafka/a.py", "from tests import conftest"),
     ],
 )
 def test_the_import_rule_sees(name: str, source: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.clock.clock import TimerClock
-from services.runtime.parts import Parts, Service
+from services.runtime.process import Parts, Service
 
 
 def build(parts: Parts) -> list[Service]:

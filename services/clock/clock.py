@@ -10,11 +10,11 @@ import structlog
 
 from contracts.nudge import Nudge, encode_nudge
 from contracts.topics import Topics
-from services.bus.ports import Bus, Message
-from services.ports import SELDOM, Chance, Clock, Kick
-from services.settings import Settings
+from services.kafka.ports import Bus, Message
+from services.runtime.ports import SELDOM, Chance, Clock, Kick
+from services.runtime.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
-from services.store.timers import bury_parked, fire_due
+from services.transactions.timers import bury_parked, fire_due
 from statemachine.model import Rules
 
 LOG = structlog.get_logger("livecard.clock")

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import structlog
 
-from services.bus.nudges import NudgeConsumer
 from services.dispatcher.dispatcher import Dispatcher
-from services.runtime.parts import Parts, Service
+from services.kafka.nudges import NudgeConsumer
+from services.runtime.process import Parts, Service
 from services.wechat.apps import AppBook
 from services.wechat.client import WeChatClient
 

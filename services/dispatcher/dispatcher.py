@@ -17,12 +17,12 @@ from services.dispatcher.queue import WorkQueue
 from services.dispatcher.settler import Settler
 from services.dispatcher.sweeper import Sweeper
 from services.dispatcher.worker import Worker
-from services.ports import SELDOM, Chance, Clock, Kick
-from services.settings import Settings
-from services.store.cards import CardRules, Claimed, Claims, claim
+from services.runtime.ports import SELDOM, Chance, Clock, Kick
+from services.runtime.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.store.rows import Gate
-from services.store.settle import Look, Settled
+from services.transactions.claim import CardRules, Claimed, Claims, claim
+from services.transactions.settle import Look, Settled
 from services.wechat.ports import Apps, WeChat
 
 LOG = structlog.get_logger("livecard.dispatcher")

@@ -14,8 +14,8 @@ from contracts.wechat import (
     Verdict,
     Version,
 )
-from services.store.cards import CardRules, Claimed
 from services.store.rows import Card
+from services.transactions.claim import CardRules, Claimed
 from statemachine.plan import GONE, Call, Delivered, Desired, Limits, Plan, plan, repair
 
 GATE_CLOSING: Final = frozenset(

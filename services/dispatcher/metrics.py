@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class DispatcherMetrics(Protocol):
-    """Implemented by `services.telemetry` and, for tests, by `NoMetrics`."""
+    """Implemented by `services.runtime.metrics` and, for tests, by `NoMetrics`."""
 
     def called(self, verdict: str, errcode: int | None, seconds: float) -> None:
         """One call to WeChat came back; `unknown` is a verdict like the others."""

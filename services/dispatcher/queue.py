@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from services.ports import Clock
+from services.runtime.ports import Clock
 
 UNSORTED: Final = ""
 """The lane of keys whose app is not known yet: a claim looks at them and says which it is."""

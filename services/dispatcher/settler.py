@@ -10,10 +10,10 @@ from typing import Final
 import structlog
 
 from services.dispatcher.metrics import DispatcherMetrics
-from services.ports import SELDOM, Chance, Clock
-from services.store.cards import CardRules
+from services.runtime.ports import SELDOM, Chance, Clock
 from services.store.ports import Store, StoreRejected, StoreUnavailable
-from services.store.settle import Look, Settled, settle
+from services.transactions.claim import CardRules
+from services.transactions.settle import Look, Settled, settle
 
 LOG = structlog.get_logger("livecard.dispatcher")
 

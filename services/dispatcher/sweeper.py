@@ -10,12 +10,12 @@ import structlog
 from contracts.wechat import Verdict
 from services.dispatcher.permits import Permits
 from services.dispatcher.queue import WorkQueue
-from services.ports import SELDOM, Clock
-from services.settings import Settings
-from services.store.cards import expire
-from services.store.gates import UNKNOWN_APP
+from services.runtime.ports import SELDOM, Clock
+from services.runtime.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.store.rows import Gate
+from services.transactions.claim import expire
+from services.transactions.gates import UNKNOWN_APP
 from services.wechat.ports import Apps, WeChat
 
 LOG = structlog.get_logger("livecard.dispatcher")

@@ -11,12 +11,12 @@ from contracts.wechat import Verdict
 from services.dispatcher.look import GATE_CLOSING, message, plan_look, repeats
 from services.dispatcher.metrics import DispatcherMetrics
 from services.dispatcher.permits import Permit, Permits
-from services.ports import Chance, Clock
-from services.settings import Settings
-from services.store.cards import CardRules, Claimed
-from services.store.gates import NEVER, UNKNOWN_APP, close_gate
+from services.runtime.ports import Chance, Clock
+from services.runtime.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
-from services.store.settle import Look
+from services.transactions.claim import CardRules, Claimed
+from services.transactions.gates import NEVER, UNKNOWN_APP, close_gate
+from services.transactions.settle import Look
 from services.wechat.ports import Answer, Apps, WeChat
 from statemachine.plan import Call
 

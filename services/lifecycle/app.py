@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.lifecycle.consumer import Consumer
 from services.lifecycle.ingest import Ingest
-from services.runtime.parts import Parts, Service
+from services.runtime.process import Parts, Service
 
 
 def build(parts: Parts) -> list[Service]:

@@ -11,11 +11,11 @@ import structlog
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from contracts.topics import Topics
-from services.bus.why import brief
+from services.kafka.errors import brief
 from services.lifecycle.ingest import Ingest
 from services.lifecycle.subscription import Subscription
-from services.ports import SELDOM, Chance, Clock
-from services.settings import Settings
+from services.runtime.ports import SELDOM, Chance, Clock
+from services.runtime.settings import Settings
 from services.store.ports import Store, StoreUnavailable, answers
 
 LOG = structlog.get_logger("livecard.lifecycle")

@@ -14,12 +14,12 @@ from contracts.nudge import Nudge, encode_nudge
 from contracts.reading import capped
 from contracts.records import Record, dead_headers
 from contracts.topics import Topics
-from services.bus.fitting import fitted
-from services.bus.ports import Bus, BusUnavailable, Message
-from services.ports import SELDOM, Chance, Clock, Kick
-from services.store.apply import Applied, Arrival, DeadLetter, Failed, TooMuch, apply, read_arrival
+from services.kafka.oversized import fitted
+from services.kafka.ports import Bus, BusUnavailable, Message
+from services.runtime.ports import SELDOM, Chance, Clock, Kick
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.store.rows import InboxKey
+from services.transactions.apply import Applied, Arrival, DeadLetter, Failed, TooMuch, apply, read_arrival
 from statemachine.model import Rules
 
 LOG = structlog.get_logger("livecard.lifecycle")

@@ -23,11 +23,11 @@ from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLS
 
 from contracts.records import Record
 from contracts.topics import Topics
-from services.bus import lenient
-from services.bus.options import kafka_options
+from services.kafka.options import kafka_options
+from services.kafka.patches import header_names
 from services.lifecycle.ingest import Ingest
-from services.ports import SELDOM, Clock
-from services.settings import Settings
+from services.runtime.ports import SELDOM, Clock
+from services.runtime.settings import Settings
 
 LOG = structlog.get_logger("livecard.lifecycle")
 
@@ -88,7 +88,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     async def start(self) -> None:
         """Join the group; returns with the first assignment. Raises what aiokafka raises."""
-        lenient.install()
+        header_names.install()
         await self._broker.start()
         consumer = self._subscriber.consumer
         assert consumer is not None

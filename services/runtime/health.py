@@ -15,9 +15,9 @@ from typing import Final
 import structlog
 
 from contracts.times import SECOND, format_rfc3339
-from services.ports import Clock
-from services.runtime.parts import Service
-from services.words import words
+from services.runtime.error_text import words
+from services.runtime.ports import Clock
+from services.runtime.process import Service
 
 LOG = structlog.get_logger("livecard.health")
 

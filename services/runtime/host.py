@@ -14,21 +14,21 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from contracts.topics import Topics
-from services.bus.admin import broker_answers
-from services.bus.kafka import BrokerError, KafkaBus
-from services.ports import new_name
+from services.kafka.admin import broker_answers
+from services.kafka.bus import BrokerError, KafkaBus
+from services.runtime.backlog import Watcher
+from services.runtime.clock import RealClock
 from services.runtime.health import Dependency, Health
 from services.runtime.http import HealthServer
 from services.runtime.memory import give_back_what_is_large, spare_the_collector
-from services.runtime.parts import Parts, Service
-from services.runtime.real import RealClock
+from services.runtime.metrics import Metrics
+from services.runtime.ports import new_name
+from services.runtime.process import Parts, Service
 from services.runtime.relay import Relay
-from services.runtime.watch import Watcher
+from services.runtime.settings import Settings, database_url
 from services.runtime.watchdog import Watchdog
-from services.settings import Settings, database_url
 from services.store.open import open_store
 from services.store.ports import StoreUnavailable, answers
-from services.telemetry import Metrics
 
 LOG = structlog.get_logger("livecard")
 T = TypeVar("T")

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from services.addresses import host_and_port
+from services.runtime.addresses import host_and_port
 from services.runtime.health import Health
 
 

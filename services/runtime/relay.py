@@ -11,10 +11,10 @@ import structlog
 from contracts.changes import CONTENT_TYPE
 from contracts.records import decode_record
 from contracts.topics import Topics
-from services.bus.fitting import fitted
-from services.bus.ports import Bus, BusUnavailable, Message
-from services.ports import SELDOM, Chance, Clock
-from services.settings import Settings
+from services.kafka.oversized import fitted
+from services.kafka.ports import Bus, BusUnavailable, Message
+from services.runtime.ports import SELDOM, Chance, Clock
+from services.runtime.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.store.rows import CHANGES, DEAD, PAGE_SIZE, OutboxRow
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from aiohttp import web
 
-from services.ports import Chance, Clock
-from services.runtime.real import RealClock
+from services.runtime.clock import RealClock
+from services.runtime.ports import Chance, Clock
 from services.simulator.behaviour import Behaviour
 from services.simulator.control import Control
 from services.simulator.faults import Faults

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from services.ports import Chance
+from services.runtime.ports import Chance
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from contracts.times import SECOND
-from services.ports import Chance
+from services.runtime.ports import Chance
 from services.simulator.behaviour import Behaviour
 from services.simulator.calls import RefusedError
 from services.simulator.quotas import shanghai_day

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from services.ports import Chance
+from services.runtime.ports import Chance
 
 Garbage = Literal["html", "empty", "half", "wrong_type", "redirect", "megabytes"]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]

@@ -22,7 +22,7 @@ from contracts.wechat import (
     TEMPLATE_IDS,
     VERSION_TYPES,
 )
-from services.ports import Chance
+from services.runtime.ports import Chance
 from services.simulator.behaviour import Behaviour
 from services.simulator.calls import (
     ERRMSGS,

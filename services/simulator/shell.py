@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from services.ports import Chance, Clock
+from services.runtime.ports import Chance, Clock
 from services.simulator.calls import Call
 from services.simulator.faults import Action, Faults, Rule, read_rules
 from services.simulator.model import WeChatModel

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import URL
 
+from services.runtime.tls import Files, TlsError, client_context
 from services.store.ports import StoreUnavailable
-from services.tls import Files, TlsError, client_context
 
 OPTIONS: Final = frozenset({"ssl", "sslmode", "sslrootcert", "sslcert", "sslkey"})
 """What may stand behind the `?`; `ssl` is the driver's name for `sslmode`."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from services.secret_file import SecretFileError, read_secret
-from services.settings import Secret, Settings
+from services.runtime.secret_file import SecretFileError, read_secret
+from services.runtime.settings import Secret, Settings
 
 LOG = structlog.get_logger("livecard.wechat")
 

@@ -22,7 +22,7 @@ from contracts.wechat import (
     expiration_us,
     verdict_of,
 )
-from services.ports import Clock
+from services.runtime.ports import Clock
 from services.wechat.apps import AppBook
 from services.wechat.ports import Answer
 from services.wechat.reading import classify, read

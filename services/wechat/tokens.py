@@ -9,8 +9,8 @@ import msgspec
 import structlog
 
 from contracts.wechat import STABLE_TOKEN_PATH, StableTokenRequest, TokenAnswer, Verdict, verdict_of_token
-from services.ports import Clock
-from services.settings import Secret
+from services.runtime.ports import Clock
+from services.runtime.settings import Secret
 from services.wechat.apps import AppBook
 from services.wechat.reading import LARGEST_ERRCODE, read, told
 from services.wechat.transport import Connections

@@ -10,16 +10,16 @@ from contracts.changes import ActivityChanged, decode_change
 from contracts.events import Completed, Event, Opened
 from contracts.records import Record, decode_record
 from contracts.times import SECOND
-from services.bus.ports import Message
 from services.clock.clock import BATCH, LONGEST_WAIT, TimerClock
-from services.settings import Settings
-from services.store.apply import Arrival, apply
-from services.store.ledger import read_ledger
-from services.store.memory import MemoryStore
+from services.kafka.ports import Message
+from services.runtime.metrics import Metrics
+from services.runtime.settings import Settings
 from services.store.ports import StoreUnavailable
 from services.store.rows import CHANGES, DEAD, SHARDS
-from services.telemetry import Metrics
+from services.transactions.apply import Arrival, apply
+from services.transactions.ledger import read_ledger
 from statemachine.model import Rules
+from tests.verification.dict_store.store import MemoryStore
 
 BASE = 1_790_000_000 * SECOND
 

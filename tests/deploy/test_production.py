@@ -50,5 +50,5 @@ def test_a_service_starts_without_extras(service: str) -> None:
 
 @pytest.mark.parametrize("module", ["main", "processes", "inspect", "send"])
 def test_a_command_runs_without_extras(module: str) -> None:
-    done = run_without_extras(f"import services.command.{module}")
+    done = run_without_extras(f"import services.cli.{module}")
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.command.running import livecard
+from tests.cli.running import livecard
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT_FROM = ["pyproject.toml", "README.md", "LICENSE", "contracts", "statemachine", "services"]

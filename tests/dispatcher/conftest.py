@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from services.store.memory import MemoryStore
 from services.store.ports import Store
 from tests.dispatcher.inline import migrated, sqlite_in_virtual_time
 from tests.dispatcher.world import Make
+from tests.verification.dict_store.store import MemoryStore
 
 
 @pytest.fixture(params=["dict", "sqlite"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.store.cards import Claims, claim
 from services.store.rows import Gate, Writes
+from services.transactions.claim import Claims, claim
 from tests.dispatcher.world import Make, World, in_virtual_time
 
 

@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from services.store.cards import redeliver
+from services.transactions.claim import redeliver
 from tests.dispatcher.world import Make, in_virtual_time
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from contracts.times import SECOND
-from services.store.cards import redeliver
+from services.transactions.claim import redeliver
 from tests.dispatcher.world import BASE, Make, in_virtual_time
 
 MANY = tuple(f"m{n:03}" for n in range(100))

@@ -12,12 +12,12 @@ from contracts.records import Record
 from contracts.times import SECOND
 from contracts.wechat import ILLEGAL_STATE, Verdict
 from services.dispatcher.look import plan_look
-from services.store.apply import Arrival, apply
-from services.store.cards import CardRules, Claimed, claim, redeliver
-from services.store.memory import MemoryStore
-from services.store.settle import FAILURES, Look, settle
+from services.transactions.apply import Arrival, apply
+from services.transactions.claim import CardRules, Claimed, claim, redeliver
+from services.transactions.settle import FAILURES, Look, settle
 from statemachine.model import Rules
 from statemachine.plan import Call
+from tests.verification.dict_store.store import MemoryStore
 
 START = 1_795_248_000 * SECOND
 NEVER_ARRIVED = (Verdict.token, Verdict.minute_limit, Verdict.misconfigured)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contracts.events import Closed, Completed
-from services.runtime.real import RealClock
+from services.runtime.clock import RealClock
 from services.store.open import migrate, open_store
 from tests.dispatcher.world import World
 

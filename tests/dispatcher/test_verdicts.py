@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from contracts.times import DAY, MINUTE, SECOND
-from services.store.cards import redeliver
+from services.transactions.claim import redeliver
 from tests.dispatcher.world import BASE, Make, Reply, Sent, in_virtual_time
 
 

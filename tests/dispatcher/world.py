@@ -21,13 +21,13 @@ from contracts.times import SECOND
 from contracts.wechat import SetChatToolMsg, Verdict, verdict_of
 from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.metrics import NoMetrics
-from services.ports import Clock
-from services.settings import Settings
-from services.store.apply import Arrival, apply
-from services.store.cards import CardRules, claim
+from services.runtime.ports import Clock
+from services.runtime.settings import Settings
 from services.store.ports import Store
 from services.store.rows import CHANGES, SHARDS, Attempt, Card, Writes
-from services.store.timers import fire_due
+from services.transactions.apply import Arrival, apply
+from services.transactions.claim import CardRules, claim
+from services.transactions.timers import fire_due
 from services.wechat.ports import Answer
 from statemachine.model import Rules
 from tests.dispatcher.faulty import FaultyStore

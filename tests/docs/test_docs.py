@@ -12,9 +12,9 @@ from typer.main import get_command
 
 from contracts.records import DeadReason
 from scripts.diagrams import __main__ as diagrams
-from services.command.main import app
-from services.settings import Settings
-from services.telemetry import Metrics
+from services.cli.main import app
+from services.runtime.metrics import Metrics
+from services.runtime.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -14,13 +14,13 @@ from contracts.records import Record
 from contracts.times import SECOND, format_rfc3339
 from contracts.topics import Topics
 from scripts.patience import PATIENCE
-from services.bus.ports import BusUnavailable, Message
+from services.kafka.ports import BusUnavailable, Message
 from services.lifecycle.ingest import Ingest
-from services.runtime.real import RealClock
-from services.store.memory import MemoryStore
+from services.runtime.clock import RealClock
 from services.store.ports import StoreRejected, StoreUnavailable, Tx
 from services.store.rows import InboxKey
 from statemachine.model import Rules
+from tests.verification.dict_store.store import MemoryStore
 
 NOW = RealClock().wall()
 DAY = 86_400 * SECOND

@@ -11,8 +11,8 @@ import pytest
 from contracts.topics import Topics
 from services.lifecycle import consumer
 from services.lifecycle.consumer import Consumer
-from services.runtime.real import RealClock
-from services.settings import Settings
+from services.runtime.clock import RealClock
+from services.runtime.settings import Settings
 from services.store.ports import StoreUnavailable
 from tests.e2e.line import until
 from tests.lifecycle.support import MemoryBus, TroubledStore, make_ingest

@@ -14,14 +14,14 @@ from aiokafka.errors import KafkaError
 from contracts.topics import Topics
 from scripts.engines import Kafka
 from scripts.patience import PATIENCE
-from services.bus.embedded import EmbeddedKafka
-from services.bus.kafka import KafkaBus
-from services.bus.ports import BusUnavailable, Message
+from services.kafka.bus import KafkaBus
+from services.kafka.embedded import EmbeddedKafka
+from services.kafka.ports import BusUnavailable, Message
 from services.lifecycle import subscription
 from services.lifecycle.consumer import Consumer
-from services.runtime.real import RealClock
-from services.settings import Settings
-from tests.bus.reading import bus_of, committed, read_all, settings_for
+from services.runtime.clock import RealClock
+from services.runtime.settings import Settings
+from tests.kafka.reading import bus_of, committed, read_all, settings_for
 from tests.lifecycle.support import TroubledStore, completed, make_ingest, opened, until
 
 

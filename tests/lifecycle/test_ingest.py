@@ -12,9 +12,9 @@ import pytest
 from contracts.nudge import Nudge, decode_nudge
 from services.lifecycle import ingest
 from services.lifecycle.ingest import SilentIngest
-from services.store import apply
-from services.store.ledger import read_ledger
 from services.store.rows import Crowd
+from services.transactions import apply
+from services.transactions.ledger import read_ledger
 from tests.lifecycle.support import (
     MemoryBus,
     TroubledStore,

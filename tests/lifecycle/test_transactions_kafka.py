@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from aiokafka import AIOKafkaProducer
 
 from contracts.topics import Topics
-from services.bus.ports import Message
-from tests.bus.reading import bus_of, settings_for
+from services.kafka.ports import Message
+from tests.kafka.reading import bus_of, settings_for
 from tests.lifecycle.support import TroubledStore, until
 from tests.lifecycle.test_consumer_kafka import consuming, events, openings
 

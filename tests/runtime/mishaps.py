@@ -9,12 +9,11 @@ from collections.abc import Mapping
 
 import typer
 
-from services import logs
-from services.command import main as command
-from services.environment import load
-from services.runtime import watchdog
+from services.cli import main as command
+from services.runtime import logs, watchdog
+from services.runtime.environment import load
 from services.runtime.host import serve
-from services.runtime.parts import Parts, Service
+from services.runtime.process import Parts, Service
 
 
 class Bad:

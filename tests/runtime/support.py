@@ -11,11 +11,11 @@ import httpx
 import msgspec
 
 from scripts.patience import PATIENCE
-from services.bus.admin import create_topics
-from services.command.processes import builder
+from services.cli.processes import builder
+from services.kafka.admin import create_topics
 from services.runtime.host import Host, opened
-from services.runtime.parts import Parts
-from services.settings import Settings
+from services.runtime.process import Parts
+from services.runtime.settings import Settings
 from services.store.open import migrate
 
 STALLED = 5.0

@@ -19,9 +19,6 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from contracts.topics import Topics
-from services.bus import nudges
-from services.bus.nudges import NudgeConsumer
-from services.bus.ports import BusUnavailable
 from services.clock import clock as timers
 from services.clock.clock import TimerClock
 from services.dispatcher import settler
@@ -29,19 +26,22 @@ from services.dispatcher.dispatcher import LONGEST_WAIT as CLAIMS
 from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.metrics import NoMetrics
 from services.dispatcher.settler import Settler
+from services.kafka import nudges
+from services.kafka.nudges import NudgeConsumer
+from services.kafka.ports import BusUnavailable
 from services.lifecycle import consumer, ingest
 from services.lifecycle.consumer import Consumer
 from services.lifecycle.ingest import Ingest
 from services.runtime import relay
+from services.runtime.metrics import Metrics
 from services.runtime.relay import Relay
-from services.settings import Settings
-from services.store.cards import CardRules
-from services.store.memory import MemoryStore
+from services.runtime.settings import Settings
 from services.store.ports import StoreUnavailable
-from services.telemetry import Metrics
+from services.transactions.claim import CardRules
 from statemachine.model import Rules
 from tests.dispatcher.world import BASE, VirtualLoop
 from tests.lifecycle.support import record
+from tests.verification.dict_store.store import MemoryStore
 
 SETTINGS = Settings(kafka="127.0.0.1:9", apps='{"wx1": "s"}')
 

@@ -14,13 +14,13 @@ from prometheus_client import generate_latest
 from sqlalchemy.engine import make_url
 
 from contracts.wechat import Verdict
-from services.bus import nudges
-from services.bus.admin import broker_answers
 from services.dispatcher import dispatcher, settler
+from services.kafka import nudges
+from services.kafka.admin import broker_answers
 from services.lifecycle import consumer
-from services.runtime import watch
-from services.settings import Settings
-from services.store.apply import apply, read_arrival
+from services.runtime import backlog
+from services.runtime.settings import Settings
+from services.transactions.apply import apply, read_arrival
 from services.wechat.ports import Answer
 from statemachine.model import Rules
 from tests.e2e.line import until
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Idle loops show themselves more often than the shortened patience."""
-    for module, name in ((dispatcher, "IDLE"), (settler, "IDLE"), (watch, "EVERY"), (nudges, "POLL")):
+    for module, name in ((dispatcher, "IDLE"), (settler, "IDLE"), (backlog, "EVERY"), (nudges, "POLL")):
         monkeypatch.setattr(module, name, 0.5)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import structlog
 
-from services.logs import Seldom
+from services.runtime.logs import Seldom
 
 
 def test_a_line_that_repeats_passes_once_in_a_while_and_tells_how_many_were_held_back() -> None:

@@ -13,13 +13,13 @@ from contracts.changes import decode_change
 from contracts.records import Record
 from contracts.topics import Topics
 from scripts.patience import PATIENCE
-from services.bus.ports import BusUnavailable
-from services.runtime.real import RealClock
+from services.kafka.ports import BusUnavailable
+from services.runtime.clock import RealClock
 from services.runtime.relay import Relay, SilentRelay
-from services.settings import Settings
-from services.store.outgoing import dead_row
+from services.runtime.settings import Settings
 from services.store.ports import StoreUnavailable
 from services.store.rows import CHANGES, PAGE_SIZE, OutboxRow, Writes, shard_of
+from services.transactions.outgoing import dead_row
 from tests.lifecycle.support import MemoryBus, TroubledStore, make_ingest, opened, record, until
 
 

@@ -7,11 +7,11 @@ import random
 
 from contracts.topics import Topics
 from scripts.patience import PATIENCE
-from services.bus.ports import Bus
-from services.runtime.real import RealClock
+from services.kafka.ports import Bus
+from services.runtime.clock import RealClock
 from services.runtime.relay import Relay, SilentRelay
-from services.settings import Settings
-from tests.bus.reading import bus_of, read_all, settings_for
+from services.runtime.settings import Settings
+from tests.kafka.reading import bus_of, read_all, settings_for
 from tests.lifecycle.support import TroubledStore, until
 from tests.runtime.test_relay import fill, left
 

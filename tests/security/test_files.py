@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from scripts.patience import PATIENCE
-from services.secret_file import LARGEST, SecretFileError, exposed, read_secret
-from services.tls import Files, TlsError, client_context
+from services.runtime.secret_file import LARGEST, SecretFileError, exposed, read_secret
+from services.runtime.tls import Files, TlsError, client_context
 from tests.e2e.line import LIVECARD
 from tests.security.authority import Authority
 

@@ -9,12 +9,12 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
-from services.command.simulated import is_loopback, simulator_server
+from services.cli.embedded_simulator import is_loopback, simulator_server
+from services.runtime.clock import RealClock
 from services.runtime.health import Health
 from services.runtime.host import DEFAULT_ADDRESS
 from services.runtime.http import HealthServer, split_address
-from services.runtime.real import RealClock
-from services.settings import Settings
+from services.runtime.settings import Settings
 
 MEGABYTES = 1 << 20
 

@@ -17,15 +17,15 @@ from aiokafka.errors import KafkaError
 from contracts.nudge import Nudge, encode_nudge
 from contracts.topics import Topics
 from scripts.patience import PATIENCE
-from services.bus.admin import BrokerError, create_topics
-from services.bus.kafka import KafkaBus
-from services.bus.nudges import NudgeConsumer
-from services.bus.ports import BusUnavailable, Message
-from services.command.replay import _letters
-from services.environment import load
+from services.cli.replay import _letters
+from services.kafka.admin import BrokerError, create_topics
+from services.kafka.bus import KafkaBus
+from services.kafka.nudges import NudgeConsumer
+from services.kafka.ports import BusUnavailable, Message
 from services.lifecycle.subscription import broker
-from services.runtime.real import RealClock
-from services.settings import Settings
+from services.runtime.clock import RealClock
+from services.runtime.environment import load
+from services.runtime.settings import Settings
 from tests.e2e.line import Line, Service, a_line, free_port, until
 from tests.security.conftest import MECHANISMS, PASSWORD, Fortress
 

@@ -11,10 +11,10 @@ import pytest
 import structlog
 from faststream import ContextRepo
 
-from services import logs
-from services.bus.options import kafka_options
+from services.kafka.options import kafka_options
 from services.lifecycle.subscription import broker
-from services.settings import Settings
+from services.runtime import logs
+from services.runtime.settings import Settings
 
 TOKEN = "canary-token"
 

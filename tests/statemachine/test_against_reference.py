@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.events import Completed, Event, Opened, Rescheduled
-from tests.model.harness import Machines
-from tests.model.histories import (
+from tests.verification.model.harness import Machines
+from tests.verification.model.histories import (
     MARGIN,
     PEOPLE,
     Step,
@@ -23,7 +23,7 @@ from tests.model.histories import (
     opened,
     reschedules,
 )
-from tests.model.reference import Reference
+from tests.verification.model.reference import Reference
 
 HOMES = ("a", "b")
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -11,8 +11,8 @@ from contracts.events import Added, Completed, Event
 from statemachine import activity as machine
 from statemachine.model import Aggregate
 from statemachine.states import UNOPENED
-from tests.model.harness import Machines
-from tests.model.histories import MARGIN, events, moments
+from tests.verification.model.harness import Machines
+from tests.verification.model.histories import MARGIN, events, moments
 
 Batch = tuple[list[Event], int]
 

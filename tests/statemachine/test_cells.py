@@ -9,9 +9,9 @@ import pytest
 
 from contracts.changes import ActivityChanged, EventRefused, ParticipantDone
 from contracts.events import Added, Closed, Completed, Event, EventData, Opened, Rescheduled
-from tests.model.harness import Machines
-from tests.model.histories import LAST, MARGIN, at, event, opened
-from tests.model.reference import Reference
+from tests.verification.model.harness import Machines
+from tests.verification.model.histories import LAST, MARGIN, at, event, opened
+from tests.verification.model.reference import Reference
 
 STATES = ("unopened", "open", "nearing", "ended")
 REASONS = ("deadline", "closed", "complete", "expired", "47504")

@@ -10,9 +10,9 @@ from contracts.changes import ActivityChanged, EventRefused, ParticipantDone
 from contracts.events import Added, Closed, Completed, Rescheduled
 from statemachine.model import Activity, Rules
 from statemachine.timers import due_at
-from tests.model.harness import Machines
-from tests.model.histories import LAST, MARGIN, at, event, opened
-from tests.model.reference import Expected
+from tests.verification.model.harness import Machines
+from tests.verification.model.histories import LAST, MARGIN, at, event, opened
+from tests.verification.model.reference import Expected
 
 NOTICE = at(10) - at(0)
 NEAR, DEADLINE = at(10), at(20)

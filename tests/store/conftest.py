@@ -11,10 +11,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from services.store import memory
 from services.store.open import migrate
 from tests.engines.support import administer, run_apart, sibling
 from tests.store.support import Bench, MemoryBench, PostgresBench, Scene, SqliteBench
+from tests.verification.dict_store import store as dict_store
 
 
 async def _prepare(url: str) -> None:
@@ -55,7 +55,7 @@ async def bench(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Bench]:
     """Each engine in turn, empty."""
-    monkeypatch.setattr(memory, "LOCK_TIMEOUT", 0.3)
+    monkeypatch.setattr(dict_store, "LOCK_TIMEOUT", 0.3)
     made: Bench
     if request.param == "postgres":
         made = PostgresBench(request.getfixturevalue("migrated_postgres"))

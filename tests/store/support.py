@@ -17,17 +17,17 @@ from contracts.events import Event
 from contracts.records import Record
 from contracts.times import SECOND, format_rfc3339
 from contracts.wechat import Verdict
-from services.store.apply import Applied, Arrival, apply, read_arrival
-from services.store.cards import CardRules, Claimed, claim
-from services.store.ledger import read_ledger
-from services.store.memory import MemoryStore
 from services.store.open import open_store
 from services.store.ports import Store, Tx
 from services.store.rows import CHANGES, SHARDS, Card, OutboxRow, ParkedRow, Writes
-from services.store.settle import Look, Settled, settle
-from services.store.timers import Fired, fire_due
+from services.transactions.apply import Applied, Arrival, apply, read_arrival
+from services.transactions.claim import CardRules, Claimed, claim
+from services.transactions.ledger import read_ledger
+from services.transactions.settle import Look, Settled, settle
+from services.transactions.timers import Fired, fire_due
 from statemachine.model import Rules
 from statemachine.plan import Call
+from tests.verification.dict_store.store import MemoryStore
 
 START = 1_795_248_000 * SECOND
 """2026-11-21T08:00:00Z, a full minute."""

@@ -10,10 +10,10 @@ import pytest
 
 from contracts.times import SECOND
 from contracts.wechat import Verdict
-from services.store.cards import claim, expire, redeliver
-from services.store.gates import NEVER, UNKNOWN_APP, close_gate
-from services.store.ledger import read_ledger
 from services.store.rows import SET_ASIDE, MemberMark, Writes
+from services.transactions.claim import claim, expire, redeliver
+from services.transactions.gates import NEVER, UNKNOWN_APP, close_gate
+from services.transactions.ledger import read_ledger
 from statemachine.plan import Call
 from tests.store.support import START, Scene
 

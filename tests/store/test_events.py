@@ -10,10 +10,10 @@ import pytest
 from contracts.changes import decode_change
 from contracts.records import decode_record
 from contracts.times import SECOND
-from services.store.apply import Arrival, read_arrival
-from services.store.ledger import read_ledger
 from services.store.rows import CHANGES, DEAD, Writes
-from services.store.timers import bury_parked, fire_due
+from services.transactions.apply import Arrival, read_arrival
+from services.transactions.ledger import read_ledger
+from services.transactions.timers import bury_parked, fire_due
 from tests.store.support import HOUR, START, Bench, Scene, parked
 
 REPEATS = 3

@@ -10,15 +10,15 @@ import pytest
 from sqlalchemy import text
 
 from contracts.wechat import Verdict
-from services.store.apply import Applied, apply
-from services.store.cards import Claims, claim, expire, redeliver
-from services.store.ledger import read_ledger
 from services.store.open import open_store
 from services.store.ports import StoreUnavailable
 from services.store.rows import SET_ASIDE, MemberMark, Writes
-from services.store.settle import settle
 from services.store.sql import SqlStore
-from services.store.timers import bury_parked, fire_due
+from services.transactions.apply import Applied, apply
+from services.transactions.claim import Claims, claim, expire, redeliver
+from services.transactions.ledger import read_ledger
+from services.transactions.settle import settle
+from services.transactions.timers import bury_parked, fire_due
 from tests.store.interleaver import Conductor, Session
 from tests.store.support import DAY, HOUR, STANDING, PostgresBench, Scene
 

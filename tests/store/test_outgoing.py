@@ -7,9 +7,9 @@ import msgspec
 from contracts.changes import CardDelivered, CardFailed, decode_change
 from contracts.records import decode_record
 from contracts.wechat import Verdict
-from services.store.cards import expire
-from services.store.ledger import read_ledger
 from services.store.rows import DEAD, SHARDS, InboxKey, OutboxRow, ParkedRow, Writes
+from services.transactions.claim import expire
+from services.transactions.ledger import read_ledger
 from tests.store.support import Scene, parked
 
 

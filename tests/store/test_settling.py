@@ -6,8 +6,8 @@ import pytest
 
 from contracts.times import SECOND
 from contracts.wechat import Verdict
-from services.store.cards import redeliver
-from services.store.gates import close_gate
+from services.transactions.claim import redeliver
+from services.transactions.gates import close_gate
 from statemachine.plan import GONE, Call
 from tests.store.support import Scene
 

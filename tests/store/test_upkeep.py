@@ -7,8 +7,8 @@ from collections import Counter
 from typing import Any
 
 from contracts.times import SECOND
-from services.store.ledger import read_ledger
 from services.store.rows import SHARDS, Attempt, InboxKey, MemberMark, Writes
+from services.transactions.ledger import read_ledger
 from tests.store.support import DAY, HOUR, START, Scene
 
 LEASE = 10 * SECOND

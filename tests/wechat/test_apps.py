@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.secret_file import LARGEST
-from services.settings import Settings
+from services.runtime.secret_file import LARGEST
+from services.runtime.settings import Settings
 from services.wechat.apps import AppBook, AppsError
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from contracts.wechat import CREATE_ACTIVITY_ID_PATH, SET_CHAT_TOOL_MSG_PATH, STABLE_TOKEN_PATH, Verdict
 from services.wechat.client import Created, WeChatClient
-from tests.fuzz.answers import Lie, lie
-from tests.fuzz.liar import HONEST, TOKEN, Liar, descriptors, fits, read_request
+from tests.verification.fuzz.answers import Lie, lie
+from tests.verification.fuzz.liar import HONEST, TOKEN, Liar, descriptors, fits, read_request
 from tests.wechat.conftest import MESSAGE
 from tests.wechat.server import APPS
 

@@ -1,0 +1,145 @@
+"""The commands that look into the store: show, ledger, gates, redeliver, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from services.cli.database import opened_store
+from services.cli.errors import CommandError
+from services.cli.show import explain, moment
+from services.cli.tables import print_table, table
+from services.runtime.clock import RealClock
+from services.runtime.environment import Read
+from services.runtime.settings import Settings
+from services.store.rows import Gate
+from services.transactions.claim import redeliver as redeliver_card
+from services.transactions.gates import UNKNOWN_APP
+from services.transactions.ledger import EVENT_FATES, REVISION_FATES, Ledger, read_ledger
+
+
+async def show(settings: Settings, out: Console, activity_id: str, *, as_json: bool) -> None:
+    """One activity in plain words, or as JSON."""
+    async with opened_store(settings) as store:
+        seen = await store.show(activity_id)
+    if seen is None:
+        raise CommandError(
+            f"no event about {activity_id!r} has been taken in: is the id right? If so, it is still in Kafka "
+            f"(livecard_consumer_lag_records) or a dead letter (livecard replay --activity {activity_id})"
+        )
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(seen), indent=2).decode())
+        return
+    for line in explain(seen, settings):
+        out.print(line, markup=False)
+
+
+async def ledger(settings: Settings, out: Console, *, as_json: bool) -> int:
+    """Print the ledger; 1 when it does not balance."""
+    async with opened_store(settings) as store:
+        read = await read_ledger(store)
+    if as_json:
+        body = {"balanced": read.balanced, **msgspec.to_builtins(read)}
+        print(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())
+    else:
+        print_ledger(read, out)
+    return 0 if read.balanced else 1
+
+
+def print_ledger(read: Ledger, out: Console) -> None:
+    """The ledger as two tables and a verdict."""
+    for title, rows, total, fates in (
+        ("events", read.events, "taken", EVENT_FATES),
+        ("revisions", read.revisions, "raised", (*REVISION_FATES, "pending")),
+    ):
+        made = table(total, *fates, title=title, justify="right")
+        made.add_row(*(str(rows[name]) for name in (total, *fates)))
+        print_table(out, made)
+    out.print(
+        f"repeats of events: {read.events['repeats']} · calls to WeChat: {read.calls['made']}, with unknown "
+        f"outcome: {read.calls['unknown']}, members repeated after one: {read.calls['members_repeated']}"
+    )
+    if read.balanced:
+        out.print("The ledger balances.", style="green")
+    for problem in read.problems:
+        out.print(f"The ledger does not balance: {problem}", style="red", markup=False)
+
+
+async def gates(
+    settings: Settings, out: Console, err: Console, appids: Sequence[str], *, as_json: bool
+) -> int:
+    """Open the gates named, then show all; 1 when some app is not known, which hinders no other."""
+    async with opened_store(settings) as store:
+        was_closed = await store.open_gates(appids, None) if appids else []
+        known = await store.all_gates()
+    unknown = sorted(set(appids) - {gate.appid for gate in known})
+    for appid in () if as_json else dict.fromkeys(appids):
+        if appid not in unknown:
+            out.print(f"{appid}: {'opened' if appid in was_closed else 'was open already'}", markup=False)
+    _print_gates(known, out, as_json=as_json)
+    if unknown:
+        text = f"livecard: no activity of these apps was ever opened here: {', '.join(unknown)}"
+        err.print(text, markup=False)
+    return 1 if unknown else 0
+
+
+def _print_gates(known: Sequence[Gate], out: Console, *, as_json: bool) -> None:
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(known), indent=2).decode())
+        return
+    if not known:
+        out.print("no app has opened an activity yet")
+        return
+    made = table("appid", "gate", "until", "reason", "errcode", "errmsg")
+    now = RealClock().wall()
+    for gate in known:
+        closed = gate.closed_until > now
+        cells = (
+            gate.appid,
+            "closed" if closed else "open",
+            _until(gate, now) if closed else "",
+            gate.reason,
+            str(gate.errcode or ""),
+            gate.errmsg,
+        )
+        made.add_row(*map(Text, cells))
+    print_table(out, made)
+
+
+def _until(gate: Gate, now: int) -> str:
+    return "the apps file names it" if gate.reason == UNKNOWN_APP else moment(gate.closed_until, now)
+
+
+async def redeliver(settings: Settings, out: Console, activity_ids: Sequence[str]) -> int:
+    """Wake each; 1 when some could not be."""
+    refused = 0
+    async with opened_store(settings) as store:
+        for activity_id in activity_ids:
+            done = await redeliver_card(store, activity_id)
+            refused += bool(done.refused)
+            if done.refused:
+                text = done.refused
+            elif done.members or done.woken:
+                text = f"will be tried again, {len(done.members)} members set aside included"
+            else:
+                text = "nothing was given up: nothing to do"
+            out.print(f"{activity_id}: {text}", markup=False)
+    return 1 if refused else 0
+
+
+def print_settings(found: Read, out: Console, *, as_json: bool) -> None:
+    """Every setting, one a row, also where some are wrong: those are marked."""
+    rows = found.described()
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
+        return
+    made = table("variable", "value", "default", "unit", "meaning")
+    made.columns[0].no_wrap = True
+    for row in rows:
+        value = row.value if row.value != row.default or row.wrong else ""
+        shown = Text(f"{value} (wrong)".lstrip(), style="red") if row.wrong else Text(value)
+        made.add_row(row.variable, shown, Text(row.default), Text(row.unit), Text(row.meaning))
+    print_table(out, made)

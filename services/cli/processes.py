@@ -1,0 +1,96 @@
+"""One service per process, and `init`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import structlog
+from prometheus_client import CollectorRegistry, ProcessCollector
+from rich.console import Console
+
+from services.cli.database import named_database
+from services.cli.embedded_simulator import SimulatorService, simulator_server
+from services.cli.errors import CommandError
+from services.kafka.admin import create_topics
+from services.runtime.clock import RealClock
+from services.runtime.health import Health
+from services.runtime.host import DEFAULT_ADDRESS, Builder, serve, stop_on_signals
+from services.runtime.http import HealthServer, split_address
+from services.runtime.settings import Settings, database_url
+from services.store.migrating import NEWEST
+from services.store.open import migrate, safe_url
+from services.wechat.apps import AppBook
+
+LOG = structlog.get_logger("livecard")
+
+
+def builder(kind: str) -> Builder:
+    """The composition root of a service by its command's name."""
+    if kind == "lifecycle":
+        from services.lifecycle.app import build as build_lifecycle
+
+        return build_lifecycle
+    if kind == "clock":
+        from services.clock.app import build as build_clock
+
+        return build_clock
+    from services.dispatcher.app import build as build_dispatcher
+
+    return build_dispatcher
+
+
+async def serve_kind(kind: str, settings: Settings) -> None:
+    """One service until SIGTERM."""
+    if kind == "simulator":
+        await _serve_simulator(settings)
+        return
+    if not settings.kafka:
+        raise CommandError(
+            f"LIVECARD_KAFKA is not set: `livecard {kind}` needs a broker, such as "
+            "LIVECARD_KAFKA=localhost:9092 (`livecard up` runs everything on an embedded one)"
+        )
+    await serve(kind, settings, [builder(kind)])
+
+
+async def init(settings: Settings, out: Console, *, finish: bool = False) -> None:
+    """Migrate and create topics; warns where the broker cannot create them."""
+    url = database_url(settings)
+    with named_database(settings):
+        at = await migrate(url, finish=finish)
+    out.print(f"database: {safe_url(url)} is up to date", markup=False)
+    if at < NEWEST:
+        out.print("database: once no service of the release before runs, run `livecard init --finish`")
+    if not settings.kafka:
+        raise CommandError(
+            "topics: LIVECARD_KAFKA is not set, so none were created; set it and run init again"
+        )
+    report = await create_topics(settings)
+    for line in report.lines():
+        out.print(line, markup=False)
+
+
+async def _serve_simulator(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    stop_on_signals(stopping, asyncio.Event())
+    clock = RealClock()
+    host, port = split_address(settings.http or DEFAULT_ADDRESS["simulator"])
+    apps = AppBook.load(settings) if settings.apps or settings.apps_file else None
+    server = simulator_server(settings, host, port, apps)
+    service = SimulatorService()
+    health = Health(lambda: [service], clock, settings.stalled_after)
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    http = HealthServer(f"{host}:{port}", health, registry)
+    http.app.add_routes(server.routes())
+    await http.start()
+    LOG.info(
+        "serving",
+        address=http.url,
+        services=["simulator"],
+        seed=random.getrandbits(16),
+    )
+    await stopping.wait()
+    server.shell.release()
+    await http.stop()
+    LOG.info("drained")

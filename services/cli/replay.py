@@ -1,0 +1,180 @@
+"""`livecard replay`: dead letters back to activity.events, once each, and only those that can live now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from typing import Final, get_args
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from rich.console import Console
+
+from contracts.decode import Dead, decode
+from contracts.records import DeadReason, Record, strip_livecard_headers
+from contracts.topics import Topics
+from services.cli.database import opened_store
+from services.cli.errors import CommandError
+from services.kafka.bus import KafkaBus
+from services.kafka.errors import brief
+from services.kafka.options import BrokerError, kafka_options
+from services.kafka.patches import header_names
+from services.kafka.ports import Message
+from services.runtime.metrics import Metrics
+from services.runtime.settings import Settings
+from services.store.ports import Store
+from services.store.rows import InboxKey
+
+ROUND: Final = 1_000
+"""Letters looked up and sent together."""
+QUIET: Final = 10.0
+"""Seconds without a record after which the dead letters' topic counts as unreachable."""
+
+SENT: Final = "taken back"
+STILL_DEAD: Final = "still unreadable: they would only come back"
+ALIVE: Final = "taken in already"
+OLDER: Final = "older letters of the same event"
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """A dead letter that was chosen; `key` is None while its event cannot be read."""
+
+    record: Record
+    reason: str
+    activity_id: str
+    key: InboxKey | None
+    error: str = ""
+    """What was wrong with it when it died, in the words for its producer."""
+
+
+async def replay(
+    settings: Settings,
+    out: Console,
+    *,
+    reasons: list[str],
+    activities: list[str],
+    send: bool,
+) -> None:
+    """Tell what would be taken back, or (with `send`) do it. Safe to run twice: what lives is left alone."""
+    if not settings.kafka:
+        raise CommandError("LIVECARD_KAFKA is not set, so there is no broker to read dead letters from")
+    if wrong := sorted(set(reasons) - set(get_args(DeadReason))):
+        raise CommandError(f"no such reason: {', '.join(wrong)}; there are {', '.join(get_args(DeadReason))}")
+    chosen = [
+        letter
+        async for letter in _letters(settings)
+        if (not reasons or letter.reason in reasons) and (not activities or letter.activity_id in activities)
+    ]
+    fates: Counter[tuple[str, str]] = Counter()
+    examples = {letter.reason: letter for letter in chosen}
+    latest: dict[InboxKey, Letter] = {}
+    for letter in chosen:
+        if letter.key is None:
+            fates[letter.reason, STILL_DEAD] += 1
+        elif (before := latest.pop(letter.key, None)) is not None:
+            fates[before.reason, OLDER] += 1
+        if letter.key is not None:
+            latest[letter.key] = letter
+    async with opened_store(settings) as store:
+        ready = await _dead_ones(store, latest.values(), fates)
+    if send and ready:
+        await _send(settings, ready)
+    for (reason, fate), count in sorted(fates.items()):
+        told = fate if send or fate != SENT else "would be taken back"
+        out.print(f"{count:8} {reason}: {told}", markup=False)
+    for reason, letter in sorted(examples.items()):
+        place = f"{letter.record.topic}/{letter.record.partition}/{letter.record.offset}"
+        about = f" about {letter.activity_id}" if letter.activity_id else ""
+        out.print(f"the last {reason} was {place}{about}: {letter.error[:200]}", markup=False)
+    if not chosen:
+        out.print("no dead letter matches")
+    elif not send and ready:
+        out.print(f"nothing was sent; run it again with --send to take {len(ready)} back")
+
+
+async def _letters(settings: Settings) -> AsyncIterator[Letter]:
+    """Everything on the dead letters' topic at this moment, in order of each partition."""
+    topic = Topics(settings.topic_prefix).dead
+    header_names.install()
+    consumer = AIOKafkaConsumer(
+        **kafka_options(settings), enable_auto_commit=False, auto_offset_reset="earliest"
+    )
+    try:
+        await consumer.start()
+        numbers = await _partitions(consumer, topic)
+        if not numbers:
+            raise CommandError(
+                f"the topic {topic} does not exist at {settings.kafka} (`livecard init` makes it; is "
+                "LIVECARD_TOPIC_PREFIX right?)"
+            )
+        partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+        ends = await consumer.end_offsets(partitions)
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        while True:
+            left = [each for each in partitions if await consumer.position(each) < ends[each]]
+            if not left:
+                return
+            async with asyncio.timeout(QUIET):
+                batches = await consumer.getmany(*left, timeout_ms=1_000, max_records=ROUND)
+            for batch in batches.values():
+                for record in batch:
+                    yield _letter(record)
+    except (KafkaError, TimeoutError) as error:
+        raise BrokerError(f"cannot read {topic} at {settings.kafka}: {brief(error)}") from error
+    finally:
+        await consumer.stop()
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
+    await consumer._client.force_metadata_update()  # noqa: SLF001 (a fresh client has not asked yet)
+    return consumer.partitions_for_topic(topic) or set()
+
+
+def _letter(record: object) -> Letter:
+    headers = tuple(getattr(record, "headers", ()))
+    told = {name: (value or b"").decode("utf-8", "replace") for name, value in headers}
+    original = Record(
+        told.get("livecard-topic", ""),
+        int(told.get("livecard-partition") or 0),
+        int(told.get("livecard-offset") or 0),
+        getattr(record, "key", None),
+        getattr(record, "value", None),
+        tuple(strip_livecard_headers(headers)),
+    )
+    read = decode(original.value, original.headers)
+    reason, error = told.get("livecard-reason", ""), told.get("livecard-error", "")
+    if isinstance(read, Dead):
+        return Letter(original, reason, read.activity_id or "", None, error)
+    return Letter(original, reason, read.activity_id, InboxKey(read.source, read.id), error)
+
+
+async def _dead_ones(
+    store: Store, letters: Iterable[Letter], fates: Counter[tuple[str, str]]
+) -> list[Letter]:
+    """Those whose event came to nothing, or is no longer remembered; the others live already."""
+    waiting, ready = list(letters), []
+    for start in range(0, len(waiting), ROUND):
+        page = waiting[start : start + ROUND]
+        outcomes = await store.outcomes([letter.key for letter in page if letter.key is not None])
+        for letter in page:
+            assert letter.key is not None
+            alive = outcomes.get(letter.key, "dead") != "dead"
+            fates[letter.reason, ALIVE if alive else SENT] += 1
+            if not alive:
+                ready.append(letter)
+    return ready
+
+
+async def _send(settings: Settings, letters: list[Letter]) -> None:
+    bus = KafkaBus(settings, metrics=Metrics())
+    topic = Topics(settings.topic_prefix).events
+    try:
+        await bus.start()
+        for start in range(0, len(letters), ROUND):
+            page = letters[start : start + ROUND]
+            await bus.publish(topic, [Message(x.record.key, x.record.value, x.record.headers) for x in page])
+    finally:
+        await bus.stop()

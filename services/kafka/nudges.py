@@ -1,0 +1,114 @@
+"""Consumes nudges, best effort: what is missed here the dispatcher's sweep finds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+
+from contracts.nudge import Nudge, decode_nudge
+from contracts.topics import Topics
+from services.kafka.errors import brief
+from services.kafka.options import kafka_options
+from services.kafka.patches import header_names
+from services.runtime.ports import SELDOM, Clock
+from services.runtime.settings import Settings
+
+LOG = structlog.get_logger("livecard.bus")
+
+POLL: Final = 1.0
+"""Seconds a poll waits for nudges."""
+MOST: Final = 5000
+"""Most nudges handed over together."""
+WAIT: Final = 5.0
+"""Seconds before joining again after a failure."""
+LEAVE_DEADLINE: Final = 3.0
+"""Seconds for leaving the group."""
+
+
+class NudgeConsumer:
+    """A member of `group` on `card.nudges`, from the latest on, offsets committed by themselves.
+
+    `on_nudges` is called with every batch and must not wait. Never dies: it joins again.
+    """
+
+    def __init__(
+        self, settings: Settings, group: str, on_nudges: Callable[[list[Nudge]], None], clock: Clock
+    ) -> None:
+        self._settings, self._group, self._on_nudges = settings, group, on_nudges
+        self._topic = Topics(settings.topic_prefix).nudges
+        self._task: asyncio.Task[None] | None = None
+        self._waiting: str | None = "has not joined the nudges' consumer group yet"
+        self._clock = clock
+        self._polled: float | None = None
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def start(self) -> None:
+        """Begin to consume; returns at once. Raises `BrokerError` for wrong settings."""
+        options = kafka_options(self._settings)
+        header_names.install()
+        self._task = asyncio.create_task(self._run(options), name="nudges")
+
+    async def stop(self) -> None:
+        """Leave the group, within a few seconds."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    def waiting(self) -> str | None:
+        """None while it is a member of its group; otherwise why not, in plain words."""
+        return self._waiting
+
+    @property
+    def moved(self) -> float:
+        """When it last polled (monotonic seconds); while it is no member, now: it may wait for a broker."""
+        return self._clock.monotonic() if self._polled is None else self._polled
+
+    async def _run(self, options: dict[str, Any]) -> None:
+        while True:
+            try:
+                await self._serve(options)
+            except Exception as error:  # noqa: BLE001 (best effort never dies)
+                why = brief(error)
+                self._waiting = f"receives no nudges: {why}"
+                LOG.warning(
+                    "no nudges for now: the sweep finds what they would have told", error=why, every=SELDOM
+                )
+            await asyncio.sleep(WAIT)
+
+    async def _serve(self, options: dict[str, Any]) -> None:
+        session = round(self._settings.kafka_session * 1000)
+        consumer = self._consumer = AIOKafkaConsumer(
+            self._topic,
+            **options,
+            group_id=self._group,
+            auto_offset_reset="latest",
+            session_timeout_ms=session,
+            heartbeat_interval_ms=session // 3,
+        )
+        try:
+            await consumer.start()
+            self._waiting = None
+            while True:
+                self._polled = self._clock.monotonic()
+                batches = await consumer.getmany(timeout_ms=round(POLL * 1000), max_records=MOST)
+                nudges = [decode_nudge(record.value) for batch in batches.values() for record in batch]
+                if known := [nudge for nudge in nudges if nudge is not None]:
+                    self._on_nudges(known)
+        finally:
+            self._polled = None
+            await asyncio.shield(_leave(consumer))
+
+
+async def _leave(consumer: AIOKafkaConsumer) -> None:
+    leaving = asyncio.ensure_future(consumer.stop())
+    done, _ = await asyncio.wait([leaving], timeout=LEAVE_DEADLINE)
+    if not done:
+        leaving.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):  # it is over either way
+        await leaving

@@ -1,0 +1,204 @@
+"""The environment becomes `Settings`: read, checked, and every mistake in it told at once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, Final, get_args
+from urllib.parse import urlsplit
+
+import msgspec
+
+from contracts.topics import Topics
+from services.runtime.addresses import brokers
+from services.runtime.settings import (
+    HINTS,
+    PREFIX,
+    Described,
+    Settings,
+    choices,
+    decimal,
+    describe,
+    is_secret,
+)
+
+
+class SettingsError(Exception):
+    """Something in the environment is wrong; the text names each variable and what it should be."""
+
+
+class Mistake(msgspec.Struct, frozen=True):
+    """One thing that is wrong. `given`: the value that is no value at all, fit to be shown."""
+
+    text: str
+    variables: tuple[str, ...]
+    given: str | None = None
+
+
+class Read(msgspec.Struct, frozen=True):
+    """What stands in the environment: settings, by default where they are wrong, and every mistake."""
+
+    settings: Settings
+    mistakes: tuple[Mistake, ...]
+    variables: frozenset[str]
+    """Those that are set."""
+
+    def told(self) -> str:
+        """Every mistake, one a line; empty when there is none."""
+        return "\n".join(each.text for each in self.mistakes)
+
+    def described(self) -> list[Described]:
+        """Every setting, with what is wrong about it where it is set."""
+        return [self._judged(row) for row in describe(self.settings)]
+
+    def _judged(self, row: Described) -> Described:
+        told = [each for each in self.mistakes if row.variable in each.variables]
+        if not told or row.variable not in self.variables:
+            return row
+        value = next((each.given for each in told if each.given is not None), row.value)
+        return msgspec.structs.replace(row, value=value, wrong="; ".join(each.text for each in told))
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings out of `environ`. Raises `SettingsError` naming every mistake."""
+    found = read(environ)
+    if found.mistakes:
+        raise SettingsError(f"{found.told()}\n`livecard settings` lists every setting with its unit.")
+    return found.settings
+
+
+def read(environ: Mapping[str, str] = os.environ) -> Read:
+    """The settings as far as they can be read; never raises."""
+    given = {name: text.strip() for name, text in environ.items() if name.startswith(PREFIX) and text.strip()}
+    values: dict[str, Any] = {}
+    mistakes = [_unknown(name) for name in sorted(environ) if _is_unknown(name)]
+    for name in Settings.__struct_fields__:
+        variable = PREFIX + name.upper()
+        if variable not in given:
+            continue
+        try:
+            values[name] = msgspec.convert(given[variable], HINTS[name], strict=False)
+        except msgspec.ValidationError:
+            mistakes.append(_unreadable(name, given[variable]))
+    settings = Settings(**values)
+    unread = {variable for each in mistakes for variable in each.variables}
+    told = [Mistake(text, tuple(_NAME.findall(text))) for text in _contradictions(settings)]
+    mistakes += [each for each in told if not unread & set(each.variables)]
+    return Read(settings, tuple(mistakes), frozenset(given))
+
+
+_NAME: Final = re.compile(f"{PREFIX}[A-Z_]+")
+_OTHERS: Final = frozenset({"TEST_KAFKA", "TEST_POSTGRES", "REQUIRE_ENGINES"})
+"""Variables of the project's own tests, which no service reads."""
+
+
+def _is_unknown(variable: str) -> bool:
+    name = variable.removeprefix(PREFIX)
+    return variable.startswith(PREFIX) and name not in _OTHERS and name.lower() not in HINTS
+
+
+def _unknown(variable: str) -> Mistake:
+    import difflib
+
+    near = difflib.get_close_matches(variable, [PREFIX + name.upper() for name in HINTS], n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return Mistake(f"{variable}: no such setting{hint}", (variable,))
+
+
+def _unreadable(name: str, text: str) -> Mistake:
+    variable, secret = PREFIX + name.upper(), is_secret(name)
+    shown = "the value" if secret else repr(text[:80])
+    return Mistake(
+        f"{variable}: {shown} does not do: write {_would_do(name)}",
+        (variable,),
+        "***" if secret else text[:80],
+    )
+
+
+def _would_do(name: str) -> str:
+    """What can be written instead."""
+    if allowed := choices(name):
+        return allowed
+    meta = get_args(HINTS[name])[1]
+    limits = [
+        f"{sign} {decimal(limit)}"
+        for sign, limit in ((">", meta.gt), (">=", meta.ge), ("<=", meta.le))
+        if limit is not None
+    ]
+    what = "plain decimal seconds, such as 5 or 0.5" if meta.extra["unit"] == "seconds" else "a whole number"
+    return f"{what} ({', '.join(limits)})"
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    wrong: list[str] = []
+    try:
+        Topics(settings.topic_prefix)
+    except ValueError as error:
+        wrong.append(f"LIVECARD_TOPIC_PREFIX: {error}")
+    if settings.lease <= settings.call_deadline:
+        wrong.append(
+            "LIVECARD_LEASE must be longer than LIVECARD_CALL_DEADLINE, or no call could ever be made"
+        )
+    if settings.apps and settings.apps_file:
+        wrong.append("LIVECARD_APPS and LIVECARD_APPS_FILE are both set: set one of them")
+    wrong += [
+        f"LIVECARD_STALLED_AFTER must be longer than {PREFIX}{name.upper()}, or a loop that rests would be "
+        "taken for one that stands still"
+        for name in ("sweep", "tick", "relay_poll")
+        if getattr(settings, name) >= settings.stalled_after
+    ]
+    if settings.backoff_cap < settings.backoff:
+        wrong.append("LIVECARD_BACKOFF_CAP must not be shorter than LIVECARD_BACKOFF")
+    wrong += _of_kafka(settings)
+    if not _is_base(settings.wechat):
+        wrong.append(
+            "LIVECARD_WECHAT is no base URL: write https://api.weixin.qq.com, or http://HOST:PORT for the "
+            "simulator"
+        )
+    if settings.database and "://" not in settings.database:
+        wrong.append("LIVECARD_DATABASE must be a URL such as postgresql+asyncpg://user@host/livecard")
+    return wrong
+
+
+def _is_base(url: str) -> bool:
+    """Whether paths can be put behind it."""
+    try:
+        parts = urlsplit(url)
+        odd = parts.query or parts.fragment or parts.port == 0 or " " in url
+    except ValueError:  # a port that is no number
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not odd
+
+
+def _of_kafka(settings: Settings) -> list[str]:
+    """What is asked for is complete, and nothing is given that would not be used."""
+    security = settings.kafka_security
+    asked = security.split("_")
+    wrong = []
+    if settings.kafka:
+        try:
+            brokers(settings.kafka)
+        except ValueError as error:
+            wrong.append(str(error))
+    for name in ("kafka_sasl_mechanism", "kafka_sasl_plain_username", "kafka_sasl_plain_password"):
+        if "SASL" in asked and not getattr(settings, name):
+            wrong.append(
+                f"LIVECARD_KAFKA_SECURITY={security} asks for a user: set {PREFIX}{name.upper()} too"
+            )
+        if "SASL" not in asked and getattr(settings, name):
+            wrong.append(_unused(name, security, "SASL_SSL"))
+    if "SSL" not in asked:
+        files = ("kafka_ssl_cafile", "kafka_ssl_certfile", "kafka_ssl_keyfile")
+        better = "SASL_SSL" if "SASL" in asked else "SSL"
+        wrong += [_unused(name, security, better) for name in files if getattr(settings, name)]
+    if settings.kafka_ssl_keyfile and not settings.kafka_ssl_certfile:
+        wrong.append("LIVECARD_KAFKA_SSL_KEYFILE is set without LIVECARD_KAFKA_SSL_CERTFILE")
+    return wrong
+
+
+def _unused(name: str, security: str, better: str) -> str:
+    return (
+        f"{PREFIX}{name.upper()} is set, but LIVECARD_KAFKA_SECURITY={security} does not use it: "
+        f"set LIVECARD_KAFKA_SECURITY={better}, or leave it out"
+    )

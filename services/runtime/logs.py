@@ -1,0 +1,130 @@
+"""Logging: structlog to stderr, as JSON or for the eye; no secret passes, no library floods it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Final
+
+import structlog
+
+from services.runtime.settings import Settings
+
+_SECRET_IN_TEXT: Final = re.compile(
+    r"((?:access_token|secret|appsecret|session_key|password|js_code)[\"']?\s*[=:]\s*[\"']?)[^\s&\"',}]+",
+    re.IGNORECASE,
+)
+"""Belt and braces: no code of ours logs these, but an exception of a library might carry an URL."""
+_PASSWORD_IN_URL: Final = re.compile(r"(://[^\s:/@\"']*:)[^\s\"']+(?=@)")
+"""Up to the last @ before a space or a quote: a password that was not escaped may hold one."""
+_QUIET: Final = {
+    "httpx": logging.WARNING,  # logs every URL at INFO, and ours carry the token
+    "httpcore": logging.WARNING,
+    "transitions": logging.WARNING,
+    "faststream": logging.WARNING,
+    "aiosqlite": logging.WARNING,
+    "alembic": logging.WARNING,
+    "sqlalchemy": logging.WARNING,  # writes statements with their values
+    "asyncio": logging.WARNING,
+    "aiokafka": logging.WARNING,
+}
+
+
+def redact(text: str) -> str:
+    """`text` with the values of anything named like a secret replaced."""
+    return _PASSWORD_IN_URL.sub(r"\1***", _SECRET_IN_TEXT.sub(r"\1***", text))
+
+
+def _redacted(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if not key.startswith("_"):  # structlog's own
+            event[key] = _clean(value)
+    return event
+
+
+def _clean(value: Any) -> Any:
+    """The value without secrets, however deep; what is neither text nor number is told by its repr."""
+    if isinstance(value, str):
+        return redact(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {redact(str(name)): _clean(each) for name, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(each) for each in value]
+    return redact(repr(value))
+
+
+class Seldom:
+    """A line with `every=SECONDS` passes once in so many, and then tells how many it held back.
+
+    For what is tried again and again while something is away: the first try tells, and the hundredth.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._passed: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def __call__(
+        self, _logger: object, _name: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        """The line, or `DropEvent`."""
+        every = event.pop("every", None)
+        if every is None:
+            return event
+        key, now = (str(event.get("logger")), str(event.get("event"))), self._monotonic()
+        last, held = self._passed.get(key, (float("-inf"), 0))
+        if now - last < every:
+            self._passed[key] = (last, held + 1)
+            raise structlog.DropEvent
+        self._passed[key] = (now, 0)
+        if held:
+            event["more_like_it"] = held
+        return event
+
+
+def configure(settings: Settings) -> None:
+    """Route structlog and the standard library's loggers to stderr in one form."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _redacted,
+    ]
+    renderer: Any = (
+        # Its own tracebacks would show the local variables.
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+        if settings.log == "console"
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.add_logger_name,
+            Seldom(),
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level.upper())
+    for name, level in _QUIET.items():
+        logging.getLogger(name).setLevel(max(level, root.level))

@@ -1,0 +1,241 @@
+"""The metrics of a process, by Prometheus' conventions: base units, `_total` for counters.
+
+Services know small protocols of their own (what they tell); this is the one implementation. Labels
+are bounded: event types, outcomes, verdicts, documented codes, topics, app ids from the apps file and,
+for closed gates, the first others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from contracts.wechat import VERDICTS, Verdict
+from services.store.ports import Backlog
+from services.store.rows import Gate
+from services.transactions.gates import UNKNOWN_APP
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)
+KNOWN_CODES = frozenset(VERDICTS)
+"""Only documented codes are label values: WeChat may answer anything."""
+MOST_GATES = 1000
+"""Gates with a series each: any producer can name any number of apps."""
+
+
+class Metrics:
+    """One registry per process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._ingest()
+        self._calls()
+        self._store()
+
+    def _ingest(self) -> None:
+        registry = self.registry
+        self.events = Counter(
+            "livecard_events", "Distinct events by type and outcome.", ["type", "outcome"], registry=registry
+        )
+        self.repeats = Counter("livecard_event_repeats", "Events taken in more than once.", registry=registry)
+        self.dead = Counter("livecard_dead_letters", "Dead letters by reason.", ["reason"], registry=registry)
+        self.batch_size = Histogram(
+            "livecard_batch_records", "Records per batch.", buckets=SIZES, registry=registry
+        )
+        self.batch_time = Histogram(
+            "livecard_batch_seconds", "Time to take a batch in.", buckets=SECONDS, registry=registry
+        )
+        self.waits = Counter(
+            "livecard_waits", "Times a batch had to wait, by what it waited for.", ["for"], registry=registry
+        )
+        self.consumer_lag = Gauge(
+            "livecard_consumer_lag_records",
+            "Records of activity.events that are not taken in yet, in the partitions of this process.",
+            ["partition"],
+            registry=registry,
+        )
+        self.nudges_dropped = Counter(
+            "livecard_nudges_dropped",
+            "Nudges that could not be handed over (the sweep heals).",
+            registry=registry,
+        )
+        self.timer_lateness = Histogram(
+            "livecard_timer_lateness_seconds",
+            "How long after its due time a timer fired.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.relayed = Counter("livecard_relayed", "Outbox rows published.", ["topic"], registry=registry)
+        self.relay_failures = Counter(
+            "livecard_relay_failures", "Rounds of the relay that failed.", registry=registry
+        )
+
+    def _calls(self) -> None:
+        registry = self.registry
+        self.calls = Counter(
+            "livecard_calls",
+            "Calls to WeChat by verdict and errcode.",
+            ["verdict", "errcode"],
+            registry=registry,
+        )
+        self.call_time = Histogram(
+            "livecard_call_seconds", "Time of a call.", buckets=SECONDS, registry=registry
+        )
+        self.unknown = Counter(
+            "livecard_unknown_outcomes", "Calls whose outcome is unknown.", registry=registry
+        )
+        self.members_repeated = Counter(
+            "livecard_members_repeated", "Members sent again after an unknown outcome.", registry=registry
+        )
+        self.claims = Counter("livecard_claims", "Cards claimed.", registry=registry)
+        self.stale = Counter(
+            "livecard_stale_settles", "Looks settled without their fence.", registry=registry
+        )
+        self.settle_size = Histogram(
+            "livecard_settle_looks", "Looks settled in one transaction.", buckets=SIZES, registry=registry
+        )
+        self.queue = Gauge("livecard_queue_depth", "Keys that wait in the work queue.", registry=registry)
+        self.queue_dropped = Counter(
+            "livecard_queue_dropped",
+            "Keys that the full queue did not take (the sweep heals).",
+            registry=registry,
+        )
+        self.in_flight = Gauge("livecard_calls_in_flight", "Calls in flight.", registry=registry)
+        self.width = Gauge(
+            "livecard_gate_width", "Calls an app may have in flight here.", ["appid"], registry=registry
+        )
+
+    def _store(self) -> None:
+        registry = self.registry
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"livecard_{name}", text, registry=registry)
+
+        self._backlog = {
+            "behind": gauge("cards_behind", "Cards with a revision to deliver (10001: or more)."),
+            "behind_age": gauge(
+                "cards_behind_oldest_seconds", "How long the oldest of them has been behind."
+            ),
+            "parked": gauge("parked_events", "Events that wait for their opened (10001: or more)."),
+            "parked_age": gauge("parked_oldest_seconds", "How long the oldest of them has waited."),
+            "outbox": gauge("outbox_rows", "Changes not published yet (10001: or more)."),
+            "outbox_age": gauge("outbox_oldest_seconds", "Age of the oldest of them."),
+            "due": gauge("timers_due", "Timers that should have fired (10001: or more)."),
+            "due_age": gauge("timers_due_oldest_seconds", "How late the oldest of them is."),
+        }
+        self.gate_closed = Gauge(
+            "livecard_gate_closed_until_seconds",
+            "Until when (Unix time) an app's gate is closed; 0: open.",
+            ["appid", "reason"],
+            registry=registry,
+        )
+        self.rows_pruned = Counter(
+            "livecard_pruned_rows", "Rows deleted by age.", ["table"], registry=registry
+        )
+
+    def backlog(self, backlog: Backlog) -> None:
+        """The store's backlog as last read."""
+        for name, gauge in self._backlog.items():
+            value = getattr(backlog, name)
+            gauge.set(value / 1_000_000 if name.endswith("_age") else value)
+
+    def gates(self, gates: list[Gate]) -> None:
+        """The gates as last read; beyond the most, those that WeChat closed stay."""
+        self.gate_closed.clear()
+        for gate in sorted(gates, key=_hidden)[:MOST_GATES]:
+            self.gate_closed.labels(gate.appid, gate.reason).set(gate.closed_until / 1_000_000)
+
+    def timer_fired(self, lateness: float) -> None:
+        """One activity moved by the clock, so many seconds late."""
+        self.timer_lateness.observe(lateness)
+
+    def pruned(self, table: str, rows: int) -> None:
+        """Rows deleted by age."""
+        self.rows_pruned.labels(table).inc(rows)
+
+    def called(self, verdict: str, errcode: int | None, seconds: float) -> None:
+        """One call to WeChat came back."""
+        code = "none" if errcode is None else str(errcode) if errcode in KNOWN_CODES else "other"
+        self.calls.labels(verdict, code).inc()
+        self.call_time.observe(seconds)
+        if verdict == Verdict.unknown:
+            self.unknown.inc()
+
+    def repeated(self, members: int) -> None:
+        """Members sent again after an unknown outcome."""
+        self.members_repeated.inc(members)
+
+    def claimed(self, cards: int) -> None:
+        """Cards taken in one transaction."""
+        self.claims.inc(cards)
+
+    def settled(self, looks: int, stale: int) -> None:
+        """Looks settled in one transaction, some perhaps without their fence."""
+        self.settle_size.observe(looks)
+        self.stale.inc(stale)
+
+    def queue_depth(self, keys: int) -> None:
+        """Keys that wait to be looked at now."""
+        self.queue.set(keys)
+
+    def keys_dropped(self, keys: int) -> None:
+        """Keys that the full queue did not take."""
+        self.queue_dropped.inc(keys)
+
+    def calls_in_flight(self, calls: int) -> None:
+        """Calls in flight in this process."""
+        self.in_flight.set(calls)
+
+    def gate_width(self, appid: str, width: int) -> None:
+        """How many calls this app may have in flight in this process; 0: it is not called from here."""
+        if width:
+            self.width.labels(appid).set(width)
+        else:
+            self.width.remove(appid)
+
+    def nudges_lost(self, count: int) -> None:
+        """Nudges that could not be handed over."""
+        self.nudges_dropped.inc(count)
+
+    def batch_taken(self, records: int, seconds: float) -> None:
+        """One batch is in, its dead letters acknowledged."""
+        self.batch_size.observe(records)
+        self.batch_time.observe(seconds)
+
+    def events_repeated(self, count: int) -> None:
+        """Events taken in before, which changed nothing."""
+        self.repeats.inc(count)
+
+    def dead_lettered(self, reason: str, count: int) -> None:
+        """Records that went to the dead letters."""
+        self.dead.labels(reason).inc(count)
+
+    def waited(self, what: str) -> None:
+        """An attempt failed and the batch waits for `what`."""
+        self.waits.labels(what).inc()
+
+    def lag(self, records: Mapping[int, int]) -> None:
+        """Records not taken in yet, by partition; partitions that are no longer ours go."""
+        self.consumer_lag.clear()
+        for partition, count in records.items():
+            self.consumer_lag.labels(partition).set(count)
+
+    def published(self, topic: str, rows: int) -> None:
+        """Outbox rows acknowledged by the broker, `topic` by role."""
+        self.relayed.labels(topic).inc(rows)
+
+    def relay_failed(self) -> None:
+        """A round of the relay failed; it is repeated."""
+        self.relay_failures.inc()
+
+    def outcomes(self, outcomes: Mapping[tuple[str, str], int]) -> None:
+        """(type, outcome) → how many events."""
+        for (kind, outcome), count in outcomes.items():
+            self.events.labels(kind, outcome).inc(count)
+
+
+def _hidden(gate: Gate) -> int:
+    """The lower the sooner it has a series. A made-up app is open until something is to be sent for it."""
+    return {"": 1, UNKNOWN_APP: 2}.get(gate.reason, 0)

@@ -1,0 +1,56 @@
+"""WeChat's stand-in as the commands start it, and a dispatcher that has nobody to call for."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from services.cli.embedded_simulator import simulator_server
+from services.dispatcher.app import build
+from services.runtime.clock import RealClock
+from services.runtime.metrics import Metrics
+from services.runtime.process import Parts
+from services.runtime.settings import Secret, Settings
+from tests.lifecycle.support import Kicks, MemoryBus
+from tests.verification.dict_store.store import MemoryStore
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "does not exist"), ("[{", "cannot be used"), ('[{"action": {"errcod": 1}}]', "cannot be used")],
+)
+def test_a_file_of_faults_that_gives_none_is_told(tmp_path: Path, content: str | None, told: str) -> None:
+    """A mistyped path would be a test that passes."""
+    path = tmp_path / "faults.json"
+    if content is not None:
+        path.write_text(content)
+    with capture_logs() as lines:
+        simulator_server(Settings(simulator_faults=str(path)), "127.0.0.1", 0, None)
+    (line,) = lines
+    assert told in line["event"]
+    assert line["path"] == str(path)
+
+
+def test_one_that_is_right_is_not(tmp_path: Path) -> None:
+    """Its rules are in force from the start."""
+    path = tmp_path / "faults.json"
+    path.write_text('[{"action": {"errcode": -1}}]')
+    with capture_logs() as lines:
+        server = simulator_server(Settings(simulator_faults=str(path)), "127.0.0.1", 0, None)
+    assert lines == []
+    assert len(server.faults.view()) == 1
+
+
+@pytest.mark.parametrize(("apps", "lines"), [("", 1), ("{}", 1), ('{"wx1": "s"}', 0)])
+async def test_a_dispatcher_without_any_app_says_so(apps: str, lines: int) -> None:
+    """It is ready, and would say nothing until the first card comes."""
+    store = MemoryStore(RealClock().wall)
+    settings = Settings(kafka="localhost:9092", apps=Secret(apps))
+    parts = Parts("d", settings, RealClock(), random.Random(1), store, MemoryBus(), Kicks(), Metrics())
+    with capture_logs() as told:
+        build(parts)
+    assert len(told) == lines
+    assert all("no app is named" in line["event"] for line in told)

@@ -1,0 +1,86 @@
+"""The record of a run in which nothing went wrong: what the judge's tests doctor."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+
+from contracts.changes import CardDelivered, ChangeData, decode_change, encode_change
+from contracts.decode import decode
+from contracts.events import Event
+from contracts.times import SECOND
+from services.runtime.settings import Settings
+from services.transactions.claim import failed
+from tests.verification.chaos.record import Arrival, Attempt, Call, Published, Record, Shown, Taken
+from tests.verification.chaos.script import script
+from tests.verification.model.reference import Reference
+
+BEGIN = 1_790_000_000 * SECOND
+SECONDS = 60.0
+LEASE = 5 * SECOND
+
+
+def honest(activities: int = 40) -> Record:
+    """The record of a run in which nothing went wrong: every event taken in as it arrived, one call each."""
+    said = script(7, activities, SECONDS, BEGIN)
+    record = Record(7, BEGIN, BEGIN + 90 * SECOND, Settings().us("expiry_margin"), LEASE, said.events, 0)
+    for offset, sending in enumerate(said.sendings):
+        event = decode(msgspec.json.encode(sending.event))
+        assert isinstance(event, Event)
+        at = BEGIN + round(sending.at * SECOND)
+        record.arrivals[event.activity_id].append(Arrival(event, sending.partition, offset, at))
+        record.records += 1
+    books: Counter[str] = Counter()
+    for card in said.cards:
+        books += _one(record, card.activity_id, frozenset(card.members or ()))
+    fates = ("applied", "duplicate", "late", "refused", "dead", "parked")
+    repeats = record.records - len(record.taken)
+    record.ledger = {
+        "events": {"taken": len(record.taken), "repeats": repeats, **{fate: books[fate] for fate in fates}},
+        "revisions": {"raised": books["revisions"], "pending": 0},
+        "problems": [],
+    }
+    return record
+
+
+def _one(record: Record, name: str, room: frozenset[str]) -> Counter[str]:
+    """Let one activity live as the reference says; its outcomes, and how many revisions it had."""
+    reference = Reference(record.margin)
+    firsts = sorted(record.arrivals[name], key=lambda each: each.offset)
+    told: list[tuple[int, ChangeData]] = []
+    for each in firsts:
+        reference.feed(each.event, each.at)
+        told += [(each.at, data) for data in reference.expected(name).published[len(told) :]]
+    reference.fire(record.end)
+    expected = reference.expected(name)
+    told += [(record.end, data) for data in expected.published[len(told) :]]
+    for each in firsts:
+        key = (each.event.source, each.event.id)
+        record.taken.setdefault(key, Taken(*expected.outcomes[key], each.at))
+    members = tuple(sorted(expected.done & room))
+    posts = dict.fromkeys(members, 1)
+    record.cards[name] = Shown(expected.target_state, posts, room)
+    if expected.revision > 1:
+        at, state = record.end - SECOND, expected.target_state
+        record.calls[name] = [Call(name, at, state, members, at + 1000, "0")]
+        record.attempts[name] = [Attempt(at + 2000, 2000, state, len(members), "ok", 1)]
+        revision = expected.revision
+        delivered = CardDelivered(revision=revision, target_state=state, members=members, calls=1)
+        told.append((record.end, delivered))
+    if outside := expected.done - room:
+        told.append((record.end, failed(expected.revision, "rejected", tuple(outside))))
+    for number, (at, data) in enumerate(told):
+        record.changes[name].append(published(name, number, at, data))
+    books = Counter(outcome for outcome, _ in expected.outcomes.values())
+    return books + Counter(revisions=expected.revision)
+
+
+def published(name: str, number: int, at: int, data: ChangeData) -> Published:
+    value = encode_change(f"{name}:{number}", name, at, data)
+    return Published(decode_change(value), value, at)
+
+
+def crowded(record: Record) -> str:
+    """An activity with several members on its card."""
+    return next(name for name, card in record.cards.items() if len(card.posts) > 2)

@@ -1,0 +1,221 @@
+"""The dict store's reads and upkeep: what needs no lock of an activity."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from services.store.ports import Backlog
+from services.store.rows import (
+    CONFIRMED,
+    PAGE_SIZE,
+    SET_ASIDE,
+    SHARDS,
+    Attempt,
+    Card,
+    Gate,
+    InboxKey,
+    OutboxRow,
+)
+from services.store.upkeep import UNOPENED_AGE, few_members
+from statemachine.states import DONE, ENDED
+from tests.verification.dict_store.tables import Tables, copy_card
+
+
+class Reads(Tables):
+    """Every read of `services.store.ports.Store`, and the housekeeping, over the tables."""
+
+    async def candidates(self, limit: int, per_app: int) -> list[str]:
+        now = self.clock()
+        turns: Counter[str] = Counter()
+        ranked = []
+        ready = [(not card.end_due, card.behind_since or 0, card) for card in self._ready(now)]
+        for later, _, card in sorted(ready, key=lambda each: (*each[:2], each[2].activity_id)):
+            turns[card.appid] += 1
+            if turns[card.appid] <= per_app:
+                ranked.append((later, turns[card.appid], card.activity_id))
+        return [name for *_, name in sorted(ranked)[:limit]]
+
+    def _ready(self, now: int) -> Iterable[Card]:
+        for row in self.rows.values():
+            card = copy_card(row)
+            gate = self.gates.get(card.appid)
+            closed = gate is None or gate.closed_until > now
+            if not card.state or closed or card.final or card.expires_at <= now:
+                continue
+            if card.retry_at > now or card.lease_until > now:
+                continue
+            if card.behind:
+                ready = card.look_at <= now or card.end_due
+            else:
+                doubt = None if card.verdict else card.suspect_at
+                ready = doubt is not None and doubt + self._repair_after <= now
+            if ready:
+                yield card
+
+    async def next_due(self) -> int | None:
+        due = [row.due_at for row in self.rows.values() if row.due_at is not None]
+        return min(due) - self.clock() if due else None
+
+    async def backlog(self) -> Backlog:
+        now = self.clock()
+        rows = self.rows.values()
+        behind = [row.card.behind_since for row in rows if row.card.behind_since is not None]
+        parked = [row.parked_at for row in self.parked.values()]
+        outbox = [row.created_at for row in self.outbox_rows.values()]
+        due = [row.due_at for row in rows if row.due_at is not None and row.due_at <= now]
+        numbers: list[int] = []
+        for times, aged in ((behind, behind), (parked, parked), (outbox, outbox[:1]), (due, due)):
+            numbers += [min(len(times), 10_001), now - min(aged, default=now)]
+        return Backlog(*numbers)
+
+    async def totals(self) -> tuple[dict[str, int], int, int]:
+        pending = sum(max(0, row.activity.revision - row.card.settled) for row in self.rows.values())
+        return dict(self.ledger), pending, len(self.parked)
+
+    async def lease_shards(self, owner: str, lease: int) -> list[int]:
+        now = self.clock()
+        self.relays[owner] = now + lease
+        self.relays = {name: until for name, until in self.relays.items() if until >= now}
+        share = -(-SHARDS // len(self.relays))
+        owners = {shard: who if until >= now else "" for shard, (who, until) in self.leases.items()}
+        mine = [shard for shard, who in owners.items() if who == owner][:share]
+        free = [shard for shard, who in owners.items() if not who]
+        mine = sorted(mine + free[: share - len(mine)])
+        for shard, who in owners.items():
+            if shard in mine:
+                self.leases[shard] = (owner, now + lease)
+            elif who == owner:
+                self.leases[shard] = ("", 0)
+        return mine
+
+    async def release_shards(self, owner: str) -> None:
+        self.relays.pop(owner, None)
+        self.leases = {
+            shard: ("", 0) if who == owner else (who, at) for shard, (who, at) in self.leases.items()
+        }
+
+    async def outbox(self, shards: Sequence[int], limit: int) -> list[OutboxRow]:
+        wanted = set(shards)
+        page: list[OutboxRow] = []
+        size = 0
+        for row in self.outbox_rows.values():
+            if len(page) == limit or size >= PAGE_SIZE:
+                break
+            if row.shard in wanted:
+                page.append(row)
+                size += len(row.body)
+        return page
+
+    async def delete_outbox(self, seqs: Sequence[int]) -> None:
+        for seq in seqs:
+            self.outbox_rows.pop(seq, None)
+
+    async def open_gates(self, appids: Sequence[str], reason: str | None) -> list[str]:
+        known = (self.gates[appid] for appid in sorted(appids) if appid in self.gates)
+        closed = [gate.appid for gate in known if gate.reason and reason in (None, gate.reason)]
+        for appid in closed:
+            self.gates[appid] = Gate(appid)
+        return closed
+
+    async def all_gates(self) -> list[Gate]:
+        return [msgspec.structs.replace(self.gates[appid]) for appid in sorted(self.gates)]
+
+    async def outcomes(self, keys: Sequence[InboxKey]) -> dict[InboxKey, str]:
+        return {key: self.inbox[key].outcome for key in keys if key in self.inbox}
+
+    async def prune(self, *, inbox: int, attempts: int, activities: int, limit: int) -> dict[str, int]:
+        now = self.clock()
+        old_keys = [
+            key
+            for key, entry in sorted(self.inbox.items(), key=lambda each: each[1].received_at)
+            if entry.received_at < now - inbox
+            and entry.outcome != "parked"
+            and ("inbox", key) not in self.locks.holder
+        ][:limit]
+        for key in old_keys:
+            del self.inbox[key]
+        aged = sorted((each.at, n) for n, each in enumerate(self.log) if each.at < now - attempts)
+        gone = {n for _, n in aged[:limit]}
+        self.log = [each for n, each in enumerate(self.log) if n not in gone]
+        unlocked = [row for name, row in self.rows.items() if ("activity", name) not in self.locks.holder]
+        unlocked.sort(key=lambda row: (row.activity.expires_at, row.seen_at))
+        old = [
+            row
+            for row in unlocked
+            if row.activity.state == ENDED and row.activity.expires_at < now - activities
+        ]
+        few = few_members(
+            [
+                (row.activity.activity_id, 0, max(row.activity.participants, row.activity.done))
+                for row in old[:limit]
+            ],
+            limit,
+        )
+        old = old[: len(few)]
+        members = sum(len(row.members) for row in old)
+        for row in old:
+            self.ledger["revisions.expired"] += max(0, row.activity.revision - row.card.settled)
+            del self.rows[row.activity.activity_id]
+        deleted = few.keys()
+        self.log = [each for each in self.log if each.activity_id not in deleted]
+        waiting = {row.activity_id for row in self.parked.values()}
+        unopened = [
+            row
+            for row in unlocked
+            if not row.activity.state
+            and row.seen_at < now - UNOPENED_AGE
+            and row.activity.activity_id not in waiting
+        ][:limit]
+        for row in unopened:
+            del self.rows[row.activity.activity_id]
+        return {
+            "inbox": len(old_keys),
+            "attempts": len(gone),
+            "members": members,
+            "activities": len(deleted),
+            "unopened": len(unopened),
+        }
+
+    async def show(self, activity_id: str) -> dict[str, Any] | None:
+        row = self.rows.get(activity_id)
+        if row is None:
+            return None
+        members = row.members.values()
+        owed = len(row.owed())
+        parked = [each.parked_at for each in self.parked.values() if each.activity_id == activity_id]
+        card, gate = copy_card(row), self.gates.get(row.card.appid)
+        details = {
+            name: row.details.get(name)
+            for name in ("publisher", "opengid", "open_single_roomid", "opened_at")
+        }
+        return {
+            "activity": {
+                **msgspec.to_builtins(row.activity),
+                **details,
+                "due_at": row.due_at,
+                "title": row.details.get("title", ""),
+                "seen_at": row.seen_at,
+            },
+            "card": msgspec.to_builtins(card),
+            "members": {
+                "pending": sum(each.state != DONE for each in members),
+                "done": sum(each.state == DONE for each in members),
+                "late": sum(each.late for each in members),
+                "owed": owed,
+                "confirmed": sum(each.delivered == CONFIRMED for each in members),
+                "set_aside": sorted(who for who, each in row.members.items() if each.delivered == SET_ASIDE)[
+                    :20
+                ],
+            },
+            "gate": msgspec.to_builtins(gate) if gate else None,
+            "parked": {"events": len(parked), "since": min(parked, default=None)},
+            "attempts": msgspec.to_builtins(await self.attempts(activity_id, 10)),
+            "now": self.clock(),
+        }
+
+    async def attempts(self, activity_id: str, limit: int) -> list[Attempt]:
+        return [each for each in reversed(self.log) if each.activity_id == activity_id][:limit]

@@ -1,0 +1,261 @@
+"""The store in dicts: the same promises without a database, for fast tests and the simulation.
+
+Locks are held until a transaction ends, and what it writes is kept back until then, so leaving it by
+an exception leaves nothing. It reads no clock: `now` (µs) is handed in. `pause` is awaited before
+each primitive, where another process may come in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Self
+
+import msgspec
+
+from contracts.records import encode_record
+from services.store.ports import StoreUnavailable
+from services.store.rows import (
+    ANY,
+    SET_ASIDE,
+    Admission,
+    Card,
+    Crowd,
+    Gate,
+    InboxKey,
+    MemberRow,
+    Owed,
+    ParkedRow,
+    Waiting,
+    Writes,
+)
+from statemachine.model import Activity
+from statemachine.states import ENDED
+from tests.verification.dict_store.reads import Reads
+from tests.verification.dict_store.tables import Row, Tables, copy_card
+
+LOCK_TIMEOUT: Final = 5.0
+"""Seconds, as PostgreSQL's sessions have it."""
+Pause = Callable[[], Awaitable[None] | None]
+"""None: nobody comes in between, so that nothing is waited for."""
+
+
+class MemoryTx:
+    """One transaction over `Tables`."""
+
+    def __init__(self, tables: Tables, now: Callable[[], int], pause: Pause | None) -> None:
+        self._tables, self._now, self._pause = tables, now, pause
+        self._held: list[Hashable] = []
+        self._admitted: dict[InboxKey, str] = {}
+        self._seen: set[str] = set()
+        self._writes: list[Writes] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, error: type[BaseException] | None, *_: object) -> None:
+        try:
+            if error is None:
+                await self._step()  # the commit is a step of its own
+                self.commit()
+        finally:
+            self.release()
+
+    async def _step(self) -> None:
+        if self._pause is not None and (waiting := self._pause()):
+            await waiting
+
+    async def _lock(self, key: Hashable) -> None:
+        locks = self._tables.locks
+        if self._lock_free(key):
+            return
+        try:
+            async with asyncio.timeout(LOCK_TIMEOUT):
+                await locks.take(key, self)
+        except TimeoutError:
+            raise StoreUnavailable("a row stayed locked for too long") from None
+        self._held.append(key)
+
+    def _lock_free(self, key: Hashable) -> bool:
+        locks = self._tables.locks
+        if key in locks.holder:
+            return locks.holder[key] is self
+        locks.holder[key] = self
+        self._held.append(key)
+        return True
+
+    def release(self) -> None:
+        """Let go of every lock."""
+        for key in self._held:
+            self._tables.locks.give(key)
+        self._held.clear()
+
+    def commit(self) -> None:
+        """What was admitted, seen and written becomes true, all at once."""
+        now = self._now()
+        self._tables.admit(self._admitted, now)
+        for name in self._seen:
+            self._tables.see(name, now)
+        for writes in self._writes:
+            self._tables.write(writes, now)
+
+    async def now(self) -> int:
+        await self._step()
+        return self._now()
+
+    async def admit(self, keys: Sequence[InboxKey], activity_ids: Sequence[str | None]) -> list[Admission]:
+        await self._step()
+        where = dict(zip(keys, activity_ids, strict=True))
+        answers: dict[InboxKey, Admission] = {}
+        for key in sorted(where):
+            await self._lock(("inbox", key))
+            entry = self._tables.inbox.get(key)
+            if entry is None:
+                answers[key] = "new"
+                self._admitted[key] = where[key] or ""
+            else:
+                answers[key] = "dead" if entry.outcome == "dead" else "repeat"
+        return [answers[key] for key in keys]
+
+    async def lock(self, activity_ids: Sequence[str]) -> dict[str, Activity]:
+        await self._step()
+        found = {}
+        for name in sorted(set(activity_ids)):
+            await self._lock(("activity", name))
+            row = self._tables.rows.get(name)
+            if row is None:
+                self._seen.add(name)
+            found[name] = msgspec.structs.replace(row.activity) if row else Activity(name)
+        return found
+
+    def _free_rows(self, rows: Iterable[Row], limit: int) -> list[Row]:
+        taken: list[Row] = []
+        for row in rows:
+            if len(taken) >= limit:
+                break
+            if self._lock_free(("activity", row.activity.activity_id)):
+                taken.append(row)
+        return taken
+
+    async def lock_due(self, limit: int) -> list[Activity]:
+        await self._step()
+        now = self._now()
+        due = sorted(
+            (row for row in self._tables.rows.values() if row.due_at is not None and row.due_at <= now),
+            key=lambda row: (row.due_at or 0, row.activity.activity_id),
+        )
+        return [msgspec.structs.replace(row.activity) for row in self._free_rows(due, limit)]
+
+    async def lock_cards(self, activity_ids: Sequence[str], *, wait: bool) -> list[Card]:
+        await self._step()
+        cards = []
+        for name in sorted(set(activity_ids)):
+            if name not in self._tables.rows:
+                continue
+            if wait:
+                await self._lock(("activity", name))
+            elif not self._lock_free(("activity", name)):
+                continue
+            row = self._tables.rows.get(name)
+            if row is not None and row.activity.state:
+                cards.append(copy_card(row))
+        return cards
+
+    async def lock_expired(self, limit: int) -> list[Card]:
+        await self._step()
+        now = self._now()
+        rows = (
+            row
+            for row in sorted(self._tables.rows.values(), key=lambda row: row.activity.expires_at)
+            if row.activity.state == ENDED and row.behind and row.activity.expires_at <= now
+        )
+        return [copy_card(row) for row in self._free_rows(rows, limit)]
+
+    async def members(self, pairs: Sequence[tuple[str, str]]) -> list[MemberRow]:
+        await self._step()
+        found = []
+        for activity_id, group_openid in pairs:
+            row = self._tables.rows.get(activity_id)
+            member = row.members.get(group_openid) if row else None
+            if member is not None:
+                found.append(MemberRow(activity_id, group_openid, member.state, member.late, member.done_at))
+        return found
+
+    async def owed(self, activity_ids: Sequence[str]) -> dict[str, list[Owed]]:
+        await self._step()
+        owed: dict[str, list[Owed]] = {}
+        for name in activity_ids:
+            row = self._tables.rows.get(name)
+            if row is not None and (members := row.owed()):
+                owed[name] = members
+        return owed
+
+    async def set_aside(self, activity_ids: Sequence[str]) -> dict[str, list[str]]:
+        await self._step()
+        named = {name: self._tables.rows[name] for name in activity_ids if name in self._tables.rows}
+        aside = {
+            name: sorted(who for who, member in row.members.items() if member.delivered == SET_ASIDE)
+            for name, row in named.items()
+        }
+        return {name: members for name, members in aside.items() if members}
+
+    async def waiting(
+        self, activity_ids: Sequence[str], before: int = ANY, limit: int = ANY
+    ) -> list[Waiting]:
+        await self._step()
+        wanted = set(activity_ids)
+        found = [
+            Waiting(key, len(encode_record(row.record)))
+            for key, row in self._tables.parked.items()
+            if row.activity_id in wanted and row.parked_at <= before
+        ]
+        return found[:limit]
+
+    async def crowds(self, activity_ids: Sequence[str]) -> dict[str, Crowd]:
+        found: dict[str, Crowd] = {}
+        for row in self._tables.parked.values():  # no step: under their lock nobody changes them
+            if row.activity_id in activity_ids:
+                size = len(encode_record(row.record))
+                found[row.activity_id] = found.get(row.activity_id, Crowd()).joined(size)
+        return found
+
+    async def parked(self, keys: Sequence[InboxKey]) -> list[ParkedRow]:
+        await self._step()
+        wanted = set(keys)
+        return [row for key, row in self._tables.parked.items() if key in wanted]
+
+    async def stale_parked(self, before: int, limit: int) -> list[str]:
+        await self._step()
+        names = sorted({row.activity_id for row in self._tables.parked.values() if row.parked_at <= before})
+        unopened = [self._tables.rows[name] for name in names if not self._tables.rows[name].activity.state]
+        return [row.activity.activity_id for row in self._free_rows(unopened, limit)]
+
+    async def gates(self, appids: Sequence[str] | None = None) -> dict[str, Gate]:
+        await self._step()
+        gates = self._tables.gates
+        wanted = gates if appids is None else appids
+        return {name: msgspec.structs.replace(gates[name]) for name in wanted if name in gates}
+
+    async def write(self, writes: Writes) -> None:
+        await self._step()
+        self._writes.append(writes)
+
+
+class MemoryStore(Reads):
+    """Implements `services.store.ports.Store`; reads and upkeep are `Reads`'."""
+
+    def __init__(
+        self, now: Callable[[], int], *, repair_after: int = 30_000_000, pause: Pause | None = None
+    ) -> None:
+        super().__init__(now, repair_after)
+        self.pause = pause
+
+    def transaction(self) -> AbstractAsyncContextManager[MemoryTx]:
+        return MemoryTx(self, self.clock, self.pause)
+
+    async def ping(self) -> None:
+        """Always there."""
+
+    async def close(self) -> None:
+        """Nothing to give back."""

@@ -1,0 +1,90 @@
+"""The state machines with the least around them: an inbox, rows, and the reading of what an event names.
+
+As in the store, each event meets an aggregate that holds only the members it names, and what the machines
+did not touch is not written back.
+"""
+
+from __future__ import annotations
+
+from contracts.events import Added, Completed, Event
+from statemachine import activity as machine
+from statemachine.model import Activity, Aggregate, Member, Published, Rules
+from statemachine.states import UNOPENED
+from tests.verification.model.reference import Expected, Key, Result
+
+
+class Machines:
+    """`Reference`'s verbs on the real machines; the rows are public so that tests can look at them."""
+
+    def __init__(self, margin_us: int) -> None:
+        self.rules = Rules(margin=margin_us)
+        self.activities: dict[str, Activity] = {}
+        self.members: dict[str, dict[str, Member]] = {}
+        self.parked: dict[str, list[Event]] = {}
+        self.published: dict[str, list[Published]] = {}
+        self.outcomes: dict[Key, Result] = {}
+        self.homes: dict[Key, str] = {}
+        self.repeats = 0
+
+    def feed(self, event: Event, now: int) -> None:
+        """One event arrives, once or again."""
+        key = (event.source, event.id)
+        if key in self.homes:
+            self.repeats += 1
+            return
+        self.homes[key] = event.activity_id
+        aggregate = self._read(event)
+        for each, outcome in machine.handle(aggregate, event, now, self.rules):
+            self.outcomes[each.source, each.id] = (outcome.kind, outcome.reason)
+        self._write(aggregate)
+        self.parked[event.activity_id] = aggregate.early
+
+    def fire(self, now: int) -> None:
+        """Time has come to `now` for every activity."""
+        for activity in self.activities.values():
+            aggregate = Aggregate(activity)
+            machine.fire_due(aggregate, now, self.rules)
+            self._write(aggregate)
+
+    def expire(self, activity_id: str, now: int) -> None:
+        """WeChat said 47504."""
+        aggregate = Aggregate(self.activities.setdefault(activity_id, Activity(activity_id)))
+        machine.end_expired(aggregate, now, self.rules)
+        self._write(aggregate)
+
+    def expected(self, activity_id: str) -> Expected:
+        """What the rows say, in the reference's words."""
+        activity = self.activities.get(activity_id) or Activity(activity_id)
+        members = self.members.get(activity_id, {}).values()
+        done = [each for each in members if each.state == "done"]
+        listed = activity.choose == "listed"
+        assert activity.done == len(done)
+        assert activity.participants == (len(members) if listed else 0)
+        return Expected(
+            state=activity.state,
+            reason=activity.reason,
+            revision=activity.revision,
+            done=frozenset(each.group_openid for each in done if each.owed),
+            late=frozenset(each.group_openid for each in done if each.late),
+            listed=frozenset(each.group_openid for each in members) if listed else None,
+            outcomes={key: self.outcomes[key] for key, home in self.homes.items() if home == activity_id},
+            published=tuple(each.data for each in self.published.get(activity_id, [])),
+            ended_at=activity.ended_at,
+        )
+
+    def _read(self, event: Event) -> Aggregate:
+        name, data = event.activity_id, event.data
+        activity = self.activities.setdefault(name, Activity(name))
+        aggregate = Aggregate(activity)
+        if isinstance(data, Completed | Added):
+            rows = self.members.get(name, {})
+            aggregate.members = {each: rows[each] for each in data.members if each in rows}
+        if activity.state == UNOPENED:
+            aggregate.early = [*self.parked.get(name, [])]
+        return aggregate
+
+    def _write(self, aggregate: Aggregate) -> None:
+        name = aggregate.activity.activity_id
+        self.activities[name] = aggregate.activity
+        self.members.setdefault(name, {}).update(aggregate.touched)
+        self.published.setdefault(name, []).extend(aggregate.published)

@@ -1,0 +1,96 @@
+"""`python -m tests.verification.mutants [NAME…]`: plant each bug alone, run its tool, print what found it.
+
+Exits 1 when a bug was not found, or when a tool fails on the code as it is (then it proves nothing).
+Engines: those of LIVECARD_TEST_KAFKA and LIVECARD_TEST_POSTGRES, or each run's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.verification.mutants.catalogue import MUTANTS
+from tests.verification.mutants.mutant import Mutant, copy_tree
+
+FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+SEED = re.compile(r"seed\D{0,3}(\d+)", re.IGNORECASE)
+NOT_COLLECTED = re.compile(r"^ERROR \S+\.py( -|$)|no tests ran", re.MULTILINE)
+
+
+def main() -> int:
+    """See the module."""
+    parser = argparse.ArgumentParser(prog="python -m tests.verification.mutants", description=__doc__)
+    parser.add_argument("names", nargs="*", help="which bugs (default: all)")
+    parser.add_argument("--list", action="store_true", help="tell the names and stop")
+    parser.add_argument("--budget", type=float, default=300, help="seconds a tool gets (default 300)")
+    options = parser.parse_args()
+    known = {mutant.name: mutant for mutant in MUTANTS}
+    if unknown := set(options.names) - known.keys():
+        parser.error(f"no such bug: {', '.join(sorted(unknown))}; --list tells the names")
+    chosen = [known[name] for name in options.names] or list(MUTANTS)
+    if options.list:
+        print("\n".join(f"{mutant.name:44} {mutant.file}" for mutant in chosen))
+        return 0
+    with tempfile.TemporaryDirectory(prefix="livecard-mutants-") as folder:
+        tree = Path(folder)
+        copy_tree(tree)
+        return _all(tree, chosen, options.budget)
+
+
+def _all(tree: Path, chosen: Sequence[Mutant], budget: float) -> int:
+    for tool in dict.fromkeys(mutant.tool for mutant in chosen):
+        code, seconds, told = _run(tree, tool, budget)
+        if code != 0:
+            print(f"{tool} fails on the code as it is, so it proves nothing:\n{told[-2000:]}")
+            return 1
+        print(f"# {tool}: finds nothing in the code as it is ({seconds:.0f} s)", flush=True)
+    missed = [mutant.name for mutant in chosen if not _found(tree, mutant, budget)]
+    print(f"{len(chosen) - len(missed)} of {len(chosen)} found", *(f"; not found: {each}" for each in missed))
+    return 1 if missed else 0
+
+
+def _found(tree: Path, mutant: Mutant, budget: float) -> bool:
+    path = tree / mutant.file
+    text = path.read_text()
+    path.write_text(mutant.planted(text))
+    try:
+        code, seconds, told = _run(tree, mutant.tool, budget)
+    finally:
+        path.write_text(text)
+    found = code == 1 and not NOT_COLLECTED.search(told)
+    by = (FAILED.search(told) or SEED.search(told)) if found else None
+    words = by[0].removeprefix("FAILED ") if by else f"exit {code}"
+    print(f"{'found' if found else 'MISSED':6} {mutant.name:44} {seconds:5.0f} s  {words}", flush=True)
+    return found
+
+
+def _run(tree: Path, tool: str, budget: float) -> tuple[int, float, str]:
+    arguments = shlex.split(tool)
+    if arguments[0] != "-m":
+        arguments = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *arguments]
+    began = time.monotonic()
+    try:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=tree,
+            env={**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=budget,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        return 124, budget, str(late)
+    return done.returncode, time.monotonic() - began, done.stdout + done.stderr
+
+
+if __name__ == "__main__":
+    sys.exit(main())

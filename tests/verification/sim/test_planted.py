@@ -1,0 +1,56 @@
+"""The simulation sees what is planted, within the number of schedules that the catalogue says."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.verification.sim.planted.catalogue import PLANTS
+from tests.verification.sim.planted.hunt import hunt
+from tests.verification.sim.planted.plant import Edit, Plant
+
+SAMPLE = (
+    "delivered-before-the-call",
+    "settles-the-current-revision",
+    "claims-what-is-leased",
+    "the-lease-goes-by-the-process-clock",
+    "parked-events-are-dropped-at-the-opening",
+    "the-relay-knows-no-order",
+    "a-closed-gate-is-ignored",
+    "the-bisection-sets-an-innocent-aside",
+    "the-inbox-forgets-what-is-parked",
+)
+"""One of each kind, soon found; all of them: `python -m tests.verification.sim --planted all`."""
+
+
+def _plant(name: str) -> Plant:
+    (plant,) = (plant for plant in PLANTS if plant.name == name)
+    return plant
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_a_planted_mistake_is_found(name: str) -> None:
+    """Within its recorded number of schedules, on the dict store."""
+    plant = _plant(name)
+    assert hunt(plant, "dict", plant.seeds).tries
+
+
+@pytest.mark.parametrize("name", ["delivered-before-the-call", "claims-without-a-new-fence"])
+def test_a_planted_mistake_is_found_on_the_real_store(name: str) -> None:
+    """SQLite, the unmodified store."""
+    assert hunt(_plant(name), "sqlite", 40).tries
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
+def test_every_mistake_can_still_be_planted_and_leaves_no_trace(plant: Plant) -> None:
+    """The code reads as the catalogue expects, and as before afterwards."""
+    with plant.planted():
+        pass
+    with plant.planted():
+        pass
+
+
+def test_a_mistake_that_does_not_fit_is_told() -> None:
+    """The code has changed: the catalogue must follow."""
+    plant = Plant("no-such-text", 1, (Edit("services.transactions.claim:waits", "no such text", ""),))
+    with pytest.raises(AssertionError, match="0 times"), plant.planted():
+        pass
