@@ -265,9 +265,11 @@ async def outage(line: Line, trouble: Trouble, figures: Figures, rate: float) ->
         await until(lambda: load.right(load.expected, ends=False), "the line works before anything happens")
         figures.rss_before = observer.rss()
         lines = {name_of(each): count_lines(each) for each in line.services}
+        struck = loop.time()
         trouble.strike()
         stack.callback(trouble.mend)
         await load.make(seconds)
+        figures.seconds = round(loop.time() - struck, 1)  # as long as the machine made of it
         figures.log_lines = {
             name_of(each): count_lines(each) - lines[name_of(each)] for each in line.services
         }

@@ -174,6 +174,9 @@ async def theatre(postgres: PostgresBench) -> AsyncIterator[Theatre]:
         store = await open_store(postgres.url, slot=ord(name) % 64, now=STANDING, pool=1)
         async with store.engine.connect() as connection:
             pid = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+            for limit in ("idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout"):
+                await connection.execute(text(f"SET {limit} = 0"))  # the conductor may take its time
+            await connection.commit()
         stores.append(store)
         sessions.append(Session(name, store, pid))
     yield Theatre(postgres, stores, (sessions[0], sessions[1]))

@@ -11,9 +11,9 @@ import msgspec
 from contracts.wechat import Verdict
 from services.store.rows import CONFIRMED, SKIPPED, Writes
 from statemachine.card import EXPIRED, Card
-from statemachine.delivery import Result
 from statemachine.gate import Gate
 from statemachine.states import ENDED
+from statemachine.step import Result
 
 if TYPE_CHECKING:
     from tests.verification.sim.judges import Commit, Judges

@@ -13,10 +13,10 @@ from contracts.wechat import SetChatToolMsg
 from services.simulator.requests import Request
 from services.store.rows import CHANGES, InboxKey, Writes
 from statemachine.card import phase
-from statemachine.delivery import Result
 from statemachine.gate import Gate
 from statemachine.plan import END
 from statemachine.states import ENDED
+from statemachine.step import Result
 from tests.verification.model.reference import Reference
 from tests.verification.sim.cards import CardJudge
 
@@ -238,9 +238,8 @@ def _told(commit: Commit) -> list[object]:
                 + (" doubted" if card.doubt_at else "")
             )
         for moved in writes.activities:
-            words.append(
-                f"{moved.activity.activity_id} is {moved.activity.state} at {moved.activity.revision}"
-            )
+            each = moved.activity
+            words.append(f"{each.activity_id} is {each.state} at {each.revision}")
         words += [f"{each.activity.activity_id} at {each.activity.revision}" for each in writes.progress]
         words += [
             f"the gate of {each.appid} is {each.reason or 'open'} #{each.generation}" for each in writes.gates

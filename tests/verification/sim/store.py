@@ -15,8 +15,8 @@ from contracts.records import Record
 from services.runtime.process import delivery_rules
 from services.store.ports import Store, StoreUnavailable
 from services.store.rows import Admission, Due, InboxKey, Locked, Writes
-from statemachine.delivery import Result
 from statemachine.gate import Gate
+from statemachine.step import Result
 from tests.verification.dict_store.store import MemoryStore, MemoryTx
 from tests.verification.sim.judges import Commit
 from tests.verification.sim.loop import OWNER

@@ -29,7 +29,7 @@ from services.transactions.redeliver import Redelivered, redeliver
 from services.transactions.settle import Settled
 from services.transactions.settle import settle as settle_results
 from services.wechat import apps
-from statemachine.delivery import Result
+from statemachine.step import Result
 from tests.verification.sim.actors import SECRETS, Actor, AppsFile
 from tests.verification.sim.bus import Broker
 from tests.verification.sim.deadlines import Timeout

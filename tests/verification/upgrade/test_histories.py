@@ -14,8 +14,8 @@ import pytest
 
 from services.store.open import migrate
 from tests.engines.support import run_apart
-from tests.store.conftest import prepare_postgres
 from tests.store.benches import Bench, MemoryBench, PostgresBench, SqliteBench
+from tests.store.conftest import prepare_postgres
 from tests.store.support import Scene
 from tests.verification.model.harness import Machines
 from tests.verification.model.reference import Reference

@@ -19,7 +19,7 @@ from services.store.rows import DEAD, SET_ASIDE, InboxKey
 from services.transactions.arrivals import read_arrival
 from services.transactions.claim import expire
 from services.transactions.ledger import read_ledger
-from tests.store.benches import Bench, STANDING
+from tests.store.benches import STANDING, Bench
 from tests.store.support import Scene
 from tests.verification.upgrade.conftest import HERE
 
