@@ -117,9 +117,10 @@ class Endings:
             insist(not cards, f"{name} is open in the store, and should not be")
             return
         (card,) = cards
+        revision = self._revision(name)
         insist(
-            (card.state, card.revision) == (expected.state, self._revision(name)),
-            f"{name} is {card.state} at {card.revision}, should be {expected.state} at {self._revision(name)}",
+            (card.state, card.revision) == (expected.state, revision),
+            f"{name} is {card.state} at {card.revision}, should be {expected.state} at {revision}",
         )
         for member in skipped:
             insist((name, member) in self.judges.left_out, f"{member} of {name} was left out in silence")
