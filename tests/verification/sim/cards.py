@@ -130,7 +130,8 @@ class CardJudge:
             for each in commit.results
             if _name(each) == name and each.claimed.card.fence != before.fence and each.sent
         ]
-        for each in stale if card.verdict != EXPIRED else ():
+        dead = commit.now >= card.expires_at
+        for each in stale if card.verdict != EXPIRED and not dead else ():
             told = card.doubt_at is not None and card.may_show >= each.claimed.call.target_state
             self.expect(told, f"a call of {name} is settled without its fence, and nobody doubts it")
         changed = [each for each in FENCED if getattr(card, each) != getattr(before, each)]
@@ -142,7 +143,8 @@ class CardJudge:
             card.settled <= most or card.verdict == EXPIRED, f"{name} settled {card.settled}, claimed {most}"
         )
         self._doubts(before, card, result)
-        if card.verdict != before.verdict or card.end_by != before.end_by:
+        died = dead and card.verdict == EXPIRED
+        if (card.verdict != before.verdict or card.end_by != before.end_by) and not died:
             self._given_up(name, str(result.verdict))
         if card.shown != before.shown:
             known = any(each.target_state == card.shown for each in self.world.model.cards[name].history)
