@@ -1,219 +1,268 @@
-"""The mistakes, by the promise that they break; here those of delivery, fences and doubts.
+"""The mistakes, by the promise that they break; here those of delivery: plans, fences, doubts, the end.
 
 `seeds` was measured, and doubled at least.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from copy import copy
+from typing import Any, Final
 
-from tests.verification.sim.planted.around import DISPATCH, EVENTS, RELAYS, TIMERS, UPKEEP
-from tests.verification.sim.planted.plant import Edit, Plant
+from msgspec.structs import replace
 
-CARDS: Final = "services.transactions.claim"
-SETTLE: Final = "services.transactions.settle"
-MEMORY: Final = "tests.verification.dict_store.store"
-REJECT: Final = f"{SETTLE}:_Books._reject"
+from contracts.wechat import Verdict
+from services.store.rows import CONFIRMED, MemberMark
+from statemachine.card import Phase, phase
+from statemachine.plan import END, Call, Plan
+from statemachine.states import ENDED
+from tests.verification.sim.planted.around import DISPATCH, EVENTS, GATES, RELAYS, TIMERS, UPKEEP
+from tests.verification.sim.planted.plant import Plant as Planted
+from tests.verification.sim.planted.plant import Wrap
 
-DELIVERY: Final = (
-    Plant(
-        "delivered-before-the-call",
-        100,
-        (
-            Edit(
-                f"{CARDS}:claim",
-                "        if out.cards:\n            await tx.write(out)\n",
-                "        for name, whom in owed.items():\n"
-                "            for each in whom:\n"
-                "                out.marks.append(MemberMark(name, each.group_openid, 1, False))\n"
-                "        if out.cards:\n            await tx.write(out)\n",
-            ),
-        ),
+DELIVERY: Final = "statemachine.delivery"
+CLAIM: Final = f"{DELIVERY}:claim"
+CONFIRM: Final = f"{DELIVERY}:_confirm"
+REJECT: Final = f"{DELIVERY}:_reject"
+
+
+def after(change: Any) -> Wrap:
+    """The real function, then `change(what it answered, *its arguments)`; a None keeps the answer."""
+
+    def wrap(real: Any) -> Any:
+        def planted(*args: Any, **more: Any) -> Any:
+            answer = real(*args, **more)
+            changed = change(answer, *args, **more)
+            return answer if changed is None else changed
+
+        return planted
+
+    return wrap
+
+
+def before(change: Any) -> Wrap:
+    """The real function, with the arguments that `change` makes of its own."""
+    return lambda real: lambda *args, **more: real(*change(*args), **more)
+
+
+def kept(*names: str) -> Wrap:
+    """A function of a step: these fields of its card stay as they were."""
+
+    def wrap(real: Any) -> Any:
+        def planted(step: Any, *args: Any, **more: Any) -> Any:
+            was = copy(step.card)
+            answer = real(step, *args, **more)
+            for name in names:
+                setattr(step.card, name, getattr(was, name))
+            return answer
+
+        return planted
+
+    return wrap
+
+
+def kept_by_step(*names: str) -> Wrap:
+    """A function of a card that answers a step: these fields stay as they were."""
+
+    def change(step: Any, card: Any, *_: Any, **__: Any) -> None:
+        for name in names:
+            setattr(step.card, name, getattr(card, name))
+
+    return after(change)
+
+
+def _told_before_the_call(_: Any, out: Any, step: Any, *__: Any) -> None:
+    if step.claimed is not None:
+        name = step.card.activity_id
+        out.marks.extend(MemberMark(name, each.group_openid, CONFIRMED, False) for each in step.claimed.owed)
+
+
+def _shown(_: Any, step: Any, result: Any, *__: Any) -> None:
+    step.card.shown = result.claimed.call.target_state
+
+
+def _nothing_left(step: Any, result: Any, *rest: Any) -> tuple[Any, ...]:
+    return step, replace(result, claimed=replace(result.claimed, more=False)), *rest
+
+
+def _everybody(_: Any, step: Any, result: Any, *__: Any) -> None:
+    step.confirmed = tuple(each.group_openid for each in result.claimed.owed)
+
+
+def _current_revision(step: Any, revision: int, *rest: Any) -> tuple[Any, ...]:
+    return step, max(revision, step.card.revision), *rest
+
+
+def _not_counted(_: Any, step: Any, *__: Any) -> None:
+    step.counters.pop("revisions.superseded", None)
+
+
+def _near_first(plan: Any, desired: Any, delivered: Any, *_: Any) -> Any:
+    if desired.state == ENDED and delivered.shown == 1 and plan.calls == (Call(END),):
+        return Plan((Call(2), Call(END)), plan.left_out)
+    return None
+
+
+def _end_not_called(desired: Any, delivered: Any, limits: Any) -> tuple[Any, ...]:
+    if desired.state == ENDED and desired.owed:
+        delivered = replace(delivered, may_show=min(delivered.may_show, 2))
+    return replace(desired, hold=True), delivered, limits
+
+
+def _certain(_: Any, step: Any, result: Any, *__: Any) -> None:
+    step.card.may_show = result.claimed.call.target_state
+
+
+def _cleared(_: Any, step: Any, *__: Any) -> None:
+    step.card.doubt_at = None
+
+
+def _waits_long(_: Any, card: Any, now: int, __: int, rules: Any) -> None:
+    card.end_by = now + 100 * rules.end_wait
+
+
+def _old_fence(step: Any, card: Any, *_: Any, **__: Any) -> None:
+    if step.claimed is not None:
+        step.card.fence = card.fence
+        step.claimed = replace(step.claimed, card=replace(step.claimed.card, fence=card.fence))
+
+
+def _any_fence(card: Any, result: Any, *rest: Any) -> tuple[Any, ...]:
+    if card.lease_until:
+        claimed = result.claimed
+        result = replace(result, claimed=replace(claimed, card=replace(claimed.card, fence=card.fence)))
+    return card, result, *rest
+
+
+def _no_lease(card: Any, *rest: Any) -> tuple[Any, ...]:
+    return replace(card, lease_until=0, lease_by=""), *rest
+
+
+def _at_once(_: Any, card: Any, *__: Any) -> Any:
+    return max(card.retry_at, card.doubt_at) if phase(card) is Phase.uncertain else None
+
+
+def _other_code(step: Any, result: Any, *rest: Any) -> tuple[Any, ...]:
+    return step, replace(result, errcode=40097), *rest
+
+
+def _two_are_one(real: Any) -> Any:
+    def planted(step: Any, result: Any, now: int, rules: Any) -> Any:
+        members = result.claimed.call.members
+        if len(members) != 2:
+            return real(step, result, now, rules)
+        step.skipped = members
+        step.fail("rejected", result.claimed.card.revision, result, members)
+        step.card.retry_at, step.card.list_limit = now, 0
+        return None
+
+    return planted
+
+
+def _not_named(real: Any) -> Any:
+    def planted(step: Any, verdict: str, *args: Any, **more: Any) -> Any:
+        return None if verdict == "ended" else real(step, verdict, *args, **more)
+
+    return planted
+
+
+def _same_revision(step: Any, *_: Any) -> None:
+    if step is not None:
+        step.card.revision -= 1
+        step.counters.pop("revisions.raised", None)
+
+
+PLANS: Final = (
+    Planted(
+        "delivered-before-the-call", 100, {"services.transactions.steps:follow": after(_told_before_the_call)}
     ),
-    Plant(
-        "shown-after-an-unknown-outcome",
-        100,
-        (
-            Edit(
-                f"{SETTLE}:_Books._doubt",
-                "    card.suspect_at = self.now\n",
-                "    card.suspect_at, card.shown = self.now, call.target_state\n",
-            ),
-        ),
+    Planted("shown-after-an-unknown-outcome", 200, {f"{DELIVERY}:_doubt": after(_shown)}),
+    Planted("delivered-though-calls-are-left", 100, {CONFIRM: before(_nothing_left)}),
+    Planted("everybody-owed-counts-as-told", 200, {CONFIRM: after(_everybody)}),
+    Planted("settles-the-current-revision", 100, {f"{DELIVERY}:_deliver": before(_current_revision)}),
+    Planted(
+        "superseded-revisions-are-not-counted", 100, {"statemachine.step:Step.settle": after(_not_counted)}
     ),
-    Plant(
-        "delivered-though-calls-are-left",
-        100,
-        (Edit(f"{SETTLE}:_Books._confirm", "if not look.more:", "if True:"),),
+    Planted("the-end-is-preceded-by-a-near", 200, {"statemachine.plan:plan": after(_near_first)}),
+    Planted("members-follow-the-end", 2_000, {"statemachine.plan:plan": before(_end_not_called)}),
+    Planted("the-left-out-are-not-named", 2_000, {"statemachine.step:Step.fail": _not_named}),
+    Planted(
+        "the-end-waits-no-longer-for-idle-time",
+        2_000,
+        {
+            f"{DELIVERY}:_put_off_end": lambda real: (
+                lambda card, *rest: None if card.end_by is not None else real(card, *rest)
+            )
+        },
     ),
-    Plant(
-        "everybody-owed-counts-as-told",
-        100,
-        (
-            Edit(
-                f"{SETTLE}:_Books._confirm",
-                "CONFIRMED, doubtful=False) for each in call.members",
-                "CONFIRMED, doubtful=False) for each, _ in look.claimed.owed",
-            ),
-        ),
+    Planted("the-end-waits-into-its-own-time", 2_000, {f"{DELIVERY}:_put_off_end": after(_waits_long)}),
+    Planted("two-rejected-are-skipped-together", 200, {REJECT: _two_are_one}, profile="lists"),
+    Planted(
+        "three-strangers-kill-a-card-that-was-delivered-to",
+        4_000,
+        {f"{DELIVERY}:_longest_list": before(lambda card, rules: (replace(card, succeeded=False), rules))},
+        profile="lists",
     ),
-    Plant(
-        "settles-the-current-revision",
-        100,
-        (
-            Edit(
-                f"{SETTLE}:_Books._deliver",
-                "revision = look.claimed.card.revision",
-                "revision = card.revision",
-            ),
-        ),
-    ),
-    Plant(
-        "superseded-revisions-are-not-counted",
-        100,
-        (Edit(f"{CARDS}:settle_revision", '        out.count("revisions.superseded", jumped - 1)\n', ""),),
-    ),
-    Plant(
-        "the-end-is-preceded-by-a-near-that-is-over",
-        100,
-        (
-            Edit(
-                "statemachine.plan:plan",
-                "        return Plan((Call(target),), left_out=desired.owed)",
-                "        near = (Call(2),) if delivered.target_state == 1 else ()\n"
-                "        return Plan((*near, Call(target)), left_out=desired.owed)",
-            ),
-        ),
-    ),
-    Plant(
-        "the-left-out-are-not-named",
-        600,
-        (Edit(f"{SETTLE}:_Books._deliver", 'self._fail(card, look, "expired", look.left_out)', "pass"),),
+    Planted("47502-to-a-call-that-lowers-blames-its-member", 20_000, {REJECT: before(_other_code)}),
+    Planted(
+        "redelivering-raises-no-revision", 2_000, {f"{DELIVERY}:redeliver": after(_same_revision)}, "oncall"
     ),
 )
 
 FENCES: Final = (
-    Plant(
+    Planted(
         "claims-what-is-leased",
-        100,
-        (Edit(f"{CARDS}:waits", " or card.lease_until > now", ""),),
-    ),
-    Plant("claims-without-a-new-fence", 100, (Edit(f"{CARDS}:_take", "card.fence += 1", "pass"),)),
-    Plant(
-        "claims-without-a-lock",
-        600,
-        (
-            Edit(
-                f"{MEMORY}:MemoryTx.lock_cards",
-                'elif not self._lock_free(("activity", name)):',
-                "elif False:",
+        400,
+        {
+            CLAIM: before(_no_lease),
+            "statemachine.card:attempt_at": before(_no_lease),
+            "tests.verification.dict_store.store:MemoryTx._due": lambda _: (
+                lambda _self, row, appid, now: (
+                    row.card.appid == appid
+                    and row.attempt_at is not None
+                    and row.attempt_at <= now < row.activity.expires_at
+                )
             ),
-        ),
+        },
         engines=("dict",),
     ),
-    Plant(
-        "settles-without-the-fence",
-        600,
-        (Edit(f"{SETTLE}:_Books.decide", "held = card.fence == look.claimed.card.fence", "held = True"),),
+    Planted("claims-without-a-new-fence", 100, {CLAIM: after(_old_fence)}),
+    Planted(
+        "claims-without-a-lock",
+        1_000,
+        {
+            "tests.verification.dict_store.store:MemoryTx._free_rows": lambda _: (
+                lambda _self, rows, limit: list(rows)[:limit]
+            )
+        },
+        engines=("dict",),
     ),
-    Plant(
-        "the-lease-goes-by-the-process-clock",
-        100,
-        (
-            Edit(
-                "tests.verification.sim.store:FrontTx.now",
-                "self._commit.now = now = await self._tx.now()",
-                "self._commit.now = now = self._actor.clock.wall()",
-            ),
-        ),
-    ),
-    Plant(
-        "the-lease-is-shorter-than-the-call",
-        100,
-        (
-            Edit(f"{CARDS}:CardRules.of", 'lease=settings.us("lease")', "lease=8_000_000"),
-            Edit("services.dispatcher.worker:Worker._call", "now <= ends <= leased", "now <= leased"),
-        ),
-    ),
-    Plant(
-        "no-check-of-the-lease-before-the-send",
-        2_000,
-        (Edit("services.dispatcher.worker:Worker._call", "now <= ends <= leased", "True"),),
-        profile="paused",
-    ),
-    Plant(
-        "the-lease-counts-from-the-answer",
-        2_000,
-        (
-            Edit(
-                "services.dispatcher.dispatcher:Dispatcher._claim",
-                "closings), began, group)",
-                "closings), self._clock.monotonic(), group)",
-            ),
-        ),
-        profile="paused",
-    ),
+    Planted("settles-without-the-fence", 2_000, {f"{DELIVERY}:settle": before(_any_fence)}),
+    Planted("a-lapse-keeps-the-fence", 400, {f"{DELIVERY}:_lapse": kept_by_step("fence")}),
+    Planted("may-show-is-not-written-with-the-claim", 400, {CLAIM: kept_by_step("may_show")}),
 )
 
 DOUBTS: Final = (
-    Plant(
-        "an-unknown-outcome-is-no-doubt",
-        600,
-        (Edit(f"{SETTLE}:_Books._doubt", "card.suspect_at = self.now", "pass"),),
+    Planted("an-unknown-outcome-is-no-doubt", 400, {f"{DELIVERY}:_doubt": kept("doubt_at")}),
+    Planted("a-lapsed-lease-is-no-doubt", 20_000, {f"{DELIVERY}:_lapse": kept_by_step("doubt_at")}),
+    Planted(
+        "a-late-settle-is-no-doubt", 2_000, {f"{DELIVERY}:doubt_late": kept_by_step("doubt_at", "may_show")}
     ),
-    Plant(
-        "an-expired-lease-is-no-doubt",
-        20_000,
-        (
-            Edit(
-                f"{CARDS}:_lapse",
-                'card.suspect_at, card.lease_until, card.lease_by = now, 0, ""',
-                'card.lease_until, card.lease_by = 0, ""',
-            ),
-        ),
-    ),
-    Plant(
-        "a-stale-settle-is-no-doubt",
-        2_000,
-        (Edit(f"{SETTLE}:_Books.decide", "if look.sent and not card.final:", "if False:"),),
-    ),
-    Plant(
-        "a-repair-clears-a-doubt-younger-than-itself",
-        2_000,
-        (
-            Edit(
-                f"{SETTLE}:_Books._confirm",
-                "if card.suspect_at == look.claimed.card.suspect_at:",
-                "if True:",
-            ),
-        ),
-        profile="repair",
-    ),
-    Plant(
-        "any-success-clears-a-doubt",
-        600,
-        (
-            Edit(
-                f"{SETTLE}:_Books._confirm",
-                "    if look.claimed.repair:\n",
-                "    card.suspect_at = None\n    if look.claimed.repair:\n",
-            ),
-        ),
-    ),
-    Plant(
-        "repair-without-delay",
-        600,
-        (Edit(f"{CARDS}:waits", "card.suspect_at + rules.repair_after", "card.suspect_at"),),
-    ),
-    Plant(
-        "47502-on-a-doubted-card-blames-its-member",
-        20_000,
-        (
-            Edit(
-                REJECT, "look.errcode == ILLEGAL_STATE and call.target_state == TARGET_OPEN and", "False and"
-            ),
-        ),
+    Planted("any-success-clears-a-doubt", 400, {CONFIRM: after(_cleared)}),
+    Planted("an-uncertain-confirmation-is-certain", 400, {CONFIRM: after(_certain)}),
+    Planted("a-repair-without-delay", 400, {"statemachine.card:attempt_at": after(_at_once)}),
+    Planted(
+        "an-unknown-outcome-is-a-success",
+        200,
+        {
+            f"{DELIVERY}:settle": before(
+                lambda card, result, *rest: (
+                    card,
+                    replace(result, verdict=Verdict.ok) if result.verdict is Verdict.unknown else result,
+                    *rest,
+                )
+            )
+        },
     ),
 )
 
-PLANTS: Final = (*DELIVERY, *FENCES, *DOUBTS, *EVENTS, *TIMERS, *RELAYS, *DISPATCH, *UPKEEP)
+PLANTS: Final = (*PLANS, *FENCES, *DOUBTS, *GATES, *EVENTS, *TIMERS, *RELAYS, *DISPATCH, *UPKEEP)

@@ -1,90 +1,75 @@
-"""One mistake: texts of the code that read otherwise for as long as it is planted, in this process only."""
+"""One mistake: named functions that behave otherwise for as long as it is planted, in this process only.
+
+A mistake is told by the function it is made in and by what is done differently there, never by source text:
+a refactoring that keeps the function keeps the mistake.
+"""
 
 from __future__ import annotations
-import __future__
 
 import importlib
 import inspect
-import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
-FLAGS = __future__.annotations.compiler_flag
-
-
-@dataclass(frozen=True)
-class Edit:
-    """`where`: `module:function`, `module:Class.method`, or `module:DICT[key]` for a statement's text."""
-
-    where: str
-    old: str
-    new: str
+Wrap = Callable[[Any], Callable[..., Any]]
+"""Takes the real function; answers what is called in its place."""
 
 
 @dataclass(frozen=True)
 class Plant:
-    """`seeds`: within how many schedules of `profile` it is found, with room to spare, on the dict store.
+    """`wraps`: `module:function` or `module:Class.method` → what it is replaced by.
 
+    `seeds`: within how many schedules of `profile` it is found, with room to spare, on the dict store.
     `engines`: on which stores it can be planted.
     """
 
     name: str
     seeds: int
-    edits: tuple[Edit, ...]
+    wraps: Mapping[str, Wrap]
     profile: str = "mixed"
     engines: tuple[str, ...] = ("dict", "sqlite")
 
     @contextmanager
     def planted(self) -> Iterator[None]:
-        """Raises AssertionError where the code does not read as expected any more."""
-        undo: list[tuple[Any, Any, Any]] = []
+        """Raises AssertionError where a function is gone."""
+        undo: list[Callable[[], None]] = []
         try:
-            undo.extend(_apply(edit) for edit in self.edits)  # as far as it comes
+            undo.extend(_replace(where, wrap) for where, wrap in self.wraps.items())
             yield
         finally:
-            for target, key, before in reversed(undo):
-                if isinstance(target, FunctionType):
-                    target.__code__ = before
-                else:
-                    target[key] = before
+            for each in reversed(undo):
+                each()
 
 
-def _apply(edit: Edit) -> tuple[Any, Any, Any]:
-    """Change it; what it was before."""
-    name, _, path = edit.where.partition(":")
-    module = importlib.import_module(name)
-    if path.endswith("]"):
-        table, _, key = path[:-1].partition("[")
-        statements: dict[str, str] = getattr(module, table)
-        before = statements[key]
-        statements[key] = _replaced(edit, before)
-        return statements, key, before
-    function = _function(module, path)
-    code = function.__code__
-    function.__code__ = _compiled(edit, function, vars(module))
-    return function, None, code
-
-
-def _function(module: Any, path: str) -> FunctionType:
-    found: Any = module
+def function(where: str) -> FunctionType:
+    """The function that `module:path` names."""
+    name, _, path = where.partition(":")
+    found: Any = importlib.import_module(name)
     for part in path.split("."):
-        found = inspect.getattr_static(found, part)
-    function = getattr(found, "__func__", found)
-    assert isinstance(function, FunctionType), f"{path} is no function"
-    return function
+        found = inspect.getattr_static(found, part, None)
+        assert found is not None, f"{where} is gone"
+    found = getattr(found, "__func__", found)
+    assert isinstance(found, FunctionType), f"{where} is no function"
+    return found
 
 
-def _compiled(edit: Edit, function: FunctionType, names: Mapping[str, Any]) -> Any:
-    source = _replaced(edit, textwrap.dedent(inspect.getsource(function)))
+def _replace(where: str, wrap: Wrap) -> Callable[[], None]:
+    """Replace the code of the function itself, so that everybody who holds it gets the mistake."""
+    found = function(where)
+    code, defaults, keywords = found.__code__, found.__defaults__, found.__kwdefaults__
+    real = FunctionType(code, found.__globals__, found.__name__, defaults, found.__closure__)
+    real.__kwdefaults__ = keywords
+    key = f"_planted_in_{found.__qualname__.replace('.', '_')}"
+    found.__globals__[key] = wrap(real)
     made: dict[str, Any] = {}
-    exec(compile(source, f"<{edit.where}>", "exec", FLAGS), dict(names), made)  # our own source
-    (other,) = made.values()
-    return getattr(other, "__func__", other).__code__
+    exec(f"def instead(*args, **more):\n    return {key}(*args, **more)", made)  # our own text
+    found.__code__, found.__defaults__, found.__kwdefaults__ = made["instead"].__code__, None, None
 
+    def undo() -> None:
+        found.__code__, found.__defaults__, found.__kwdefaults__ = code, defaults, keywords
+        del found.__globals__[key]
 
-def _replaced(edit: Edit, text: str) -> str:
-    assert text.count(edit.old) == 1, f"{edit.where} has {text.count(edit.old)} times {edit.old!r}"
-    return text.replace(edit.old, edit.new)
+    return undo
