@@ -12,15 +12,14 @@ import re
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.verification.mutants.catalogue import MUTANTS
-from tests.verification.mutants.mutant import Mutant, copy_tree
+from tests.verification.mutants.catalogue import MUTANTS, Mutant
 
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+ROOT = Path(__file__).resolve().parents[3]
 SEED = re.compile(r"seed\D{0,3}(\d+)", re.IGNORECASE)
 NOT_COLLECTED = re.compile(r"^ERROR \S+\.py( -|$)|no tests ran", re.MULTILINE)
 
@@ -37,34 +36,25 @@ def main() -> int:
         parser.error(f"no such bug: {', '.join(sorted(unknown))}; --list tells the names")
     chosen = [known[name] for name in options.names] or list(MUTANTS)
     if options.list:
-        print("\n".join(f"{mutant.name:44} {mutant.file}" for mutant in chosen))
+        print("\n".join(f"{mutant.name:48} {mutant.tool}" for mutant in chosen))
         return 0
-    with tempfile.TemporaryDirectory(prefix="livecard-mutants-") as folder:
-        tree = Path(folder)
-        copy_tree(tree)
-        return _all(tree, chosen, options.budget)
+    return _all(chosen, options.budget)
 
 
-def _all(tree: Path, chosen: Sequence[Mutant], budget: float) -> int:
+def _all(chosen: Sequence[Mutant], budget: float) -> int:
     for tool in dict.fromkeys(mutant.tool for mutant in chosen):
-        code, seconds, told = _run(tree, tool, budget)
+        code, seconds, told = _run(tool, budget)
         if code != 0:
             print(f"{tool} fails on the code as it is, so it proves nothing:\n{told[-2000:]}")
             return 1
         print(f"# {tool}: finds nothing in the code as it is ({seconds:.0f} s)", flush=True)
-    missed = [mutant.name for mutant in chosen if not _found(tree, mutant, budget)]
+    missed = [mutant.name for mutant in chosen if not _found(mutant, budget)]
     print(f"{len(chosen) - len(missed)} of {len(chosen)} found", *(f"; not found: {each}" for each in missed))
     return 1 if missed else 0
 
 
-def _found(tree: Path, mutant: Mutant, budget: float) -> bool:
-    path = tree / mutant.file
-    text = path.read_text()
-    path.write_text(mutant.planted(text))
-    try:
-        code, seconds, told = _run(tree, mutant.tool, budget)
-    finally:
-        path.write_text(text)
+def _found(mutant: Mutant, budget: float) -> bool:
+    code, seconds, told = _run(mutant.tool, budget, mutant.name)
     found = code == 1 and not NOT_COLLECTED.search(told)
     by = (FAILED.search(told) or SEED.search(told)) if found else None
     words = by[0].removeprefix("FAILED ") if by else f"exit {code}"
@@ -72,16 +62,14 @@ def _found(tree: Path, mutant: Mutant, budget: float) -> bool:
     return found
 
 
-def _run(tree: Path, tool: str, budget: float) -> tuple[int, float, str]:
-    arguments = shlex.split(tool)
-    if arguments[0] != "-m":
-        arguments = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *arguments]
+def _run(tool: str, budget: float, mutant: str = "") -> tuple[int, float, str]:
+    plugin = ["-p", "tests.verification.mutants.plugin", "-p", "no:cacheprovider"]
     began = time.monotonic()
     try:
         done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=tree,
-            env={**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
+            [sys.executable, "-m", "pytest", "-q", "-x", *plugin, *shlex.split(tool)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "LIVECARD_MUTANT": mutant},
             capture_output=True,
             text=True,
             timeout=budget,

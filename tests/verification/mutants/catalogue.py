@@ -1,393 +1,345 @@
-"""The bugs, by the room they would be written in. Those that only a schedule shows are the simulation's own
-(`tests.verification.sim`); here are the ones that other tools must see: SQL, isolation, wire formats,
-verdicts, processes.
+"""The mistakes that other tools than the simulation must see: wire formats, verdicts, the machines' rules, SQL
+and its isolation, the client, the relay, Kafka. Each names the tests that should see it.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
-from tests.verification.mutants.mutant import Mutant
+from msgspec.structs import replace
+
+from contracts.wechat import VERDICTS, Verdict
+from statemachine import activity
+from statemachine.card import Phase, phase
+from statemachine.gate import DAY
+from statemachine.model import APPLIED
+from statemachine.plan import Plan
+from tests.verification.planting.plant import Plant
+from tests.verification.sim.planted.around import deletes_first
+from tests.verification.sim.planted.catalogue import DELIVERY, after, before, kept_by_step
 
 CONTRACTS: Final = "tests/contracts"
 MACHINES: Final = "tests/statemachine"
-STORE: Final = "tests/store --ignore tests/store/test_interleaving.py"
-INTERLEAVER: Final = "tests/store/test_interleaving.py"
+STORE: Final = "tests/store tests/transactions --ignore tests/transactions/test_interleaving.py"
+INTERLEAVER: Final = "tests/transactions/test_interleaving.py"
 DISPATCHER: Final = "tests/dispatcher"
 WECHAT: Final = "tests/wechat"
 LIFECYCLE: Final = "tests/lifecycle"
-RELAY: Final = "tests/runtime"
+RELAY: Final = "tests/runtime/test_relay.py"
 BUS: Final = "tests/kafka"
+ACTIVITY: Final = "statemachine.activity"
+ANSWER: Final = "contracts.wechat:verdict_of_answer"
+STATEMENTS: Final = "services.store.statements:TRANSACTION"
+
+
+@dataclass(frozen=True)
+class Mutant(Plant):
+    """`tool`: pytest's arguments for what should find it."""
+
+    tool: str = ""
+
+
+def mutant(name: str, tool: str, wraps: dict[str, Any]) -> Mutant:
+    """One mistake."""
+    return Mutant(name, 0, wraps, tool=tool)
+
+
+def _answered(status: int | None, verdict: Verdict) -> Any:
+    def wrap(real: Any) -> Any:
+        return lambda http_status, errcode: verdict if http_status == status else real(http_status, errcode)
+
+    return wrap
+
+
+def _members_last(plan: Any, *_: Any) -> Any:
+    return Plan(plan.calls[::-1], plan.left_out)
+
+
+def _one_more(desired: Any, delivered: Any, limits: Any) -> tuple[Any, ...]:
+    return desired, delivered, replace(limits, members_per_call=limits.members_per_call + 1)
+
+
+def _last_confirmed(desired: Any, delivered: Any, limits: Any) -> tuple[Any, ...]:
+    return desired, replace(delivered, may_show=delivered.shown), limits
+
+
+def _raised_by_late(real: Any) -> Any:
+    def planted(aggregate: Any, *args: Any) -> Any:
+        outcome = real(aggregate, *args)
+        aggregate.activity.revision += outcome.kind == "late"
+        return outcome
+
+    return planted
+
+
+def _the_end_is_over(real: Any) -> Any:
+    def planted(aggregate: Any, event: Any, data: Any, time: int, now: int) -> Any:
+        ended_at = aggregate.activity.ended_at
+        if ended_at is not None:
+            aggregate.activity.ended_at = ended_at - 1
+        try:
+            return real(aggregate, event, data, time, now)
+        finally:
+            aggregate.activity.ended_at = ended_at
+
+    return planted
+
+
+def _any_reschedule(real: Any) -> Any:
+    def planted(aggregate: Any, *args: Any) -> Any:
+        aggregate.activity.rescheduled_at = None
+        return real(aggregate, *args)
+
+    return planted
+
+
+def _event_first(real: Any) -> Any:
+    def planted(aggregate: Any, event: Any, now: int, rules: Any) -> Any:
+        if not aggregate.activity.state:
+            return real(aggregate, event, now, rules)
+        outcome = activity._apply(aggregate, event, now, rules)
+        activity.fire_due(aggregate, now, rules)
+        return [(event, outcome)]
+
+    return planted
+
+
+def _early_ones_come_to_nothing(real: Any) -> Any:
+    def planted(aggregate: Any, event: Any, *args: Any) -> Any:
+        early, aggregate.early = aggregate.early, []
+        return real(aggregate, event, *args) + [(each, APPLIED) for each in early]
+
+    return planted
+
+
+def _tomorrow(real: Any) -> Any:
+    def planted(aggregate: Any, event: Any, data: Any, _time: int, now: int) -> Any:
+        return real(aggregate, event, data, event.time, now)
+
+    return planted
+
+
+def _greenwich(real: Any) -> Any:
+    def planted(verdict: Any, now: int, *args: Any) -> int:
+        if verdict is Verdict.daily_limit:
+            return (now // DAY + 1) * DAY - now
+        wait: int = real(verdict, now, *args)
+        return wait
+
+    return planted
+
+
+def _throttled(at: Any, card: Any, _: Any) -> Any:
+    return max(at, card.throttled_until) if card.ending and phase(card) is Phase.due else None
+
+
+def _retry(change: Any) -> Any:
+    """`_back_off`, whose longest wait is changed."""
+    return before(lambda card, result, now, rules: (card, result, now, change(rules)))
+
+
+def _outlives(real: Any) -> Any:
+    def planted(card: Any, *args: Any) -> None:
+        life, card.expires_at = card.expires_at, 1 << 61
+        real(card, *args)
+        card.expires_at = life
+
+    return planted
+
+
+def _anybodys(real: Any) -> Any:
+    async def planted(self: Any, appid: str, value: str) -> Any:
+        self._tokens.pop(appid, None)
+        return await real(self, appid, value)
+
+    return planted
+
+
+def _its_own(real: Any) -> Any:
+    async def planted(self: Any, appid: str) -> Any:
+        kept = self._tokens.get(appid)
+        if kept is not None and self._clock.monotonic() < kept.until:
+            return kept
+        return await self._fetch(appid)
+
+    return planted
+
+
+def _not_sent(real: Any) -> Any:
+    def planted(self: Any, why: str) -> Any:
+        self._under_way = False
+        return real(self, why)
+
+    return planted
+
+
+async def _nothing(*_: Any, **__: Any) -> None:
+    return None
+
+
+def _without(*words: str) -> Any:
+    def wrap(text: str) -> str:
+        for each in words:
+            text = text.replace(each, "")
+        return text
+
+    return wrap
+
 
 MUTANTS: Final = (
-    Mutant(
+    mutant(
         "a-5xx-with-an-errcode-is-believed",
-        "contracts/wechat.py",
-        "    if http_status >= 500 or http_status < 200 or",
-        "    if http_status < 200 or",
         CONTRACTS,
+        {ANSWER: lambda real: lambda status, errcode: real(200 if status >= 500 else status, errcode)},
     ),
-    Mutant(
-        "429-is-unknown",
-        "contracts/wechat.py",
-        "    if http_status == 429:\n        return Verdict.busy\n",
-        "",
-        CONTRACTS,
-    ),
-    Mutant(
-        "a-wrong-secret-is-taken-for-an-old-token",
-        "contracts/wechat.py",
-        "    return Verdict.misconfigured if errcode == INVALID_CREDENTIAL else verdict_of(errcode)",
-        "    return verdict_of(errcode)",
-        f"{CONTRACTS} {WECHAT}",
-    ),
-    Mutant(
-        "an-unknown-code-is-a-rejection",
-        "contracts/wechat.py",
-        "    return VERDICTS.get(errcode, Verdict.unknown_code)",
-        "    return VERDICTS.get(errcode, Verdict.rejected)",
-        CONTRACTS,
-    ),
-    Mutant(
-        "members-travel-after-the-end",
-        "statemachine/plan.py",
-        "    return Plan((*_member_calls(last_open, desired.owed, limits), Call(target)))",
-        "    return Plan((Call(target), *_member_calls(last_open, desired.owed, limits)))",
-        MACHINES,
-    ),
-    Mutant(
-        "members-before-the-end-forget-what-was-reached",
-        "statemachine/plan.py",
-        "    last_open = max(delivered.target_state, delivered.reached)",
-        "    last_open = delivered.target_state",
-        MACHINES,
-    ),
-    Mutant(
-        "the-end-waits-for-ever",
-        "statemachine/plan.py",
-        "        until = min(until, failing_since + wait)\n",
-        "",
-        MACHINES,
-    ),
-    Mutant(
-        "members-may-take-the-end-s-own-time",
-        "statemachine/plan.py",
-        "    until = expires_at - own\n",
-        "    until = expires_at\n",
-        "tests/dispatcher/test_ends.py",
-    ),
-    Mutant(
-        "what-failed-before-the-end-counts-against-its-members",
-        "statemachine/plan.py",
-        "    if end_known_at is not None and since < end_known_at:\n        return None\n",
-        "",
-        f"{MACHINES} {DISPATCHER}",
-    ),
-    Mutant(
-        "a-closed-gate-costs-members-their-minute",
-        "statemachine/plan.py",
-        "    return since + max(0, now - max(retry_at, since))",
-        "    return since",
-        f"{MACHINES} {DISPATCHER}",
-    ),
-    Mutant(
-        "redelivering-after-an-end-that-may-be-shown",
-        "services/transactions/claim.py",
-        "        if aside and called:\n",
-        "        if False and called:\n",
-        STORE,
-    ),
-    Mutant(
-        "one-accepted-among-the-rejected-starts-the-minute-anew",
-        "services/transactions/settle.py",
-        "        if card.list_limit and card.singles:  #",
-        "        if False:  #",
-        f"{STORE} {DISPATCHER}",
-    ),
-    Mutant(
-        "a-store-that-was-away-costs-members-their-minute",
-        "services/transactions/settle.py",
-        "        _excuse(card, max(0, self.now - look.claimed.now - self.rules.lease))",
-        "        #",
-        DISPATCHER,
-    ),
-    Mutant(
-        "the-end-waits-a-backoff-longer",
-        "services/transactions/settle.py",
-        "            card.retry_at = min(card.retry_at, max(until, self.now))\n",
-        "            pass\n",
-        DISPATCHER,
-    ),
-    Mutant(
-        "openings-go-together-whatever-waits-for-them",
-        "services/transactions/apply.py",
-        "        if len(opening) > 1:\n",
-        "        if False:\n",
-        f"{STORE} tests/lifecycle",
-    ),
-    Mutant(
-        "an-end-under-way-waits-for-members-again",
-        "services/transactions/claim.py",
-        "            card.failing_since = GONE\n",
-        "            pass\n",
-        f"{STORE} {DISPATCHER}",
-    ),
-    Mutant(
-        "backoff-outlives-the-id",
-        "services/transactions/settle.py",
-        "self.rules.backoff << min(card.attempts - 1, 20), left)",
-        "self.rules.backoff << min(card.attempts - 1, 20))",
-        f"{STORE} {DISPATCHER}",
-    ),
-    Mutant(
-        "one-member-too-many-in-a-call",
-        "statemachine/plan.py",
-        "    size = max(1, limits.members_per_call)",
-        "    size = max(1, limits.members_per_call + 1)",
-        MACHINES,
-    ),
-    Mutant(
-        "a-late-member-raises-the-revision",
-        "statemachine/activity.py",
-        "        activity.revision += 0 if late else 1",
-        "        activity.revision += 1",
-        MACHINES,
-    ),
-    Mutant(
-        "a-completion-at-the-very-end-is-refused",
-        "statemachine/activity.py",
-        "activity.ended_at is not None and time <= activity.ended_at",
-        "activity.ended_at is not None and time < activity.ended_at",
-        MACHINES,
-    ),
-    Mutant(
-        "an-older-reschedule-counts",
-        "statemachine/activity.py",
-        "    if activity.rescheduled_at is not None and time < activity.rescheduled_at:\n"
-        '        return refuse_event(aggregate, event, "superseded")\n',
-        "",
-        MACHINES,
-    ),
-    Mutant(
-        "what-is-due-fires-after-the-event",
-        "statemachine/activity.py",
-        "    fire_due(aggregate, now, rules)\n    outcome = _apply(aggregate, event, now, rules)\n",
-        "    outcome = _apply(aggregate, event, now, rules)\n    fire_due(aggregate, now, rules)\n",
-        MACHINES,
-    ),
-    Mutant(
-        "early-events-are-forgotten-at-opening",
-        "statemachine/activity.py",
-        "    outcomes += [(each, _apply(aggregate, each, now, rules)) for each in early]",
-        "    outcomes += [(each, APPLIED) for each in early]",
-        MACHINES,
-    ),
-    Mutant(
-        "a-time-in-the-future-is-believed",
-        "statemachine/activity.py",
-        "        return _complete(aggregate, event, data, min(event.time, now), now)",
-        "        return _complete(aggregate, event, data, event.time, now)",
-        MACHINES,
-    ),
-    Mutant(
-        "claims-wait-for-no-lock-check-then-act",
-        "services/store/statements.py",
-        'AND state <> \'\'\n        ORDER BY activity_id {{skip locked}}""",',
-        'AND state <> \'\'\n        ORDER BY activity_id""",',
-        INTERLEAVER,
-    ),
-    Mutant(
-        "an-event-does-not-lock-its-activity",
-        "services/store/statements.py",
-        'FROM activities WHERE activity_id {{in ids}}\n        ORDER BY activity_id {{for update}}""",\n'
-        '    "see"',
-        'FROM activities WHERE activity_id {{in ids}}\n        ORDER BY activity_id""",\n    "see"',
-        INTERLEAVER,
-    ),
-    Mutant(
-        "due-timers-are-not-locked",
-        "services/store/statements.py",
-        '        ORDER BY due_at LIMIT :limit {{skip locked}}""",',
-        '        ORDER BY due_at LIMIT :limit""",',
-        INTERLEAVER,
-    ),
-    Mutant(
-        "a-settle-does-not-lock-its-card",
-        "services/store/statements.py",
-        'AND state <> \'\'\n        ORDER BY activity_id {{for update}}""",',
-        'AND state <> \'\'\n        ORDER BY activity_id""",',
-        INTERLEAVER,
-    ),
-    Mutant(
-        "the-lapse-of-a-lease-keeps-the-fence",
-        "services/transactions/claim.py",
-        '    card.suspect_at, card.lease_until, card.lease_by = now, 0, ""\n    card.fence += 1\n',
-        '    card.suspect_at, card.lease_until, card.lease_by = now, 0, ""\n',
-        STORE,
-    ),
-    Mutant(
-        "a-closed-gate-is-not-asked",
-        "services/transactions/claim.py",
-        "    if gate is not None and gate.closed_until > now:\n        return None\n",
-        "",
-        f"{STORE} {DISPATCHER}",
-    ),
-    Mutant(
-        "the-end-obeys-the-throttle",
-        "services/transactions/claim.py",
-        "        ready = card.retry_at if card.end_due else max(card.retry_at, card.look_at)",
-        "        ready = max(card.retry_at, card.look_at)",
-        STORE,
-    ),
-    Mutant(
-        "backoff-without-a-cap",
-        "services/transactions/settle.py",
-        "        longest = min(self.rules.backoff_cap, self.rules.backoff",
-        "        longest = min(self.rules.backoff",
-        STORE,
-    ),
-    Mutant(
-        "one-of-many-rejected-is-set-aside",
-        "services/transactions/settle.py",
-        "        if len(call.members) > 1:\n",
-        "        if len(call.members) > 2:\n",
-        f"{STORE} {DISPATCHER}",
-    ),
-    Mutant(
-        "the-day-ends-in-greenwich",
-        "services/transactions/gates.py",
-        "        return ((now + SHANGHAI) // DAY + 1) * DAY - SHANGHAI",
-        "        return (now // DAY + 1) * DAY",
-        DISPATCHER,
-    ),
-    Mutant(
-        "a-dead-id-ends-nothing",
-        "services/transactions/settle.py",
-        "        if end_expired(aggregate, self.now, Rules(self.rules.margin)):",
-        "        if False:",
-        DISPATCHER,
-    ),
-    Mutant(
-        "what-was-parked-in-time-is-buried",
-        "services/transactions/timers.py",
-        "tx.waiting(names, now - age, limit)",
-        "tx.waiting(names, limit=limit)",
-        STORE,
-    ),
-    Mutant(
-        "redeliver-counts-a-revision-twice",
-        "services/transactions/claim.py",
-        '            out.count(f"revisions.{card.settled_as}", -1)\n',
-        "",
-        STORE,
-    ),
-    Mutant(
-        "every-token-is-dropped-on-a-token-error",
-        "services/wechat/tokens.py",
-        "        if kept is not None and kept.value == value:",
-        "        if kept is not None:",
-        WECHAT,
-    ),
-    Mutant(
-        "each-waiter-fetches-a-token-of-its-own",
-        "services/wechat/tokens.py",
-        "        task = self._fetches.get(appid)\n",
-        "        task = None\n",
-        WECHAT,
-    ),
-    Mutant(
+    mutant("429-is-unknown", CONTRACTS, {ANSWER: _answered(429, Verdict.unknown)}),
+    mutant(
         "a-redirect-is-read",
-        "contracts/wechat.py",
-        " or 300 <= http_status < 400 or errcode is None",
-        " or errcode is None",
         CONTRACTS,
+        {ANSWER: lambda real: lambda status, errcode: real(400 if 300 <= status < 400 else status, errcode)},
     ),
-    Mutant(
+    mutant(
         "a-success-with-any-status",
-        "contracts/wechat.py",
-        "    if errcode == OK and http_status != 200:\n        return Verdict.unknown\n",
-        "",
         CONTRACTS,
+        {ANSWER: lambda real: lambda status, errcode: real(200 if errcode == 0 else status, errcode)},
     ),
-    Mutant(
-        "a-timeout-under-way-was-not-sent",
-        "services/wechat/client.py",
-        "        if self._under_way:\n            return Answer(Verdict.unknown, sent=True, errmsg=why)\n",
-        "",
+    mutant(
+        "a-wrong-secret-is-taken-for-an-old-token",
+        f"{CONTRACTS} {WECHAT}",
+        {
+            "contracts.wechat:verdict_of_token": lambda _: (
+                lambda code: VERDICTS.get(code, Verdict.unknown_code)
+            )
+        },
+    ),
+    mutant(
+        "an-unknown-code-is-a-rejection",
+        CONTRACTS,
+        {"contracts.wechat:verdict_of": lambda _: lambda code: VERDICTS.get(code, Verdict.rejected)},
+    ),
+    mutant("members-travel-after-the-end", MACHINES, {"statemachine.plan:plan": after(_members_last)}),
+    mutant("one-member-too-many-in-a-call", MACHINES, {"statemachine.plan:plan": before(_one_more)}),
+    mutant(
+        "members-before-the-end-forget-what-may-be-shown",
+        MACHINES,
+        {"statemachine.plan:plan": before(_last_confirmed)},
+    ),
+    mutant("a-late-member-raises-the-revision", MACHINES, {f"{ACTIVITY}:_complete": _raised_by_late}),
+    mutant("a-completion-at-the-very-end-is-refused", MACHINES, {f"{ACTIVITY}:_complete": _the_end_is_over}),
+    mutant("an-older-reschedule-counts", MACHINES, {f"{ACTIVITY}:_reschedule": _any_reschedule}),
+    mutant("what-is-due-fires-after-the-event", MACHINES, {f"{ACTIVITY}:handle": _event_first}),
+    mutant(
+        "early-events-are-forgotten-at-opening", MACHINES, {f"{ACTIVITY}:_open": _early_ones_come_to_nothing}
+    ),
+    mutant("a-time-in-the-future-is-believed", MACHINES, {f"{ACTIVITY}:_complete": _tomorrow}),
+    mutant(
+        "the-end-obeys-the-throttle",
+        f"{MACHINES} {DISPATCHER}",
+        {"statemachine.card:attempt_at": after(_throttled)},
+    ),
+    mutant(
+        "backoff-without-a-cap",
+        MACHINES,
+        {f"{DELIVERY}:_back_off": _retry(lambda rules: replace(rules, backoff_cap=1 << 60))},
+    ),
+    mutant("backoff-outlives-the-id", MACHINES, {f"{DELIVERY}:_back_off": _outlives}),
+    mutant("a-lapse-keeps-the-fence", MACHINES, {f"{DELIVERY}:_lapse": kept_by_step("fence")}),
+    mutant(
+        "the-end-waits-for-ever",
+        MACHINES,
+        {f"{DELIVERY}:_put_off_end": lambda _: lambda card, *rest: setattr(card, "end_by", 1 << 61)},
+    ),
+    mutant("the-day-ends-in-greenwich", MACHINES, {"statemachine.gate:first_wait": _greenwich}),
+    mutant(
+        "a-later-closing-shortens-an-earlier",
+        f"{MACHINES} {STORE}",
+        {
+            "statemachine.gate:answered": lambda real: (
+                lambda gate, passage, *args, **more: real(
+                    gate, replace(passage, generation=gate.generation), *args, **more
+                )
+            )
+        },
+    ),
+    mutant(
+        "a-dead-id-ends-nothing",
+        f"{STORE} {DISPATCHER}",
+        {f"{ACTIVITY}:end_expired": lambda _: lambda *_args: False},
+    ),
+    mutant(
+        "openings-go-together-whatever-waits-for-them",
+        f"{STORE} {LIFECYCLE}",
+        {"services.store.rows:Crowd.exceeds": lambda _: lambda *_args: False},
+    ),
+    mutant(
+        "claims-take-what-others-have-locked",
+        INTERLEAVER,
+        {
+            "services.store.dialect:Dialect.statement": lambda real: (
+                lambda self, name, source: real(
+                    self, name, source.replace("FOR UPDATE SKIP LOCKED", "") if name == "claim" else source
+                )
+            )
+        },
+    ),
+    mutant(
+        "an-event-does-not-lock-its-activity", INTERLEAVER, {f"{STATEMENTS}[lock]": _without("{for update}")}
+    ),
+    mutant("due-timers-are-not-locked", INTERLEAVER, {f"{STATEMENTS}[lock_due]": _without("{skip locked}")}),
+    mutant(
+        "a-settle-does-not-lock-its-card",
+        INTERLEAVER,
+        {f"{STATEMENTS}[lock_cards]": _without("{for update}")},
+    ),
+    mutant(
+        "what-was-parked-in-time-is-buried",
+        STORE,
+        {f"{STATEMENTS}[waiting]": _without("AND parked_at <= :before")},
+    ),
+    mutant(
+        "every-token-is-dropped-on-a-token-error",
         WECHAT,
+        {"services.wechat.tokens:TokenKeeper.renew": _anybodys},
     ),
-    Mutant(
-        "a-kept-connection-is-not-looked-at",
-        "services/wechat/transport.py",
-        "            if protocol in _USED and (\n",
-        "            if protocol not in _USED and (\n",
-        WECHAT,
+    mutant(
+        "each-waiter-fetches-a-token-of-its-own", WECHAT, {"services.wechat.tokens:TokenKeeper.get": _its_own}
     ),
-    Mutant(
+    mutant(
+        "a-timeout-under-way-was-not-sent", WECHAT, {"services.wechat.client:_Sending.cut_short": _not_sent}
+    ),
+    mutant(
         "success-of-an-old-call-widens-a-gate",
-        "services/dispatcher/permits.py",
-        "        if app.epoch == permit.epoch:\n",
-        "        if True:\n",
         DISPATCHER,
+        {
+            "services.dispatcher.limiter:Limiter.succeeded": lambda real: (
+                lambda self, permit: real(
+                    self, replace(permit, generation=self._app(permit.appid).generation)
+                )
+            )
+        },
     ),
-    Mutant(
-        "a-key-is-handled-twice-at-once",
-        "services/dispatcher/queue.py",
-        "        if key in self._processing:\n            news = key not in self._dirty\n",
-        "        if False:\n            news = key not in self._dirty\n",
-        DISPATCHER,
-    ),
-    Mutant(
-        "offsets-of-what-was-revoked-are-committed",
-        "services/lifecycle/subscription.py",
-        "        await self._finish_in_hand(self._grace)\n        self._uncommitted.clear()\n",
-        "        await self._finish_in_hand(self._grace)\n",
-        LIFECYCLE,
-    ),
-    Mutant(
+    mutant(
         "dead-letters-are-not-waited-for",
-        "services/lifecycle/ingest.py",
-        '                failures += 1\n                await self._wait(failures, "broker", error)\n',
-        "                return\n",
         LIFECYCLE,
+        {"services.lifecycle.ingest:Ingest._bury": lambda _: _nothing},
     ),
-    Mutant(
-        "a-refused-batch-dies-whole",
-        "services/lifecycle/ingest.py",
-        "                if len(arrivals) > 1:\n                    LOG.warning(",
-        "                if False:\n                    LOG.warning(",
-        LIFECYCLE,
+    mutant(
+        "the-relay-deletes-before-it-publishes", RELAY, {"services.runtime.relay:Relay.round": deletes_first}
     ),
-    Mutant(
-        "the-relay-deletes-before-it-publishes",
-        "services/runtime/relay.py",
-        "            self._moved = self._clock.monotonic()\n"
-        "            try:\n"
-        "                await self._bus.publish",
-        "            await self._store.delete_outbox([row.seq for row in each])\n"
-        "            try:\n"
-        "                await self._bus.publish",
-        "tests/runtime/test_relay.py",
-    ),
-    Mutant(
+    mutant(
         "the-relay-publishes-past-its-lease",
-        "services/runtime/relay.py",
-        "        return self._clock.monotonic() < self._held_until",
-        "        return True",
         RELAY,
+        {"services.runtime.relay:Relay._holds": lambda _: lambda _self: True},
     ),
-    Mutant(
+    mutant(
         "a-producer-forgets-what-is-under-way",
-        "services/kafka/producer.py",
-        "                await self._settle(topic)\n                partitions",
-        "                partitions",
         BUS,
+        {"services.kafka.producer:Publisher._settle": lambda _: _nothing},
     ),
-    Mutant(
+    mutant(
         "header-names-must-be-utf-8",
-        "services/lifecycle/subscription.py",
-        "        header_names.install()\n",
-        "",
         LIFECYCLE,
+        {"services.kafka.patches.header_names:install": lambda _: lambda: None},
     ),
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.verification.planting.plant import Plant, function
 from tests.verification.sim.planted.catalogue import PLANTS
 from tests.verification.sim.planted.hunt import hunt
-from tests.verification.sim.planted.plant import Plant, function
 
 SAMPLE = (
     "delivered-before-the-call",

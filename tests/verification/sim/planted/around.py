@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from contracts.wechat import Verdict
 from services.transactions.apply import _Batch
 from statemachine.gate import UNKNOWN_APP, opened
-from tests.verification.sim.planted.plant import Plant, Wrap
+from tests.verification.planting.plant import Plant, Wrap
 
 DICT: Final = "tests.verification.dict_store.store:MemoryTx"
 SQL: Final = "services.store.sql_tx:SqlTx"
@@ -161,7 +161,7 @@ TIMERS: Final = (
 )
 
 
-def _deletes_first(real: Any) -> Any:
+def deletes_first(real: Any) -> Any:
     async def planted(self: Any) -> Any:
         rows = await self._store.outbox(self._shards, self._page) if self._shards else []
         await self._store.delete_outbox([row.seq for row in rows])
@@ -171,7 +171,7 @@ def _deletes_first(real: Any) -> Any:
 
 
 RELAYS: Final = (
-    Plant("the-relay-deletes-before-it-publishes", 400, {f"{RELAY}:Relay.round": _deletes_first}),
+    Plant("the-relay-deletes-before-it-publishes", 400, {f"{RELAY}:Relay.round": deletes_first}),
     Plant(
         "the-relay-knows-no-order",
         200,

@@ -15,9 +15,9 @@ from services.store.rows import CONFIRMED, MemberMark
 from statemachine.card import Phase, phase
 from statemachine.plan import END, Call, Plan
 from statemachine.states import ENDED
+from tests.verification.planting.plant import Plant as Planted
+from tests.verification.planting.plant import Wrap
 from tests.verification.sim.planted.around import DISPATCH, EVENTS, GATES, RELAYS, TIMERS, UPKEEP
-from tests.verification.sim.planted.plant import Plant as Planted
-from tests.verification.sim.planted.plant import Wrap
 
 DELIVERY: Final = "statemachine.delivery"
 CLAIM: Final = f"{DELIVERY}:claim"

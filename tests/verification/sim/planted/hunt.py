@@ -7,8 +7,8 @@ import io
 import time
 from dataclasses import dataclass
 
+from tests.verification.planting.plant import Plant
 from tests.verification.sim.planted.catalogue import PLANTS
-from tests.verification.sim.planted.plant import Plant
 from tests.verification.sim.run import Campaign, Plan
 
 CHUNK = 40

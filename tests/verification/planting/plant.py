@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
-Wrap = Callable[[Any], Callable[..., Any]]
-"""Takes the real function; answers what is called in its place."""
+Wrap = Callable[[Any], Any]
+"""Takes the real function, or the text of a statement; answers what stands in its place."""
 
 
 @dataclass(frozen=True)
 class Plant:
-    """`wraps`: `module:function` or `module:Class.method` → what it is replaced by.
+    """`wraps`: `module:function`, `module:Class.method`, or `module:DICT[name]` for the text of a statement →
+    what it is replaced by.
 
     `seeds`: within how many schedules of `profile` it is found, with room to spare, on the dict store.
     `engines`: on which stores it can be planted.
@@ -58,6 +59,8 @@ def function(where: str) -> FunctionType:
 
 def _replace(where: str, wrap: Wrap) -> Callable[[], None]:
     """Replace the code of the function itself, so that everybody who holds it gets the mistake."""
+    if where.endswith("]"):
+        return _reword(where, wrap)
     found = function(where)
     code, defaults, keywords = found.__code__, found.__defaults__, found.__kwdefaults__
     real = FunctionType(code, found.__globals__, found.__name__, defaults, found.__closure__)
@@ -71,5 +74,20 @@ def _replace(where: str, wrap: Wrap) -> Callable[[], None]:
     def undo() -> None:
         found.__code__, found.__defaults__, found.__kwdefaults__ = code, defaults, keywords
         del found.__globals__[key]
+
+    return undo
+
+
+def _reword(where: str, wrap: Wrap) -> Callable[[], None]:
+    """Replace a statement's text, for every store that is opened from now on."""
+    name, _, path = where[:-1].partition(":")
+    table, _, key = path.partition("[")
+    statements: dict[str, str] = getattr(importlib.import_module(name), table)
+    text = statements[key]
+    statements[key] = wrap(text)
+    assert statements[key] != text, f"{where} reads the same with the mistake"
+
+    def undo() -> None:
+        statements[key] = text
 
     return undo
