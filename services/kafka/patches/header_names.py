@@ -43,7 +43,7 @@ class _AnyNameBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # final for s
 
 
 class FallbackBatch:
-    """A record batch: aiokafka's fast parser up to the first broken header, its Python parser for the rest."""
+    """A record batch: by aiokafka's fast parser up to the first broken header, then by its Python one."""
 
     def __init__(self, fast: Any, raw: memoryview) -> None:
         self._fast, self._raw = fast, raw
