@@ -18,7 +18,7 @@ from statemachine.gate import Gate, Passage, probed, wants_probe
 
 class Claims(msgspec.Struct):
     """`cards` in hand. `found`: how many were due and let in, of which some needed no call. `next_in`: µs
-    until the next one is due or a gate opens; None: not known, there may be more now. `gates`: of what was due.
+    until the next one is due or a gate opens; None: not known, there may be more now. `gates`: of those due.
     """
 
     cards: list[Claimed] = msgspec.field(default_factory=list)
