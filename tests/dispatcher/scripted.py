@@ -30,7 +30,11 @@ Script = Callable[[Sent], Reply]
 
 
 class ScriptedWeChat:
-    """Answers what the script says, keeps what people would see, watches for two calls at once."""
+    """Answers what the script says, keeps what people would see, watches for two calls at once.
+
+    `before_send`: seconds until it asks `may_send`. `hanging`: apps that get no answer; `tokenless`: apps for
+    which no token can be fetched; `other_tokens`: apps for which there is another token now.
+    """
 
     def __init__(self) -> None:
         self.calls: list[Sent] = []
@@ -44,6 +48,8 @@ class ScriptedWeChat:
         self.quota: dict[str, int | None] = {}
         self.quota_asked = 0
         self.other_tokens: set[str] = set()
+        self.tokens_asked: list[float] = []
+        self.tokenless: set[str] = set()
         self.before_send = 0.0
         self.hanging: set[str] = set()
 
@@ -54,6 +60,8 @@ class ScriptedWeChat:
         began = loop.time()
         if self.before_send:
             await asyncio.sleep(self.before_send)
+        if appid in self.tokenless:
+            return Answer(Verdict.no_token, errmsg="no token: connection refused")
         if not may_send():
             return Answer(None)
         infos = message.participator_info_list
@@ -82,6 +90,7 @@ class ScriptedWeChat:
         return Answer(verdict_of(reply), sent=True, errcode=reply, errmsg=f"code {reply} rid: r-1", rid="r-1")
 
     async def has_other_token(self, appid: str) -> bool:
+        self.tokens_asked.append(asyncio.get_running_loop().time())
         return appid in self.other_tokens
 
     async def quota_left(self, appid: str) -> int | None:

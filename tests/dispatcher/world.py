@@ -25,7 +25,9 @@ from services.store.rows import CHANGES, SHARDS, Attempt, Writes
 from services.transactions.apply import Arrival, apply
 from services.transactions.claim import claim
 from services.transactions.fire_due import fire_due
+from services.wechat.ports import WeChat
 from statemachine.card import Card
+from statemachine.gate import Gate
 from statemachine.model import Rules
 from tests.dispatcher.faulty import FaultyStore
 from tests.dispatcher.scripted import ScriptedWeChat
@@ -131,6 +133,7 @@ class World:
         self.store = store
         self.front = FaultyStore(self.store)
         self.wechat = ScriptedWeChat()
+        self.seen_by: dict[str, WeChat] = {}
         self.apps = BookOfApps(["wx1", "wx2"])
         self.relay = Relay()
         self.dispatchers: list[Dispatcher] = []
@@ -138,11 +141,11 @@ class World:
         self._events = 0
 
     def dispatcher(self, name: str = "d1") -> Dispatcher:
-        """A dispatcher of its own process, not running yet."""
+        """A dispatcher of its own process, not running yet; `seen_by` may give it a WeChat of its own."""
         return Dispatcher(
             holder=name,
             store=self.front,
-            wechat=self.wechat,
+            wechat=self.seen_by.get(name, self.wechat),
             apps=self.apps,
             relay=self.relay,
             clock=self.clock,
@@ -238,6 +241,17 @@ class World:
             (card,) = await tx.lock_cards([activity_id])
             return card
 
+    async def gate(self, appid: str = "wx1") -> Gate:
+        """The app's gate as the store has it."""
+        return next(gate for gate in await self.store.all_gates() if gate.appid == appid)
+
+    async def owe(self, count: int, member: str = "m1", appid: str = "wx1", prefix: str = "a") -> list[str]:
+        """So many activities of an app with this member to deliver; their names."""
+        names = [f"{prefix}{number}" for number in range(count)]
+        await self.open(*names, appid=appid)
+        await self.feed(*((name, Completed((member,))) for name in names))
+        return names
+
     async def until(self, condition: Callable[[], Any], patience: float = 300.0) -> float:
         """Virtual seconds until the condition (plain or a coroutine function) is true."""
         loop = asyncio.get_running_loop()
@@ -258,6 +272,16 @@ class World:
             async with self.store.transaction() as tx:
                 cards = await tx.lock_cards(activity_ids)
             return not any(card.behind or card.lease_until for card in cards)
+
+        return await self.until(done, patience)
+
+    async def settled_down(self, patience: float = 300.0) -> float:
+        """Until nobody holds any card; seconds it took."""
+
+        async def done() -> bool:
+            async with self.store.transaction() as tx:
+                cards = await tx.lock_cards(sorted({call.activity_id for call in self.wechat.calls}))
+            return not any(card.lease_until for card in cards)
 
         return await self.until(done, patience)
 
