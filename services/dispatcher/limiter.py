@@ -128,6 +128,7 @@ class Limiter:
         longest = min(LONGEST_PAUSE, PAUSE * 2 ** min(app.pauses - 1, 10))
         seconds: float = longest * (0.5 + self._chance.random() / 2)
         app.paused_until = now + seconds
+        self._set_width(permit.appid, app, min(app.width, self.narrow))
         return seconds
 
     def _room(self, app: _App, reserved: int, now: float) -> int:

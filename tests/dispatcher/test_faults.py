@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from statemachine.card import Card
-from tests.dispatcher.world import Make, Sent, in_virtual_time
+from contracts.times import SECOND
+from statemachine.card import Card, phase
+from tests.dispatcher.scripted import Sent
+from tests.dispatcher.world import Make, in_virtual_time
 
 
-def lose_the_fence(card: Card, _now: int) -> None:
-    """As if the lease had run out and somebody else had come and gone."""
+def lose_the_fence(card: Card, now: int) -> None:
+    """As if the lease had run out and somebody else had come, backed off, and gone."""
     card.fence, card.lease_until, card.lease_by = card.fence + 1, 0, ""
+    card.retry_at = now + 3 * SECOND
 
 
 @in_virtual_time()
@@ -127,11 +130,13 @@ async def test_a_settle_that_lost_its_fence_puts_the_card_in_doubt(make: Make) -
         await world.until(lambda: world.wechat.under_way)
         await world.change_card("a", lose_the_fence)
         world.nudge({"a": 0})
-        await world.until(lambda: len(world.wechat.calls) == 2)
         await world.settled("a")
-        assert (await world.card("a")).doubt_at is not None
+        card = await world.card("a")
+        assert (phase(card), card.may_show) == ("uncertain", 1)
         assert (await world.totals())["settles.stale"] == 1
-        await world.until(lambda: len(world.wechat.calls) == 3)
+        await world.until(lambda: len(world.wechat.calls) == 2)
+    assert world.wechat.calls[1].members == (), "whom WeChat confirmed is not told again"
+    assert world.wechat.calls[1].at - world.wechat.calls[0].over >= 29.999
 
 
 @in_virtual_time()
@@ -316,7 +321,7 @@ async def test_settling_the_same_result_twice_changes_nothing(make: Make) -> Non
 
 
 @in_virtual_time()
-async def test_a_card_whose_row_is_locked_by_somebody_is_tried_again_soon(make: Make) -> None:
+async def test_a_card_whose_row_is_locked_by_somebody_is_tried_again_at_the_next_poll(make: Make) -> None:
     world = await make()
     async with world.running():
         await world.open("a")
@@ -325,7 +330,7 @@ async def test_a_card_whose_row_is_locked_by_somebody_is_tried_again_soon(make: 
         await world.complete("a", "m1")
         await asyncio.sleep(0.3)
         world.front.locked = set()
-        assert await world.settled("a") <= 0.6
+        assert await world.settled("a") <= 1.1
 
 
 @in_virtual_time()

@@ -1,4 +1,4 @@
-"""A dispatcher on the dict store, a scripted WeChat, and time that passes only when all wait."""
+"""A dispatcher, a scripted WeChat, and time that passes only when all wait."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
-
 from contracts.changes import CardDelivered, CardFailed, decode_change
 from contracts.events import Closed, Completed, Event, EventData, Opened, Rescheduled
 from contracts.records import Record
 from contracts.times import SECOND
-from contracts.wechat import SetChatToolMsg, Verdict, verdict_of
 from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.metrics import NoMetrics
 from services.runtime.ports import Clock
@@ -29,10 +26,12 @@ from services.transactions.apply import apply
 from services.transactions.arrivals import Arrival
 from services.transactions.claim import claim
 from services.transactions.fire_due import fire_due
-from services.wechat.ports import Answer
+from services.wechat.ports import WeChat
 from statemachine.card import Card
+from statemachine.gate import Gate
 from statemachine.model import Rules
 from tests.dispatcher.faulty import FaultyStore
+from tests.dispatcher.scripted import ScriptedWeChat
 
 BASE = 1_790_000_000 * SECOND
 """The store's time when a test begins: some Monday of 2026, 26.7 s after a full minute."""
@@ -97,86 +96,6 @@ class LoopClock:
         return BASE + round(self.monotonic() * SECOND)
 
 
-class Sent(msgspec.Struct):
-    """One call as WeChat saw it; `at` and `over` in seconds of the loop."""
-
-    at: float
-    appid: str
-    activity_id: str
-    target_state: int
-    members: tuple[str, ...] | None
-    over: float = 0.0
-    errcode: int | None = None
-
-
-Reply = int | str
-"""An errcode, or: `hang` (no answer, not applied), `cut` (applied, then no answer)."""
-Script = Callable[[Sent], Reply]
-
-
-class ScriptedWeChat:
-    """Answers what the script says, keeps what people would see, watches for two calls at once."""
-
-    def __init__(self) -> None:
-        self.calls: list[Sent] = []
-        self.script: Script = lambda _: 0
-        self.latency = 0.05
-        self.shown: dict[str, int] = defaultdict(lambda: 1)
-        self.posts: dict[tuple[str, str], int] = defaultdict(int)
-        self.under_way: set[str] = set()
-        self.most_at_once: dict[str, int] = defaultdict(int)
-        self.now_at_once: dict[str, int] = defaultdict(int)
-        self.quota: dict[str, int | None] = {}
-        self.quota_asked = 0
-        self.other_tokens: set[str] = set()
-        self.before_send = 0.0
-        self.hanging: set[str] = set()
-
-    async def set_chat_tool_msg(
-        self, appid: str, message: SetChatToolMsg, deadline: float, may_send: Callable[[], bool]
-    ) -> Answer:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        if self.before_send:
-            await asyncio.sleep(self.before_send)
-        if not may_send():
-            return Answer(None)
-        infos = message.participator_info_list
-        names = None if infos is None else tuple(info.group_openid for info in infos)
-        sent = Sent(loop.time(), appid, message.activity_id, message.target_state, names)
-        assert sent.activity_id not in self.under_way, "two calls at once for one activity"
-        self.under_way.add(sent.activity_id)
-        self.calls.append(sent)
-        self.now_at_once[appid] += 1
-        self.most_at_once[appid] = max(self.most_at_once[appid], self.now_at_once[appid])
-        try:
-            reply = "hang" if appid in self.hanging else self.script(sent)
-            if reply in (0, "cut"):
-                self.shown[sent.activity_id] = sent.target_state
-                for name in names or ():
-                    self.posts[sent.activity_id, name] += 1
-            silent = isinstance(reply, str)
-            await asyncio.sleep(deadline - (loop.time() - began) if silent else self.latency)
-        finally:
-            sent.over = loop.time()
-            self.under_way.discard(sent.activity_id)
-            self.now_at_once[appid] -= 1
-        if isinstance(reply, str):
-            return Answer(Verdict.unknown, sent=True, errmsg="no answer in time")
-        sent.errcode = reply
-        return Answer(verdict_of(reply), sent=True, errcode=reply, errmsg=f"code {reply} rid: r-1", rid="r-1")
-
-    async def has_other_token(self, appid: str) -> bool:
-        return appid in self.other_tokens
-
-    async def quota_left(self, appid: str) -> int | None:
-        self.quota_asked += 1
-        return self.quota.get(appid)
-
-    def of(self, activity_id: str) -> list[Sent]:
-        return [call for call in self.calls if call.activity_id == activity_id]
-
-
 class BookOfApps:
     """The apps file, by hand."""
 
@@ -215,6 +134,7 @@ class World:
         self.store = store
         self.front = FaultyStore(self.store)
         self.wechat = ScriptedWeChat()
+        self.seen_by: dict[str, WeChat] = {}
         self.apps = BookOfApps(["wx1", "wx2"])
         self.relay = Relay()
         self.dispatchers: list[Dispatcher] = []
@@ -222,11 +142,11 @@ class World:
         self._events = 0
 
     def dispatcher(self, name: str = "d1") -> Dispatcher:
-        """A dispatcher of its own process, not running yet."""
+        """A dispatcher of its own process, not running yet; `seen_by` may give it a WeChat of its own."""
         return Dispatcher(
             holder=name,
             store=self.front,
-            wechat=self.wechat,
+            wechat=self.seen_by.get(name, self.wechat),
             apps=self.apps,
             relay=self.relay,
             clock=self.clock,
@@ -288,9 +208,24 @@ class World:
         await self.feed((activity_id, Rescheduled(deadline=deadline, notice=notice)))
 
     async def tick(self) -> None:
-        """What the clock service does."""
+        """What the clock service does: fire timers, close the cards whose id has died."""
         fired = await fire_due(self.store, 100, Rules())
         self.nudge(fired.nudges)
+
+    @asynccontextmanager
+    async def ticking(self) -> AsyncIterator[None]:
+        """A clock that ticks every half second."""
+
+        async def ticks() -> None:
+            while True:
+                await self.tick()
+                await asyncio.sleep(0.5)  # virtual: moves the time on
+
+        task = asyncio.create_task(ticks())
+        try:
+            yield
+        finally:
+            task.cancel()
 
     async def end_with_the_margin(self, latency: float, *members: str) -> None:
         """`a` lives 100 s and ends by itself after 40 s, a second after these members were done."""
@@ -306,6 +241,17 @@ class World:
         async with self.store.transaction() as tx:
             (card,) = await tx.lock_cards([activity_id])
             return card
+
+    async def gate(self, appid: str = "wx1") -> Gate:
+        """The app's gate as the store has it."""
+        return next(gate for gate in await self.store.all_gates() if gate.appid == appid)
+
+    async def owe(self, count: int, member: str = "m1", appid: str = "wx1", prefix: str = "a") -> list[str]:
+        """So many activities of an app with this member to deliver; their names."""
+        names = [f"{prefix}{number}" for number in range(count)]
+        await self.open(*names, appid=appid)
+        await self.feed(*((name, Completed((member,))) for name in names))
+        return names
 
     async def until(self, condition: Callable[[], Any], patience: float = 300.0) -> float:
         """Virtual seconds until the condition (plain or a coroutine function) is true."""
@@ -327,6 +273,16 @@ class World:
             async with self.store.transaction() as tx:
                 cards = await tx.lock_cards(activity_ids)
             return not any(card.behind or card.lease_until for card in cards)
+
+        return await self.until(done, patience)
+
+    async def settled_down(self, patience: float = 300.0) -> float:
+        """Until nobody holds any card; seconds it took."""
+
+        async def done() -> bool:
+            async with self.store.transaction() as tx:
+                cards = await tx.lock_cards(sorted({call.activity_id for call in self.wechat.calls}))
+            return not any(card.lease_until for card in cards)
 
         return await self.until(done, patience)
 
@@ -362,10 +318,10 @@ class World:
     async def doubt(self, activity_id: str, seconds_ago: float) -> None:
         """As a settle without its fence does."""
 
-        def suspect(card: Card, now: int) -> None:
+        def in_doubt(card: Card, now: int) -> None:
             card.doubt_at = now - round(seconds_ago * SECOND)
 
-        await self.change_card(activity_id, suspect)
+        await self.change_card(activity_id, in_doubt)
         self.nudge({activity_id: 0})
 
     async def claim_and_die(self, activity_id: str) -> None:
