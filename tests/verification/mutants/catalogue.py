@@ -1,4 +1,4 @@
-"""The mistakes that other tools than the simulation must see: formats, verdicts, the rules of the machines, SQL
+"""The mistakes that other tools than the simulation must see: formats, verdicts, the machines' rules, SQL
 and its isolation, the client, the relay, Kafka. Each names the tests that should see it.
 """
 
