@@ -34,12 +34,14 @@ from services.store.ports import Store
 from services.store.rows import SHARDS
 from services.transactions.apply import apply
 from services.transactions.arrivals import Arrival, read_arrival
-from services.transactions.claim import CardRules, claim, expire
+from services.transactions.bury_parked import bury_parked
+from services.transactions.claim import claim
+from services.transactions.fire_due import fire_due
 from services.transactions.ledger import read_ledger
-from services.transactions.settle import Look, settle
-from services.transactions.timers import bury_parked, fire_due
+from services.transactions.settle import settle
+from statemachine.card import DeliveryRules
 from statemachine.model import Rules
-from statemachine.plan import Call
+from statemachine.step import Result
 
 START = 1_795_248_000 * SECOND
 DAY = 86_400 * SECOND
@@ -47,7 +49,7 @@ ROUNDS = 4
 """How often a simulated day is looked at: events, timers, cards, outbox, pruning."""
 TABLES = ("inbox", "activities", "members", "attempts", "outbox", "parked", "counters", "gates")
 CLAIMED = 200
-TARGETS = {"open": 1, "nearing": 2, "ended": 3}
+APPS = 5
 
 
 @dataclass
@@ -113,7 +115,11 @@ class Life:
     def _events(self, day: int, part: int) -> list[Arrival]:
         """A part of a day: new activities, completions of those of today and yesterday, repeats."""
         found, opening = [], self.options.activities // ROUNDS
-        life = {"appid": f"wx{day % 5}", "template": "complete", "participants": [f"m{n}" for n in range(20)]}
+        life = {
+            "appid": f"wx{day % APPS}",
+            "template": "complete",
+            "participants": [f"m{n}" for n in range(20)],
+        }
         life |= {
             "deadline": format_rfc3339(self.now + DAY),
             "expires_at": format_rfc3339(self.now + 3 * DAY // 2),
@@ -153,7 +159,6 @@ class Life:
         while (await fire_due(self.store, STEP, Rules())).taken == STEP:
             pass
         await bury_parked(self.store, 3600 * SECOND, STEP)
-        await expire(self.store, STEP)
         if not self.prunes:
             return
         await self._prune()
@@ -178,25 +183,14 @@ class Life:
         )
 
     async def _deliver(self) -> None:
-        rules = CardRules(coalesce=0)
+        rules, rooms = DeliveryRules(coalesce=0), {f"wx{each}": CLAIMED for each in range(APPS)}
         while True:
             with timed(self.weeks[-1].claims):
-                ready = await self.store.candidates(CLAIMED, CLAIMED)
-                taken = await claim(
-                    *(self.store, ready),
-                    holder="aging",
-                    limit=CLAIMED,
-                    room={},
-                    default_room=CLAIMED,
-                    rules=rules,
-                )
-            if not taken.cards:
+                taken = await claim(self.store, rooms, holder="aging", limit=CLAIMED, rules=rules)
+            if not taken.found:
                 return
-            looks = []
-            for claimed in taken.cards:
-                call = Call(TARGETS[claimed.card.state], tuple(each.group_openid for each in claimed.owed))
-                looks.append(Look(claimed, call, sent=True, verdict=Verdict.ok, errcode=0))
-            await settle(self.store, looks, rules)
+            results = [Result(each, Verdict.ok, sent=True, errcode=0) for each in taken.cards]
+            await settle(self.store, results, rules)
 
     async def _relay(self) -> None:
         while page := await self.store.outbox(range(SHARDS), 1_000):

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections import Counter
 
 import msgspec
+from msgspec import UNSET
 
-from contracts.changes import CardDelivered, ChangeData, decode_change, encode_change
+from contracts.changes import (
+    CardDelivered,
+    CardFailed,
+    ChangeData,
+    FailedVerdict,
+    decode_change,
+    encode_change,
+)
 from contracts.decode import decode
 from contracts.events import Event
 from contracts.times import SECOND
 from services.runtime.settings import Settings
-from services.transactions.claim import failed
 from tests.verification.chaos.record import Arrival, Attempt, Call, Published, Record, Shown, Taken
 from tests.verification.chaos.script import script
 from tests.verification.model.reference import Reference
@@ -69,11 +76,17 @@ def _one(record: Record, name: str, room: frozenset[str]) -> Counter[str]:
         delivered = CardDelivered(revision=revision, target_state=state, members=members, calls=1)
         told.append((record.end, delivered))
     if outside := expected.done - room:
-        told.append((record.end, failed(expected.revision, "rejected", tuple(outside))))
+        told.append((record.end, failed(expected.revision, "rejected", *outside)))
     for number, (at, data) in enumerate(told):
         record.changes[name].append(published(name, number, at, data))
     books = Counter(outcome for outcome, _ in expected.outcomes.values())
     return books + Counter(revisions=expected.revision)
+
+
+def failed(revision: int, verdict: FailedVerdict, *members: str) -> CardFailed:
+    """That this revision failed, or just these members of it."""
+    whom = members or UNSET
+    return CardFailed(revision=revision, verdict=verdict, errcode=None, errmsg=None, rid=None, members=whom)
 
 
 def published(name: str, number: int, at: int, data: ChangeData) -> Published:

@@ -11,9 +11,8 @@ import pytest
 from contracts.changes import CardFailed, decode_change, encode_change
 from contracts.events import Opened
 from contracts.times import SECOND
-from services.transactions.claim import failed
 from tests.verification.chaos.arrivals import first_arrivals
-from tests.verification.chaos.honest import crowded, published
+from tests.verification.chaos.honest import crowded, failed, published
 from tests.verification.chaos.record import Attempt, Call, Harm, Published, Record
 from tests.verification.chaos.script import GHOST, STRANGER
 from tests.verification.chaos.story import story
