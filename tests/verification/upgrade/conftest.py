@@ -31,6 +31,20 @@ def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False)
 
 
+ENTRY = Path("services", "cli", "main.py")
+"""What the installed console script imports."""
+OLD_ENTRY = Path("services", "command", "main.py")
+
+
+def _give_todays_entry(tree: Path) -> None:
+    """Let the console script of this release start the one in the tree, wherever that has its own."""
+    if not (tree / ENTRY).exists():
+        assert (tree / OLD_ENTRY).exists()
+        (tree / ENTRY).parent.mkdir()
+        (tree / ENTRY).with_name("__init__.py").touch()
+        (tree / ENTRY).write_text("from services.command.main import main as main\n", "utf-8")
+
+
 @pytest.fixture(scope="session")
 def release_before(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Release:
     """The newest entry of releases.toml; skips, loudly, where the history does not go back to it."""
@@ -45,6 +59,7 @@ def release_before(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
     tree = tmp_path_factory.mktemp(f"release-{told['version']}")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
         tar.extractall(tree, filter="data")
+    _give_todays_entry(tree)
     return Release(told["version"], told["commit"], told["schema"], tree)
 
 

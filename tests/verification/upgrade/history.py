@@ -19,9 +19,9 @@ from contracts.times import SECOND, format_rfc3339
 from contracts.wechat import Verdict
 from services.store.rows import CHANGES, InboxKey
 from services.transactions.arrivals import Arrival, read_arrival
-from services.transactions.claim import Claimed
-from services.transactions.settle import Look
+from statemachine.model import Activity
 from statemachine.plan import Call
+from statemachine.step import Claimed, Result
 from statemachine.subtitles import Viewer, subtitle
 from tests.store.benches import START
 from tests.store.support import Scene
@@ -114,7 +114,7 @@ def told(expected: Expected, template: str) -> Told:
         "card": {
             "publisher": says(Viewer.publisher),
             **{who: says(Viewer.participant, done=who in expected.done) for who in people},
-            "bystander": says(Viewer.outsider),
+            "bystander": says(Viewer.bystander),
         },
     }
 
@@ -173,12 +173,11 @@ async def by_store(history: History, scene: Scene) -> dict[str, Told]:
 async def _die(scene: Scene, name: str) -> None:
     """WeChat answers 47504 to a call for this card."""
     shown = await scene.store.show(name)
-    if shown is None or not shown["activity"]["state"]:
+    if shown is None or not shown.activity.state:
         return
-    await scene.set(name, lease_until=scene.bench.now + SECOND, final=False)
-    card = await scene.card(name)
-    look = Look(Claimed(card, (), scene.bench.now), Call(1, ()), sent=True, verdict=Verdict.expired)
-    await scene.settle(look)
+    await scene.set(name, lease_until=scene.bench.now + SECOND)
+    claimed = Claimed(await scene.card(name), Call(1, ()), at=scene.bench.now)
+    await scene.settle(Result(claimed, Verdict.expired, sent=True))
 
 
 async def _by_rows(history: History, scene: Scene, name: str) -> Expected:
@@ -189,7 +188,7 @@ async def _by_rows(history: History, scene: Scene, name: str) -> Expected:
     keys = [key for key, home in homes.items() if home == name]
     outcomes = await scene.store.outcomes(keys)
     shown = await scene.store.show(name)
-    activity = shown["activity"] if shown else {}
+    activity = shown.activity if shown else Activity(name)
     everybody = {who for _, what in history.steps if isinstance(what, dict) for who in _people(what)}
     async with scene.store.transaction() as tx:
         rows = await tx.members([(name, who) for who in sorted(everybody)])
@@ -199,17 +198,17 @@ async def _by_rows(history: History, scene: Scene, name: str) -> Expected:
         if row.topic == CHANGES and row.activity_id == name
     ]
     done = [row for row in rows if row.state == "done"]
-    listed = activity.get("choose", "listed") == "listed"
+    listed = activity.choose == "listed"
     return Expected(
-        state=activity.get("state", ""),
-        reason=activity.get("reason", ""),
-        revision=activity.get("revision", 0),
+        state=activity.state,
+        reason=activity.reason,
+        revision=activity.revision,
         done=frozenset(row.group_openid for row in done if not row.late),
         late=frozenset(row.group_openid for row in done if row.late),
         listed=frozenset(row.group_openid for row in rows) if listed else None,
         outcomes={(key.source, key.id): (outcomes[key], "") for key in keys if key in outcomes},
         published=tuple(each for each in published if not isinstance(each, CardDelivered | CardFailed)),
-        ended_at=activity.get("ended_at"),
+        ended_at=activity.ended_at,
     )
 
 

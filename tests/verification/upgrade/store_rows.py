@@ -1,7 +1,7 @@
 """What a release leaves in its store: every table, in every shape that matters; and what it reads there.
 
 Run by the code of the release that is recorded: from the root of a checkout of it, with nothing of this one
-on the path, `python PATH/tests/upgrade/store_rows.py OUT.json`. Add a file to `rows/` at each release.
+on the path, `python PATH/tests/verification/upgrade/store_rows.py OUT.json`. Add a file to `rows/` at each release.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ import msgspec
 from contracts.records import Record
 from contracts.wechat import Verdict
 from services.store.open import migrate
-from services.store.rows import SET_ASIDE, MemberMark, Writes
+from services.store.rows import SKIPPED, MemberMark, Writes
 from services.transactions.arrivals import read_arrival
+from services.transactions.bury_parked import bury_parked
 from services.transactions.ledger import read_ledger
-from services.transactions.timers import bury_parked
+from statemachine.card import DeliveryRules
 from statemachine.plan import Call
 from tests.store.benches import HOUR, SqliteBench
 from tests.store.support import Scene
@@ -99,11 +100,14 @@ async def cards(scene: Scene) -> None:
     await scene.deliver("delivered")
     await scene.deliver("doubtful", Verdict.unknown, errmsg="timed out “hier”", jitter=0.5)
     (claimed,) = await scene.claim("halfway")
-    await scene.settle(scene.look(claimed, call=Call(1, ("m1", "m2")), more=True, rid="rid-1", errcode=0))
+    part = msgspec.structs.replace(claimed, call=Call(1, ("m1", "m2")), more=True)
+    await scene.settle(scene.result(part, rid="rid-1", errcode=0))
     async with scene.store.transaction() as tx:
-        await tx.write(Writes(marks=[MemberMark("aside", "m2", SET_ASIDE, doubtful=False)]))
+        await tx.write(Writes(marks=[MemberMark("aside", "m2", SKIPPED, doubtful=False)]))
+    usual, scene.cards = scene.cards, DeliveryRules(unknown_code_attempts=1)
     await scene.deliver("dead", Verdict.unknown_code, errcode=-99, errmsg="?")
-    await scene.set("dead", code_attempts=5, verdict="unknown_code", cannot_lower=True)
+    await scene.set("dead", cannot_lower=True)
+    scene.cards = usual
     await scene.deliver("final", Verdict.unknown_activity, errcode=47501, errmsg="no such activity")
     await scene.claim("held", holder="dispatcher-old")
     await scene.deliver("busy", Verdict.busy, errcode=-1, errmsg="system busy", jitter=0.9)
@@ -128,7 +132,7 @@ async def record(path: Path) -> dict[str, Any]:
     told: dict[str, Any] = {
         "schema": connection.execute("SELECT version_num FROM alembic_version").fetchone()[0],
         "now": bench.now,
-        "shown": {name: await scene.store.show(name) for name in names},
+        "shown": {name: msgspec.to_builtins(await scene.store.show(name)) for name in names},
         "ledger": msgspec.to_builtins(await read_ledger(scene.store)),
         "tables": {},
     }
