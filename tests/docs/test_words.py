@@ -35,7 +35,7 @@ RETIRED_PHRASES: Final = {
     r"\blenient(?:ly)?\b": "what it accepts",
     r"\bsweep(?:s|er|ing)?\b": "poll",
 }
-"""What people wrote once, and what they write now. Code spans are no prose: `LIVECARD_SWEEP` keeps its name."""
+"""What people wrote once, and what they write now. Code spans are no prose: the poll is `LIVECARD_SWEEP`."""
 
 RETIRED_NAMES: Final = frozenset(
     {
