@@ -269,8 +269,8 @@ def _back_off(card: Card, result: Result, now: int, rules: DeliveryRules) -> Non
     life = max(rules.backoff, (card.expires_at - now) // 4)
     longest = min(rules.backoff_cap, rules.backoff << min(card.attempts - 1, 20), life)
     card.retry_at = now + int(longest * result.jitter)
-    if card.ending and card.end_by is not None and now < card.end_by:
-        card.retry_at = min(card.retry_at, card.end_by)
+    if card.ending and card.end_by is not None and result.claimed.call.target_state != END:
+        card.retry_at = min(card.retry_at, max(now, card.end_by))  # then the end goes, alone
 
 
 def _reject(step: Step, result: Result, now: int, rules: DeliveryRules) -> str | None:

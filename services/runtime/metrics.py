@@ -174,11 +174,8 @@ class Metrics:
         self.in_flight.set(calls)
 
     def gate_width(self, appid: str, width: int) -> None:
-        """How many calls this app may have in flight in this process; 0: it is not called from here."""
-        if width:
-            self.width.labels(appid).set(width)
-        else:
-            self.width.remove(appid)
+        """How many calls this app may have in flight in this process."""
+        self.width.labels(appid).set(width)
 
     def nudges_lost(self, count: int) -> None:
         """Nudges that could not be handed over."""

@@ -1,109 +1,166 @@
-"""Permits: open narrow, widen by success, narrow by closing and doubt, leave room for others."""
+"""The limiter: open narrow, widen by success, narrow by closing and doubt, leave room for others."""
 
 from __future__ import annotations
 
+import random
+
+import pytest
+
+from services.dispatcher.limiter import LONGEST_PAUSE, Limiter, Permit
 from services.dispatcher.metrics import NoMetrics
-from services.dispatcher.permits import Permits
-from services.store.rows import Gate
 
 
-def permits(limit: int = 64) -> Permits:
-    return Permits(limit, 4, NoMetrics())
+class HandClock:
+    """Time that moves when told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> int:
+        return int(self.now * 1_000_000)
 
 
-def widths(each: Permits, appid: str, successes: int) -> list[int]:
-    found = []
-    for _ in range(successes):
-        permit = each.take(appid)
-        each.give(permit)
-        each.succeeded(permit)
-        found.append(each.room(appid))
-    return found
+class Alone(Limiter):
+    """A limiter whose clock is at hand; `room` asks about one app where `apps` are known."""
+
+    def __init__(self, limit: int = 64, *apps: str) -> None:
+        self.clock = HandClock()
+        self.known = apps or ("wx1",)
+        super().__init__(limit, 4, self.clock, random.Random(1), NoMetrics())
+
+    def room(self, appid: str = "wx1") -> int:
+        return self.rooms(self.known)[appid]
+
+    def called(self, appid: str = "wx1", generation: int = 0) -> Permit:
+        """A call that came back."""
+        permit = self.take(appid, generation)
+        self.give(permit)
+        return permit
+
+    def widened(self, successes: int, appid: str = "wx1", generation: int = 0) -> list[int]:
+        """The rooms after so many successes."""
+        found = []
+        for _ in range(successes):
+            self.succeeded(self.called(appid, generation))
+            found.append(self.room(appid))
+        return found
 
 
-def test_a_gate_opens_narrow_and_each_success_doubles_it_up_to_the_limit() -> None:
-    each = permits()
-    assert each.room("wx1") == 4
-    assert widths(each, "wx1", 6) == [8, 16, 32, 64, 64, 64]
+def test_an_app_begins_narrow_and_each_success_doubles_it_up_to_the_limit() -> None:
+    each = Alone()
+    assert each.room() == 4
+    assert each.widened(6) == [8, 16, 32, 64, 64, 64]
 
 
 def test_calls_in_flight_take_room() -> None:
-    each = permits()
-    held = [each.take("wx1") for _ in range(3)]
-    assert each.room("wx1") == 1
+    each = Alone()
+    held = [each.take("wx1", 0) for _ in range(3)]
+    assert (each.room(), each.free) == (1, 61)
     each.give(held[0])
-    assert each.room("wx1") == 2
+    assert (each.room(), each.free) == (2, 62)
 
 
 def test_a_closing_answer_leaves_no_room_until_the_store_knows_and_then_little() -> None:
-    each = permits()
-    widths(each, "wx1", 4)
-    permit = each.take("wx1")
+    each = Alone()
+    each.widened(4)
+    permit = each.called()
     each.close(permit)
-    each.give(permit)
-    assert each.withdrawn(permit)
-    assert each.room("wx1") == 0
+    assert each.room() == 0
+    each.closed("wx1", 1)
+    assert each.room() == 4
+
+
+def test_what_was_claimed_before_the_closing_is_not_sent_also_once_the_store_knows() -> None:
+    each = Alone()
+    early, closing = each.take("wx1", 0), each.called()
+    assert not each.withdrawn(early)
+    each.close(closing)
+    assert each.withdrawn(early)
+    each.closed("wx1", 1)
+    assert each.withdrawn(early)
+    assert not each.withdrawn(each.take("wx1", 1))
+
+
+def test_two_answers_that_close_leave_no_room_until_both_are_settled() -> None:
+    each = Alone()
+    for permit in (each.called(), each.called()):
+        each.close(permit)
+    each.closed("wx1", 1)
+    assert each.room() == 0
     each.closed("wx1")
-    assert each.room("wx1") == 4
-
-
-def test_an_app_without_a_secret_is_forgotten_with_its_last_permit() -> None:
-    each = permits()
-    for name in range(1000):
-        appid = f"wx{name}"
-        first, second = each.take(appid), each.take(appid)
-        for permit in (first, second):
-            each.close(permit)
-            each.closed(appid)
-            each.strange(permit)
-        each.give(first)
-        assert [*each.rooms()] == [appid]
-        each.give(second)
-        assert not each.rooms()
-    assert each.in_flight == 0
+    assert each.room() == 4
 
 
 def test_a_success_from_before_the_closing_widens_nothing() -> None:
-    each = permits()
-    early, closing = each.take("wx1"), each.take("wx1")
+    each = Alone()
+    early, closing = each.take("wx1", 0), each.called()
     each.close(closing)
-    each.give(closing)
-    each.closed("wx1")
+    each.closed("wx1", 1)
     each.give(early)
     each.succeeded(early)
-    assert each.room("wx1") == 4
+    assert each.room() == 4
 
 
 def test_a_closing_by_another_process_narrows_once() -> None:
-    each = permits()
-    widths(each, "wx1", 4)
-    each.gate_known(Gate("wx1", closed_until=9, closed_at=5, reason="minute_limit"))
-    assert each.room("wx1") == 4
-    widths(each, "wx1", 1)
-    each.gate_known(Gate("wx1", closed_until=9, closed_at=5, reason="minute_limit"))
-    assert each.room("wx1") == 8
+    each = Alone()
+    each.widened(4)
+    permit = each.take("wx1", 5)
+    assert each.room() == 4 - 1
+    each.give(permit)
+    assert each.widened(1, generation=5) == [8]
+    each.called("wx1", 5)
+    assert each.room() == 8
 
 
 def test_unknown_outcomes_halve_down_to_one() -> None:
-    each = permits()
-    held = [each.take("wx1") for _ in range(4)]
-    for permit in held:
-        each.give(permit)
-        each.doubted(permit)
-    assert each.room("wx1") == 1
+    each = Alone()
+    found = []
+    for _ in range(4):
+        each.doubted(each.called())
+        found.append(each.room())
+    assert found == [2, 1, 1, 1]
 
 
 def test_while_others_are_known_no_app_takes_the_last_slots() -> None:
-    each = permits(limit=16)
-    widths(each, "hangs", 4)
-    each.give(each.take("other"))
+    each = Alone(16, "hangs", "other")
+    each.widened(4, "hangs")
     while each.room("hangs"):
-        each.take("hangs")
+        each.take("hangs", 0)
     assert each.in_flight == 12
     assert each.room("other") == 4
 
 
 def test_alone_an_app_may_use_every_slot() -> None:
-    each = permits(limit=16)
-    widths(each, "wx1", 4)
-    assert each.room("wx1") == 16
+    each = Alone(16)
+    each.widened(4)
+    assert each.room() == 16
+
+
+def test_no_room_is_larger_than_what_is_free() -> None:
+    each = Alone(6, "a", "b")
+    for _ in range(4):
+        each.take("a", 0)
+    assert each.room("b") == 2
+    each.take("b", 0), each.take("b", 0)
+    assert (each.room("a"), each.room("b"), each.free) == (0, 0, 0)
+
+
+def test_a_pause_leaves_an_app_alone_here_doubles_each_time_and_ends_with_a_success() -> None:
+    each = Alone()
+    each.widened(4)
+    pauses = []
+    for _ in range(10):
+        permit = each.called()
+        pauses.append(each.pause(permit))
+        assert each.pause(permit) == pytest.approx(pauses[-1]), "the second of two answers changes nothing"
+        assert (each.room(), each.withdrawn(permit)) == (0, True)
+        assert each.next_pause_end() == pytest.approx(pauses[-1])
+        each.clock.now += pauses[-1]
+        assert (each.room(), each.next_pause_end()) == (4, None)
+    assert 0.5 <= pauses[0] <= 1.0
+    assert all(LONGEST_PAUSE / 2 <= pause <= LONGEST_PAUSE for pause in pauses[6:])
+    each.succeeded(each.called())
+    assert each.pause(each.called()) <= 1.0

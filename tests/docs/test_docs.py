@@ -72,6 +72,26 @@ def test_every_link_between_pages_leads_somewhere(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+WALK = re.findall(
+    r"^\| \d+ \| `([^`]+)` \| `([^`]+)` \|", (DOCS / "architecture.md").read_text("utf-8"), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(
+    ("file", "function"), [hop for hop in WALK if hop[0] != "services/lifecycle/ingest.py"]
+)
+def test_every_hop_of_a_completion_is_a_function_of_that_file(file, function):
+    owner, _, name = function.rpartition(".")
+    source = (ROOT / file).read_text("utf-8")
+    assert re.search(rf"def {name}\(", source), f"no {function}"
+    assert not owner or f"class {owner}" in source
+
+
+def test_the_walk_of_a_completion_leaves_no_hop_out():
+    text = (DOCS / "architecture.md").read_text("utf-8")
+    assert [int(hop) for hop in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)] == list(range(1, 22))
+
+
 def test_the_generated_parts_are_what_the_code_says(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["diagrams", "--check"])
     assert diagrams.main() == 0

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from aiokafka.errors import KafkaConnectionError
 from hypothesis import HealthCheck, given
@@ -34,10 +35,11 @@ from services.lifecycle.consumer import Consumer
 from services.lifecycle.ingest import Ingest
 from services.runtime import relay
 from services.runtime.metrics import Metrics
+from services.runtime.process import delivery_rules
 from services.runtime.relay import Relay
 from services.runtime.settings import Settings
 from services.store.ports import StoreUnavailable
-from services.transactions.claim import CardRules
+from statemachine.card import DeliveryRules
 from statemachine.model import Rules
 from tests.dispatcher.world import BASE, VirtualLoop
 from tests.lifecycle.support import record
@@ -114,7 +116,7 @@ class _Apps:
         return True
 
     def appids(self) -> list[str]:
-        return []
+        return ["wx1"]
 
     def refresh(self) -> set[str]:
         return set()
@@ -184,8 +186,7 @@ async def clock_store(outage: Outage, chance: random.Random) -> None:
 
 
 async def dispatcher_claims(outage: Outage, chance: random.Random) -> None:
-    """Claims of a card that a nudge named."""
-    rules = CardRules.of(SETTINGS)
+    """Claims; the gatekeeper, which asks at its own pace, does so once."""
     dispatcher = Dispatcher(
         holder="d",
         store=AwayStore(outage),
@@ -194,11 +195,10 @@ async def dispatcher_claims(outage: Outage, chance: random.Random) -> None:
         relay=AwayBus(None),
         clock=outage,
         chance=chance,
-        settings=SETTINGS,
-        rules=rules,
+        settings=msgspec.structs.replace(SETTINGS, sweep=100_000.0),
+        rules=delivery_rules(SETTINGS),
         metrics=NoMetrics(),
     )
-    dispatcher.queue.add("a")
     await dispatcher.run()
 
 
@@ -213,7 +213,7 @@ async def dispatcher_settler(outage: Outage, chance: random.Random) -> None:
         patch.setattr(settler, "settle", settle)
         each = Settler(
             store=MemoryStore(outage.wall),
-            rules=CardRules(),
+            rules=DeliveryRules(),
             clock=outage,
             chance=chance,
             metrics=NoMetrics(),

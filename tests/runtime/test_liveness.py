@@ -61,13 +61,13 @@ async def seen_and_healed(run: Running, loop: str, wedge: Wedge) -> None:
         ("clock", "clock.timers", "next_due"),
         ("clock", "watcher.backlog", "backlog"),
         ("clock", "relay.relay", "lease_shards"),
-        ("dispatcher", "dispatcher.sweep", "candidates"),
+        ("dispatcher", "dispatcher.gates", "all_gates"),
     ],
 )
 async def test_a_loop_that_stands_still_is_seen(
     settings: Settings, kind: str, loop: str, method: str
 ) -> None:
-    """Timers, sweep, relay, metrics: wedged in a verb of the store while the store answers."""
+    """Timers, gates, relay, metrics: wedged in a verb of the store while the store answers."""
     async with running(kind, settings) as run:
         await seen_and_healed(run, loop, Wedge(run.parts.store, method))
 
@@ -76,7 +76,7 @@ async def test_claims_that_stand_still_are_seen(settings: Settings, monkeypatch:
     """The dispatcher's own loop."""
     async with running("dispatcher", settings) as run:
         wedge = Wedge(dispatcher, "claim")
-        run.service("dispatcher")._dispatcher.queue.add("nobody")
+        run.service("dispatcher")._dispatcher.wake()
         await seen_and_healed(run, "dispatcher.loop", wedge)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from services.dispatcher.permits import Permits
 from services.runtime.metrics import MOST_GATES, Metrics
-from services.store.rows import Gate
-from services.transactions.gates import NEVER, UNKNOWN_APP
+from services.transactions.gates import NEVER
+from statemachine.gate import UNKNOWN_APP, Gate
 
 
 def series(metrics: Metrics, name: str) -> list[str]:
@@ -29,14 +28,3 @@ def test_apps_that_producers_made_up_do_not_hide_those_that_are_held() -> None:
     assert {"wx1", "wx2", "a0"} <= {*told}
     metrics.gates([*(Gate(each.appid) for each in strangers), held])
     assert "wx1" in series(metrics, "livecard_gate_closed_until_seconds")
-
-
-def test_an_app_without_a_secret_leaves_no_width_behind() -> None:
-    metrics = Metrics()
-    permits = Permits(64, 4, metrics)
-    known, stranger = permits.take("wx1"), permits.take("made-up")
-    assert series(metrics, "livecard_gate_width") == ["wx1", "made-up"]
-    permits.strange(stranger)
-    permits.give(stranger)
-    permits.give(known)
-    assert series(metrics, "livecard_gate_width") == ["wx1"]
