@@ -1,7 +1,8 @@
 """What a release leaves in its store: every table, in every shape that matters; and what it reads there.
 
 Run by the code of the release that is recorded: from the root of a checkout of it, with nothing of this one
-on the path, `python PATH/tests/verification/upgrade/store_rows.py OUT.json`. Add a file to `rows/` at each release.
+on the path, `python PATH/tests/verification/upgrade/store_rows.py OUT.json`. Add a file to `rows/` at each
+release.
 """
 
 from __future__ import annotations
