@@ -17,8 +17,8 @@ from services.transactions.fire_due import fire_due
 from services.transactions.redeliver import redeliver
 from services.transactions.settle import settle
 from statemachine.card import DeliveryRules, phase
-from statemachine.delivery import Claimed, Result
 from statemachine.model import Rules
+from statemachine.step import Claimed, Result
 from tests.verification.dict_store.store import MemoryStore
 
 START = 1_795_248_000 * SECOND
