@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import asyncpg
@@ -17,10 +18,14 @@ from sqlalchemy import event
 from sqlalchemy.util import concurrency
 
 from scripts.patience import PATIENCE
+from services.store.dialect import Statement
 from services.store.ports import StoreUnavailable
+from services.store.postgres import DriverRun
 from services.store.sql import SqlStore
 
 Verb = Callable[[SqlStore], Awaitable[Any]]
+PLAYING: ContextVar[Session | None] = ContextVar("playing")
+"""Whose verb this task plays."""
 
 
 class Session:
@@ -32,24 +37,22 @@ class Session:
         self.moved = asyncio.Event()
         self._go = asyncio.Event()
         self.next = ""
-        self.gated = False
         self.result: Any = None
         engine = store.engine.sync_engine
         event.listen(engine, "before_cursor_execute", self._statement)
         event.listen(engine, "commit", self._commit)
 
     def _statement(self, _c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        self._gate(" ".join(statement.split())[:70])
+        if PLAYING.get(None) is self:
+            concurrency.await_(self.gate(statement))
 
     def _commit(self, _connection: Any) -> None:
-        self._gate("COMMIT")
+        if PLAYING.get(None) is self:
+            concurrency.await_(self.gate("COMMIT"))
 
-    def _gate(self, what: str) -> None:
-        if self.gated:
-            concurrency.await_(self._wait(what))
-
-    async def _wait(self, what: str) -> None:
-        self.next, self.state = what, "ready"
+    async def gate(self, what: str) -> None:
+        """Wait until the conductor lets this statement through."""
+        self.next, self.state = " ".join(what.split())[:70], "ready"
         self.moved.set()
         await self._go.wait()
         self._go.clear()
@@ -62,14 +65,29 @@ class Session:
 
     async def play(self, verb: Verb) -> None:
         """One verb from its first statement to its commit."""
-        self.gated = True
+        PLAYING.set(self)
         try:
             self.result = await verb(self.store)
         except StoreUnavailable as error:
             self.result = error
         finally:
-            self.gated, self.state = False, "done"
+            PLAYING.set(None)
+            self.state = "done"
             self.moved.set()
+
+
+class GatedRun(DriverRun):
+    """A transaction that the driver runs itself, with a gate before each of its statements."""
+
+    async def __call__(self, statement: Statement, parameters: Mapping[str, Any]) -> Sequence[Any]:
+        if session := PLAYING.get(None):
+            await session.gate(statement.positional)
+        return await super().__call__(statement, parameters)
+
+    async def commit(self, transaction: Any) -> None:
+        if session := PLAYING.get(None):
+            await session.gate("COMMIT")
+        await super().commit(transaction)
 
 
 class Conductor:

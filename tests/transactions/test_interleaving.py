@@ -10,18 +10,24 @@ import pytest
 from sqlalchemy import text
 
 from contracts.wechat import Verdict
+from services.store import postgres as postgres_module
 from services.store.open import open_store
 from services.store.ports import StoreUnavailable
-from services.store.rows import SET_ASIDE, MemberMark, Writes
+from services.store.rows import SKIPPED, MemberMark, Writes
 from services.store.sql import SqlStore
 from services.transactions.apply import Applied, apply
-from services.transactions.claim import Claims, claim, expire, redeliver
+from services.transactions.bury_parked import bury_parked
+from services.transactions.claim import Claims, claim
+from services.transactions.fire_due import fire_due
+from services.transactions.gates import close_gates_of_unknown
 from services.transactions.ledger import read_ledger
+from services.transactions.redeliver import redeliver
+from services.transactions.schedule import schedule
 from services.transactions.settle import settle
-from services.transactions.timers import bury_parked, fire_due
+from statemachine.card import EXPIRED
 from tests.store.benches import DAY, HOUR, STANDING, PostgresBench
 from tests.store.support import Scene
-from tests.transactions.interleaver import Conductor, Session
+from tests.transactions.interleaver import Conductor, GatedRun, Session
 
 pytestmark = pytest.mark.postgres
 SEEDS = 6
@@ -30,7 +36,7 @@ LEASE = 10_000_000
 TRIGGER = """
 CREATE OR REPLACE FUNCTION never_back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   IF NEW.fence < OLD.fence OR NEW.revision < OLD.revision OR (NEW.settled > NEW.revision AND OLD.state <> '')
-     OR (OLD.final AND NOT NEW.final) THEN
+     OR (OLD.verdict = 'expired' AND NEW.verdict <> 'expired') THEN
     RAISE EXCEPTION 'invariant broken: fence % to %, revision % to %, settled %',
       OLD.fence, NEW.fence, OLD.revision, NEW.revision, NEW.settled;
   END IF;
@@ -43,8 +49,8 @@ CREATE OR REPLACE TRIGGER never_back BEFORE UPDATE ON activities FOR EACH ROW EX
 
 
 class Play(Scene):
-    """The stage of every schedule: `a` is behind and claimed, has a member set aside, and is due; `b` is
-    behind; `early` has something parked that is stale; `old` may be deleted."""
+    """The stage of every schedule: `a` is undelivered and claimed, has a member skipped, and is due; `b` is
+    undelivered; `early` has something parked that is stale; `old` may be deleted."""
 
     async def set_stage(self, scenery: str) -> None:
         """`scenery`: how long ago `a` was claimed, and whether its id is dead."""
@@ -59,7 +65,7 @@ class Play(Scene):
         await self.feed(self.opened("a", life=life, deadline=130, notice=20), self.opened("b"))
         await self.feed(self.completed("a", "m1", "m2"), self.completed("b", "m1"))
         async with self.store.transaction() as tx:
-            await tx.write(Writes(marks=[MemberMark("a", "m2", SET_ASIDE, False)]))
+            await tx.write(Writes(marks=[MemberMark("a", "m2", SKIPPED, False)]))
         await self.bench.advance(100)
         self.held = await self.claim("a", holder="before")
         if scenery != "held":
@@ -83,22 +89,27 @@ class Play(Scene):
         return await fire_due(store, 10, self.rules)
 
     async def claim_both(self, store: SqlStore) -> Claims:
-        return await claim(store, ["b", "a"], holder="h", limit=5, room={}, default_room=5, rules=self.cards)
+        return await claim(store, {"wx1": 5}, holder="h", limit=5, rules=self.cards)
 
     async def settle_ok(self, store: SqlStore) -> Any:
-        return await settle(store, [self.look(each) for each in self.held], self.cards)
+        return await settle(store, [self.result(each) for each in self.held], self.cards)
 
     async def settle_expired(self, store: SqlStore) -> Any:
-        return await settle(store, [self.look(each, Verdict.expired) for each in self.held], self.cards)
+        return await settle(store, [self.result(each, Verdict.expired) for each in self.held], self.cards)
 
     async def settle_unknown(self, store: SqlStore) -> Any:
-        return await settle(store, [self.look(each, Verdict.unknown) for each in self.held], self.cards)
+        return await settle(store, [self.result(each, Verdict.unknown) for each in self.held], self.cards)
 
     async def settle_limited(self, store: SqlStore) -> Any:
-        return await settle(store, [self.look(each, Verdict.minute_limit) for each in self.held], self.cards)
+        return await settle(
+            store, [self.result(each, Verdict.minute_limit) for each in self.held], self.cards
+        )
 
-    async def expire(self, store: SqlStore) -> int:
-        return await expire(store, 10)
+    async def schedule(self, store: SqlStore) -> int:
+        return await schedule(store, 10, self.rules)
+
+    async def close_gates(self, store: SqlStore) -> list[str]:
+        return await close_gates_of_unknown(store, ["wx1"], [])
 
     async def redeliver(self, store: SqlStore) -> Any:
         return await redeliver(store, "a")
@@ -124,14 +135,13 @@ class Play(Scene):
         for _ in range(8):
             await self.bench.advance(90)
             await self.tick()
-            await expire(self.store, 10)
-            for claimed in await self.claim("a", "b", "early"):
-                await self.settle(self.look(claimed))
+            for claimed in await self.claim():
+                await self.settle(self.result(claimed))
         for name in ("a", "b"):
             card = await self.card(name)
             assert not card.behind
-            assert card.suspect_at is None
-            if not card.final:
+            assert card.doubt_at is None
+            if card.verdict != EXPIRED:
                 assert card.shown == {"open": 1, "nearing": 2, "ended": 3}[card.state]
                 async with self.store.transaction() as tx:
                     assert await tx.owed([name]) == {}
@@ -139,7 +149,8 @@ class Play(Scene):
 
 VERBS = (
     "apply", "apply_opening", "fire_due", "claim_both", "settle_ok", "settle_expired", "settle_unknown",
-    "settle_limited", "expire", "redeliver", "bury_parked", "lease_shards", "release_shards", "open_gates",
+    "settle_limited", "schedule", "close_gates", "redeliver", "bury_parked", "lease_shards",
+    "release_shards", "open_gates",
     "prune",
 )  # fmt: skip
 PAIRS = list(itertools.combinations_with_replacement(VERBS, 2))
@@ -166,8 +177,9 @@ class Theatre:
 
 
 @pytest.fixture
-async def theatre(postgres: PostgresBench) -> AsyncIterator[Theatre]:
+async def theatre(postgres: PostgresBench, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Theatre]:
     """Two sessions, and a trigger that watches each update."""
+    monkeypatch.setattr(postgres_module, "DriverRun", GatedRun)
     await postgres.admin.execute(TRIGGER)
     stores, sessions = [], []
     for name in "AB":
