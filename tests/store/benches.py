@@ -24,6 +24,7 @@ HOUR = 3_600 * SECOND
 DAY = 24 * HOUR
 STANDING = "(SELECT us FROM standing_clock)"
 """The database's clock in these tests, as SQL."""
+FORGET = "UPDATE activities SET attempt_at = NULL WHERE activity_id = {}"
 COLUMNS = "SELECT due_at, attempt_at, ending FROM activities WHERE activity_id = {}"
 DROP_ALL = (
     "TRUNCATE inbox, activities, members, parked, outbox, attempts, gates, counters, relays RESTART IDENTITY"
@@ -83,6 +84,11 @@ class Bench(ABC):
         """What the row says of its times."""
         ...
 
+    @abstractmethod
+    async def forget_attempt(self, activity: str) -> None:
+        """As the release before leaves a row that it has raised."""
+        ...
+
     async def advance(self, seconds: float) -> None:
         """Time passes."""
         self.now += round(seconds * SECOND)
@@ -107,6 +113,9 @@ class MemoryBench(Bench):
         row = self._shared.rows[activity]
         return Columns(row.due_at, row.attempt_at, row.ending)
 
+    async def forget_attempt(self, activity: str) -> None:
+        self._shared.rows[activity].attempt_at = None
+
 
 class SqliteBench(Bench):
     """A file of this test's own."""
@@ -127,6 +136,9 @@ class SqliteBench(Bench):
     async def columns(self, activity: str) -> Columns:
         ((due, attempt, ending),) = self._run(COLUMNS.format("?"), activity)
         return Columns(due, attempt, bool(ending))
+
+    async def forget_attempt(self, activity: str) -> None:
+        self._run(FORGET.format("?"), activity)
 
     async def _open(self, slot: int, **options: Any) -> Store:
         return await open_store(f"sqlite+aiosqlite:///{self._path}", slot=slot, now=STANDING, **options)
@@ -159,6 +171,9 @@ class PostgresBench(Bench):
 
     async def columns(self, activity: str) -> Columns:
         return Columns(*await self.admin.fetchrow(COLUMNS.format("$1"), activity))
+
+    async def forget_attempt(self, activity: str) -> None:
+        await self.admin.execute(FORGET.format("$1"), activity)
 
     async def advance(self, seconds: float) -> None:
         await super().advance(seconds)
