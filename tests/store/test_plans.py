@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 
 from contracts.times import SECOND
 from services.store import statements
-from services.store.dialect import Dialect
+from services.store.dialect import Dialect, Statement
 from services.store.ports import Tx
 from services.store.rows import Progress, Writes
+from statemachine.delivery import raise_revision
 from tests.store.benches import DAY, PostgresBench, rolled_back
 from tests.store.support import Scene
 
@@ -20,11 +22,12 @@ pytestmark = pytest.mark.postgres
 ACTIVITIES, BEHIND = 200_000, 50_000
 FILL = f"""
     INSERT INTO activities (activity_id, state, appid, revision, settled, expires_at, due_at, seen_at,
-      behind_since, retry_at)
+      behind_since, retry_at, attempt_at)
     SELECT 'a' || n, 'open', CASE WHEN n <= {BEHIND} THEN 'closed' ELSE 'wx' || n % 10 END,
       CASE WHEN n <= {BEHIND} OR n % 500 = 0 THEN 2 ELSE 1 END, 1, $1::bigint + {DAY},
       $1::bigint + n::bigint * 7919 % {ACTIVITIES} * 1000,
-      0, CASE WHEN n <= {BEHIND} OR n % 500 = 0 THEN $1::bigint END, 0
+      0, CASE WHEN n <= {BEHIND} OR n % 500 = 0 THEN $1::bigint END, 0,
+      CASE WHEN n <= {BEHIND} OR n % 500 = 0 THEN $1::bigint END
     FROM generate_series(1, {ACTIVITIES}) n"""
 
 
@@ -32,7 +35,8 @@ async def _plan(bench: PostgresBench, source: str, **parameters: Any) -> tuple[s
     """The plan as text, and how many pages it touched."""
     text = str(Dialect(postgres=True).statement("explained", source).clause)
     for name, value in parameters.items():
-        text = text.replace(f":{name}", str(value))
+        literal = f"ARRAY{value}" if isinstance(value, list) else str(value)
+        text = re.sub(rf"(?<!:):{name}\b", literal, text)
     lines = await bench.admin.fetch(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) {text}")
     plan = "\n".join(line[0] for line in lines)
     pages = [int(part.split("=")[1]) for line in lines if "Buffers:" in line[0] for part in line[0].split()
@@ -53,12 +57,13 @@ async def crowded(postgres: PostgresBench) -> PostgresBench:
     return postgres
 
 
-async def test_the_sweep_does_not_read_those_behind_a_closed_gate(crowded: PostgresBench) -> None:
+async def test_a_claim_does_not_read_those_behind_a_closed_gate(crowded: PostgresBench) -> None:
     """By the partial index, app by app: neither the true cards nor the 50,000 waiting ones are read."""
+    apps = [*(f"wx{place}" for place in range(10)), "closed"]
     plan, pages = await _plan(
-        crowded, statements.CANDIDATES_POSTGRES, limit=100, per_app=100, repair=30 * SECOND
+        crowded, statements.CLAIM_POSTGRES, limit=100, narrow=4, appid=apps, room=[100] * len(apps)
     )
-    assert "activities_ready" in plan
+    assert "activities_attempt" in plan
     assert "Seq Scan on activities" not in plan
     assert "Seq Scan on gates" in plan or "gates_pkey" in plan
     total = await crowded.admin.fetchval("SELECT relpages FROM pg_class WHERE relname = 'activities'")
@@ -77,7 +82,7 @@ async def test_the_clock_reads_only_what_is_due(crowded: PostgresBench) -> None:
 @pytest.mark.parametrize(
     ("name", "index"),
     [
-        ("lock_expired", "activities_stranded"),
+        ("unscheduled", "activities_unscheduled"),
         ("old_activities", "activities_expiry"),
         ("unopened_activities", "activities_unopened"),
         ("next_due", "activities_due"),
@@ -105,28 +110,26 @@ async def _heap_only(bench: PostgresBench, work: Callable[[Tx], Awaitable[object
     )
     async with rolled_back(bench.store) as tx:
         inside: Any = tx
-        before = (await inside._connection.exec_driver_sql(count)).one()  # not reported yet, of this session
+        ask = Statement("count", count, ())
+        (before,) = await inside._execute(ask, {})  # not reported yet, of this session
         await work(tx)
-        after = (await inside._connection.exec_driver_sql(count)).one()
+        (after,) = await inside._execute(ask, {})
     return after[0] - before[0], after[1] - before[1]
 
 
 async def test_what_happens_most_touches_no_index(postgres: PostgresBench) -> None:
-    """A completion of a card that is behind already, and a claim: heap-only updates."""
+    """A completion of a card that is due already: a heap-only update."""
     scene = Scene(postgres)
     await scene.open("a")
     await scene.complete("a", "m")
 
     async def completion(tx: Tx) -> None:
-        await tx.write(Writes(progress=[Progress("a", 2, 3)]))
+        activity, card = (await tx.lock(["a"]))["a"]
+        activity.done, activity.revision = 2, 3
+        step = raise_revision(card, activity.state, 3, postgres.now + SECOND)
+        await tx.write(Writes(progress=[Progress(activity, step.card)]))
 
-    async def claiming(tx: Tx) -> None:
-        (card,) = await tx.lock_cards(["a"], wait=True)
-        card.fence, card.lease_until, card.lease_by, card.reached = 9, postgres.now + SECOND, "h", 2
-        await tx.write(Writes(cards=[card]))
-
-    for work in (completion, claiming):
-        assert await _heap_only(postgres, work) == (1, 1)
+    assert await _heap_only(postgres, completion) == (1, 1)
 
 
 async def test_a_pruner_waits_for_nobody(postgres: PostgresBench) -> None:
