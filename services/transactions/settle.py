@@ -55,6 +55,7 @@ class _Settling:
         self.now = 0
         self.cards: dict[str, Card] = {}
         self.dead: dict[str, Locked] = {}
+        self.ended: set[str] = set()
         self.gates: dict[str, Gate] = {}
         self.skipped: dict[str, list[str]] = {}
         self.steps: list[Step] = []
@@ -99,14 +100,11 @@ class _Settling:
         """Every card read is written back: the rows are locked."""
         for step in self.steps:
             follow(self.out, step, self.now, self.skipped.get(step.card.activity_id, ()))
-        moved = {
-            each.activity.activity_id for each in self.dead.values() if each.activity.reason == "expired"
-        }
-        for name in sorted(moved):
+        for name in sorted(self.ended):
             activity, card = self.dead[name].activity, self.cards[name]
             due = due_at(activity, card, Rules(self.rules.margin))
             self.out.activities.append(Moved(activity, card, due))
-        self.out.cards = [card for name, card in self.cards.items() if name not in moved]
+        self.out.cards = [card for name, card in self.cards.items() if name not in self.ended]
         return self.out
 
     def _next_in(self, card: Card) -> int | None:
@@ -119,6 +117,7 @@ class _Settling:
         aggregate, before = Aggregate(activity), activity.revision
         if not end_expired(aggregate, self.now, Rules(self.rules.margin)):
             return card
+        self.ended.add(card.activity_id)
         self.out.outbox.extend(change_rows(card.activity_id, aggregate.published, self.now))
         self.out.count("revisions.raised", activity.revision - before)
         return delivery.raise_revision(card, activity.state, activity.revision, self.now).card

@@ -103,6 +103,8 @@ class WeChatClient:
         if not fresh.value or fresh.value == token.value:
             return answer
         again = await self._send(fresh, body, sending)
+        if again.verdict is Verdict.token:
+            self._tokens.refused(appid, fresh.value)
         return answer if again.verdict is None else again
 
     async def _send(self, token: Token, body: bytes, sending: _Sending) -> Answer:

@@ -80,11 +80,15 @@ class TokenKeeper:
             if refused is not None and refused.value == value and self._clock.monotonic() < refused.until:
                 return kept
             del self._tokens[appid]
-        self._refused[appid] = Token(Secret(value))
+        self.refused(appid, value)
         fresh = await self.get(appid)
         if fresh.value and fresh.value == value:
             self._refused[appid] = Token(fresh.value, self._clock.monotonic() + AGAIN)
         return fresh
+
+    def refused(self, appid: str, value: str) -> None:
+        """WeChat refused this token, and it is not renewed once more for the same call."""
+        self._refused[appid] = Token(Secret(value))
 
     async def has_other(self, appid: str) -> bool:
         """Ask anew whether there is another token than the one that WeChat refused this process last. False

@@ -11,7 +11,8 @@ from contracts.events import Closed, Completed, Event, EventData, Opened
 from contracts.records import Record
 from contracts.times import SECOND
 from contracts.wechat import ILLEGAL_STATE, Verdict
-from services.transactions.apply import Arrival, apply
+from services.transactions.apply import apply
+from services.transactions.arrivals import Arrival
 from services.transactions.claim import claim
 from services.transactions.fire_due import fire_due
 from services.transactions.redeliver import redeliver

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from contracts.times import SECOND
 from services.store.rows import Writes
 from services.transactions.claim import Claims, claim
+from statemachine.card import Card
 from statemachine.gate import Gate
 from tests.dispatcher.world import Make, World, in_virtual_time
+
+
+def _back_off(seconds: int, card: Card, at: int) -> None:
+    card.retry_at = at + seconds * SECOND
 
 
 async def take(world: World, limit: int = 100, **rooms: int) -> Claims:
@@ -82,9 +89,7 @@ async def test_the_next_wake_is_the_next_card_ahead_of_an_open_gate_or_the_end_o
     now = world.clock.wall()
 
     for name, seconds in (("a0", 7), ("b0", 3)):
-        await world.change_card(
-            name, lambda card, at, seconds=seconds: setattr(card, "retry_at", at + seconds * SECOND)
-        )
+        await world.change_card(name, partial(_back_off, seconds))
     assert (await take(world)).next_in == 3 * SECOND
     assert (await take(world, wx1=5)).next_in == 7 * SECOND, "of an app without room nothing is waited for"
     await put_gate(world, Gate("wx2", now + 5 * SECOND, now, "minute_limit"))

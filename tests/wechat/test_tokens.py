@@ -324,7 +324,6 @@ async def test_a_fetch_without_a_token_is_no_other_token(platform: Platform, cli
     assert await client.has_other_token("wx1")
 
 
-@pytest.mark.xfail(strict=True, reason="the refusal of the repeat's token is not remembered")
 async def test_of_two_tokens_refused_the_last_is_meant(platform: Platform, client, send) -> None:
     async def message(request):
         platform.number += 1

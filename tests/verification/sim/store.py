@@ -16,6 +16,7 @@ from services.runtime.process import delivery_rules
 from services.store.ports import Store, StoreUnavailable
 from services.store.rows import Admission, Due, InboxKey, Locked, Writes
 from statemachine.gate import Gate
+from statemachine.states import ENDED
 from statemachine.step import Result
 from tests.verification.dict_store.store import MemoryStore, MemoryTx
 from tests.verification.sim.judges import Commit
@@ -112,7 +113,7 @@ class FrontTx:
     async def lock_unscheduled(self, limit: int) -> list[Locked]:
         self.here()
         found: list[Locked] = await self._tx.lock_unscheduled(limit)
-        if found:  # there is no release before
+        if found and found[0].activity.state != ENDED:  # there is no release before
             self._world.judges.fail(f"{found[0].card.activity_id} wants a dispatcher and does not say when")
         return found
 

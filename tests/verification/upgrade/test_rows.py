@@ -21,7 +21,7 @@ from services.transactions.arrivals import read_arrival
 from services.transactions.ledger import read_ledger
 from services.transactions.schedule import schedule
 from statemachine.card import CLOSED, attempt_at, phase
-from tests.store.benches import COLUMNS, STANDING, Bench, Columns
+from tests.store.benches import COLUMNS, FORGET, STANDING, Bench, Columns
 from tests.store.support import Scene
 from tests.verification.upgrade.conftest import HERE
 
@@ -44,6 +44,9 @@ class Restored(Bench):
             for statement in statements:
                 await connection.exec_driver_sql(statement)
         await store.close()
+
+    async def forget_attempt(self, activity: str) -> None:
+        await self._run(FORGET.format(f"'{activity}'"))
 
     async def columns(self, activity: str) -> Columns:
         store = await open_store(self.url)

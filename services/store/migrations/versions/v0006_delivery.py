@@ -19,7 +19,7 @@ INDEXES = {
     "activities_attempt": "activities (appid, ending, attempt_at) WHERE attempt_at IS NOT NULL",
     # What the release before raised, doubted or ended (it knows of no expiry in `due_at`): hardly ever a row.
     "activities_unscheduled": (
-        "activities (activity_id) WHERE (attempt_at IS NULL OR state = 'ended' AND due_at IS NULL)"
+        "activities (seen_at) WHERE (attempt_at IS NULL OR state = 'ended' AND due_at IS NULL)"
         " AND (behind_since IS NOT NULL OR suspect_at IS NOT NULL AND verdict = '') AND state <> ''"
     ),
 }
