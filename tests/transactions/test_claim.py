@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from contracts.times import SECOND
 from contracts.wechat import Verdict
+from scripts.patience import PATIENCE
+from services.store.ports import Store
+from services.store.sql_tx import SqlTx
 from services.transactions.claim import claim
 from services.transactions.schedule import schedule
 from statemachine.card import Phase, phase
 from statemachine.gate import Passage
-from tests.store.benches import Bench
+from statemachine.step import Owed
+from tests.store.benches import Bench, PostgresBench
 from tests.store.support import Scene
 
 
@@ -171,22 +176,102 @@ async def test_two_that_claim_at_once_take_different_cards(bench: Bench, scene: 
     assert set(taken) <= set(names)
 
 
-async def test_a_member_who_commits_while_a_claim_waits_is_in_it(bench: Bench, scene: Scene) -> None:
-    """The members are read after the locks: whom the revision counts is called for."""
+HELD_CLOCK = """
+CREATE FUNCTION held_clock() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$ BEGIN
+  PERFORM pg_advisory_xact_lock_shared(4711);
+  RETURN (SELECT us FROM standing_clock); END $$"""
+HELD = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"
+
+
+@pytest.fixture
+async def held_claims(postgres: PostgresBench) -> AsyncIterator[Store]:
+    """A store whose statements, once they have their snapshot, wait for an advisory lock."""
+    await postgres.admin.execute(HELD_CLOCK)
+    yield await postgres.another(now="held_clock()")
+    await postgres.admin.execute("DROP FUNCTION held_clock()")
+
+
+async def _waiting(bench: PostgresBench) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not await bench.admin.fetchval(HELD):
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.postgres
+async def test_a_member_committed_between_a_claims_snapshot_and_its_lock_is_in_it(
+    postgres: PostgresBench, held_claims: Store
+) -> None:
+    """The lock takes the row as it is by then, and the members are read after it: one view of both."""
+    scene = Scene(postgres)
     await scene.open("a")
     await scene.complete("a", "m1")
+    await postgres.admin.execute("SELECT pg_advisory_lock(4711)")
+    claiming = asyncio.create_task(claim(held_claims, {"wx1": 5}, holder="h", limit=5, rules=scene.cards))
+    await _waiting(postgres)
+    await scene.complete("a", "m2")
+    await postgres.admin.execute("SELECT pg_advisory_unlock(4711)")
+    (claimed,) = (await claiming).cards
+    assert (claimed.card.revision, claimed.call.members) == (3, ("m1", "m2"))
+    await scene.settle(scene.result(claimed))
+    assert await scene.owed("a") == []
+    await scene.balance()
+
+
+@pytest.mark.postgres
+async def test_an_end_committed_between_a_claims_snapshot_and_its_lock_is_planned(
+    postgres: PostgresBench, held_claims: Store
+) -> None:
+    """What is written is made of the row that is locked, never of the one that was seen."""
+    scene = Scene(postgres)
+    await scene.open("a")
+    await scene.complete("a", "m1")
+    await postgres.admin.execute("SELECT pg_advisory_lock(4711)")
+    claiming = asyncio.create_task(claim(held_claims, {"wx1": 5}, holder="h", limit=5, rules=scene.cards))
+    await _waiting(postgres)
+    await scene.close("a")
+    await postgres.admin.execute("SELECT pg_advisory_unlock(4711)")
+    cards = (await claiming).cards or await scene.claim()
+    (claimed,) = cards
+    assert (claimed.card.state, claimed.call.members, claimed.more) == ("ended", ("m1",), True)
+    await scene.balance()
+
+
+@pytest.mark.postgres
+async def test_a_member_committed_between_a_claims_lock_and_its_read_is_in_it(
+    postgres: PostgresBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second statement has a snapshot of its own."""
+    scene = Scene(postgres)
+    await scene.open("a")
+    await scene.complete("a", "m1")
+    read = SqlTx.owed
+
+    async def owed(tx: SqlTx, activity_ids: Sequence[str]) -> dict[str, list[Owed]]:
+        await postgres.admin.execute(
+            "INSERT INTO members (activity_id, group_openid, state, late, done_at) "
+            "VALUES ('a', 'm2', 'done', false, $1)",
+            postgres.now + 1,
+        )
+        return await read(tx, activity_ids)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqlTx, "owed", owed)
+        (claimed,) = await scene.claim()
+    assert claimed.call.members == ("m1", "m2")
+
+
+async def test_a_card_that_is_locked_is_left_for_the_next_claim(bench: Bench, scene: Scene) -> None:
+    """Nobody waits for an activity that is being changed."""
+    if bench.kind != "postgres":
+        pytest.skip("one writer at a time")
+    await scene.open("a", "b")
+    for name in "ab":
+        await scene.complete(name, "m")
     other = await bench.another()
-    for place in range(2, 12):
-        arrival = scene.completed("a", f"m{place}")
-        await asyncio.gather(scene.feed(arrival, store=other), scene.claim())
-        card = await scene.card("a")
-        if card.lease_until:
-            break
-    owed = await scene.owed("a")
-    await scene.bench.advance(31)
-    (claimed,) = await scene.claim()
-    assert {each.group_openid for each in claimed.owed} == set(owed)
-    assert claimed.card.revision == (await scene.card("a")).revision
+    async with other.transaction() as tx:
+        await tx.lock(["a"])
+        assert [each.card.activity_id for each in await scene.claim()] == ["b"]
+    assert [each.card.activity_id for each in await scene.claim()] == ["a"]
 
 
 async def test_cards_that_say_not_when_they_want_a_dispatcher_learn_it(due: Scene) -> None:

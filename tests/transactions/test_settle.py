@@ -130,6 +130,34 @@ async def test_of_two_closings_at_the_same_moment_the_later_end_counts(
     assert gate.closed_until > scene.bench.now + 120 * SECOND
 
 
+@pytest.mark.parametrize("together", [True, False], ids=["in one settle", "one after the other"])
+@pytest.mark.parametrize("first", list(LIMITS))
+async def test_the_later_answer_never_shortens_the_former_ones_closing(
+    scene: Scene, first: Verdict, together: bool
+) -> None:
+    """Both calls were under way when the first was answered."""
+    await scene.open("a", "b")
+    await scene.complete("a", "m")
+    await scene.complete("b", "m")
+    (second,) = LIMITS.keys() - {first}
+    results = [
+        scene.result(each, verdict, errcode=LIMITS[verdict])
+        for each, verdict in zip(await scene.claim(), (first, second), strict=True)
+    ]
+    if together:
+        await scene.settle(*results)
+    else:
+        await scene.settle(results[0])
+        former = await scene.gate()
+        assert former.reason == first.value
+        await scene.settle(results[1])
+        assert (await scene.gate()).closed_until >= former.closed_until
+    gate = await scene.gate()
+    assert (gate.reason, gate.errcode) == ("daily_limit", 45009)
+    assert (await scene.card("a")).attempts == (await scene.card("b")).attempts == 0
+    assert await scene.due() == []
+
+
 async def test_an_answer_from_before_a_closing_never_opens_the_gate(scene: Scene) -> None:
     await scene.open("a", "b")
     await scene.complete("a", "m")

@@ -67,6 +67,63 @@ async def test_two_hours_without_a_dispatcher_cost_no_member_a_minute_of_the_end
     await scene.balance()
 
 
+async def test_two_hours_in_which_nobody_takes_the_card_do_not_count(scene: Scene) -> None:
+    """`end_by` is set by the first claim, and moved on by the time for which the card was due."""
+    await scene.open("a")
+    await scene.complete("a", *(f"m{place}" for place in range(300)))
+    await scene.close("a")
+    (settled,) = [await scene.deliver("a", Verdict.busy, jitter=0.9)]
+    before = (await scene.card("a")).end_by
+    assert before is not None
+    assert settled.next_in is not None
+    await scene.bench.advance(settled.next_in / SECOND + 7200)
+    (claimed,) = await scene.claim()
+    assert (claimed.call.target_state, len(claimed.call.members)) == (1, 100)
+    assert (await scene.card("a")).end_by == before + 7200 * SECOND
+    for sent in (100, 100, 100, 0):
+        assert len(claimed.call.members) == sent
+        await scene.settle(scene.result(claimed))
+        claimed, *_ = [*await scene.claim(), claimed]
+    assert phase(await scene.card("a")) is Phase.closed
+    assert await scene.skipped("a") == await scene.owed("a") == []
+    await scene.balance()
+
+
+async def test_the_end_waits_no_longer_than_half_a_margin_before_expiry(scene: Scene) -> None:
+    """However long nobody was there: then it goes alone, and who is left out is named once."""
+    await scene.open("a", life=200)
+    await scene.complete("a", "m1", "m2")
+    await scene.close("a")
+    await scene.deliver("a", Verdict.busy)
+    await scene.bench.advance(171)
+    (claimed,) = await scene.claim()
+    assert (claimed.call.target_state, claimed.call.members) == (3, ())
+    assert await scene.skipped("a") == ["m1", "m2"]
+    await scene.settle(scene.result(claimed, Verdict.busy))
+    assert (await redeliver(scene.store, "a")).refused  # the end was called: nobody follows it
+    await scene.deliver("a")
+    assert sum("ended" in each for each in await scene.changes("a")) == 1
+    await scene.balance()
+
+
+async def test_the_end_once_known_resets_the_backoff_once(scene: Scene) -> None:
+    await scene.open("a")
+    await scene.complete("a", "m1")
+    for _ in range(6):
+        (settled,) = [await scene.deliver("a", Verdict.busy, jitter=0.9)]
+        assert settled.next_in is not None
+        await scene.bench.advance(settled.next_in / SECOND)
+    await scene.deliver("a", Verdict.busy, jitter=0.9)
+    assert await scene.due() == []
+    await scene.close("a")
+    assert (await scene.card("a")).attempts == 0
+    await scene.deliver("a", Verdict.busy, jitter=0.9)
+    assert (await scene.card("a")).attempts == 1
+    assert await scene.due() == []
+    await made_true(scene)
+    assert phase(await scene.card("a")) is Phase.closed
+
+
 async def test_news_while_backing_off_shortens_no_wait(scene: Scene) -> None:
     await scene.open("a")
     await scene.complete("a", "m1")
