@@ -40,10 +40,12 @@ FENCED: Final = (
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """What the judges saw of a claim: when, and of the card as it was then."""
+    """What the judges saw of a claim: when (also as a number of commits), and of the card as it was then."""
 
     at: int
+    commits: int
     state: str
+    singles: int
     end_by: int | None
 
 
@@ -57,6 +59,7 @@ class CardJudge:
         self.margin, self.narrow = settings.us("expiry_margin"), settings.in_flight_narrow
         self.cards: dict[str, Card] = {}
         self.marks: dict[tuple[str, str], int] = {}
+        self.marked: dict[tuple[str, str], int] = {}
         self.claims: dict[tuple[str, int], Claim] = {}
         self.redelivered: Counter[str] = Counter()
 
@@ -91,8 +94,6 @@ class CardJudge:
             over = before.lease_until <= self.world.wall()
             self.expect(over, f"{name} is taken from {before.lease_by}, which holds it")
             self.expect(card.fence > before.fence, f"{name} is free again, with its old fence")
-        if not (card.behind or card.doubt_at is None or card.verdict):  # in sync, but for the doubt
-            return
         shown = self.world.model.cards[name].target_state if name in self.world.model.cards else 1
         if shown > card.may_show:
             late = any(
@@ -120,7 +121,7 @@ class CardJudge:
             last = card.expires_at - self.margin // 2
             wait = now + self.end_wait if before.end_by is None else before.end_by + max(0, now - due)
             self.expect(card.end_by == min(wait, last), f"the end of {name} waits until {card.end_by}")
-        self.claims[name, card.fence] = Claim(now, card.state, card.end_by)
+        self.claims[name, card.fence] = Claim(now, self.judges.commits, card.state, card.singles, card.end_by)
 
     def _settled(self, commit: Commit, before: Card, card: Card, result: Result | None) -> None:
         """Nothing but a doubt is written by whoever has lost its fence."""
@@ -130,7 +131,8 @@ class CardJudge:
             for each in commit.results
             if _name(each) == name and each.claimed.card.fence != before.fence and each.sent
         ]
-        for each in stale if card.verdict != EXPIRED else ():
+        lives = card.verdict != EXPIRED and commit.now < card.expires_at
+        for each in stale if lives else ():
             told = card.doubt_at is not None and card.may_show >= each.claimed.call.target_state
             self.expect(told, f"a call of {name} is settled without its fence, and nobody doubts it")
         changed = [each for each in FENCED if getattr(card, each) != getattr(before, each)]
@@ -142,7 +144,10 @@ class CardJudge:
             card.settled <= most or card.verdict == EXPIRED, f"{name} settled {card.settled}, claimed {most}"
         )
         self._doubts(before, card, result)
-        if card.verdict != before.verdict or card.end_by != before.end_by:
+        if card.verdict == EXPIRED:
+            dead = card.expires_at <= commit.now or result.verdict is Verdict.expired
+            self.expect(dead, f"{name} is closed though its id lives")
+        elif card.verdict != before.verdict or card.end_by != before.end_by:
             self._given_up(name, str(result.verdict))
         if card.shown != before.shown:
             known = any(each.target_state == card.shown for each in self.world.model.cards[name].history)
@@ -184,7 +189,7 @@ class CardJudge:
                 codes + unsent > 9, f"{name} was given up after {unsent} answers that it was not sent"
             )
         else:
-            self.expect(verdict == "expired", f"{name} was given up for {verdict}")
+            self.judges.fail(f"{name} was given up for {verdict}")
 
     def _mark(self, commit: Commit, name: str, member: str, delivered: int) -> None:
         """Skipped is whom WeChat does not know, or for whom the end no longer waits."""
@@ -197,7 +202,7 @@ class CardJudge:
         if delivered == CONFIRMED:
             posts = self.world.model.cards[name].posts
             self.expect(member in posts, f"{member} of {name} counts as delivered, which WeChat never had")
-        self.marks[name, member] = delivered
+        self.marks[name, member], self.marked[name, member] = delivered, self.judges.commits
 
     def _called(self, name: str, card: Card) -> bool:
         """Whether the end was called before this claim."""

@@ -117,10 +117,8 @@ class Endings:
             insist(not cards, f"{name} is open in the store, and should not be")
             return
         (card,) = cards
-        insist(
-            (card.state, card.revision) == (expected.state, self._revision(name)),
-            f"{name} is {card.state} at {card.revision}, should be {expected.state} at {self._revision(name)}",
-        )
+        wanted = expected.state, self._revision(name)
+        insist((card.state, card.revision) == wanted, f"{name} is {card.state} at {card.revision}: {wanted}")
         for member in skipped:
             insist((name, member) in self.judges.left_out, f"{member} of {name} was left out in silence")
         if card.verdict != EXPIRED:

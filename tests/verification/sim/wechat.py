@@ -97,7 +97,9 @@ class SimTransport:
         elif fate != "hang":
             settle(answered, Exchange(int(fate.removeprefix("http_")), b"<html>"))
 
-    def _arrive(self, call: Request, sent: Sent | None, fate: str, answered: asyncio.Future[Exchange]) -> None:
+    def _arrive(
+        self, call: Request, sent: Sent | None, fate: str, answered: asyncio.Future[Exchange]
+    ) -> None:
         """WeChat has it: it is applied, or refused, as a whole."""
         world = self.world
         refusing = world.refusing if sent or world.refusing == "ip_refused" else ""
