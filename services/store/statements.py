@@ -90,8 +90,9 @@ TRANSACTION: Final = {
         ORDER BY activity_id {{for update}}""",
     "unscheduled": f"""
         SELECT {LOCKED_COLUMNS} FROM activities
-        WHERE attempt_at IS NULL AND (behind_since IS NOT NULL OR suspect_at IS NOT NULL AND verdict = '')
-          AND state <> '' LIMIT :limit {{skip locked}}""",
+        WHERE (attempt_at IS NULL OR state = 'ended' AND due_at IS NULL) AND state <> ''
+          AND (behind_since IS NOT NULL OR suspect_at IS NOT NULL AND verdict = '')
+        LIMIT :limit {{skip locked}}""",
     "next_attempt": """
         SELECT min(later.at) - {now} FROM (
           SELECT (SELECT a.attempt_at FROM activities a WHERE a.appid = r.appid AND a.ending = e.ending

@@ -150,11 +150,7 @@ class MemoryTx:
 
     async def lock_unscheduled(self, limit: int) -> list[Locked]:
         await self._step()
-        rows = (
-            row
-            for row in self._tables.rows.values()
-            if row.attempt_at is None and row.activity.state and row.unscheduled
-        )
+        rows = (row for row in self._tables.rows.values() if row.unscheduled)
         return [copied(row) for row in self._free_rows(rows, limit)]
 
     async def lock_cards(self, activity_ids: Sequence[str]) -> list[Card]:

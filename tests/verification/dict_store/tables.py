@@ -23,7 +23,7 @@ from statemachine.card import Card, DeliveryRules, attempt_at
 from statemachine.delivery import Owed
 from statemachine.gate import Gate
 from statemachine.model import Activity
-from statemachine.states import DONE
+from statemachine.states import DONE, ENDED
 
 
 class Locks:
@@ -91,9 +91,10 @@ class Row(msgspec.Struct):
 
     @property
     def unscheduled(self) -> bool:
-        """The partial index's predicate, but for `attempt_at`."""
+        """The partial index's predicate."""
         doubted = self.card.doubt_at is not None and not self.card.verdict
-        return self.card.behind_since is not None or doubted
+        unsaid = self.attempt_at is None or (self.activity.state == ENDED and self.due_at is None)
+        return bool(self.activity.state) and unsaid and (self.card.behind_since is not None or doubted)
 
     def owed(self) -> list[Owed]:
         """Members to tell WeChat about, oldest first."""

@@ -17,10 +17,10 @@ depends_on = None
 
 INDEXES = {
     "activities_attempt": "activities (appid, ending, attempt_at) WHERE attempt_at IS NOT NULL",
-    # What the release before raised or doubted: hardly ever a row.
+    # What the release before raised, doubted or ended: hardly ever a row.
     "activities_unscheduled": (
-        "activities (activity_id) WHERE attempt_at IS NULL"
-        " AND (behind_since IS NOT NULL OR suspect_at IS NOT NULL AND verdict = '') AND state <> ''"
+        "activities (activity_id) WHERE (attempt_at IS NULL OR state = 'ended' AND due_at IS NULL)"
+        " AND state <> '' AND (behind_since IS NOT NULL OR suspect_at IS NOT NULL AND verdict = '')"
     ),
 }
 
