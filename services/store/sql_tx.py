@@ -140,10 +140,12 @@ class SqlTx:
         return [read_card(row) for row in await self._some("lock_cards", activity_ids)]
 
     async def claim_due(self, rooms: Mapping[str, int], limit: int, narrow: int) -> Due:
+        due = Due()
+        if not rooms:
+            return due
         statement = self._statements["claim"]
         bound = self._dialect.bind(statement, sorted(rooms.items()))
         rows = await self._connection.execute(statement.clause, {**bound, "limit": limit, "narrow": narrow})
-        due = Due()
         for *card, generation, reason, until, now in rows:
             due.cards.append(read_card(card))
             due.gates[card[1]] = Gate(card[1], until, reason=reason, generation=generation)
@@ -151,6 +153,8 @@ class SqlTx:
         return due
 
     async def next_attempt(self, appids: Sequence[str]) -> int | None:
+        if not appids:
+            return None
         statement = self._statements["next_attempt"]
         bound = self._dialect.bind(statement, [(appid,) for appid in appids])
         bound["ids"] = self._dialect.many(appids)
