@@ -34,6 +34,8 @@ class Scene:
         self.rules = Rules()
         self.cards = DeliveryRules()
         self.offset = 0
+        self.contrived = False
+        """Rows were made that no transaction makes: nothing balances."""
         self._names: list[str] = []
 
     def record(self, value: bytes | None, headers: tuple[Any, ...] = ()) -> Record:
@@ -176,7 +178,9 @@ class Scene:
         return {name: value for name, value in counters.items() if value}
 
     async def balance(self) -> None:
-        """The ledger balances: asked after every scenario."""
+        """The ledger balances, and every row says when it is due: asked after every scenario."""
+        if self.contrived:
+            return
         ledger = await read_ledger(self.store)
         assert ledger.problems == ()
         async with self.store.transaction() as tx:
