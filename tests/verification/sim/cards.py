@@ -79,6 +79,8 @@ class CardJudge:
                 self._settled(commit, before, card, result)
             elif card.revision > before.revision and card in writes.cards:  # nothing happened, but to be told
                 self.redelivered[name] += 1
+            else:
+                self._raised(before, card)
             self.cards[name] = msgspec.structs.replace(card)
         for mark in writes.marks:
             self._mark(commit, mark.activity_id, mark.group_openid, mark.delivered)
@@ -122,6 +124,19 @@ class CardJudge:
             wait = now + self.end_wait if before.end_by is None else before.end_by + max(0, now - due)
             self.expect(card.end_by == min(wait, last), f"the end of {name} waits until {card.end_by}")
         self.claims[name, card.fence] = Claim(now, self.judges.commits, card.state, card.singles, card.end_by)
+
+    def _raised(self, before: Card, card: Card) -> None:
+        """By no answer a doubt goes away, and no wait but that of an end, or of what was given up."""
+        name, dead = card.activity_id, card.verdict == EXPIRED
+        doubted = card.doubt_at is not None or before.doubt_at is None or dead
+        self.expect(doubted, f"{name} is no longer doubted, and nobody called")
+        if card.revision == before.revision or dead or before.verdict:
+            return
+        if card.state == ENDED != before.state:
+            anew = card.attempts == card.code_attempts == 0 and card.retry_at <= self.world.wall()
+            self.expect(anew, f"the end of {name} waits for what failed before it")
+        elif before.behind and card.state != ENDED:
+            self.expect(card.retry_at >= before.retry_at, f"news of {name} shortens its wait")
 
     def _settled(self, commit: Commit, before: Card, card: Card, result: Result | None) -> None:
         """Nothing but a doubt is written by whoever has lost its fence."""
@@ -167,8 +182,7 @@ class CardJudge:
         refused = claimed.repair and result.verdict in REFUSALS
         if before.doubt_at is not None and card.doubt_at is None:
             self.expect(certain or refused, f"{name} is no longer doubted, for no reason")
-        if card.may_show < before.may_show:
-            self.expect(certain or refused, f"{name} may show less than before, for no reason")
+        self.expect(certain or card.may_show >= before.may_show, f"{name} may show less, for no reason")
         if result.verdict is Verdict.unknown:
             self.expect(card.doubt_at is not None, f"a call of {name} is unknown, and nobody doubts it")
 

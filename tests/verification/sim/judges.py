@@ -9,7 +9,7 @@ import msgspec
 
 from contracts.events import Event
 from contracts.records import Record
-from contracts.wechat import SetChatToolMsg
+from contracts.wechat import SetChatToolMsg, Verdict
 from services.simulator.requests import Request
 from services.store.rows import CHANGES, InboxKey, Writes
 from statemachine.card import phase
@@ -159,8 +159,11 @@ class Judges:
             self._expired(commit, writes)
 
     def _expired(self, commit: Commit, writes: Writes) -> None:
-        for moved in writes.activities:
-            name = moved.activity.activity_id
+        moved = {each.activity.activity_id for each in writes.activities}
+        for result in commit.results:
+            name = result.claimed.card.activity_id
+            if result.verdict is not Verdict.expired or name not in moved:
+                continue
             dead = self.world.wall() >= self.world.model.cards[name].expires_at
             self.expect(dead, f"{name} was said to be expired")
             self.reference.expire(name, commit.now)
@@ -190,11 +193,9 @@ class Judges:
         claim = self.delivery.claims[name, card.fence]
         for member in members:
             self.expect(member in expected.done, f"{member} of {name} is told as done, which nobody said")
-            late = (
-                self.delivery.marked.get((name, member), 0) > claim.commits
-            )  # by whoever had lost its fence
-            told = self.marks.get((name, member), 0)
-            self.expect(told == 0 or late, f"{member} of {name} is told again after it was settled")
+            since = self.delivery.marked.get((name, member), 0)  # or just now, by who had lost its fence
+            told = self.marks.get((name, member)) and since <= claim.commits
+            self.expect(not told, f"{member} of {name} is told again after it was settled")
         self.expect(card.may_show >= body.target_state, f"{what} was claimed, may_show {card.may_show}")
         ended = claim.state == ENDED
         alone = body.target_state == END and not members
