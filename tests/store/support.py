@@ -135,11 +135,15 @@ class Scene:
             (card,) = await tx.lock_cards([activity])
             await tx.write(Writes(cards=[msgspec.structs.replace(card, **values)]))
 
-    async def skip(self, activity: str, *members: str) -> None:
-        """As if WeChat had rejected each of them alone."""
+    async def mark(self, activity: str, member: str, delivered: int) -> None:
+        """Set what became of a member behind everybody's back."""
         async with self.store.transaction() as tx:
             await tx.lock([activity])
-            await tx.write(Writes(marks=[MemberMark(activity, each, SKIPPED, False) for each in members]))
+            await tx.write(Writes(marks=[MemberMark(activity, member, delivered, False)]))
+
+    async def skip(self, activity: str, member: str) -> None:
+        """As if WeChat had rejected this member alone."""
+        await self.mark(activity, member, SKIPPED)
 
     async def owed(self, activity: str) -> list[str]:
         """Who is owed to WeChat, oldest first."""

@@ -1,14 +1,20 @@
-"""What a settle writes beside the happy end: backoff with its cap, a holder that comes too late."""
+"""What a settle writes: one fate for each revision, once; waits; gates."""
 
 from __future__ import annotations
 
+import asyncio
+
+import msgspec
 import pytest
 
+from contracts.changes import CardFailed, decode_change
 from contracts.times import SECOND
 from contracts.wechat import Verdict
-from services.transactions.claim import redeliver
-from services.transactions.gates import close_gate
-from statemachine.plan import GONE, Call
+from services.transactions.ledger import read_ledger
+from services.transactions.settle import settle
+from statemachine.card import CLOSED, UNCERTAIN, phase
+from statemachine.plan import Call
+from tests.store.benches import START
 from tests.store.support import Scene
 
 
@@ -18,6 +24,80 @@ async def behind(scene: Scene) -> Scene:
     await scene.open("a")
     await scene.complete("a", "m1")
     return scene
+
+
+async def test_settling_counts_what_was_jumped_over_and_never_a_later_revision(behind: Scene) -> None:
+    """The claimed revision is delivered; what came during the call is pending."""
+    await behind.complete("a", "m2")
+    (claimed,) = await behind.claim("a")
+    await behind.complete("a", "m3")
+    (settled,) = await behind.settle(behind.result(claimed))
+    assert settled.delivered
+    assert settled.next_in == behind.cards.coalesce
+    card = await behind.card("a")
+    assert (card.settled, card.revision, card.behind) == (3, 4, True)
+    revisions = (await read_ledger(behind.store)).revisions
+    assert (revisions["superseded"], revisions["pending"], revisions["delivered"]) == (1, 1, 2)
+    assert await behind.owed("a") == ["m3"]
+
+
+async def test_settling_twice_does_nothing(behind: Scene) -> None:
+    """The answer to a commit was lost, and the settle is repeated."""
+    (claimed,) = await behind.claim("a")
+    result = behind.result(claimed)
+    await behind.settle(result)
+    before = await behind.card("a"), await behind.counters(), await behind.outbox()
+    (again,) = await behind.settle(result)
+    assert not again.stale
+    assert (await behind.card("a"), await behind.counters(), await behind.outbox()) == before
+
+
+async def test_the_same_result_settled_at_once_counts_once(behind: Scene) -> None:
+    """Also when they race."""
+    (claimed,) = await behind.claim("a")
+    other = await behind.bench.another()
+    result = behind.result(claimed)
+    await asyncio.gather(*(settle(store, [result], behind.cards) for store in (behind.store, other) * 2))
+    assert (await behind.counters())["calls.made"] == 1
+
+
+@pytest.mark.parametrize("verdict", [None, *Verdict])
+async def test_every_verdict_settles_into_a_balanced_ledger(behind: Scene, verdict: Verdict | None) -> None:
+    """Whatever WeChat says: the lease is over, and each revision has one fate."""
+    await behind.complete("a", "m2")
+    await behind.deliver("a", verdict, errcode=7, errmsg="x", jitter=0.5)
+    card = await behind.card("a")
+    assert (card.lease_until, card.lease_by) == (0, "")
+    await behind.balance()
+    await behind.complete("a", "m3")
+    await behind.balance()
+    await behind.bench.advance(90)
+    await behind.claim()
+    await behind.balance()
+
+
+async def test_a_card_is_given_back_unharmed_when_nothing_was_learnt(behind: Scene) -> None:
+    """The process drains: nothing but the fence changes."""
+    before = await behind.card("a")
+    await behind.deliver("a", None)
+    after = await behind.card("a")
+    assert msgspec.structs.replace(after, fence=before.fence) == before
+
+
+async def test_many_are_settled_in_one_transaction(scene: Scene) -> None:
+    """Each by its own fence; one that was deleted meanwhile is left alone, and the answer is parallel."""
+    names = [f"a{n}" for n in range(5)]
+    await scene.open(*names)
+    for name in names:
+        await scene.complete(name, "m")
+    claimed = await scene.claim()
+    gone = msgspec.structs.replace(claimed[0], card=msgspec.structs.replace(claimed[0].card, activity_id="x"))
+    verdicts = (Verdict.ok, Verdict.busy, Verdict.unknown, Verdict.expired, Verdict.minute_limit)
+    results = [scene.result(each, verdict) for each, verdict in zip(claimed, verdicts, strict=True)]
+    settled = await scene.settle(*results, scene.result(gone))
+    assert [each.activity_id for each in settled] == [*(each.card.activity_id for each in claimed), "x"]
+    assert [each.stale for each in settled] == [False] * 5 + [True]
+    assert [each.gate is not None for each in settled] == [False] * 4 + [True, False]
 
 
 @pytest.mark.parametrize("verdict", [Verdict.busy, Verdict.unknown])
@@ -36,127 +116,88 @@ async def test_backoff_leaves_time_for_another_try_before_the_id_dies(behind: Sc
     """However often it failed: at most a quarter of what is left, and never less than the first wait."""
     expires_at = (await behind.card("a")).expires_at
     for left, longest in ((300, 60), (120, 30), (20, 5), (2, 1)):
-        await behind.set("a", attempts=9, failing_since=behind.bench.now, retry_at=0)
+        await behind.set("a", attempts=9, retry_at=0)
         await behind.bench.advance((expires_at - behind.bench.now) / SECOND - left)
-        (claimed,) = await behind.claim("a")
-        (settled,) = await behind.settle(behind.look(claimed, Verdict.busy, jitter=1.0))
+        settled = await behind.deliver("a", Verdict.busy, jitter=1.0)
         assert settled.next_in == longest * SECOND
 
 
-async def test_a_revision_settled_without_a_call_forgets_the_failures_before(behind: Scene) -> None:
-    """What it was tried for is no longer wanted: the next try begins anew."""
-    await behind.deliver("a", Verdict.busy)
-    assert (await behind.card("a")).attempts == 1
-    await behind.bench.advance(60)
-    (claimed,) = await behind.claim("a")
-    await behind.settle(behind.look(claimed, None, call=None))
-    card = await behind.card("a")
-    assert (card.behind, card.attempts) == (False, 0)
-
-
-async def test_a_run_of_failures_begins_with_the_first_and_ends_with_a_success(behind: Scene) -> None:
-    """What says only that its app may not call neither begins it nor ends it."""
-    begun = behind.bench.now
-    for verdict, since in (
-        (Verdict.token, None),
-        (Verdict.busy, begun),
-        (Verdict.unknown, begun),
-        (Verdict.token, begun),
-        (Verdict.rejected, begun),
-        (Verdict.unknown_code, begun),
-        (Verdict.ok, begun),  # one of those that were rejected together with somebody bad
-        (Verdict.ok, None),
-    ):
-        await behind.set("a", list_limit=0 if since is None else 50, singles=1)
-        (claimed,) = await behind.claim("a")
-        await behind.settle(behind.look(claimed, verdict, call=Call(1, ("x", "y")), more=True))
-        card = await behind.card("a")
-        assert (verdict, card.failing_since) == (verdict, since)
-        await behind.set("a", retry_at=behind.bench.now)
-
-
-async def test_what_was_never_sent_says_nothing(behind: Scene) -> None:
-    """No token, no connection: it backs off, and nobody was refused. The first that is counts from there."""
-    await behind.deliver("a", Verdict.busy, sent=False)
-    card = await behind.card("a")
-    assert (card.attempts, card.failing_since) == (1, None)
-    await behind.deliver("a", Verdict.rejected, call=Call(1, ("x", "y")))
-    card = await behind.card("a")
-    assert (card.attempts, card.failing_since) == (0, behind.bench.now)
-
-
-@pytest.mark.parametrize(("verdict", "sent"), [(Verdict.token, True), (Verdict.busy, False)])
-async def test_the_pause_after_it_is_no_part_of_a_run_since_the_end(
-    behind: Scene, verdict: Verdict, sent: bool
-) -> None:
-    """But a run from before the end is not carried over it."""
-    await behind.deliver("a", Verdict.busy)
-    begun = behind.bench.now
-    await behind.deliver("a", verdict, sent=sent, jitter=0.5)
-    assert (await behind.card("a")).failing_since == begun
-    await behind.bench.advance(2)
-    await behind.close("a")
-    begun = behind.bench.now
-    await behind.deliver("a", Verdict.busy, call=Call(1, ("m1",)))
-    assert (await behind.card("a")).failing_since == begun
-    await behind.deliver("a", verdict, sent=sent, call=Call(1, ("m1",)), jitter=0.5)
-    card = await behind.card("a")
-    assert card.failing_since == begun + card.retry_at - behind.bench.now > begun
-
-
-async def test_failures_of_before_the_end_are_forgotten_once_it_is_known(behind: Scene) -> None:
-    """The run and its backoff: they say nothing about what comes now."""
-    for _ in range(3):
-        await behind.deliver("a", Verdict.busy)
+async def test_news_shorten_no_wait_and_the_end_ends_it(behind: Scene) -> None:
+    """The end, once known, begins its own run of attempts."""
+    await behind.set("a", attempts=5)
+    await behind.deliver("a", Verdict.busy, jitter=1.0)
+    waits = (await behind.card("a")).retry_at
+    await behind.complete("a", "m2")
+    assert (await behind.card("a")).retry_at == waits == START + 32 * SECOND
     await behind.bench.advance(1)
     await behind.close("a")
-    await behind.bench.advance(60)
-    (claimed,) = await behind.claim("a")
-    assert (claimed.card.failing_since, claimed.card.attempts) == (None, 0)
+    card = await behind.card("a")
+    assert (card.attempts, card.retry_at) == (0, behind.bench.now)
+    settled = await behind.deliver("a", Verdict.busy, jitter=1.0)
+    assert settled.next_in == SECOND
 
 
-async def test_the_time_in_which_nobody_tried_is_no_part_of_it(behind: Scene) -> None:
-    """From when it was due until it was taken; nor is what a holder that died had it for."""
-    begun = behind.bench.now
-    await behind.deliver("a", Verdict.busy, jitter=0.5)
-    await behind.bench.advance(20.5)
-    (claimed,) = await behind.claim("a")
-    assert claimed.card.failing_since == begun + 20 * SECOND
-    await behind.bench.advance(40)
-    (claimed,) = await behind.claim("a")
-    assert claimed.lease_expired
-    assert claimed.card.failing_since == begun + 60 * SECOND
-
-
-async def test_an_end_that_was_tried_waits_for_nobody_again(behind: Scene) -> None:
-    """Whatever becomes of its holder, however long nobody tries; unless it surely was not applied."""
-    await behind.deliver("a")
+async def test_a_late_answer_to_an_end_that_is_shown_reopens_the_card(behind: Scene) -> None:
+    """Frozen with a call for 1, its holder sends it after the end: the end is shown again, or the card is
+    closed when its id dies, though the clock had nothing more noted for it."""
+    (late,) = await behind.claim("a", holder="frozen")
     await behind.close("a")
-    (claimed,) = await behind.claim("a")
-    assert claimed.card.failing_since == GONE, "its holder may die with the call under way"
-    await behind.settle(behind.look(claimed, Verdict.unknown, call=Call(3)))
-    await behind.bench.advance(3600)
-    (claimed,) = await behind.claim("a")
-    assert claimed.card.failing_since == GONE
-    await behind.settle(behind.look(claimed, Verdict.rejected, errcode=47001, call=Call(3)))
-    assert (await redeliver(behind.store, "a")).woken
-    assert (await behind.card("a")).failing_since == GONE, "WeChat may have applied the first"
-    await behind.set("a", suspect_at=None)
-    (claimed,) = await behind.claim("a")
-    await behind.settle(behind.look(claimed, Verdict.rejected, errcode=47001, call=Call(3)))
-    assert (await redeliver(behind.store, "a")).woken
-    assert (await behind.card("a")).failing_since is None
-
-
-async def test_a_lease_that_lapsed_untaken_is_lost_too(behind: Scene) -> None:
-    """Nobody could take the card over, its app being closed; the late holder is stale all the same."""
-    (late,) = await behind.claim("a", holder="h1")
     await behind.bench.advance(31)
-    await close_gate(behind.store, "wx1", "blocked", behind.bench.now + 3600 * SECOND)
-    assert await behind.claim("a", holder="h2") == []
-    assert (await behind.card("a")).suspect_at == behind.bench.now
-    await behind.bench.advance(1)
-    (settled,) = await behind.settle(behind.look(late))
-    assert settled.stale
-    card = await behind.card("a")
-    assert (card.settled, card.suspect_at) == (1, behind.bench.now)
+    await behind.deliver("a")  # m1
+    await behind.deliver("a")  # the end
+    await behind.bench.advance(31)
+    await behind.deliver("a")  # and once more, for the doubt that the lapse was
+    assert phase(await behind.card("a")) is CLOSED
+    await behind.complete("a", "too late")
+    assert (await behind.bench.columns("a")).due_at is None
+    (stale,) = await behind.settle(behind.result(late))
+    assert stale.stale
+    assert phase(await behind.card("a")) is UNCERTAIN
+    assert stale.next_in == 30 * SECOND
+    assert await behind.store.next_due() == START + 86_400 * SECOND - behind.bench.now
+    await behind.shut("wx1", "blocked", START + 2 * 86_400 * SECOND)
+    await behind.bench.advance(86_400)
+    assert (await behind.tick()).closed == 1
+    assert phase(await behind.card("a")) is CLOSED
+
+
+async def test_two_limits_at_once_never_shorten_each_other(behind: Scene) -> None:
+    """45009 for the day and 45011 for the minute answer two calls of one app: the day stays closed,
+    whichever is settled later, by whichever process."""
+    await behind.open("b")
+    await behind.complete("b", "m")
+    other = await behind.bench.another()
+    for order in ((0, 1), (1, 0)):
+        await behind.store.open_gates(["wx1"], None)
+        one, two = sorted(await behind.claim(), key=lambda each: each.card.activity_id)
+        day = behind.result(one, Verdict.daily_limit, errcode=45009)
+        minute = behind.result(two, Verdict.minute_limit, errcode=45011)
+        pairs = [(behind.store, day), (other, minute)]
+        for place in order:
+            store, result = pairs[place]
+            await settle(store, [result], behind.cards)
+        gate = await behind.gate()
+        assert (gate.reason, gate.errcode) == ("daily_limit", 45009)
+        assert gate.closed_until == START + 8 * 3_600 * SECOND  # midnight in Shanghai
+        assert gate.generation == {(0, 1): 1, (1, 0): 2}[order]
+    await behind.store.open_gates(["wx1"], None)
+    one, two = await behind.claim()
+    day, minute = behind.result(one, Verdict.daily_limit), behind.result(two, Verdict.minute_limit)
+    await asyncio.gather(settle(behind.store, [day], behind.cards), settle(other, [minute], behind.cards))
+    assert (await behind.gate()).reason == "daily_limit"
+
+
+async def test_the_members_of_a_request_that_was_wrong_are_owed_again(scene: Scene) -> None:
+    """Three rejected alone and then the state alone: not they were to blame."""
+    await scene.open("a")
+    await scene.complete("a", "m1", "m2", "m3", "m4")
+    for expected in (("m1", "m2", "m3", "m4"), ("m1", "m2"), ("m1",), ("m2",), ("m3",), ()):
+        (claimed,) = await scene.claim("a")
+        assert claimed.call == Call(1, expected)
+        await scene.settle(scene.result(claimed, Verdict.rejected, errcode=40003))
+    assert await scene.skipped("a") == []
+    assert await scene.owed("a") == ["m1", "m2", "m3", "m4"]
+    assert (await scene.card("a")).verdict == "rejected"
+    told = [decode_change(row.body.encode()).data for row in await scene.outbox()]
+    failed = [each.members or None for each in told if isinstance(each, CardFailed)]
+    assert failed == [("m1",), ("m2",), ("m3",), None]
