@@ -25,7 +25,7 @@ async def test_calls_at_the_same_time_share_one_fetch(platform: Platform, send) 
 
     platform.released.set()
     first = {(await each).verdict for each in calls}
-    assert first == {Verdict.busy}  # the fetch they shared brought no token, and no message was sent
+    assert first == {Verdict.no_token}  # the fetch they shared brought no token, and no message was sent
     assert (len(platform.fetches), len(platform.messages)) == (1, 0)
     platform.token = late
     assert {each.verdict for each in await asyncio.gather(*(send() for _ in range(64)))} == {Verdict.ok}
@@ -45,7 +45,7 @@ async def test_whoever_stops_waiting_leaves_the_fetch_to_the_others(platform: Pl
     with pytest.raises(asyncio.CancelledError):
         await gone
     answer = await hasty
-    assert (answer.verdict, answer.sent) == (Verdict.busy, False)
+    assert (answer.verdict, answer.sent) == (Verdict.no_token, False)
     platform.released.set()
     assert (await stays).verdict is Verdict.ok
     assert len(platform.fetches) == 1
@@ -187,18 +187,18 @@ async def test_a_secret_that_was_changed_shows_when_the_token_is_renewed(platfor
         (40001, Verdict.misconfigured),
         (40125, Verdict.misconfigured),
         (40013, Verdict.misconfigured),
-        (40164, Verdict.misconfigured),
+        (40164, Verdict.address),
         (50004, Verdict.blocked),
         (45009, Verdict.daily_limit),
         (45011, Verdict.minute_limit),
-        (-1, Verdict.busy),
+        (-1, Verdict.no_token),
         # Nothing that is said while a token is fetched says anything about a card.
-        (42001, Verdict.busy),
-        (40097, Verdict.busy),
-        (47001, Verdict.busy),
-        (47501, Verdict.busy),
-        (47504, Verdict.busy),
-        (99999, Verdict.busy),
+        (42001, Verdict.no_token),
+        (40097, Verdict.no_token),
+        (47001, Verdict.no_token),
+        (47501, Verdict.no_token),
+        (47504, Verdict.no_token),
+        (99999, Verdict.no_token),
     ],
 )
 async def test_a_refused_fetch_speaks_about_the_app_or_is_tried_again(
@@ -229,22 +229,22 @@ async def test_a_refused_fetch_speaks_about_the_app_or_is_tried_again(
         half,
     ],
 )
-async def test_a_fetch_that_fails_in_any_way_is_busy_since_no_message_was_sent(
+async def test_a_fetch_that_fails_in_any_way_is_no_token_and_no_message_was_sent(
     platform: Platform, send, handler
 ) -> None:
     platform.token = handler
     answer = await send()
-    assert (answer.verdict, answer.sent, answer.errcode) == (Verdict.busy, False, None)
+    assert (answer.verdict, answer.sent, answer.errcode) == (Verdict.no_token, False, None)
     assert answer.errmsg.startswith("no token: ")
     platform.token = platform.current_token
     assert (await send()).verdict is Verdict.ok
 
 
-async def test_a_fetch_that_is_refused_the_connection_is_busy(platform: Platform, connect, send) -> None:
+async def test_a_fetch_that_is_refused_the_connection_is_no_token(platform: Platform, connect, send) -> None:
     await platform.stop()
     answer = await send()
     assert (answer.verdict, answer.sent, answer.errmsg) == (
-        Verdict.busy,
+        Verdict.no_token,
         False,
         "no token: ConnectionRefusedError",
     )
@@ -253,7 +253,7 @@ async def test_a_fetch_that_is_refused_the_connection_is_busy(platform: Platform
 async def test_an_impossible_errcode_of_a_fetch_is_not_kept(platform: Platform, send) -> None:
     platform.token = json(errcode=2**60, errmsg="?")
     answer = await send()
-    assert (answer.verdict, answer.errcode) == (Verdict.busy, None)
+    assert (answer.verdict, answer.errcode) == (Verdict.no_token, None)
 
 
 async def test_who_waits_for_a_token_when_the_client_is_closed_gets_an_answer(
@@ -264,7 +264,33 @@ async def test_who_waits_for_a_token_when_the_client_is_closed_gets_an_answer(
     await platform.until(lambda: len(platform.fetches) == 1)
     await client.close()
     answer = await waiting
-    assert (answer.verdict, answer.sent) == (Verdict.busy, False)
+    assert (answer.verdict, answer.sent) == (Verdict.no_token, False)
+
+
+async def test_another_token_than_the_refused_one_is_asked_for_anew_each_time(
+    platform: Platform, client, send
+) -> None:
+    """What was refused is known until there is another; who was refused nothing asks nobody."""
+    assert not await client.has_other_token("wx1")
+    assert platform.fetches == []
+    platform.message = json(errcode=40001)
+    assert (await send()).verdict is Verdict.token
+    asked = len(platform.fetches)
+    assert not await client.has_other_token("wx1")
+    assert not await client.has_other_token("wx1")
+    assert len(platform.fetches) == asked + 2
+    platform.number += 1
+    platform.message = platform.only_current
+    assert await client.has_other_token("wx1")
+    assert (await send()).verdict is Verdict.ok
+    assert len(platform.fetches) == asked + 3, "the token that was asked for is the one to call with"
+
+
+async def test_a_question_for_another_token_that_gets_none_says_no(platform: Platform, client, send) -> None:
+    platform.message = json(errcode=40001)
+    await send()
+    platform.token = json(errcode=-1)
+    assert not await client.has_other_token("wx1")
 
 
 async def test_a_token_of_any_letters_travels_whole(platform: Platform, client) -> None:
