@@ -23,7 +23,7 @@ async def bring(scene: Scene, where: Phase) -> Any:
     await scene.open("a")
     await scene.complete("a", "m0", "m1")
     await scene.skip("a", "m1")
-    claimed = None
+    claimed: Any = None
     if where is not DUE:
         (claimed,) = await scene.claim("a")
     if where is GIVEN_UP:
