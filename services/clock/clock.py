@@ -23,6 +23,8 @@ BATCH: Final = 500
 """Most timers in one transaction, and most rows of a table in one step of pruning."""
 BURY_EVERY: Final = 5.0
 """Seconds between looks for events that waited too long for their `opened`."""
+LOCKED: Final = 0.01
+"""Seconds until what is due, and was not to be had, is asked for again: somebody has its row locked."""
 LONGEST_WAIT: Final = 5.0
 """Seconds; cap of the delay between tries while the store is away."""
 
@@ -96,8 +98,9 @@ class TimerClock:
             self._moved = self._clock.monotonic()
             for lateness in fired.lateness:
                 self._metrics.timer_fired(lateness / 1_000_000)
-            if fired.nudges:
+            if fired.nudges or fired.closed:
                 self._relay.kick()
+            if fired.nudges:
                 self._bus.nudge(self._nudges, fired.nudges)
             if fired.taken < BATCH or self._stopping.is_set():
                 break
@@ -105,7 +108,7 @@ class TimerClock:
             return 0.0
         due = await self._store.next_due()
         rest = self._settings.tick
-        return rest if due is None else min(rest, max(0.0, due / 1_000_000))
+        return rest if due is None else min(rest, max(LOCKED, due / 1_000_000))
 
     async def _housekeeping(self) -> bool:
         """One small step of each kind whose turn it is; whether more is to be done at once.

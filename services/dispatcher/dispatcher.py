@@ -230,6 +230,7 @@ class Dispatcher:
         """The store refuses this result: its card is left to its lease."""
         if result.verdict in CLOSING:
             self.limiter.closed(result.claimed.card.appid)
+            self.wake()
         self._over()
 
     def _over(self) -> None:

@@ -82,8 +82,8 @@ class Tx(Protocol):
         ...
 
     async def lock_unscheduled(self, limit: int) -> list[Locked]:
-        """Lock up to `limit` activities whose card is undelivered or in doubt, and does not say when it wants
-        a dispatcher: the release before raised or doubted it."""
+        """Lock up to `limit` activities whose card is undelivered or in doubt, and which do not say when it
+        wants a dispatcher or, ended, when its id dies: the release before raised, doubted or ended them."""
         ...
 
     async def lock_cards(self, activity_ids: Sequence[str]) -> list[Card]:

@@ -157,6 +157,8 @@ class SqlTx:
 
     async def claim_due(self, rooms: Mapping[str, int], limit: int, narrow: int) -> Due:
         due = Due()
+        if not rooms:
+            return due
         for *card, generation, reason, until, now in await self._rows(
             "claim", sorted(rooms.items()), limit=limit, narrow=narrow
         ):
@@ -166,6 +168,8 @@ class SqlTx:
         return due
 
     async def next_attempt(self, appids: Sequence[str]) -> int | None:
+        if not appids:
+            return None
         apps = [(appid,) for appid in appids]
         ((later,),) = await self._rows("next_attempt", apps, ids=self._dialect.many(appids))
         return None if later is None else int(later)

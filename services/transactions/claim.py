@@ -70,6 +70,8 @@ async def claim(
                 follow(out, step, due.now)
                 if step.claimed is not None:
                     claims.cards.append(step.claimed)
+            probing = {claimed.card.appid for claimed in claims.cards}
+            out.gates = [gate for gate in out.gates if gate.appid in probing]  # the others make no call
             await tx.write(out)
         if claims.found < limit:
             claims.next_in = await tx.next_attempt(sorted(open_rooms))

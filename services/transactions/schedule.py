@@ -1,4 +1,4 @@
-"""Cards that the release before raised or doubted learn when they want a dispatcher (design.md §5)."""
+"""Cards that the release before raised, doubted or ended learn when they are due (design.md §5)."""
 
 from __future__ import annotations
 

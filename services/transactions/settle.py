@@ -13,10 +13,10 @@ from services.transactions.outgoing import change_rows
 from services.transactions.steps import follow
 from statemachine import delivery, gate
 from statemachine.activity import end_expired
-from statemachine.card import Card, DeliveryRules, attempt_at
+from statemachine.card import CLOSED, Card, DeliveryRules, attempt_at, phase
+from statemachine.delivery import ALL_SKIPPED, Result, Step
 from statemachine.gate import CLOSING, Gate
 from statemachine.model import Aggregate, Rules
-from statemachine.step import ALL_SKIPPED, Result, Step
 from statemachine.timers import due_at
 
 
@@ -42,7 +42,7 @@ async def settle(store: Store, results: Sequence[Result], rules: DeliveryRules) 
         settling = _Settling(rules)
         await settling.read(tx, results)
         settled = [settling.one(result) for result in results]
-        await settling.read_skipped(tx)
+        await settling.read_more(tx)
         await tx.write(settling.writes())
     return settled
 
@@ -54,8 +54,8 @@ class _Settling:
         self.rules = rules
         self.now = 0
         self.cards: dict[str, Card] = {}
-        self.dead: dict[str, Locked] = {}
-        self.ended: set[str] = set()
+        self.rows: dict[str, Locked] = {}
+        self.moved: set[str] = set()
         self.gates: dict[str, Gate] = {}
         self.skipped: dict[str, list[str]] = {}
         self.steps: list[Step] = []
@@ -67,14 +67,17 @@ class _Settling:
         dead = {_name(each) for each in results if each.verdict is Verdict.expired}
         self.cards = {card.activity_id: card for card in await tx.lock_cards(sorted(names))}
         if dead & self.cards.keys():
-            self.dead = await tx.lock(sorted(dead & self.cards.keys()))
+            self.rows = await tx.lock(sorted(dead & self.cards.keys()))
         self.gates = await tx.lock_gates(sorted({_appid(e) for e in results if _concerns_gate(e)}), wait=True)
         self.now = await tx.now()
 
-    async def read_skipped(self, tx: Tx) -> None:
-        """Who was skipped before, of cards whose members were not to blame."""
+    async def read_more(self, tx: Tx) -> None:
+        """Who was skipped before, of cards whose members were not to blame; the activities of cards that were
+        closed and are no longer, for which the clock may have nothing noted."""
         wanted = [step.card.activity_id for step in self.steps if step.owed_again == ALL_SKIPPED]
         self.skipped = await tx.skipped(sorted(wanted)) if wanted else {}
+        if others := self.moved - self.rows.keys():
+            self.rows |= await tx.lock(sorted(others))
 
     def one(self, result: Result) -> Settled:
         """One result against its row."""
@@ -91,6 +94,8 @@ class _Settling:
         if closing is not None and result.verdict in (Verdict.misconfigured, Verdict.blocked):
             step.fail("misconfigured", result.claimed.card.revision, result)
         self._log(result)
+        if phase(card) is CLOSED and phase(step.card) is not CLOSED:
+            self.moved.add(name)
         self.cards[name] = step.card
         self.steps.append(step)
         delivered = step.card.settled > card.settled and "revisions.delivered" in step.counters
@@ -100,11 +105,11 @@ class _Settling:
         """Every card read is written back: the rows are locked."""
         for step in self.steps:
             follow(self.out, step, self.now, self.skipped.get(step.card.activity_id, ()))
-        for name in sorted(self.ended):
-            activity, card = self.dead[name].activity, self.cards[name]
+        for name in sorted(self.moved):
+            activity, card = self.rows[name].activity, self.cards[name]
             due = due_at(activity, card, Rules(self.rules.margin))
             self.out.activities.append(Moved(activity, card, due))
-        self.out.cards = [card for name, card in self.cards.items() if name not in self.ended]
+        self.out.cards = [card for name, card in self.cards.items() if name not in self.moved]
         return self.out
 
     def _next_in(self, card: Card) -> int | None:
@@ -113,11 +118,11 @@ class _Settling:
 
     def _ended(self, card: Card) -> Card:
         """47504: the activity ends as expired through its table; its card as it is then."""
-        activity = self.dead[card.activity_id].activity
+        activity = self.rows[card.activity_id].activity
         aggregate, before = Aggregate(activity), activity.revision
         if not end_expired(aggregate, self.now, Rules(self.rules.margin)):
             return card
-        self.ended.add(card.activity_id)
+        self.moved.add(card.activity_id)
         self.out.outbox.extend(change_rows(card.activity_id, aggregate.published, self.now))
         self.out.count("revisions.raised", activity.revision - before)
         return delivery.raise_revision(card, activity.state, activity.revision, self.now).card

@@ -94,6 +94,7 @@ class WeChatClient:
         token = await self._tokens.get(appid)
         if not token.value:
             return _no_token(token, sent=False)
+        sending.has_token = True
         answer = await self._send(token, body, sending)
         if answer.verdict is not Verdict.token:
             return answer
@@ -165,6 +166,7 @@ class _Sending:
 
     def __init__(self, may_send: Callable[[], bool]) -> None:
         self._may_send = may_send
+        self.has_token = False
         self._under_way = False
         self._answer: Answer | None = None
 
@@ -184,7 +186,8 @@ class _Sending:
         """Unknown while a send is under way; else what the last one was answered; else not sent."""
         if self._under_way:
             return Answer(Verdict.unknown, sent=True, errmsg=why)
-        return self._answer or Answer(Verdict.no_token, errmsg=f"not sent: {why}")
+        verdict = Verdict.busy if self.has_token else Verdict.no_token
+        return self._answer or Answer(verdict, errmsg=f"not sent: {why}")
 
 
 _QUOTA: Final = msgspec.json.Decoder(QuotaAnswer)

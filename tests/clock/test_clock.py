@@ -3,79 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from typing import Any
 
-from contracts.changes import ActivityChanged, decode_change
-from contracts.events import Completed, Event, Opened
-from contracts.records import Record, decode_record
+from contracts.events import Completed
+from contracts.records import decode_record
 from contracts.times import SECOND
-from services.clock.clock import BATCH, LONGEST_WAIT, TimerClock
-from services.runtime.metrics import Metrics
-from services.runtime.settings import Settings
+from services.clock.clock import BATCH, LONGEST_WAIT
 from services.store.ports import StoreUnavailable
-from services.store.rows import CHANGES, DEAD, SHARDS
-from services.transactions.apply import apply
-from services.transactions.arrivals import Arrival
+from services.store.rows import DEAD, SHARDS
 from services.transactions.ledger import read_ledger
-from statemachine.model import Rules
+from tests.clock.support import BASE, Hands, a_clock, changes, feed, opened
 from tests.verification.dict_store.store import MemoryStore
-
-BASE = 1_790_000_000 * SECOND
-
-
-class Hands:
-    """Clock, bus and relay in one, all under the test's hand."""
-
-    def __init__(self) -> None:
-        self.now = BASE
-        self.nudges: list[Any] = []
-        self.kicks = 0
-
-    def monotonic(self) -> float:
-        return self.now / SECOND
-
-    def wall(self) -> int:
-        return self.now
-
-    async def publish(self, topic: str, messages: Any) -> None:
-        raise AssertionError("the clock publishes nothing but nudges")
-
-    def nudge(self, topic: str, revisions: Any) -> None:
-        self.nudges.append(revisions)
-
-    def kick(self) -> None:
-        self.kicks += 1
-
-
-def a_clock(hands: Hands, store: Any, **settings: Any) -> TimerClock:
-    return TimerClock(
-        store=store,
-        bus=hands,
-        relay=hands,
-        clock=hands,
-        chance=random.Random(1),
-        settings=Settings(**settings),
-        rules=Rules(),
-        metrics=Metrics(),
-    )
-
-
-async def feed(store: MemoryStore, now: int, name: str, data: Opened | Completed) -> None:
-    event = Event("/t", f"{name}-{type(data).__name__}", "t", name, now, data)
-    await apply(store, [Arrival(Record("t", 0, 0, b"k", b"{}", (("h", b"v"),)), event)], Rules())
-
-
-def opened(deadline: int) -> Opened:
-    return Opened(
-        appid="wx1", template="complete", expires_at=BASE + 86_400 * SECOND, deadline=deadline, notice=600
-    )
-
-
-async def changes(store: MemoryStore) -> list[tuple[str, str]]:
-    rows = [row for row in await store.outbox(range(SHARDS), 10_000) if row.topic == CHANGES]
-    read = [decode_change(row.body.encode()) for row in rows]
-    return [(each.data.state, each.data.reason) for each in read if isinstance(each.data, ActivityChanged)]
 
 
 async def test_near_then_end_each_at_its_time() -> None:
@@ -106,7 +43,7 @@ async def test_a_clock_that_was_down_catches_up_in_order() -> None:
     hands.now = BASE + 8000 * SECOND
     await a_clock(hands, store).round()
     assert (await changes(store))[1:] == [("nearing", "notice"), ("ended", "deadline")]
-    assert hands.nudges == [{"a": 3}]
+    assert [message.value for message in hands.nudges] == [b'{"activity_id":"a","revision":3}']
 
 
 async def test_it_rests_until_the_next_timer_but_never_longer_than_a_tick() -> None:

@@ -26,6 +26,10 @@ class _Tx:
         due.cards = [card for card in due.cards if card.activity_id not in self._store.locked]
         return due
 
+    async def lock_gates(self, appids: Sequence[str], *, wait: bool) -> dict[str, Gate]:
+        free = [appid for appid in appids if wait or appid not in self._store.locked_gates]
+        return await self._tx.lock_gates(free, wait=wait) if free else {}
+
     async def lock_cards(self, activity_ids: Sequence[str]) -> list[Card]:
         self.kind = "settle"
         return await self._tx.lock_cards(activity_ids)
@@ -42,7 +46,7 @@ class _Tx:
 class FaultyStore:
     """`away`: nothing answers. `slow`: seconds from a claim's commit to its answer. `deaf`: so many
     settlings commit and their answer is lost. `poison`: an activity whose results are refused.
-    `locked`: activities that somebody else has locked. `claims`: how many claims answered."""
+    `locked`, `locked_gates`: what somebody else has locked. `claims`: how many claims answered."""
 
     def __init__(self, store: Store) -> None:
         self._inner = store
@@ -51,6 +55,7 @@ class FaultyStore:
         self.deaf = 0
         self.poison = ""
         self.locked: set[str] = set()
+        self.locked_gates: set[str] = set()
         self.claims = 0
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Doubt, leases, fences, hanging apps, a store that is away, draining."""
+"""Doubt, leases, fences, hanging apps, a store that is away."""
 
 from __future__ import annotations
 
@@ -304,6 +304,21 @@ async def test_a_result_that_the_store_refuses_is_given_up_alone(make: Make) -> 
 
 
 @in_virtual_time()
+async def test_an_answer_that_closes_a_gate_and_is_refused_by_the_store_does_not_shut_the_app_here(
+    make: Make,
+) -> None:
+    world = await make()
+    world.front.poison = "b"
+    world.wechat.script = lambda sent: 45011 if sent.activity_id == "b" else 0
+    async with world.running():
+        await world.open("a", "b")
+        await world.complete("b", "m1")
+        await world.until(lambda: world.wechat.calls and world.wechat.calls[0].over)
+        await world.complete("a", "m1")
+        assert await world.settled("a") <= 0.2
+
+
+@in_virtual_time()
 async def test_settling_the_same_result_twice_changes_nothing(make: Make) -> None:
     """The commit went through and only the answer was lost."""
     world = await make()
@@ -331,52 +346,6 @@ async def test_a_card_whose_row_is_locked_by_somebody_is_tried_again_at_the_next
         await asyncio.sleep(0.3)
         world.front.locked = set()
         assert await world.settled("a") <= 1.1
-
-
-@in_virtual_time()
-async def test_draining_finishes_calls_in_flight_and_sends_nothing_more(make: Make) -> None:
-    world = await make(members_per_call=1)
-    world.wechat.latency = 3.0
-    async with world.running():
-        await world.open("a")
-        await world.complete("a", "m1", "m2")
-        await world.until(lambda: world.wechat.under_way)
-    assert [call.members for call in world.wechat.calls] == [("m1",)]
-    card = await world.card("a")
-    assert (card.lease_until, card.doubt_at, card.behind) == (0, None, True)
-    async with world.running("d2"):
-        await world.settled("a")
-    assert world.wechat.posts == {("a", "m1"): 1, ("a", "m2"): 1}
-
-
-@in_virtual_time()
-async def test_draining_gives_back_what_was_claimed_but_not_sent(make: Make) -> None:
-    world = await make()
-    world.wechat.before_send = 5.0
-    async with world.running():
-        await world.open("a")
-        await world.complete("a", "m1")
-
-        async def claimed() -> bool:
-            return (await world.card("a")).lease_until > 0
-
-        await world.until(claimed)
-    assert world.wechat.calls == []
-    card = await world.card("a")
-    assert (card.lease_until, card.doubt_at) == (0, None)
-
-
-@in_virtual_time()
-async def test_draining_is_bounded_and_what_hangs_is_left_to_its_lease(make: Make) -> None:
-    world = await make(drain=2.0)
-    world.wechat.hanging = {"wx1"}
-    async with world.running():
-        await world.open("a")
-        await world.complete("a", "m1")
-        await world.until(lambda: world.wechat.under_way)
-        stopped = world.clock.monotonic()
-    assert world.clock.monotonic() - stopped <= 2.5
-    assert (await world.card("a")).lease_until > 0
 
 
 @in_virtual_time()

@@ -89,6 +89,11 @@ class Bench(ABC):
         """As the release before leaves a row that it has raised."""
         ...
 
+    @abstractmethod
+    async def overwrite(self, activity: str, **columns: Any) -> None:
+        """Write these columns and nothing that follows from them, as the release before does."""
+        ...
+
     async def advance(self, seconds: float) -> None:
         """Time passes."""
         self.now += round(seconds * SECOND)
@@ -116,6 +121,14 @@ class MemoryBench(Bench):
     async def forget_attempt(self, activity: str) -> None:
         self._shared.rows[activity].attempt_at = None
 
+    async def overwrite(self, activity: str, **columns: Any) -> None:
+        row = self._shared.rows[activity]
+        for column, value in columns.items():
+            name = {"look_at": "throttled_until", "suspect_at": "doubt_at"}.get(column, column)
+            for holder in (row, row.card, row.activity):
+                if name in holder.__struct_fields__:
+                    setattr(holder, name, value)
+
 
 class SqliteBench(Bench):
     """A file of this test's own."""
@@ -139,6 +152,10 @@ class SqliteBench(Bench):
 
     async def forget_attempt(self, activity: str) -> None:
         self._run(FORGET.format("?"), activity)
+
+    async def overwrite(self, activity: str, **columns: Any) -> None:
+        places = ", ".join(f"{name} = ?" for name in columns)
+        self._run(f"UPDATE activities SET {places} WHERE activity_id = ?", *columns.values(), activity)
 
     async def _open(self, slot: int, **options: Any) -> Store:
         return await open_store(f"sqlite+aiosqlite:///{self._path}", slot=slot, now=STANDING, **options)
@@ -174,6 +191,11 @@ class PostgresBench(Bench):
 
     async def forget_attempt(self, activity: str) -> None:
         await self.admin.execute(FORGET.format("$1"), activity)
+
+    async def overwrite(self, activity: str, **columns: Any) -> None:
+        places = ", ".join(f"{name} = ${place}" for place, name in enumerate(columns, 2))
+        statement = f"UPDATE activities SET {places} WHERE activity_id = $1"
+        await self.admin.execute(statement, activity, *columns.values())
 
     async def advance(self, seconds: float) -> None:
         await super().advance(seconds)

@@ -1,169 +1,203 @@
-"""What a settle writes: the fence it checks, what it counts, the gates it moves; on every engine."""
+"""What a settle writes: one fate for each revision, once; waits; gates."""
 
 from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
+from contracts.changes import CardFailed, decode_change
 from contracts.times import SECOND
 from contracts.wechat import Verdict
-from services.transactions.redeliver import redeliver
+from services.transactions.ledger import read_ledger
 from services.transactions.settle import settle
-from statemachine.card import EXPIRED, Phase, phase
-from tests.store.benches import DAY, Bench
+from statemachine.card import CLOSED, UNCERTAIN, phase
+from statemachine.plan import Call
+from tests.store.benches import START
 from tests.store.support import Scene
 
 
 @pytest.fixture
-async def due(scene: Scene) -> Scene:
-    """A scene with the card `a`, of which one revision is undelivered."""
+async def behind(scene: Scene) -> Scene:
+    """A scene with the card `a`, behind by one revision."""
     await scene.open("a")
     await scene.complete("a", "m1")
     return scene
 
 
-async def test_it_counts_what_was_jumped_over_and_never_a_later_revision(due: Scene) -> None:
-    await due.complete("a", "m2")
-    (claimed,) = await due.claim()
-    await due.complete("a", "m3")
-    (settled,) = await due.settle(due.result(claimed))
-    assert (settled.stale, settled.delivered) == (False, True)
-    card = await due.card("a")
-    assert (card.settled, card.revision) == (3, 4)
-    assert await due.owed("a") == ["m3"]
-    counters = await due.counters()
-    assert (counters["revisions.delivered"], counters["revisions.superseded"]) == (2, 1)
-    await due.balance()
+async def test_settling_counts_what_was_jumped_over_and_never_a_later_revision(behind: Scene) -> None:
+    """The claimed revision is delivered; what came during the call is pending."""
+    await behind.complete("a", "m2")
+    (claimed,) = await behind.claim("a")
+    await behind.complete("a", "m3")
+    (settled,) = await behind.settle(behind.result(claimed))
+    assert settled.delivered
+    assert settled.next_in == behind.cards.coalesce
+    card = await behind.card("a")
+    assert (card.settled, card.revision, card.behind) == (3, 4, True)
+    revisions = (await read_ledger(behind.store)).revisions
+    assert (revisions["superseded"], revisions["pending"], revisions["delivered"]) == (1, 1, 2)
+    assert await behind.owed("a") == ["m3"]
 
 
-async def test_settling_twice_does_nothing(due: Scene) -> None:
-    """Only the answer to the first was lost."""
-    (claimed,) = await due.claim()
-    await due.settle(due.result(claimed))
-    before = await due.counters(), await due.card("a"), await due.changes("a")
-    (again,) = await due.settle(due.result(claimed))
+async def test_settling_twice_does_nothing(behind: Scene) -> None:
+    """The answer to a commit was lost, and the settle is repeated."""
+    (claimed,) = await behind.claim("a")
+    result = behind.result(claimed)
+    await behind.settle(result)
+    before = await behind.card("a"), await behind.counters(), await behind.outbox()
+    (again,) = await behind.settle(result)
     assert not again.stale
-    assert (await due.counters(), await due.card("a"), await due.changes("a")) == before
+    assert (await behind.card("a"), await behind.counters(), await behind.outbox()) == before
 
 
-async def test_two_that_settle_the_same_result_at_once_count_it_once(bench: Bench, due: Scene) -> None:
-    other = await bench.another()
-    (claimed,) = await due.claim()
-    await asyncio.gather(*(settle(each, [due.result(claimed)], due.cards) for each in (due.store, other)))
-    assert (await due.counters())["calls.made"] == 1
-    await due.balance()
+async def test_the_same_result_settled_at_once_counts_once(behind: Scene) -> None:
+    """Also when they race."""
+    (claimed,) = await behind.claim("a")
+    other = await behind.bench.another()
+    result = behind.result(claimed)
+    await asyncio.gather(*(settle(store, [result], behind.cards) for store in (behind.store, other) * 2))
+    assert (await behind.counters())["calls.made"] == 1
 
 
-@pytest.mark.parametrize("verdict", list(Verdict))
-async def test_every_verdict_settles_into_a_balanced_ledger(due: Scene, verdict: Verdict) -> None:
-    await due.deliver("a", verdict, errcode=1, errmsg="said", rid="r-1")
-    (attempt,) = await due.store.attempts("a", 5)
-    assert (attempt.outcome, attempt.errcode, attempt.rid) == (verdict.value, 1, "r-1")
-    await due.balance()
+@pytest.mark.parametrize("verdict", [None, *Verdict])
+async def test_every_verdict_settles_into_a_balanced_ledger(behind: Scene, verdict: Verdict | None) -> None:
+    """Whatever WeChat says: the lease is over, and each revision has one fate."""
+    await behind.complete("a", "m2")
+    await behind.deliver("a", verdict, errcode=7, errmsg="x", jitter=0.5)
+    card = await behind.card("a")
+    assert (card.lease_until, card.lease_by) == (0, "")
+    await behind.balance()
+    await behind.complete("a", "m3")
+    await behind.balance()
+    await behind.bench.advance(90)
+    await behind.claim()
+    await behind.balance()
 
 
-async def test_a_card_given_back_unsent_leaves_no_trace_but_its_fence(due: Scene) -> None:
-    before = await due.card("a")
-    await due.deliver("a", None)
-    after = await due.card("a")
-    assert (after.attempts, after.doubt_at, after.behind) == (0, None, True)
-    assert after.fence == before.fence + 1
-    assert await due.due() == ["a"]
-    assert await due.store.attempts("a", 5) == []
+async def test_a_card_is_given_back_unharmed_when_nothing_was_learnt(behind: Scene) -> None:
+    """The process drains: nothing but the fence changes."""
+    before = await behind.card("a")
+    await behind.deliver("a", None)
+    after = await behind.card("a")
+    assert msgspec.structs.replace(after, fence=before.fence) == before
 
 
-async def test_47504_ends_the_activity_and_closes_its_card(due: Scene) -> None:
-    await due.deliver("a", Verdict.expired, errcode=47504)
-    card = await due.card("a")
-    assert (card.state, card.verdict, phase(card)) == ("ended", EXPIRED, Phase.closed)
-    kinds = [each.split(":")[0] for each in await due.changes("a")]
-    assert kinds[-2:] == ["changed", "failed"]
-    await due.balance()
+async def test_many_are_settled_in_one_transaction(scene: Scene) -> None:
+    """Each by its own fence; one that was deleted meanwhile is left alone, and the answer is parallel."""
+    names = [f"a{n}" for n in range(5)]
+    await scene.open(*names)
+    for name in names:
+        await scene.complete(name, "m")
+    claimed = await scene.claim()
+    gone = msgspec.structs.replace(claimed[0], card=msgspec.structs.replace(claimed[0].card, activity_id="x"))
+    verdicts = (Verdict.ok, Verdict.busy, Verdict.unknown, Verdict.expired, Verdict.minute_limit)
+    results = [scene.result(each, verdict) for each, verdict in zip(claimed, verdicts, strict=True)]
+    settled = await scene.settle(*results, scene.result(gone))
+    assert [each.activity_id for each in settled] == [*(each.card.activity_id for each in claimed), "x"]
+    assert [each.stale for each in settled] == [False] * 5 + [True]
+    assert [each.gate is not None for each in settled] == [False] * 4 + [True, False]
 
 
-async def test_what_was_deleted_meanwhile_is_left_alone(due: Scene) -> None:
-    (claimed,) = await due.claim()
-    await due.bench.advance(40 * 86_400)
-    await due.tick()
-    await due.tick()
-    await due.store.prune(inbox=DAY, attempts=DAY, activities=DAY, limit=100)
-    (settled,) = await due.settle(due.result(claimed))
-    assert settled.stale
+@pytest.mark.parametrize("verdict", [Verdict.busy, Verdict.unknown])
+async def test_backoff_doubles_from_a_second_to_a_minute_and_stays(behind: Scene, verdict: Verdict) -> None:
+    """With full jitter: half a chance gives half of each wait."""
+    waits = []
+    for _ in range(9):
+        settled = await behind.deliver("a", verdict, jitter=0.5)
+        assert settled.next_in is not None
+        waits.append(settled.next_in / SECOND)
+        await behind.bench.advance(60)
+    assert waits == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
 
 
-async def test_three_rejected_alone_and_then_the_state_alone_give_everybody_back(scene: Scene) -> None:
+async def test_backoff_leaves_time_for_another_try_before_the_id_dies(behind: Scene) -> None:
+    """However often it failed: at most a quarter of what is left, and never less than the first wait."""
+    expires_at = (await behind.card("a")).expires_at
+    for left, longest in ((300, 60), (120, 30), (20, 5), (2, 1)):
+        await behind.set("a", attempts=9, retry_at=0)
+        await behind.bench.advance((expires_at - behind.bench.now) / SECOND - left)
+        settled = await behind.deliver("a", Verdict.busy, jitter=1.0)
+        assert settled.next_in == longest * SECOND
+
+
+async def test_news_shorten_no_wait_and_the_end_ends_it(behind: Scene) -> None:
+    """The end, once known, begins its own run of attempts."""
+    await behind.set("a", attempts=5)
+    await behind.deliver("a", Verdict.busy, jitter=1.0)
+    waits = (await behind.card("a")).retry_at
+    await behind.complete("a", "m2")
+    assert (await behind.card("a")).retry_at == waits == START + 32 * SECOND
+    await behind.bench.advance(1)
+    await behind.close("a")
+    card = await behind.card("a")
+    assert (card.attempts, card.retry_at) == (0, behind.bench.now)
+    settled = await behind.deliver("a", Verdict.busy, jitter=1.0)
+    assert settled.next_in == SECOND
+
+
+async def test_a_late_answer_to_an_end_that_is_shown_reopens_the_card(behind: Scene) -> None:
+    """Frozen with a call for 1, its holder sends it after the end: the end is shown again, or the card is
+    closed when its id dies, though the clock had nothing more noted for it."""
+    (late,) = await behind.claim("a", holder="frozen")
+    await behind.close("a")
+    await behind.bench.advance(31)
+    await behind.deliver("a")  # m1
+    await behind.deliver("a")  # the end
+    await behind.bench.advance(31)
+    await behind.deliver("a")  # and once more, for the doubt that the lapse was
+    assert phase(await behind.card("a")) is CLOSED
+    await behind.complete("a", "too late")
+    assert (await behind.bench.columns("a")).due_at is None
+    (stale,) = await behind.settle(behind.result(late))
+    assert stale.stale
+    assert phase(await behind.card("a")) is UNCERTAIN
+    assert stale.next_in == 30 * SECOND
+    assert await behind.store.next_due() == START + 86_400 * SECOND - behind.bench.now
+    await behind.shut("wx1", "blocked", START + 2 * 86_400 * SECOND)
+    await behind.bench.advance(86_400)
+    assert (await behind.tick()).closed == 1
+    assert phase(await behind.card("a")) is CLOSED
+
+
+async def test_two_limits_at_once_never_shorten_each_other(behind: Scene) -> None:
+    """45009 for the day and 45011 for the minute answer two calls of one app: the day stays closed,
+    whichever is settled later, by whichever process."""
+    await behind.open("b")
+    await behind.complete("b", "m")
+    other = await behind.bench.another()
+    for order in ((0, 1), (1, 0)):
+        await behind.store.open_gates(["wx1"], None)
+        one, two = sorted(await behind.claim(), key=lambda each: each.card.activity_id)
+        day = behind.result(one, Verdict.daily_limit, errcode=45009)
+        minute = behind.result(two, Verdict.minute_limit, errcode=45011)
+        pairs = [(behind.store, day), (other, minute)]
+        for place in order:
+            store, result = pairs[place]
+            await settle(store, [result], behind.cards)
+        gate = await behind.gate()
+        assert (gate.reason, gate.errcode) == ("daily_limit", 45009)
+        assert gate.closed_until == START + 8 * 3_600 * SECOND  # midnight in Shanghai
+        assert gate.generation == {(0, 1): 1, (1, 0): 2}[order]
+    await behind.store.open_gates(["wx1"], None)
+    one, two = await behind.claim()
+    day, minute = behind.result(one, Verdict.daily_limit), behind.result(two, Verdict.minute_limit)
+    await asyncio.gather(settle(behind.store, [day], behind.cards), settle(other, [minute], behind.cards))
+    assert (await behind.gate()).reason == "daily_limit"
+
+
+async def test_the_members_of_a_request_that_was_wrong_are_owed_again(scene: Scene) -> None:
+    """Three rejected alone and then the state alone: not they were to blame."""
     await scene.open("a")
     await scene.complete("a", "m1", "m2", "m3", "m4")
-    await scene.set("a", list_limit=1)
-    for _ in range(4):
-        await scene.deliver("a", Verdict.rejected, errcode=40097)
-    card = await scene.card("a")
-    assert (card.verdict, phase(card)) == ("rejected", Phase.given_up)
+    for expected in (("m1", "m2", "m3", "m4"), ("m1", "m2"), ("m1",), ("m2",), ("m3",), ()):
+        (claimed,) = await scene.claim("a")
+        assert claimed.call == Call(1, expected)
+        await scene.settle(scene.result(claimed, Verdict.rejected, errcode=40003))
+    assert await scene.skipped("a") == []
     assert await scene.owed("a") == ["m1", "m2", "m3", "m4"]
-    assert (await redeliver(scene.store, "a")).revived
-    await scene.deliver("a")
-    assert await scene.owed("a") == []
-    await scene.balance()
-
-
-LIMITS = {Verdict.daily_limit: 45009, Verdict.minute_limit: 45011}
-
-
-@pytest.mark.parametrize("first", list(LIMITS))
-async def test_of_two_closings_at_the_same_moment_the_later_end_counts(
-    bench: Bench, scene: Scene, first: Verdict
-) -> None:
-    """45009 and 45011 to two calls of one app, in either order and from two processes at once."""
-    await scene.open("a", "b")
-    await scene.complete("a", "m")
-    await scene.complete("b", "m")
-    other = await bench.another()
-    claimed = await scene.claim()
-    (second,) = LIMITS.keys() - {first}
-    results = [scene.result(each, verdict) for each, verdict in zip(claimed, (first, second), strict=True)]
-    await asyncio.gather(
-        settle(scene.store, results[:1], scene.cards), settle(other, results[1:], scene.cards)
-    )
-    gate = await scene.gate()
-    assert gate.reason == "daily_limit"
-    assert gate.closed_until > scene.bench.now + 120 * SECOND
-
-
-@pytest.mark.parametrize("together", [True, False], ids=["in one settle", "one after the other"])
-@pytest.mark.parametrize("first", list(LIMITS))
-async def test_the_later_answer_never_shortens_the_former_ones_closing(
-    scene: Scene, first: Verdict, together: bool
-) -> None:
-    """Both calls were under way when the first was answered."""
-    await scene.open("a", "b")
-    await scene.complete("a", "m")
-    await scene.complete("b", "m")
-    (second,) = LIMITS.keys() - {first}
-    results = [
-        scene.result(each, verdict, errcode=LIMITS[verdict])
-        for each, verdict in zip(await scene.claim(), (first, second), strict=True)
-    ]
-    if together:
-        await scene.settle(*results)
-    else:
-        await scene.settle(results[0])
-        former = await scene.gate()
-        assert former.reason == first.value
-        await scene.settle(results[1])
-        assert (await scene.gate()).closed_until >= former.closed_until
-    gate = await scene.gate()
-    assert (gate.reason, gate.errcode) == ("daily_limit", 45009)
-    assert (await scene.card("a")).attempts == (await scene.card("b")).attempts == 0
-    assert await scene.due() == []
-
-
-async def test_an_answer_from_before_a_closing_never_opens_the_gate(scene: Scene) -> None:
-    await scene.open("a", "b")
-    await scene.complete("a", "m")
-    await scene.complete("b", "m")
-    refused, good = await scene.claim()
-    await scene.settle(scene.result(refused, Verdict.blocked))
-    closed = await scene.gate()
-    await scene.settle(scene.result(good))
-    assert await scene.gate() == closed
+    assert (await scene.card("a")).verdict == "rejected"
+    told = [decode_change(row.body.encode()).data for row in await scene.outbox()]
+    failed = [each.members or None for each in told if isinstance(each, CardFailed)]
+    assert failed == [("m1",), ("m2",), ("m3",), None]
