@@ -50,7 +50,7 @@ class Caller:
         """The result of the call; never raises. `began`: monotonic seconds before the claim was asked for."""
         started = self._clock.monotonic()
         try:
-            async with self._limiter.slots:
+            async with self._limiter.slot(permit):
                 started = self._clock.monotonic()
                 answer = await self._ask(claimed, permit, began)
         except Exception as error:  # whatever went wrong, WeChat may have been called

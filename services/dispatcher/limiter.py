@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, nullcontext
 from typing import Final
 
 import msgspec
@@ -18,9 +19,11 @@ LONGEST_PAUSE: Final = 60.0
 
 class _App(msgspec.Struct):
     """`width`: calls it may have in flight. `generation`: of its gate, as last seen. `closing`: answers here
-    that close its gate and are not settled yet. `paused_until`: monotonic seconds."""
+    that close its gate and are not settled yet. `paused_until`: monotonic seconds. `slots`: those it may use
+    where others are known."""
 
     width: int
+    slots: asyncio.Semaphore
     in_hand: int = 0
     generation: int = 0
     closing: int = 0
@@ -44,6 +47,9 @@ class Limiter:
     while a claim is made.
     """
 
+    shared = False
+    """Whether more than one app is known."""
+
     def __init__(
         self, limit: int, narrow: int, clock: Clock, chance: Chance, metrics: DispatcherMetrics
     ) -> None:
@@ -51,7 +57,7 @@ class Limiter:
         self._clock, self._chance, self._metrics = clock, chance, metrics
         self._apps: dict[str, _App] = {}
         self._ahead = limit // 2
-        self.slots = asyncio.Semaphore(limit)
+        self._slots = asyncio.Semaphore(limit)
         self.in_hand = 0
 
     @property
@@ -62,9 +68,16 @@ class Limiter:
     def rooms(self, appids: Iterable[str]) -> dict[str, int]:
         """How many more cards of each of these apps the process may have in hand now."""
         named = list(appids)
-        reserved = self.narrow if len(named) > 1 else 0
+        self.shared = len(named) > 1
+        reserved = self.narrow if self.shared else 0
         now = self._clock.monotonic()
         return {appid: self._room(self._app(appid), reserved, now) for appid in named}
+
+    @asynccontextmanager
+    async def slot(self, permit: Permit) -> AsyncIterator[None]:
+        """Wait for one of the process's slots, of which no app has the last while others are known."""
+        async with self._app(permit.appid).slots if self.shared else nullcontext(), self._slots:
+            yield
 
     def next_pause_end(self) -> float | None:
         """Seconds until the next pause ends; None when there is none."""
@@ -141,7 +154,7 @@ class Limiter:
     def _app(self, appid: str) -> _App:
         app = self._apps.get(appid)
         if app is None:
-            app = self._apps[appid] = _App(self.narrow)
+            app = self._apps[appid] = _App(self.narrow, asyncio.Semaphore(max(1, self._limit - self.narrow)))
             self._metrics.gate_width(appid, app.width)
         return app
 

@@ -14,9 +14,9 @@ from services.transactions.steps import follow
 from statemachine import delivery, gate
 from statemachine.activity import end_expired
 from statemachine.card import CLOSED, Card, DeliveryRules, attempt_at, phase
-from statemachine.delivery import ALL_SKIPPED, Result, Step
 from statemachine.gate import CLOSING, Gate
 from statemachine.model import Aggregate, Rules
+from statemachine.step import ALL_SKIPPED, Result, Step
 from statemachine.timers import due_at
 
 

@@ -14,7 +14,8 @@ from services.kafka.ports import Message
 from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings
 from services.store.rows import CHANGES, SHARDS
-from services.transactions.apply import Arrival, apply
+from services.transactions.apply import apply
+from services.transactions.arrivals import Arrival
 from statemachine.model import Rules
 from tests.verification.dict_store.store import MemoryStore
 

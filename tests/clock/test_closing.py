@@ -18,8 +18,8 @@ from services.transactions.claim import claim
 from services.transactions.ledger import read_ledger
 from services.transactions.settle import settle
 from statemachine.card import Card, DeliveryRules, phase
-from statemachine.delivery import Claimed, Result
 from statemachine.gate import Gate
+from statemachine.step import Claimed, Result
 from tests.clock.support import BASE, Hands, a_clock, changes, feed, opened
 from tests.verification.dict_store.store import MemoryStore
 

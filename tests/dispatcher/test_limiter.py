@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import pytest
@@ -52,15 +53,15 @@ class Alone(Limiter):
 def test_an_app_begins_narrow_and_each_success_doubles_it_up_to_the_limit() -> None:
     each = Alone()
     assert each.room() == 4
-    assert each.widened(6) == [8, 16, 32, 64, 64, 64]
+    assert each.widened(6) == [8, 16, 32, 96, 96, 96], "at full width half as many wait for a slot"
 
 
 def test_calls_in_flight_take_room() -> None:
     each = Alone()
     held = [each.take("wx1", 0) for _ in range(3)]
-    assert (each.room(), each.free) == (1, 61)
+    assert (each.room(), each.free) == (1, 93)
     each.give(held[0])
-    assert (each.room(), each.free) == (2, 62)
+    assert (each.room(), each.free) == (2, 94)
 
 
 def test_a_closing_answer_leaves_no_room_until_the_store_knows_and_then_little() -> None:
@@ -124,28 +125,41 @@ def test_unknown_outcomes_halve_down_to_one() -> None:
     assert found == [2, 1, 1, 1]
 
 
-def test_while_others_are_known_no_app_takes_the_last_slots() -> None:
-    each = Alone(16, "hangs", "other")
+@pytest.mark.parametrize(("apps", "slots"), [(("hangs", "other"), 12), (("hangs",), 16)])
+async def test_while_others_are_known_no_app_takes_the_last_slots(apps: tuple[str, ...], slots: int) -> None:
+    """However many cards it has in hand; alone it may use every slot."""
+    each = Alone(16, *apps)
     each.widened(4, "hangs")
+    waiting, in_slot = [], 0
+
+    async def hang(permit: Permit) -> None:
+        nonlocal in_slot
+        async with each.slot(permit):
+            in_slot += 1
+            await asyncio.Event().wait()
+
     while each.room("hangs"):
-        each.take("hangs", 0)
-    assert each.in_flight == 12
-    assert each.room("other") == 4
-
-
-def test_alone_an_app_may_use_every_slot() -> None:
-    each = Alone(16)
-    each.widened(4)
-    assert each.room() == 16
+        waiting.append(asyncio.create_task(hang(each.take("hangs", 0))))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (len(waiting), in_slot) == (24 - 4 * (len(apps) - 1), slots)
+    if "other" in apps:
+        assert each.room("other") == 4
+        async with each.slot(each.take("other", 0)):
+            pass
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def test_no_room_is_larger_than_what_is_free() -> None:
     each = Alone(6, "a", "b")
     for _ in range(4):
         each.take("a", 0)
-    assert each.room("b") == 2
-    each.take("b", 0), each.take("b", 0)
-    assert (each.room("a"), each.room("b"), each.free) == (0, 0, 0)
+    assert (each.room("a"), each.room("b"), each.free) == (0, 4, 5)
+    for _ in range(4):
+        each.take("b", 0)
+    assert (each.room("a"), each.room("b"), each.free) == (0, 0, 1)
 
 
 def test_a_pause_leaves_an_app_alone_here_doubles_each_time_and_ends_with_a_success() -> None:

@@ -162,7 +162,8 @@ class Play(Scene):
 
 VERBS = (
     "apply", "apply_opening", "fire_due", "claim_both", "settle_ok", "settle_expired", "settle_unknown",
-    "settle_limited", "settle_unsent", "settle_rejected", "schedule", "close_gates", "redeliver", "bury_parked", "lease_shards",
+    "settle_limited", "settle_unsent", "settle_rejected", "schedule", "close_gates", "redeliver",
+    "bury_parked", "lease_shards",
     "release_shards", "open_gates",
     "prune",
 )  # fmt: skip

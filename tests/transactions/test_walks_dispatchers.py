@@ -10,8 +10,8 @@ from contracts.times import SECOND
 from contracts.wechat import Verdict
 from services.transactions.claim import claim
 from statemachine.card import CALLING, DUE, IN_SYNC, UNCERTAIN
-from statemachine.delivery import Claimed
 from statemachine.plan import Call
+from statemachine.step import Claimed
 from tests.store.benches import STANDING, PostgresBench
 from tests.store.support import Scene
 from tests.transactions.walking import pending, step, until_due, where

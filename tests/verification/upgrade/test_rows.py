@@ -48,6 +48,10 @@ class Restored(Bench):
     async def forget_attempt(self, activity: str) -> None:
         await self._run(FORGET.format(f"'{activity}'"))
 
+    async def overwrite(self, activity: str, **columns: Any) -> None:
+        values = ", ".join(f"{name} = {value}" for name, value in columns.items())
+        await self._run(f"UPDATE activities SET {values} WHERE activity_id = '{activity}'")
+
     async def columns(self, activity: str) -> Columns:
         store = await open_store(self.url)
         async with store.engine.begin() as connection:
