@@ -30,7 +30,7 @@ from tests.store.support import Scene
 from tests.transactions.interleaver import Conductor, GatedRun, Session
 
 pytestmark = pytest.mark.postgres
-SEEDS = 8
+SEEDS = 6
 LEASE = 10_000_000
 
 TRIGGER = """
