@@ -154,7 +154,9 @@ class Limiter:
     def _app(self, appid: str) -> _App:
         app = self._apps.get(appid)
         if app is None:
-            app = self._apps[appid] = _App(self.narrow, asyncio.Semaphore(max(1, self._limit - self.narrow)))
+            app = self._apps[appid] = _App(
+                self.narrow, asyncio.Semaphore(max(self.narrow, self._limit - self.narrow))
+            )
             self._metrics.gate_width(appid, app.width)
         return app
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 from contracts.changes import ActivityChanged, decode_change
@@ -10,7 +11,6 @@ from contracts.events import Completed, Event, Opened
 from contracts.records import Record
 from contracts.times import SECOND
 from services.clock.clock import TimerClock
-from services.kafka.ports import Message
 from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings
 from services.store.rows import CHANGES, SHARDS
@@ -27,7 +27,7 @@ class Hands:
 
     def __init__(self) -> None:
         self.now = BASE
-        self.nudges: list[Message] = []
+        self.nudges: list[Mapping[str, int]] = []
         self.kicks = 0
 
     def monotonic(self) -> float:
@@ -39,8 +39,8 @@ class Hands:
     async def publish(self, topic: str, messages: Any) -> None:
         raise AssertionError("the clock publishes nothing but nudges")
 
-    def nudge(self, topic: str, messages: Any) -> None:
-        self.nudges += messages
+    def nudge(self, topic: str, revisions: Mapping[str, int]) -> None:
+        self.nudges.append(revisions)
 
     def kick(self) -> None:
         self.kicks += 1

