@@ -303,3 +303,104 @@ async def test_a_holder_killed_in_the_margin_does_not_cost_the_end(make: Make, l
         await world.claim_and_die("a")
         await asyncio.sleep(left)
     assert world.wechat.shown["a"] == 3
+
+
+@pytest.mark.parametrize("outage", [35, 75, 400])
+@pytest.mark.parametrize("holder", ["d1", "d2", "d3", "d4"])
+@in_virtual_time(patience=900)
+async def test_a_store_that_goes_away_with_an_answer_costs_no_member_a_call(
+    make: Make, holder: str, outage: float
+) -> None:
+    """A -1 that can be settled only when the store is back: nobody could take the card until then."""
+    world, answers = await make(), [-1]
+
+    def answer(_: Sent) -> int:
+        if not answers:
+            return 0
+        world.front.away = True
+        asyncio.get_running_loop().call_later(outage, setattr, world.front, "away", False)
+        return answers.pop()
+
+    world.wechat.script = answer
+    await world.open("a")
+    await world.complete("a", "m1", "m2")
+    await world.close("a")
+    async with world.running(holder):
+        await world.settled("a", patience=600)
+    assert world.wechat.shown["a"] == 3
+    assert await world.named("a") == []
+
+
+@pytest.mark.parametrize("left", [600.0, 31.0, 20.0])
+@in_virtual_time(patience=900)
+async def test_the_time_without_a_dispatcher_is_none_that_the_end_waits_but_for_the_half_margin(
+    make: Make, left: float
+) -> None:
+    """It waits already when the process stops; the next one comes `left` seconds before the id dies."""
+    world = await make()
+    world.wechat.script = lambda _: -1
+    await world.open("a", life=700.0)
+    await world.complete("a", "m1", "m2")
+    await world.close("a")
+    async with world.running():
+        await world.until(lambda: world.wechat.calls)
+    assert (await world.card("a")).end_by is not None
+    world.wechat.script = lambda _: 0
+    await asyncio.sleep(700 - left - world.clock.monotonic())
+    async with world.running():
+        assert await world.settled("a") <= 1
+    assert world.wechat.shown["a"] == 3
+    assert await world.named("a") == ([] if left > 30 else ["m1", "m2"])
+
+
+@in_virtual_time(patience=900)
+async def test_a_gate_that_opens_in_the_last_half_of_the_margin_lets_the_end_through_alone(
+    make: Make,
+) -> None:
+    """However long it was closed while members were owed."""
+    world = await make()
+    world.wechat.script = lambda sent: 40125 if sent.at < 65 else 0
+    async with world.running():
+        await world.open("a", life=150.0)
+        await world.complete("a", "m1")
+        await world.close("a")
+        await world.settled("a")
+    assert 120 <= first_end(world) < 150
+    assert [call.members for call in world.wechat.calls if call.errcode == 0] == [None]
+    *_, failure = await world.failed("a")
+    assert (failure.verdict, failure.members) == ("ended", ("m1",))
+
+
+@in_virtual_time()
+async def test_members_that_are_redelivered_while_the_end_waits_go_before_it(make: Make) -> None:
+    """Rejected by a template that was wrong, which is mended before the end was called."""
+    world = await make(members_per_call=1)
+    mended: list[bool] = []
+    world.wechat.script = lambda sent: 0 if mended or not sent.members else 40097 if "m1" in sent.members else -1
+    async with world.running():
+        await world.open("a")
+        await world.complete("a", "m1", "m2")
+        await world.close("a")
+        await world.until(lambda: len(world.wechat.calls) > 2)
+        mended.append(True)
+        assert (await redeliver(world.store, "a")).members == ("m1",)
+        await world.settled("a")
+    assert taken(world) == {"m1", "m2"}
+    assert world.wechat.calls[-1].target_state == 3
+
+
+@in_virtual_time()
+async def test_nobody_is_redelivered_once_the_end_was_called(make: Make) -> None:
+    """Its outcome is unknown yet."""
+    world = await make()
+    world.wechat.script = lambda sent: 40097 if sent.members else "hang"
+    async with world.running():
+        await world.open("a")
+        await world.complete("a", "m1")
+        await world.close("a")
+        await world.until(lambda: world.wechat.calls[-1:] and world.wechat.calls[-1].target_state == 3)
+        refused = await redeliver(world.store, "a")
+        assert (refused.members, refused.revived, bool(refused.refused)) == ((), False, True)
+        world.wechat.script = lambda _: 0
+        await world.settled("a")
+    assert taken(world) == set()
