@@ -117,6 +117,8 @@ def settle(card: Card, result: Result, now: int, rules: DeliveryRules) -> Step |
         return None
     trigger, follow = _BY_VERDICT[result.verdict]
     before, step = phase(card), Step(copy(card))
+    if card.ending and card.end_by is not None:  # since its lease ran out it was due, and nobody took it
+        _put_off_end(step.card, now, card.lease_until, rules)
     step.card.lease_until, step.card.lease_by = 0, ""
     trigger = follow(step, result, now, rules) or trigger
     if now >= step.card.expires_at and phase(step.card) is not CLOSED:  # it died while WeChat was called

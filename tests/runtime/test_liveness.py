@@ -216,7 +216,7 @@ async def test_how_far_ingest_lags_is_measured(settings: Settings, monkeypatch: 
     monkeypatch.setattr(consumer, "LAG_EVERY", 0.2)
     async with running("lifecycle", settings) as run:
         await until(lambda: lag_of(run) == 0, "nothing lags")
-        wedge = Wedge(run.service("lifecycle")._ingest, "_apply")
+        wedge = Wedge(run.service("lifecycle")._ingest, "_transact")
         for place in range(5):
             await produce(settings, completed(f"e-{place}", "a"))
         await until(lambda: lag_of(run) == 5, "five records lag, the batch in hand included")
