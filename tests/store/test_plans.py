@@ -13,21 +13,24 @@ from services.store import statements
 from services.store.dialect import Dialect, Statement
 from services.store.ports import Tx
 from services.store.rows import Progress, Writes
+from statemachine.card import CALLING, DUE, Phase, phase
 from statemachine.delivery import raise_revision
 from tests.store.benches import DAY, PostgresBench, rolled_back
 from tests.store.support import Scene
 
 pytestmark = pytest.mark.postgres
 
-ACTIVITIES, BEHIND = 200_000, 50_000
+ACTIVITIES, BEHIND = 200_000, 100_000
 FILL = f"""
     INSERT INTO activities (activity_id, state, appid, revision, settled, expires_at, due_at, seen_at,
-      behind_since, retry_at, attempt_at)
-    SELECT 'a' || n, 'open', CASE WHEN n <= {BEHIND} THEN 'closed' ELSE 'wx' || n % 10 END,
+      behind_since, retry_at, attempt_at, ending)
+    SELECT 'a' || n, CASE WHEN n % 2 = 0 THEN 'ended' ELSE 'open' END,
+      CASE WHEN n <= {BEHIND} THEN 'closed' ELSE 'wx' || n % 10 END,
       CASE WHEN n <= {BEHIND} OR n % 500 = 0 THEN 2 ELSE 1 END, 1, $1::bigint + {DAY},
       $1::bigint + n::bigint * 7919 % {ACTIVITIES} * 1000,
       0, CASE WHEN n <= {BEHIND} OR n % 500 = 0 THEN $1::bigint END, 0,
-      CASE WHEN n <= {BEHIND} OR n % 500 = 0 THEN $1::bigint END
+      CASE WHEN n <= {BEHIND} OR n % 500 = 0 THEN $1::bigint END,
+      n % 2 = 0 AND (n <= {BEHIND} OR n % 500 = 0)
     FROM generate_series(1, {ACTIVITIES}) n"""
 
 
@@ -46,7 +49,7 @@ async def _plan(bench: PostgresBench, source: str, **parameters: Any) -> tuple[s
 
 @pytest.fixture
 async def crowded(postgres: PostgresBench) -> PostgresBench:
-    """200,000 activities, 50,000 of them behind at a closed gate, 300 behind at open ones."""
+    """200,000 activities, 100,000 of them behind at a closed gate, 200 at open ones; half of all ended."""
     now = await postgres.admin.fetchval(f"SELECT {Dialect(postgres=True).now}")
     await postgres.admin.execute(FILL, now)
     await postgres.admin.execute(
@@ -57,17 +60,47 @@ async def crowded(postgres: PostgresBench) -> PostgresBench:
     return postgres
 
 
+APPS = [*(f"wx{place}" for place in range(10)), "closed"]
+
+
 async def test_a_claim_does_not_read_those_behind_a_closed_gate(crowded: PostgresBench) -> None:
-    """By the partial index, app by app: neither the true cards nor the 50,000 waiting ones are read."""
-    apps = [*(f"wx{place}" for place in range(10)), "closed"]
+    """By the partial index, app by app: neither those in sync nor the 100,000 waiting ones are read."""
     plan, pages = await _plan(
-        crowded, statements.CLAIM_POSTGRES, limit=100, narrow=4, appid=apps, room=[100] * len(apps)
+        crowded, statements.CLAIM_POSTGRES, limit=100, narrow=4, appid=APPS, room=[100] * len(APPS)
     )
-    assert "activities_attempt" in plan
+    assert "Index Scan using activities_attempt" in plan
     assert "Seq Scan on activities" not in plan
     assert "Seq Scan on gates" in plan or "gates_pkey" in plan
     total = await crowded.admin.fetchval("SELECT relpages FROM pg_class WHERE relname = 'activities'")
     assert pages < total / 4, plan
+
+
+async def test_finding_nothing_is_cheap(crowded: PostgresBench) -> None:
+    """What an idle dispatcher asks every second, while 100,000 cards wait at a closed gate."""
+    await crowded.admin.execute(
+        "UPDATE activities SET attempt_at = NULL, behind_since = NULL, ending = false WHERE appid <> 'closed'"
+    )
+    await crowded.admin.execute("VACUUM ANALYZE activities")
+    rooms = {"appid": APPS, "room": [64] * len(APPS)}
+    plan, pages = await _plan(crowded, statements.CLAIM_POSTGRES, limit=64, narrow=4, **rooms)
+    assert pages < 200, plan
+    plan, pages = await _plan(crowded, statements.TRANSACTION["next_attempt"], appid=APPS, ids=APPS)
+    assert "Seq Scan on activities" not in plan, plan
+    assert pages < 200, plan
+
+
+@pytest.mark.parametrize("found", [0, 400])
+async def test_what_the_release_before_left_is_found_by_its_index(crowded: PostgresBench, found: int) -> None:
+    """Asked at each poll. The planner cannot know how few there are: that a card is undelivered and that it
+    wants no dispatcher look independent to it."""
+    await crowded.admin.execute(
+        "UPDATE activities SET attempt_at = NULL WHERE activity_id IN "
+        f"(SELECT activity_id FROM activities WHERE behind_since IS NOT NULL LIMIT {found})"
+    )
+    await crowded.admin.execute("VACUUM ANALYZE activities")
+    plan, pages = await _plan(crowded, statements.TRANSACTION["unscheduled"], limit=100)
+    assert "activities_unscheduled" in plan, plan
+    assert pages < 1_500, plan
 
 
 async def test_the_clock_reads_only_what_is_due(crowded: PostgresBench) -> None:
@@ -117,11 +150,15 @@ async def _heap_only(bench: PostgresBench, work: Callable[[Tx], Awaitable[object
     return after[0] - before[0], after[1] - before[1]
 
 
-async def test_what_happens_most_touches_no_index(postgres: PostgresBench) -> None:
-    """A completion of a card that is due already: a heap-only update."""
+@pytest.mark.parametrize("where", [DUE, CALLING])
+async def test_what_happens_most_touches_no_index(postgres: PostgresBench, where: Phase) -> None:
+    """A completion of a card that is due already, or called for: a heap-only update."""
     scene = Scene(postgres)
     await scene.open("a")
     await scene.complete("a", "m")
+    if where is CALLING:
+        await scene.claim("a")
+    assert phase(await scene.card("a")) is where
 
     async def completion(tx: Tx) -> None:
         activity, card = (await tx.lock(["a"]))["a"]

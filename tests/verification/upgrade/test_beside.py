@@ -216,6 +216,8 @@ async def test_the_end_that_the_old_clock_fires_is_closed_at_expiry_by_the_new_o
         assert (stored.due_at, stored.ending) == (START + LATE * SECOND, True), name
     await balanced(scene, pending=7)
     await scene.bench.advance(LATE - HALF)
+    assert await old(["tick"]) == [{}]  # the old clock comes first, and empties `due_at` once more
+    await polled(scene)
     fired = await scene.tick()
     assert fired.closed == 3
     assert {phase(await scene.card(name)) for name in nudged} == {CLOSED}
@@ -250,5 +252,51 @@ async def test_the_end_that_the_new_clock_fires_is_closed_at_expiry_by_the_old_d
     assert await old(["deliver", "ok"], ["expire"]) == [[], 1]
     assert phase(await scene.card("a")) == CLOSED
     assert (await scene.tick()).closed == 0
+    assert await delivered(scene) == []
+    await balanced(scene)
+
+
+async def test_a_doubt_of_the_new_dispatcher_is_repaired_by_the_old_one(scene: Scene, old: Old) -> None:
+    """It reads the column under its old name."""
+    await scene.open("a")
+    await scene.complete("a", "m1")
+    assert await delivered(scene, Verdict.unknown) == [("a", 1, ("m1",))]
+    assert await delivered(scene) == [("a", 1, ("m1",))]
+    assert await old(["deliver", "ok"]) == [[]]
+    await scene.bench.advance(30)
+    assert await old(["deliver", "ok"]) == [[["a", 1, []]]]
+    assert phase(await scene.card("a")) == IN_SYNC
+    assert await delivered(scene) == []
+
+
+async def test_a_wait_of_either_is_a_wait_of_both(scene: Scene, old: Old) -> None:
+    """Backing off, throttled, and a gate that is closed for their app."""
+    await scene.open("a")
+    await scene.complete("a", "m1")
+    await scene.deliver("a", Verdict.busy, jitter=0.999999)
+    assert await old(["deliver", "ok"]) == [[]]
+    await scene.bench.advance(1)
+    assert await old(["deliver", "ok"]) == [[["a", 1, ["m1"]]]]
+    await scene.complete("a", "m2")
+    assert await delivered(scene) == []
+    await scene.bench.advance(1)
+    assert await old(["deliver", "minute_limit"]) == [[["a", 1, ["m2"]]]]
+    until = (await scene.gate()).closed_until
+    assert (await scene.gate()).reason == "minute_limit"
+    assert await delivered(scene) == []
+    await scene.bench.advance((until - scene.bench.now) / SECOND)
+    assert await delivered(scene, Verdict.minute_limit) == [("a", 1, ("m2",))]
+    assert (await scene.gate()).closed_until > scene.bench.now
+    assert await old(["deliver", "ok"]) == [[]]
+
+
+async def test_a_card_that_wechat_calls_dead_is_closed_for_both(scene: Scene, old: Old) -> None:
+    """47504 to a call of this release; what the other hears of it then is late, and raises nothing."""
+    await scene.open("a")
+    await scene.complete("a", "m1")
+    assert await delivered(scene, Verdict.expired) == [("a", 1, ("m1",))]
+    await scene.bench.advance(60)
+    assert await old(feed(scene.completed("a", "m2")), ["deliver", "ok"], ["expire"]) == [{}, [], 0]
+    assert phase(await scene.card("a")) == CLOSED
     assert await delivered(scene) == []
     await balanced(scene)
