@@ -6,8 +6,6 @@ import asyncio
 
 import pytest
 
-from services.transactions.redeliver import redeliver
-from statemachine.card import phase
 from tests.dispatcher.scripted import Reply, Sent
 from tests.dispatcher.world import Make, World, in_virtual_time
 
@@ -18,11 +16,6 @@ MINUTE = 60.0
 def first_end(world: World) -> float:
     """When the end was called first, to the millisecond."""
     return round(next(call.at for call in world.wechat.calls if call.target_state == 3), 3)
-
-
-def taken(world: World) -> set[str]:
-    """Whom WeChat took."""
-    return {member for call in world.wechat.calls if call.errcode == 0 for member in call.members or ()}
 
 
 @in_virtual_time()
@@ -97,7 +90,7 @@ async def test_after_a_long_absence_all_members_go_before_the_end(make: Make) ->
     async with world.running():
         await world.settled("a", patience=30)
     assert world.wechat.shown["a"] == 3
-    assert taken(world) == {*MANY}
+    assert world.taken() == {*MANY}
     assert await world.named("a") == []
 
 
@@ -146,12 +139,12 @@ async def test_the_last_half_of_the_margin_is_the_ends_alone(make: Make, latency
         await world.end_with_the_margin(latency, *MANY)
     end = world.wechat.calls[-1]
     assert (end.target_state, end.members, end.errcode) == (3, None, 0)
-    assert {*await world.named("a")} == {*MANY} - taken(world)
+    assert {*await world.named("a")} == {*MANY} - world.taken()
     if latency == 9.0:
         assert 70 <= end.at < 70 + latency
-        assert taken(world)
+        assert world.taken()
     else:
-        assert taken(world) == {*MANY}
+        assert world.taken() == {*MANY}
 
 
 @in_virtual_time()
@@ -165,8 +158,8 @@ async def test_a_backlog_that_takes_longer_than_its_minute_is_cut_and_told(make:
         await world.close("a")
         await world.settled("a")
     assert MINUTE <= first_end(world) <= MINUTE + 5.2
-    assert len(taken(world)) >= 1_100
-    assert len(await world.named("a")) == 2_000 - len(taken(world))
+    assert len(world.taken()) >= 1_100
+    assert len(await world.named("a")) == 2_000 - len(world.taken())
 
 
 @pytest.mark.parametrize("every", [1, 2, 10], ids=["all", "every second", "every tenth"])
@@ -189,7 +182,7 @@ async def test_who_is_rejected_among_others_keeps_the_end_for_a_minute_at_most(
         await world.settled("a", patience=600)
     assert known + MINUTE <= first_end(world) <= known + MINUTE + 2
     assert world.wechat.shown["a"] == 3
-    assert {*await world.named("a")} == {*MANY} - taken(world)
+    assert {*await world.named("a")} == {*MANY} - world.taken()
 
 
 @pytest.mark.parametrize("longest", [50, 20, None], ids=["fifty", "twenty", "one refusal by chance"])
@@ -227,31 +220,6 @@ async def test_what_would_give_the_card_up_sends_the_end_without_waiting_longer(
     assert world.wechat.shown["a"] == 3
     assert {*await world.named("a")} == {"m1"}
     assert {each.verdict for each in await world.failed("a")} == {"unknown_code", "ended"}
-
-
-@pytest.mark.parametrize("members", [(), ("m1",)], ids=["nobody owed", "somebody owed"])
-@in_virtual_time(patience=900)
-async def test_an_end_that_is_refused_is_given_up_and_redeliver_tries_it_again(
-    make: Make, members: tuple[str, ...]
-) -> None:
-    world = await make()
-    world.wechat.script = lambda _: 99_999
-    async with world.running():
-        await world.open("a", life=7_200.0)
-        if members:
-            await world.complete("a", *members)
-        await world.close("a")
-        await asyncio.sleep(600)
-        assert [call.target_state for call in world.wechat.calls] == [1] * 5 * len(members) + [3] * 5
-        card = await world.card("a")
-        assert (phase(card), card.verdict) == ("given_up", "unknown_code")
-        world.wechat.script = lambda _: 0
-        again = await redeliver(world.store, "a")
-        assert (again.revived, again.members) == (True, ())
-        await world.settled("a")
-    assert [call.target_state for call in world.wechat.calls[-1:]] == [3]
-    assert phase(await world.card("a")) == "closed"
-    assert (await redeliver(world.store, "a")).refused
 
 
 @in_virtual_time(patience=900)
@@ -369,38 +337,3 @@ async def test_a_gate_that_opens_in_the_last_half_of_the_margin_lets_the_end_thr
     assert [call.members for call in world.wechat.calls if call.errcode == 0] == [None]
     *_, failure = await world.failed("a")
     assert (failure.verdict, failure.members) == ("ended", ("m1",))
-
-
-@in_virtual_time()
-async def test_members_that_are_redelivered_while_the_end_waits_go_before_it(make: Make) -> None:
-    """Rejected by a template that was wrong, which is mended before the end was called."""
-    world = await make(members_per_call=1)
-    mended: list[bool] = []
-    world.wechat.script = lambda sent: 0 if mended or not sent.members else 40097 if "m1" in sent.members else -1
-    async with world.running():
-        await world.open("a")
-        await world.complete("a", "m1", "m2")
-        await world.close("a")
-        await world.until(lambda: len(world.wechat.calls) > 2)
-        mended.append(True)
-        assert (await redeliver(world.store, "a")).members == ("m1",)
-        await world.settled("a")
-    assert taken(world) == {"m1", "m2"}
-    assert world.wechat.calls[-1].target_state == 3
-
-
-@in_virtual_time()
-async def test_nobody_is_redelivered_once_the_end_was_called(make: Make) -> None:
-    """Its outcome is unknown yet."""
-    world = await make()
-    world.wechat.script = lambda sent: 40097 if sent.members else "hang"
-    async with world.running():
-        await world.open("a")
-        await world.complete("a", "m1")
-        await world.close("a")
-        await world.until(lambda: world.wechat.calls[-1:] and world.wechat.calls[-1].target_state == 3)
-        refused = await redeliver(world.store, "a")
-        assert (refused.members, refused.revived, bool(refused.refused)) == ((), False, True)
-        world.wechat.script = lambda _: 0
-        await world.settled("a")
-    assert taken(world) == set()

@@ -303,6 +303,10 @@ class World:
         said = [each.members for each in await self.failed(activity_id)]
         return sorted(member for members in said if members for member in members)
 
+    def taken(self) -> set[str]:
+        """Whom WeChat took."""
+        return {member for call in self.wechat.calls if call.errcode == 0 for member in call.members or ()}
+
     async def totals(self) -> dict[str, int]:
         """The ledger's counters; those never written count 0."""
         counters, _, _ = await self.store.totals()
