@@ -122,8 +122,8 @@ def settle(card: Card, result: Result, now: int, rules: DeliveryRules) -> Step |
     step.card.lease_until, step.card.lease_by = 0, ""
     trigger = follow(step, result, now, rules) or trigger
     if now >= step.card.expires_at and phase(step.card) is not CLOSED:  # it died while WeChat was called
-        told = {*step.confirmed, *step.skipped}
-        _close(step, [each.group_openid for each in claimed.owed if each.group_openid not in told], now)
+        settled = {*step.confirmed, *step.skipped}
+        _close(step, [each.group_openid for each in claimed.owed if each.group_openid not in settled], now)
         trigger = "close"
     check(trigger, before, phase(step.card))
     return step

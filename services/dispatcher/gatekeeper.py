@@ -27,7 +27,7 @@ PAGE: Final = 500
 
 
 class Gatekeeper:
-    """Looks at the gates every `sweep` seconds. It asks WeChat in the background, so no look waits for it."""
+    """Looks at the gates every `sweep` seconds. It asks WeChat in the background: no round waits for it."""
 
     def __init__(
         self,
@@ -50,11 +50,11 @@ class Gatekeeper:
         self.moved = clock.monotonic()
 
     async def run(self) -> None:
-        """The first look at once; then every `sweep` seconds until `stop`."""
+        """The first round at once; then one every `sweep` seconds until `stop`."""
         try:
             while not self._stopping.is_set():
                 try:
-                    await self.look()
+                    await self.round()
                     self.waiting = ""
                 except (StoreUnavailable, StoreRejected) as error:
                     self.waiting = str(error)
@@ -70,10 +70,10 @@ class Gatekeeper:
                 self._asking.cancel()
 
     def stop(self) -> None:
-        """Finish the look in hand and return."""
+        """Finish the round in hand and return."""
         self._stopping.set()
 
-    async def look(self) -> None:
+    async def round(self) -> None:
         """Once: the apps file, the gates, the cards of the release before."""
         renewed, known = set(self._apps.refresh()), set(self._apps.appids())
         gates = await self._store.all_gates()

@@ -32,7 +32,7 @@ class Settler:
 
     While the store is away the results stay in hand and are tried again; whether they still count
     then is the fence's decision. A result that the store refuses as data is given up: its lease
-    runs out and marks the card suspect.
+    runs out and the claim after it finds the card in doubt.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Settler:
     def _poison(self, result: Result, error: StoreRejected) -> None:
         card = result.claimed.card
         LOG.error(
-            "the store refuses a result; its card becomes suspect when the lease ends",
+            "the store refuses a result; its card is in doubt when the lease ends",
             activity_id=card.activity_id,
             fence=card.fence,
             verdict=result.verdict,

@@ -17,12 +17,12 @@ from services.store.rows import (
     ANY,
     Admission,
     Attempt,
-    Crowd,
     Due,
     InboxKey,
     Locked,
     MemberRow,
     OutboxRow,
+    ParkedCount,
     ParkedRow,
     Seen,
     Waiting,
@@ -121,7 +121,7 @@ class Tx(Protocol):
         parked at `before` or earlier, and up to `limit` of them, if given."""
         ...
 
-    async def crowds(self, activity_ids: Sequence[str]) -> dict[str, Crowd]:
+    async def count_parked(self, activity_ids: Sequence[str]) -> dict[str, ParkedCount]:
         """How much is parked for each of these activities, those with anything."""
         ...
 

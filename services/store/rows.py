@@ -78,17 +78,17 @@ class Waiting(NamedTuple):
     size: int
 
 
-class Crowd(NamedTuple):
+class ParkedCount(NamedTuple):
     """How many events wait for one opening, and the bytes of their records as they are kept."""
 
     events: int = 0
     size: int = 0
 
-    def joined(self, size: int) -> Crowd:
+    def joined(self, size: int) -> ParkedCount:
         """With one more, of `size` bytes."""
-        return Crowd(self.events + 1, self.size + size)
+        return ParkedCount(self.events + 1, self.size + size)
 
-    def exceeds(self, most: Crowd) -> bool:
+    def exceeds(self, most: ParkedCount) -> bool:
         """Whether it is more than may be, in number or in bytes."""
         return self.events > most.events or self.size > most.size
 

@@ -14,12 +14,12 @@ from services.store.dialect import Dialect, Statement
 from services.store.rows import (
     ANY,
     Admission,
-    Crowd,
     Due,
     InboxKey,
     Locked,
     MemberRow,
     Moved,
+    ParkedCount,
     ParkedRow,
     Progress,
     Waiting,
@@ -203,10 +203,13 @@ class SqlTx:
         rows = await self._some("waiting", activity_ids, before=before, limit=limit)
         return [Waiting(InboxKey(source, key), size) for source, key, size in rows]
 
-    async def crowds(self, activity_ids: Sequence[str]) -> dict[str, Crowd]:
+    async def count_parked(self, activity_ids: Sequence[str]) -> dict[str, ParkedCount]:
         if not activity_ids:
             return {}
-        return {name: Crowd(count, size) for name, count, size in await self._some("crowds", activity_ids)}
+        return {
+            name: ParkedCount(count, size)
+            for name, count, size in await self._some("count_parked", activity_ids)
+        }
 
     async def parked(self, keys: Sequence[InboxKey]) -> list[ParkedRow]:
         if not keys:
@@ -255,8 +258,8 @@ class SqlTx:
     def _delivery(self, card: Card) -> tuple[Any, ...]:
         """The delivery's columns, and when the card wants a dispatcher."""
         *values, members = msgspec.structs.astuple(card)[_OF_THE_ACTIVITY:]
-        told = msgspec.json.encode(members).decode() if members else ""
-        return (*values, told, attempt_at(card, self._delivery_rules), card.ending)
+        progress = msgspec.json.encode(members).decode() if members else ""
+        return (*values, progress, attempt_at(card, self._delivery_rules), card.ending)
 
     def _progress(self, progress: Progress) -> tuple[Any, ...]:
         activity, card = progress

@@ -114,7 +114,7 @@ TRANSACTION: Final = {
     "waiting": """
         SELECT source, id, {octets of record} FROM parked
         WHERE activity_id {in ids} AND parked_at <= :before ORDER BY seq LIMIT :limit""",
-    "crowds": """
+    "count_parked": """
         SELECT activity_id, count(*), sum({octets of record}) FROM parked
         WHERE activity_id {in ids} GROUP BY activity_id""",
     "parked": """

@@ -13,11 +13,11 @@ from contracts.records import DeadReason, Record, encode_record
 from services.store.ports import Store, Tx
 from services.store.rows import (
     Admission,
-    Crowd,
     InboxKey,
     InboxOutcome,
     MemberRow,
     Moved,
+    ParkedCount,
     ParkedRow,
     Progress,
     Writes,
@@ -36,10 +36,10 @@ from statemachine.timers import due_at
 
 NAMING: Final = (Completed, Added)
 """Events that name members of an activity that is open already."""
-MOST_PARKED: Final = Crowd(5_000, 2 << 20)
+MOST_PARKED: Final = ParkedCount(5_000, 2 << 20)
 """What may wait for one opening, which applies it in one transaction. PostgreSQL ends one that lets it wait
 for 5 s, which some 500,000 members take: it would be tried again and again, and its partition stand still."""
-CROWDED: Final = (
+TOO_MANY_PARKED: Final = (
     f"{MOST_PARKED.events} events or {MOST_PARKED.size >> 20} MiB wait for this activity's `opened` already: "
     "once that is published, `livecard replay --reason unprocessable` takes this one back"
 )
@@ -99,7 +99,7 @@ class _Batch:
         self.aggregates: dict[str, Aggregate] = {}
         self.before: dict[str, Card] = {}
         self.parked: set[InboxKey] = set()
-        self.crowds: dict[str, Crowd] = {}
+        self.parked_counts: dict[str, ParkedCount] = {}
         self.records: dict[InboxKey, Record] = {}
         self.outcomes: dict[InboxKey, tuple[Event, Outcome]] = {}
         self.retried: set[InboxKey] = set()
@@ -142,14 +142,14 @@ class _Batch:
 
     async def _read_parked(self, early: set[str], opening: set[str]) -> None:
         counted = early | opening if len(opening) > 1 else early
-        self.crowds = await self.tx.crowds(sorted(counted))
+        self.parked_counts = await self.tx.count_parked(sorted(counted))
         if not opening:
             return
         if len(opening) > 1:
-            crowds = [self.crowds[name] for name in opening & self.crowds.keys()]
-            crowd = Crowd(sum(each.events for each in crowds), sum(each.size for each in crowds))
-            if crowd.exceeds(MOST_PARKED):
-                raise TooMuch(f"{crowd.events} events of {crowd.size} bytes wait for {len(opening)} openings")
+            counts = [self.parked_counts[name] for name in opening & self.parked_counts.keys()]
+            count = ParkedCount(sum(each.events for each in counts), sum(each.size for each in counts))
+            if count.exceeds(MOST_PARKED):
+                raise TooMuch(f"{count.events} events of {count.size} bytes wait for {len(opening)} openings")
         for page in pages(await self.tx.waiting(sorted(opening))):
             for row in await self.tx.parked(page):
                 self._read_early(row)
@@ -182,8 +182,8 @@ class _Batch:
     def _handle(self, key: InboxKey, event: Event, record: Record) -> None:
         name = event.activity_id
         aggregate = self.aggregates[name]
-        if aggregate.activity.state == UNOPENED and self._crowded(event, record):
-            self._die(key, record, Failed("unprocessable", CROWDED, key))
+        if aggregate.activity.state == UNOPENED and self._too_many_parked(event, record):
+            self._die(key, record, Failed("unprocessable", TOO_MANY_PARKED, key))
             return
         if self.status[key] == "dead":  # it came to nothing before and gets its chance
             self.retried.add(key)
@@ -199,16 +199,16 @@ class _Batch:
         if not isinstance(event.data, Completed):
             self.wide.add(name)
 
-    def _crowded(self, event: Event, record: Record) -> bool:
+    def _too_many_parked(self, event: Event, record: Record) -> bool:
         """Whether as many as may be wait already for the `opened` that this is ahead of; else it counts."""
         name = event.activity_id
         if isinstance(event.data, Opened):  # nothing waits any longer, even if it is refused as expired
-            self.crowds.pop(name, None)
+            self.parked_counts.pop(name, None)
             return False
-        crowd = self.crowds.get(name, Crowd()).joined(len(encode_record(record)))
-        if crowd.exceeds(MOST_PARKED):
+        count = self.parked_counts.get(name, ParkedCount()).joined(len(encode_record(record)))
+        if count.exceeds(MOST_PARKED):
             return True
-        self.crowds[name] = crowd
+        self.parked_counts[name] = count
         return False
 
     def _bury(self, record: Record, why: Failed) -> None:
@@ -234,10 +234,10 @@ class _Batch:
         return self.out
 
     def _write_outcomes(self) -> None:
-        out, told, now = self.out, self.applied.outcomes, self.now
+        out, outcomes, now = self.out, self.applied.outcomes, self.now
         for key, (event, outcome) in self.outcomes.items():
             kind = outcome.kind
-            told[event.type, kind] += 1
+            outcomes[event.type, kind] += 1
             was_parked = key in self.parked
             if was_parked:
                 out.unpark.append(key)
@@ -247,8 +247,8 @@ class _Batch:
             if kind != "applied" or was_parked or key in self.retried:
                 self.rows[key] = InboxOutcome(*key, kind, outcome.reason)
         out.outcomes = list(self.rows.values())
-        for (_, told_as), count in told.items():
-            out.count(f"events.{told_as}", count)
+        for (_, outcome_kind), count in outcomes.items():
+            out.count(f"events.{outcome_kind}", count)
         out.count("events.dead", -len(self.retried))
         out.count("events.parked", -len(out.unpark))
         out.count("events.repeats", self.applied.repeats)

@@ -56,11 +56,11 @@ def classify(got: Exchange, *secrets: str) -> Answer:
     if said is None or verdict is Verdict.unknown:
         errmsg = got.why or f"HTTP {got.status}, an unreadable answer"
         return Answer(verdict, sent=True, errmsg=errmsg)
-    errmsg, rid = told(said.errmsg, *secrets)
+    errmsg, rid = errmsg_and_rid(said.errmsg, *secrets)
     return Answer(verdict, sent=True, errcode=said.errcode, errmsg=errmsg, rid=rid)
 
 
-def told(errmsg: object, *secrets: str) -> tuple[str, str]:
+def errmsg_and_rid(errmsg: object, *secrets: str) -> tuple[str, str]:
     """An `errmsg` fit to be stored and shown, and its rid: bounded, printable, without our secrets."""
     text = errmsg if isinstance(errmsg, str) else ""
     for secret in filter(None, secrets):

@@ -12,7 +12,7 @@ from contracts.wechat import STABLE_TOKEN_PATH, StableTokenRequest, TokenAnswer,
 from services.runtime.ports import Clock
 from services.runtime.settings import Secret
 from services.wechat.apps import AppBook
-from services.wechat.reading import LARGEST_ERRCODE, read, told
+from services.wechat.reading import LARGEST_ERRCODE, errmsg_and_rid, read
 from services.wechat.transport import Limited
 
 LOG = structlog.get_logger("livecard.wechat")
@@ -134,7 +134,7 @@ class TokenKeeper:
             return _failed(got.why or "an unreadable answer")
         if answer.errcode != 0:
             verdict = verdict_of_token(answer.errcode)
-            errmsg, rid = told(answer.errmsg, secret)
+            errmsg, rid = errmsg_and_rid(answer.errmsg, secret)
             return Token(
                 verdict=verdict if verdict in ABOUT_THE_APP else Verdict.no_token,
                 errcode=answer.errcode if abs(answer.errcode) <= LARGEST_ERRCODE else None,

@@ -45,19 +45,6 @@ RETIRED_NAMES: Final = frozenset(
 )
 """No identifier has one of these as a part."""
 
-NOT_YET: Final = {
-    "services/dispatcher/gatekeeper.py": {"look"},
-    "services/store/ports.py": {"Crowd", "crowds"},
-    "services/store/rows.py": {"Crowd"},
-    "services/store/sql_tx.py": {"Crowd", "crowds", "told"},
-    "services/transactions/apply.py": {"CROWDED", "Crowd", "_crowded", "crowd", "crowds", "told", "told_as"},
-    "services/wechat/reading.py": {"told"},
-    "services/wechat/tokens.py": {"told"},
-    "services/wechat/transport.py": {"look"},
-    "statemachine/delivery.py": {"told"},
-}
-"""Names that still wait for theirs; nothing is added here."""
-
 
 def rows() -> list[tuple[str, str, str, str]]:
     return ROW.findall(GLOSSARY.read_text("utf-8"))
@@ -121,8 +108,7 @@ def retired_names(source: str) -> set[str]:
 
 @pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_retired_words_name_nothing_in_the_code(path: Path) -> None:
-    name = path.relative_to(ROOT).as_posix()
-    assert retired_names(path.read_text("utf-8")) <= NOT_YET.get(name, set())
+    assert not retired_names(path.read_text("utf-8"))
     assert not words_in(path.stem) & RETIRED_NAMES
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from services.lifecycle import ingest
 from services.lifecycle.ingest import SilentIngest
-from services.store.rows import Crowd
+from services.store.rows import ParkedCount
 from services.transactions import apply
 from services.transactions.ledger import read_ledger
 from tests.lifecycle.support import (
@@ -207,7 +207,7 @@ async def test_a_batch_that_is_too_much_for_one_transaction_comes_in_by_halves_i
 
 async def test_openings_for_which_too_much_waits_go_apart_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without waiting: nothing failed."""
-    monkeypatch.setattr(apply, "MOST_PARKED", Crowd(3, 1 << 20))
+    monkeypatch.setattr(apply, "MOST_PARKED", ParkedCount(3, 1 << 20))
     store, told = TroubledStore(), Told()
     names = ["a", "b", "c", "d"]
     taking = make_ingest(store, MemoryBus(), metrics=told)

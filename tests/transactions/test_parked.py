@@ -6,7 +6,16 @@ import msgspec
 import pytest
 
 from contracts.records import Record, decode_record, encode_record
-from services.store.rows import ANY, PARKED_PAGE, PARKED_SIZE, Crowd, InboxKey, ParkedRow, Waiting, pages
+from services.store.rows import (
+    ANY,
+    PARKED_PAGE,
+    PARKED_SIZE,
+    InboxKey,
+    ParkedCount,
+    ParkedRow,
+    Waiting,
+    pages,
+)
 from services.store.sql_tx import SqlTx
 from services.transactions.apply import TooMuch
 from services.transactions.arrivals import Arrival, read_arrival
@@ -32,7 +41,7 @@ def test_pages_are_bounded_in_rows_and_bytes() -> None:
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[list[ParkedRow]]:
     """What was read together; as much may wait as likes, since earlier releases let it."""
-    monkeypatch.setattr("services.transactions.apply.MOST_PARKED", Crowd(ANY, ANY))
+    monkeypatch.setattr("services.transactions.apply.MOST_PARKED", ParkedCount(ANY, ANY))
     told: list[list[ParkedRow]] = []
     for kind in (SqlTx, MemoryTx):
         original = kind.parked
@@ -104,7 +113,7 @@ async def test_no_more_waits_for_an_opening_than_it_can_apply(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond the bound an event is a dead letter that says what to do; a replay of it counts then."""
-    monkeypatch.setattr("services.transactions.apply.MOST_PARKED", Crowd(3, 1 << 20))
+    monkeypatch.setattr("services.transactions.apply.MOST_PARKED", ParkedCount(3, 1 << 20))
     first, second, third, fourth, fifth = (scene.completed("a", f"m{number}") for number in range(5))
     assert not (await scene.feed(first, second)).dead
     told = await scene.feed(third, fourth, scene.completed("b", "m"))
@@ -131,7 +140,7 @@ async def test_openings_for_which_more_waits_than_for_one_do_not_go_together(
     early = [scene.completed(name, "m") for name in ("a", "a", "b", "b")]
     await scene.feed(*early)
     size = sum(len(encode_record(each.record)) for each in early)
-    most = Crowd(3, ANY) if bound == "events" else Crowd(ANY, size - 1)
+    most = ParkedCount(3, ANY) if bound == "events" else ParkedCount(ANY, size - 1)
     monkeypatch.setattr("services.transactions.apply.MOST_PARKED", most)
     opened = scene.opened("a"), scene.opened("b")
     with pytest.raises(TooMuch, match=f"4 events of {size} bytes wait for 2 openings"):
@@ -148,7 +157,7 @@ async def test_the_bound_is_for_what_is_ahead_of_its_opening_alone(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An activity that is open takes as many as come."""
-    monkeypatch.setattr("services.transactions.apply.MOST_PARKED", Crowd(3, 1 << 20))
+    monkeypatch.setattr("services.transactions.apply.MOST_PARKED", ParkedCount(3, 1 << 20))
     await scene.feed(scene.opened("a"))
     assert not (await scene.feed(*(scene.completed("a", f"m{number}") for number in range(9)))).dead
 
@@ -159,7 +168,7 @@ async def test_what_waits_for_an_opening_is_bounded_in_bytes(
     """Whether it came in one batch or before; an opening that is refused makes room again."""
     heavy = [large(scene, scene.completed("a", f"h{number}")) for number in range(4)]
     sizes = [len(encode_record(each.record)) for each in heavy]
-    monkeypatch.setattr("services.transactions.apply.MOST_PARKED", Crowd(1_000, sum(sizes[:3]) + 100))
+    monkeypatch.setattr("services.transactions.apply.MOST_PARKED", ParkedCount(1_000, sum(sizes[:3]) + 100))
     await scene.feed(heavy[0])
     assert [each.record for each in (await scene.feed(*heavy[1:])).dead] == [heavy[3].record]
     gone = scene.opened("a", life=-1)

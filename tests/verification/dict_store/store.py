@@ -20,11 +20,11 @@ from services.store.rows import (
     ANY,
     SKIPPED,
     Admission,
-    Crowd,
     Due,
     InboxKey,
     Locked,
     MemberRow,
+    ParkedCount,
     ParkedRow,
     Waiting,
     Writes,
@@ -244,12 +244,12 @@ class MemoryTx:
         ]
         return found[:limit]
 
-    async def crowds(self, activity_ids: Sequence[str]) -> dict[str, Crowd]:
-        found: dict[str, Crowd] = {}
+    async def count_parked(self, activity_ids: Sequence[str]) -> dict[str, ParkedCount]:
+        found: dict[str, ParkedCount] = {}
         for row in self._tables.parked.values():  # no step: under their lock nobody changes them
             if row.activity_id in activity_ids:
                 size = len(encode_record(row.record))
-                found[row.activity_id] = found.get(row.activity_id, Crowd()).joined(size)
+                found[row.activity_id] = found.get(row.activity_id, ParkedCount()).joined(size)
         return found
 
     async def parked(self, keys: Sequence[InboxKey]) -> list[ParkedRow]:

@@ -270,7 +270,7 @@ MUTANTS: Final = (
     mutant(
         "openings-go-together-whatever-waits-for-them",
         f"{STORE} {LIFECYCLE}",
-        {"services.store.rows:Crowd.exceeds": lambda _: lambda *_args: False},
+        {"services.store.rows:ParkedCount.exceeds": lambda _: lambda *_args: False},
     ),
     mutant(
         "claims-take-what-others-have-locked",
