@@ -19,7 +19,7 @@ from services.runtime.settings import Settings
 from services.transactions.ledger import EVENT_FATES, REVISION_FATES, Ledger, read_ledger
 from services.transactions.redeliver import redeliver as redeliver_card
 from services.transactions.views import view_activity
-from statemachine.gate import UNKNOWN_APP, Gate
+from statemachine.gate import UNKNOWN_APP, Gate, as_believed
 
 
 async def show(settings: Settings, out: Console, activity_id: str, *, as_json: bool) -> None:
@@ -80,14 +80,14 @@ async def gates(
     for appid in () if as_json else dict.fromkeys(appids):
         if appid not in unknown:
             out.print(f"{appid}: {'opened' if appid in was_closed else 'was open already'}", markup=False)
-    _print_gates(known, out, as_json=as_json)
+    _print_gates(known, out, delivery_rules(settings).longest_closing, as_json=as_json)
     if unknown:
         text = f"livecard: no activity of these apps was ever opened here: {', '.join(unknown)}"
         err.print(text, markup=False)
     return 1 if unknown else 0
 
 
-def _print_gates(known: Sequence[Gate], out: Console, *, as_json: bool) -> None:
+def _print_gates(known: Sequence[Gate], out: Console, longest: int, *, as_json: bool) -> None:
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(known), indent=2).decode())
         return
@@ -97,7 +97,7 @@ def _print_gates(known: Sequence[Gate], out: Console, *, as_json: bool) -> None:
     made = table("appid", "gate", "until", "reason", "errcode", "errmsg")
     now = RealClock().wall()
     for gate in known:
-        closed = gate.closed_until > now
+        closed = as_believed(gate, now, longest).closed_until > now
         cells = (
             gate.appid,
             "closed" if closed else "open",

@@ -28,7 +28,7 @@ from services.store.rows import (
     Seen,
 )
 from services.store.sql_tx import Run, SqlTx, by_sqlalchemy, read_locked
-from services.store.upkeep import UNOPENED_AGE, few_members
+from services.store.upkeep import UNOPENED_AGE, few_members, is_held
 from statemachine.card import DeliveryRules
 from statemachine.gate import Gate
 from statemachine.states import DONE
@@ -139,9 +139,11 @@ class SqlStore:
     async def lease_shards(self, owner: str, lease: int) -> list[int]:
         async with self._writing() as (connection, run):
             # The shards first: they put relays that come at once in a row.
-            owners: dict[int, str] = dict((await run("lock_shards")).all())
+            owners = {
+                shard: who if is_held(left, lease) else "" for shard, who, left in await run("lock_shards")
+            }
             await run("sign_on", owner=owner, lease=lease)
-            await run("forget_relays")
+            await run("forget_relays", lease=lease)
             relays = int((await run("count_relays")).scalar_one())
             share = -(-SHARDS // max(1, relays))
             mine = [shard for shard, each in owners.items() if each == owner][:share]

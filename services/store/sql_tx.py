@@ -91,6 +91,7 @@ class SqlTx:
     ) -> None:
         self._execute, self._dialect, self._statements = run, dialect, statements
         self._slot, self._delivery_rules = slot, rules
+        self._longest = {"longest": rules.longest_wait, "closing": rules.longest_closing}
 
     async def _run(self, name: str, parameters: Mapping[str, Any] = NOTHING) -> Sequence[Any]:
         return await self._execute(self._statements[name], parameters)
@@ -160,7 +161,7 @@ class SqlTx:
         if not rooms:
             return due
         for *card, generation, reason, until, now in await self._rows(
-            "claim", sorted(rooms.items()), limit=limit, narrow=narrow
+            "claim", sorted(rooms.items()), limit=limit, narrow=narrow, **self._longest
         ):
             due.cards.append(read_card(card))
             due.gates[card[1]] = Gate(card[1], until, reason=reason, generation=generation)
@@ -171,7 +172,8 @@ class SqlTx:
         if not appids:
             return None
         apps = [(appid,) for appid in appids]
-        ((later,),) = await self._rows("next_attempt", apps, ids=self._dialect.many(appids))
+        ids = self._dialect.many(appids)
+        ((later,),) = await self._rows("next_attempt", apps, ids=ids, **self._longest)
         return None if later is None else int(later)
 
     async def members(self, pairs: Sequence[tuple[str, str]]) -> list[MemberRow]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from services.runtime.metrics import MOST_GATES, Metrics
-from services.transactions.gates import NEVER
-from statemachine.gate import UNKNOWN_APP, Gate
+from statemachine.gate import NEVER, UNKNOWN_APP, Gate
 
 
 def series(metrics: Metrics, name: str) -> list[str]:

@@ -20,7 +20,7 @@ from services.store.rows import (
     Seen,
 )
 from services.store.sql import count_members
-from services.store.upkeep import UNOPENED_AGE, few_members
+from services.store.upkeep import UNOPENED_AGE, few_members, is_held
 from statemachine.gate import Gate, opened
 from statemachine.states import ENDED
 from tests.verification.dict_store.tables import Tables, copied
@@ -52,9 +52,11 @@ class Reads(Tables):
     async def lease_shards(self, owner: str, lease: int) -> list[int]:
         now = self.clock()
         self.relays[owner] = now + lease
-        self.relays = {name: until for name, until in self.relays.items() if until >= now}
+        self.relays = {name: until for name, until in self.relays.items() if is_held(until - now, lease)}
         share = -(-SHARDS // len(self.relays))
-        owners = {shard: who if until >= now else "" for shard, (who, until) in self.leases.items()}
+        owners = {
+            shard: who if is_held(until - now, lease) else "" for shard, (who, until) in self.leases.items()
+        }
         mine = [shard for shard, who in owners.items() if who == owner][:share]
         free = [shard for shard, who in owners.items() if not who]
         mine = sorted(mine + free[: share - len(mine)])
