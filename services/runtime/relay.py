@@ -90,6 +90,7 @@ class Relay:
         self._renew_at = float("-inf")
         self._wake = asyncio.Event()
         self._stopping = self._more = False
+        self._waiting: str | None = None
         self._moved = clock.monotonic()
 
     def kick(self) -> None:
@@ -106,8 +107,8 @@ class Relay:
         return {"relay": self._moved}
 
     async def ready(self) -> str | None:
-        """Always: its output topics need not exist, and what waits is in the store (design.md §7)."""
-        return None
+        """None unless the store took no round; its output topics need not exist (design.md §7)."""
+        return self._waiting
 
     async def run(self) -> None:
         """Relay until `stop`; neither a store nor a broker that is away ends it."""
@@ -118,9 +119,10 @@ class Relay:
             try:
                 while await self.round() and self._more:
                     self._moved = self._clock.monotonic()
-                failures, wait = 0, self._poll
+                failures, wait, self._waiting = 0, self._poll, None
             except (BusUnavailable, StoreUnavailable, StoreRejected) as error:
                 failures, wait = self._failed(failures)
+                self._waiting = None if isinstance(error, BusUnavailable) else str(error)
                 LOG.warning(
                     "changes wait in the outbox", error=str(error), again_in=round(wait, 1), every=SELDOM
                 )

@@ -16,6 +16,7 @@ from services.store.dialect import Dialect
 from services.store.errors import NEWER, translated
 from services.store.migrating import upgrade
 from services.store.ports import StoreUnavailable
+from services.store.primary import asked_for, renewal
 from services.store.sql import SqlStore
 from services.store.tls import with_tls
 from services.store.url import parse_url, safe_url
@@ -61,7 +62,13 @@ async def open_store(
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=False,
-            connect_args={"server_settings": _SESSION, "timeout": 5, "command_timeout": 30, **tls},
+            connect_args={
+                "server_settings": _SESSION,
+                "timeout": 5,
+                "command_timeout": 30,
+                **tls,
+                **asked_for(parsed),
+            },
             **engine,
         )
         return SqlStore(
@@ -71,6 +78,7 @@ async def open_store(
             rules=rules,
             # Without BEGIN and ROLLBACK around each: one round trip instead of three.
             readers=made.execution_options(isolation_level="AUTOCOMMIT"),
+            renew=renewal(made),
         )
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StoreUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed")
@@ -90,7 +98,7 @@ async def migrate(url: str, *, finish: bool = False) -> str:
     parsed, tls = with_tls(parse_url(url))
     if parsed.get_backend_name() == "postgresql":
         # No deadline for a command: an index may take long.
-        session = {"server_settings": _SESSION, "timeout": 5, **tls}
+        session = {"server_settings": _SESSION, "timeout": 5, **tls, **asked_for(parsed)}
         engine = create_async_engine(parsed, poolclass=NullPool, connect_args=session)
     else:
         engine = (await open_store(url)).engine

@@ -37,6 +37,10 @@ class StoreUnavailable(Exception):
     """The store failed (gone, timed out, deadlock, lock timeout, not migrated): wait and try again."""
 
 
+class StoreLost(StoreUnavailable):
+    """Whoever answered takes no writes, or is going down: no connection to it is of any use."""
+
+
 class StoreRejected(Exception):
     """The store refused the data itself: trying the same again is useless."""
 

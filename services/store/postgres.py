@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.store.dialect import Statement
+from services.store.ports import StoreLost
 
 
 class DriverRun:
@@ -49,9 +50,12 @@ async def driver_transaction(engine: AsyncEngine) -> AsyncIterator[DriverRun]:
             await transaction.start()
             yield run
             await run.commit(transaction)
-        except (asyncio.CancelledError, TimeoutError):
+        except asyncio.CancelledError:
             driver.terminate()
             raise
+        except TimeoutError as error:
+            driver.terminate()
+            raise StoreLost("the database gives no answer any more") from error
         except BaseException:
             if not driver.is_closed():
                 with contextlib.suppress(Exception):  # what it failed of is told already

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -12,8 +12,9 @@ from services.store import statements
 from services.store.dialect import Dialect, Statement
 from services.store.errors import UNMIGRATED, translated
 from services.store.migrating import NEEDED
-from services.store.ports import Backlog, StoreUnavailable
+from services.store.ports import Backlog, StoreLost, StoreUnavailable
 from services.store.postgres import driver_transaction
+from services.store.primary import READ_ONLY
 from services.store.rows import (
     CONFIRMED,
     OWED,
@@ -38,7 +39,7 @@ class SqlStore:
     """Implements `services.store.ports.Store` on PostgreSQL or SQLite.
 
     `slot` is where this process adds to the ledger (0–63), so that processes do not queue for one
-    row. `rules` says when a card wants a dispatcher again.
+    row. `rules` says when a card wants a dispatcher again. `renew` throws all connections away.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class SqlStore:
         slot: int,
         rules: DeliveryRules,
         readers: AsyncEngine | None = None,
+        renew: Callable[[], None] | None = None,
     ) -> None:
         self.engine, self.dialect = engine, dialect
+        self._renew = renew
         self._readers = readers or engine
         self._slot, self._rules = slot, rules
         claim = statements.CLAIM_POSTGRES if dialect.postgres else statements.CLAIM_SQLITE
@@ -68,9 +71,20 @@ class SqlStore:
     def transaction(self) -> AbstractAsyncContextManager[SqlTx]:
         return self._transaction()
 
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Library errors become ours; a server that is of no use any more is left, with all connections."""
+        try:
+            with translated():
+                yield
+        except StoreLost:
+            if self._renew is not None:
+                self._renew()
+            raise
+
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[SqlTx]:
-        with translated():
+        with self._translated():
             if self.dialect.postgres:
                 async with driver_transaction(self.engine) as run:
                     yield self._tx(run)
@@ -83,7 +97,7 @@ class SqlStore:
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[Callable[..., Any]]:
-        with translated():
+        with self._translated():
             async with self._readers.connect() as connection:
 
                 async def run(name: str, **parameters: Any) -> Any:
@@ -97,7 +111,7 @@ class SqlStore:
     ) -> AsyncIterator[tuple[AsyncConnection, Callable[..., Any]]]:
         """A transaction. `alone`: it is one statement, for which PostgreSQL needs no BEGIN and COMMIT."""
         engine = self._readers if alone and self.dialect.postgres else self.engine
-        with translated():
+        with self._translated():
             async with engine.begin() as connection:
 
                 async def run(name: str, **parameters: Any) -> Any:
@@ -106,14 +120,14 @@ class SqlStore:
                 yield connection, run
 
     async def ping(self) -> None:
-        with translated():
+        writable = "current_setting('transaction_read_only') = 'off'" if self.dialect.postgres else "true"
+        ask = f"SELECT version_num AS at, {writable} AS writable FROM alembic_version"
+        with self._translated():
             async with self._readers.connect() as connection:
-                found = (
-                    (await connection.exec_driver_sql("SELECT version_num FROM alembic_version"))
-                    .scalars()
-                    .all()
-                )
-        at = max(found, default="")
+                found = (await connection.exec_driver_sql(ask)).mappings().all()
+            if not all(row["writable"] for row in found):
+                raise StoreLost(READ_ONLY)
+        at = max((row["at"] for row in found), default="")
         if at < NEEDED:  # a newer schema only adds: the release before runs on it (design.md §5)
             raise StoreUnavailable(f"{UNMIGRATED} (it is at {at or 'nothing'}, needed is {NEEDED})")
 
