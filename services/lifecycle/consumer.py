@@ -24,7 +24,7 @@ TICK: Final = 1.0
 """Seconds between looks at the membership."""
 FIRST_WAIT: Final = 0.5
 """Seconds before trying to join again, doubled up to `LONGEST_WAIT`."""
-LONGEST_WAIT: Final = 10.0
+LONGEST_WAIT: Final = 5.0
 """Seconds between tries to join."""
 LAG_EVERY: Final = 10.0
 """Seconds between asking how far behind the topic we are."""

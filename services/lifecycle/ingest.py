@@ -32,7 +32,7 @@ PostgreSQL cuts off a transaction that lets it wait for 5 s, so that a heavier o
 PATIENCE: Final = 4
 """Failed attempts after which a batch goes in halves: what no limit foresees may be too much for one
 transaction. An outage leaves a few parts behind, each half of the one after it."""
-LONGEST_WAIT: Final = 10.0
+LONGEST_WAIT: Final = 5.0
 """Seconds between attempts while the store or the broker is away."""
 
 

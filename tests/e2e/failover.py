@@ -81,18 +81,24 @@ class Failover(Trouble):
 
 
 async def drill(
-    folder: Path, rate: float, seconds: float, settings: Mapping[str, str], *, one_address: bool = False
+    kafka: str,
+    prefix: str,
+    folder: Path,
+    figures: Figures,
+    settings: Mapping[str, str],
+    *,
+    rate: float,
+    one_address: bool = False,
 ) -> Figures:
-    """One drill; `seconds` from the kill to the promotion."""
-    figures = Figures("postgres", "failover", seconds)
-    with Kafka() as kafka, two_servers() as (primary, standby):
+    """One drill; `figures.seconds` from the kill to the promotion, `rate` in events a second."""
+    with two_servers() as (primary, standby):
         address = Proxy(primary.port) if one_address else None
         ports = [primary.port, standby.port]
         if address is not None:
             await address.start()
             ports = [address.port]
         try:
-            async with a_line(kafka.bootstrap, url_of(*ports), "failover.", folder, **settings) as line:
+            async with a_line(kafka, url_of(*ports), prefix, folder, **settings) as line:
                 await outage(line, Failover(primary, standby, address), figures, rate)
         finally:
             if address is not None:
@@ -102,9 +108,9 @@ async def drill(
 
 async def main(options: argparse.Namespace) -> int:
     """Engines, a line, a failover; 1 when anything was wrong."""
-    with tempfile.TemporaryDirectory() as folder:
-        one = options.address == "one"
-        figures = await drill(Path(folder), options.rate, options.seconds, {}, one_address=one)
+    figures, one = Figures("postgres", "failover", options.seconds), options.address == "one"
+    with Kafka() as kafka, tempfile.TemporaryDirectory() as folder:
+        await drill(kafka.bootstrap, "drill.", Path(folder), figures, {}, rate=options.rate, one_address=one)
     print(msgspec.json.format(msgspec.json.encode(figures), indent=2).decode())
     return 1 if figures.wrong or figures.not_alive else 0
 

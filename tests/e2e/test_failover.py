@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.failover import drill
+from tests.e2e.outage import Figures
 
 pytestmark = pytest.mark.slow
 SMALL = {
@@ -19,10 +20,13 @@ SMALL = {
 }
 
 
-async def test_a_failover_under_load_loses_nothing(kafka: str, postgres_url: str, tmp_path: Path) -> None:
+async def test_a_failover_under_load_loses_nothing(
+    kafka: str, topic_prefix: str, postgres_url: str, tmp_path: Path
+) -> None:
     """Primary killed, standby promoted, old primary back as a standby: nobody asks to be killed, everybody
     says that they wait, every event has counted once, every card is right, the ledger balances."""
-    figures = await drill(tmp_path, 20, 4, SMALL)
+    figures = Figures("postgres", "failover", 4.0)
+    await drill(kafka, topic_prefix, tmp_path, figures, SMALL, rate=20)
     print(f"ready {figures.last_ready} s after the promotion; {figures}")
     assert figures.wrong == []
     assert figures.not_alive == []
