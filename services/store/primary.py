@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.store.ports import StoreLost, StoreUnavailable
 
 READ_ONLY: Final = (
-    "the database takes no writes: it is a standby, or was made read-only. Where it may move, name all its "
-    "servers in LIVECARD_DATABASE"
+    "the database takes no writes: it is a standby, or was made read-only (LIVECARD_DATABASE may name "
+    "several servers: the one that takes them is found)"
 )
 OPTION: Final = "target_session_attrs"
 _DEFAULT: Final = "read-write"
