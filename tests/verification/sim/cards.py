@@ -61,7 +61,6 @@ class CardJudge:
         self.marks: dict[tuple[str, str], int] = {}
         self.marked: dict[tuple[str, str], int] = {}
         self.claims: dict[tuple[str, int], Claim] = {}
-        self.redelivered: Counter[str] = Counter()
 
     def committed(self, commit: Commit, writes: Writes) -> None:
         """One transaction's cards, marks and gates."""
@@ -78,7 +77,7 @@ class CardJudge:
             if commit.results:
                 self._settled(commit, before, card, result)
             elif card.revision > before.revision and card in writes.cards:  # nothing happened, but to be told
-                self.redelivered[name] += 1
+                self.judges.reference.redeliver(name)
             else:
                 self._raised(before, card)
             self.cards[name] = msgspec.structs.replace(card)

@@ -74,6 +74,7 @@ class Judges:
         self.world = world
         self.reference = Reference(world.settings.us("expiry_margin"))
         self.admitted: dict[InboxKey, str] = {}
+        self.outcomes: dict[tuple[str, str], tuple[str, str]] = {}
         self.outbox: list[tuple[str, str, str]] = []
         self.left_out: set[tuple[str, str]] = set()
         self.calls: list[Sent] = []
@@ -121,6 +122,8 @@ class Judges:
         """Each event counts once; the reference is fed in the order in which the store took them."""
         for key, how in commit.admitted.items():
             before = self.admitted.get(key)
+            if how in ("new", "dead"):
+                self.outcomes[key] = "applied", ""  # unless it says otherwise
             if how == "new":
                 self.expect(before is None, f"{key} was taken in twice")
                 self.admitted[key] = "new"
@@ -142,6 +145,9 @@ class Judges:
                 self.reference.feed(event, commit.now)
 
     def _buried(self, commit: Commit, writes: Writes) -> None:
+        for each in writes.outcomes:
+            why = "" if each.outcome == "dead" else each.reason
+            self.outcomes[InboxKey(each.source, each.id)] = each.outcome, why
         if commit.batch:
             for outcome in writes.outcomes:
                 if outcome.outcome == "dead":
@@ -157,6 +163,9 @@ class Judges:
             self.reference.bury(event)
         if commit.results:
             self._expired(commit, writes)
+        else:
+            for moved in writes.activities:  # by the clock
+                self.reference.fire(commit.now, moved.activity.activity_id)
 
     def _expired(self, commit: Commit, writes: Writes) -> None:
         """A settle writes an activity that 47504 ends, or when the id of a card dies that it doubts again."""
