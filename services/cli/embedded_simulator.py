@@ -45,8 +45,6 @@ class SimulatorService:
 
 def simulator_server(settings: Settings, host: str, port: int, apps: AppBook | None) -> SimulatorServer:
     """A stand-in that knows the apps configured, or any when none is; no page need share the cards."""
-    if not is_loopback(host):
-        LOG.warning("other machines can reach the simulator, and it obeys whoever does", host=host)
     faults = Path(settings.simulator_faults) if settings.simulator_faults else None
     server = SimulatorServer(
         host,
@@ -57,8 +55,14 @@ def simulator_server(settings: Settings, host: str, port: int, apps: AppBook | N
         faults_file=faults,
     )
     server.shell.read_faults_file()
-    if server.shell.file_error:
-        LOG.warning("the file of faults cannot be used", path=str(faults), error=server.shell.file_error)
-    elif faults is not None and not faults.exists():
-        LOG.warning("the file of faults does not exist; it is read once it does", path=str(faults))
     return server
+
+
+def warn_about(server: SimulatorServer, host: str, faults: str) -> None:
+    """Tell, once it serves, who can reach it, and what is wrong with its file of faults."""
+    if not is_loopback(host):
+        LOG.warning("other machines can reach the simulator, and it obeys whoever does", host=host)
+    if server.shell.file_error:
+        LOG.warning("the file of faults cannot be used", path=faults, error=server.shell.file_error)
+    elif faults and not Path(faults).exists():
+        LOG.warning("the file of faults does not exist; it is read once it does", path=faults)

@@ -10,8 +10,8 @@ import msgspec
 from rich.console import Console
 
 from contracts.topics import Topics
-from services.cli.database import named_database
-from services.cli.embedded_simulator import simulator_server
+from services.cli.database import check_meant, named_database
+from services.cli.embedded_simulator import simulator_server, warn_about
 from services.cli.errors import CommandError
 from services.cli.processes import builder
 from services.kafka.admin import create_topics
@@ -59,6 +59,7 @@ async def embedded(
                     f"the simulator cannot listen on {settings.simulator_http}: {error.strerror}; "
                     "is another livecard running? Stop it, or set LIVECARD_SIMULATOR_HTTP"
                 ) from None
+            warn_about(simulator, host, settings.simulator_faults)
             settings = msgspec.structs.replace(settings, wechat=simulator.url)
         with named_database(settings):
             await migrate(database_url(settings), finish=True)  # everything in one process: no other release
@@ -84,6 +85,7 @@ def _embeddable(settings: Settings) -> None:
 
 async def up(settings: Settings, out: Console) -> None:
     """Serve everything until SIGTERM, after telling where everything is."""
+    check_meant(settings)
     async with embedded(settings) as (ready, simulator):
         wechat = "  (the simulator; open it in a browser to see the chat)" if simulator else ""
         kafka = "" if settings.kafka else "  (embedded; its records live as long as this process)"

@@ -27,14 +27,13 @@ from services.runtime.process import Parts, Service, delivery_rules
 from services.runtime.relay import Relay
 from services.runtime.settings import Settings, database_url
 from services.runtime.watchdog import Watchdog
-from services.store.open import open_store
+from services.store.open import open_store, safe_url
 from services.store.ports import StoreUnavailable, answers
 
 LOG = structlog.get_logger("livecard")
 T = TypeVar("T")
 
 DEFAULT_ADDRESS = {
-    "gateway": "127.0.0.1:8080",
     "up": "127.0.0.1:8080",
     "demo": "127.0.0.1:8080",
     "lifecycle": "127.0.0.1:8081",
@@ -269,7 +268,13 @@ async def serve(
         await host.start()
         watchdog = Watchdog(settings.stalled_after)
         watchdog.start()
-        LOG.info("serving", address=host.http.url, services=[s.name for s in services])
+        LOG.info(
+            "serving",
+            address=host.http.url,
+            services=[service.name for service in services],
+            store=safe_url(database_url(settings)),
+            broker=settings.kafka,
+        )
         serving(host.http.url)
         try:
             await host.until(stopping)

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from services.store.dialect import Dialect
 from services.store.errors import NEWER, translated
+from services.store.home import check_user, stay_out
 from services.store.migrating import upgrade
 from services.store.ports import StoreUnavailable
 from services.store.primary import asked_for, renewal
@@ -55,6 +56,8 @@ async def open_store(
     parsed, tls = with_tls(parse_url(url))
     rules = rules or DeliveryRules()
     if parsed.get_backend_name() == "postgresql":
+        stay_out()
+        check_user(parsed)
         made = create_async_engine(
             parsed,
             pool_size=pool,
@@ -97,6 +100,8 @@ async def migrate(url: str, *, finish: bool = False) -> str:
     """
     parsed, tls = with_tls(parse_url(url))
     if parsed.get_backend_name() == "postgresql":
+        stay_out()
+        check_user(parsed)
         # No deadline for a command: an index may take long.
         session = {"server_settings": _SESSION, "timeout": 5, **tls, **asked_for(parsed)}
         engine = create_async_engine(parsed, poolclass=NullPool, connect_args=session)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.runtime.environment import SettingsError, load, read
-from services.runtime.settings import Settings, database_url, describe
+from services.runtime.environment import load, read
+from services.runtime.settings import Settings, SettingsError, database_url, describe
 
 
 def test_nothing_set_means_defaults() -> None:
@@ -92,6 +92,47 @@ def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         load({"LIVECARD_COALESCE": "x", "LIVECARD_SWEEP": "y", "LIVECARD_NOPE": "z"})
     assert all(name in str(caught.value) for name in ("LIVECARD_COALESCE", "LIVECARD_SWEEP", "LIVECARD_NOPE"))
+
+
+LINKS = {
+    "LIVECARD_SERVICE_HOST": "10.96.7.7",
+    "LIVECARD_SERVICE_PORT": "8081",
+    "LIVECARD_SERVICE_PORT_HTTP": "8081",
+    "LIVECARD_PORT": "tcp://10.96.7.7:8081",
+    "LIVECARD_PORT_8081_TCP": "tcp://10.96.7.7:8081",
+    "LIVECARD_PORT_8081_TCP_PROTO": "tcp",
+    "LIVECARD_PORT_8081_TCP_PORT": "8081",
+    "LIVECARD_PORT_8081_TCP_ADDR": "10.96.7.7",
+    "LIVECARD_KAFKA_SERVICE_HOST": "fd00::7",
+    "LIVECARD_KAFKA_PORT": "tcp://[fd00::7]:9092",
+    "LIVECARD_KAFKA_PORT_53_UDP": "udp://[fd00::7]:53",
+    "LIVECARD_KAFKA_PORT_53_UDP_ADDR": "fd00::7",
+    "LIVECARD_1_METRICS_SERVICE_PORT_8081_TCP": "8081",
+}
+"""What Kubernetes sets for Services named livecard, livecard-kafka and livecard-1-metrics."""
+
+
+def test_links_to_the_services_of_kubernetes_are_no_settings() -> None:
+    """They are in every container of the namespace, and no person wrote them."""
+    assert load(LINKS) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("LIVECARD_PORT", "8081"),
+        ("LIVECARD_HTTP_PORT", "8081"),
+        ("LIVECARD_SERVICE", "10.96.7.7"),
+        ("LIVECARD_SERVICE_HOST", "db.example.org"),
+        ("LIVECARD_SERVICE_PORT", "http"),
+        ("LIVECARD_PORT_8081", "tcp://10.96.7.7:8081"),
+        ("LIVECARD_DATABSE", "tcp://10.96.7.7:8081"),
+    ],
+)
+def test_what_a_person_wrote_is_told_beside_them(variable: str, value: str) -> None:
+    """It only looks like a link."""
+    with pytest.raises(SettingsError, match=f"^{variable}: no such setting"):
+        load({**LINKS, variable: value})
 
 
 def test_a_value_that_cannot_be_read_contradicts_no_other() -> None:
