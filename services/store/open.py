@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,10 +81,13 @@ async def open_store(
     return SqlStore(writer, dialect, slot=slot, rules=rules, readers=readers)
 
 
-async def migrate(url: str, *, finish: bool = False) -> str:
+async def migrate(
+    url: str, *, finish: bool = False, wait: float = 60.0, tell: Callable[[str], None] = lambda _: None
+) -> str:
     """Bring the schema to this release, also while services run; the revision it is at then.
 
-    Safe to repeat, and for two at once. `finish`: take away what only the release before needs, too.
+    Safe to repeat, and for two at once. `finish`: take away what only the release before needs, too. `wait`:
+    seconds for another process that migrates; meanwhile `tell` hears who that is.
     Raises `StoreUnavailable`.
     """
     parsed = parse_url(url)
@@ -95,7 +99,7 @@ async def migrate(url: str, *, finish: bool = False) -> str:
     try:
         with translated():
             async with engine.connect() as connection:
-                return await upgrade(connection, finish=finish)
+                return await upgrade(connection, finish=finish, wait=wait, tell=tell)
     except CommandError as error:  # the revision it is at is none of ours
         raise StoreUnavailable(f"{NEWER}: {error}") from error
     finally:
