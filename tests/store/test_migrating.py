@@ -23,9 +23,11 @@ from tests.engines.support import administer, sibling
 
 OF_OLDER = {"activities_behind", "activities_behind_expiry", "activities_ready", "activities_stranded"}
 OF_TODAY = {"activities_attempt", "activities_unscheduled"}
-SECOND_INIT = (
-    "datname = current_database() AND query LIKE '%pg_%advisory_lock%' AND query NOT LIKE '%activity%'"
-)
+SECOND_INIT = """
+import asyncio, sys
+from services.store.open import migrate
+asyncio.run(migrate(sys.argv[1], wait=600, tell=lambda what: print(what, flush=True)))
+"""
 FIND_INDEXES = {
     True: "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema()",
     False: "SELECT name FROM sqlite_master WHERE type = 'index'",
@@ -138,9 +140,11 @@ async def test_building_an_index_waits_for_old_transactions_and_blocks_no_new_on
     await watcher.execute("INSERT INTO activities (activity_id, seen_at) VALUES ('held', 0)")
     init = asyncio.create_task(migrate(postgres_database))
     await _until(store, "SELECT count(*) FROM pg_stat_progress_create_index")
-    program = "import asyncio, sys; from services.store.open import migrate as m; asyncio.run(m(sys.argv[1]))"
-    second = await asyncio.create_subprocess_exec(sys.executable, "-c", program, postgres_database)
-    await _until(store, f"SELECT count(*) > 0 FROM pg_stat_activity WHERE {SECOND_INIT}")
+    second = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SECOND_INIT, postgres_database, stdout=asyncio.subprocess.PIPE
+    )
+    assert second.stdout is not None
+    assert b"waiting: another session migrates this database" in await second.stdout.readline()
     for round_ in range(3):
         async with store.transaction() as tx:
             await tx.write(Writes(counters={"x": 1}))
