@@ -59,7 +59,9 @@ async def init(settings: Settings, out: Console, *, finish: bool = False) -> Non
     check_meant(settings)
     url = database_url(settings)
     with named_database(settings):
-        at = await migrate(url, finish=finish)
+        at = await migrate(
+            url, finish=finish, wait=settings.migration_wait, tell=lambda what: out.print(what, markup=False)
+        )
     out.print(f"database: {safe_url(url)} is up to date", markup=False)
     if at < NEWEST:
         out.print("database: once no service of the release before runs, run `livecard init --finish`")

@@ -173,6 +173,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stalled_after: Annotated[
         float, _seconds("a loop that has not moved for so long makes /healthz answer 503", gt=15)
     ] = 60.0
+    migration_wait: Annotated[
+        float, _seconds("longest that `livecard init` waits for another process that migrates")
+    ] = 60.0
     drain: Annotated[float, _seconds("longest that SIGTERM waits for what is in hand")] = 15.0
 
     simulator_http: Annotated[str, _about("host:port of the simulator that `up` and `demo` embed")] = (

@@ -17,6 +17,16 @@ from services.store.primary import READ_ONLY
 
 UNMIGRATED: Final = "the database is not migrated, or by another release: run `livecard init`"
 NEWER: Final = "the database was migrated by a newer release than this one"
+
+
+def wrong_encoding(encoding: str) -> str:
+    """What is said of a database in which Chinese has no place."""
+    return (
+        f"the database's encoding is {encoding}, and livecard needs UTF8. Make one that has it: "
+        "CREATE DATABASE livecard ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    )
+
+
 _DATA_CLASSES: Final = ("22", "23", "54")
 """SQLSTATE classes of data exceptions, integrity violations and exceeded limits."""
 _LOST: Final = ("57P01", "57P02", "57P03", "08")

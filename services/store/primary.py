@@ -38,7 +38,7 @@ def asked_for(url: URL) -> dict[str, Any]:
         raise StoreUnavailable(
             f"LIVECARD_DATABASE: {OPTION} is one of {', '.join(_CHOICES)}: livecard writes"
         )
-    return {OPTION: given, "async_creator_fn": connect}
+    return {OPTION: given}
 
 
 async def connect(*args: Any, host: Any = None, port: Any = None, **how: Any) -> Any:

@@ -273,6 +273,7 @@ def _backlog(name: str, table: str, where: str, oldest: str, order: str) -> str:
 
 
 READS: Final = {
+    "standing": "SELECT version_num, {writable}, {encoding} FROM alembic_version",
     "next_due": "SELECT min(due_at) - {now} FROM activities WHERE due_at IS NOT NULL",
     "backlog": "SELECT "
     + ", ".join(

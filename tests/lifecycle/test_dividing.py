@@ -40,7 +40,7 @@ def large(size: int, seed: int = 1) -> list[Record]:
     return [record(offset, value) for offset, value in enumerate(values)]
 
 
-async def outcome(store: Store, bus: MemoryBus) -> object:
+async def outcome(store: Store, bus: MemoryBus) -> tuple[object, ...]:
     """What can be seen of a batch: activities, members, the ledger and the dead letters."""
     activities = []
     for name in NAMES:

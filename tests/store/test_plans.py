@@ -161,9 +161,9 @@ async def _heap_only(bench: PostgresBench, work: Callable[[Tx], Awaitable[object
     async with rolled_back(bench.store) as tx:
         inside: Any = tx
         ask = Statement("count", count, ())
-        (before,) = await inside._execute(ask, {})  # not reported yet, of this session
+        (before,) = await inside._run._run(ask, {})  # not reported yet, of this session
         await work(tx)
-        (after,) = await inside._execute(ask, {})
+        (after,) = await inside._run._run(ask, {})
     return after[0] - before[0], after[1] - before[1]
 
 
