@@ -103,18 +103,17 @@ async def _alone_there(
     if connection.dialect.name != "postgresql":
         yield  # BEGIN IMMEDIATE holds the only lock there is
         return
-    key, told, tries = {"key": ADVISORY_LOCK}, "", 0
+    key, holder, tries = {"key": ADVISORY_LOCK}, "", 0
     async with connection.engine.connect() as keeper:
         while not (await keeper.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), key)).scalar_one():
             found = (await keeper.execute(text(_HOLDER), key)).first()
             await keeper.rollback()
-            if found is not None and (holder := _HELD.format(*found)) != told:
-                told = holder
-                tell(f"waiting: {told}")
+            if found is not None and holder != (holder := _HELD.format(*found)):
+                tell(f"waiting: {holder}")
             tries += 1
             if tries * PAUSE > wait:
                 raise StoreUnavailable(
-                    f"{told or 'another session migrates this database'}. Nothing is changed"
+                    f"{holder or 'another session migrates this database'}. Nothing is changed"
                 )
             await asyncio.sleep(PAUSE)
         await keeper.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
