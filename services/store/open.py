@@ -112,16 +112,15 @@ def _sessions(url: URL) -> tuple[Sessions, dict[str, Any]]:
     statements, at the start of a session and in migrations, have no names: see `Sessions`."""
     stay_out()
     check_user(url)
-    plain, tls = with_tls(url)
+    plain, _ = with_tls(url)  # wrong files are told at once
     unnamed = plain.query.get("statement_cache_size") == "0"
-    sessions = Sessions(pooled=True if unnamed else None)
+    sessions = Sessions(lambda: with_tls(url)[1], pooled=True if unnamed else None)
     arguments = {
         "url": plain.difference_update_query(["statement_cache_size", "prepared_statement_cache_size"]),
         "server_settings": {"application_name": "livecard"},
         "timeout": CONNECTING,
         "prepared_statement_cache_size": 0,
         "prepared_statement_name_func": str,
-        **tls,
         **asked_for(plain),
         "async_creator_fn": sessions.connect,
     }

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -46,17 +46,19 @@ class _Session(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no type
 
 
 class Sessions:
-    """Makes the sessions of one engine. `pooled`: whether a pooler stands between; None: not known yet."""
+    """Makes the sessions of one engine. `pooled`: whether a pooler stands between; None: not known yet. `tls`
+    answers the driver's TLS options anew for each, so that files which were renewed are read."""
 
-    def __init__(self, *, pooled: bool | None = None) -> None:
-        self.pooled = pooled
+    def __init__(self, tls: Callable[[], Mapping[str, Any]], *, pooled: bool | None = None) -> None:
+        self._tls, self.pooled = tls, pooled
 
     async def connect(self, *args: Any, **how: Any) -> Any:
         """One session of the driver's."""
         while True:
             believed = self.pooled
             names = STATEMENTS if believed is False else 0
-            driver = await connect(*args, **how, statement_cache_size=names, connection_class=_Session)
+            own = {**self._tls(), "statement_cache_size": names, "connection_class": _Session}
+            driver = await connect(*args, **{**how, **own})
             try:
                 if not believed:
                     self.pooled = await _is_pooled(driver)
