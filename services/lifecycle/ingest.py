@@ -11,7 +11,7 @@ import structlog
 from contracts.reading import capped
 from contracts.records import Record, dead_headers
 from contracts.topics import Topics
-from services.kafka.oversized import fitted
+from services.kafka.oversized import fitted, publish_letters
 from services.kafka.ports import Bus, BusUnavailable, Message
 from services.lifecycle.dividing import bounded, side_by_side
 from services.runtime.ports import SELDOM, Chance, Clock, Kick
@@ -192,7 +192,7 @@ class Ingest:
         while True:
             self.moved = self._clock.monotonic()
             try:
-                await self._bus.publish(self._topics.dead, messages)
+                await publish_letters(self._bus, self._topics.dead, messages)
             except BusUnavailable as error:
                 failures += 1
                 await self._wait(failures, "broker", error)
