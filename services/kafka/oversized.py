@@ -55,17 +55,17 @@ async def publish_letters(bus: Bus, topic: str, letters: Sequence[Message]) -> N
     """
     for large, some in groupby(letters, lambda each: size(each) > ALONE_ABOVE):
         for each in ([one] for one in some) if large else (list(some),):
-            await _publish_fitting(bus, topic, each)
+            await _publish_in_halves(bus, topic, each)
 
 
-async def _publish_fitting(bus: Bus, topic: str, letters: Sequence[Message]) -> None:
+async def _publish_in_halves(bus: Bus, topic: str, letters: Sequence[Message]) -> None:
     try:
         await bus.publish(topic, letters)
     except TooLarge:
         if len(letters) > 1:
             middle = len(letters) // 2
-            await _publish_fitting(bus, topic, letters[:middle])
-            await _publish_fitting(bus, topic, letters[middle:])
+            await _publish_in_halves(bus, topic, letters[:middle])
+            await _publish_in_halves(bus, topic, letters[middle:])
             return
         less = smaller(letters[0])
         if less is None:
@@ -76,7 +76,7 @@ async def _publish_fitting(bus: Bus, topic: str, letters: Sequence[Message]) -> 
             wanted=MAX_DEAD_BYTES,
             every=SELDOM,
         )
-        await _publish_fitting(bus, topic, [less])
+        await _publish_in_halves(bus, topic, [less])
 
 
 def smaller(message: Message) -> Message | None:
@@ -85,12 +85,12 @@ def smaller(message: Message) -> Message | None:
     headers = message.headers
     if not is_cut(headers):
         value = message.value or b""
-        told: Headers = (
+        added: Headers = (
             (SIZE_HEADER, str(len(value)).encode()),
             (SHA256_HEADER, sha256(value).hexdigest().encode()),
         )
         note = f"too large for the dead letters' topic: its value of {len(value)} bytes was left out"
-        return Message(message.key, None, _with_note((*headers, *told), note))
+        return Message(message.key, None, _with_note((*headers, *added), note))
     ours = tuple(each for each in headers if each[0].startswith(LIVECARD_PREFIX))
     if len(ours) < len(headers):
         note = f"so were {len(headers) - len(ours)} headers"

@@ -60,14 +60,14 @@ async def wrong_settings(settings: Settings) -> list[str]:
     try:
         async with asyncio.timeout(DEADLINE):
             await admin.start()
-            return await _told(admin, specs)
+            return await _look(admin, specs)
     except (KafkaError, OSError, TimeoutError, AttributeError) as error:  # the last: an embedded broker
         raise BrokerError(f"the settings of the topics could not be read: {brief(error)}") from error
     finally:
         await admin.close()
 
 
-async def _told(admin: AIOKafkaAdminClient, specs: tuple[TopicSpec, ...]) -> list[str]:
+async def _look(admin: AIOKafkaAdminClient, specs: tuple[TopicSpec, ...]) -> list[str]:
     """Topics that do not exist, or that we may not look at, are passed over."""
     asked = [ConfigResource(ConfigResourceType.TOPIC, spec.name) for spec in specs]
     by_name = {spec.name: spec for spec in specs}

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from contracts.wechat import VERDICTS, Verdict
+from services.runtime.series import SERIES
 from services.store.ports import Backlog
 from statemachine.gate import UNKNOWN_APP, Gate
 
@@ -32,6 +33,9 @@ class Metrics:
         self._ingest()
         self._calls()
         self._store()
+        for labelled in (self.events, self.dead, self.waits, self.relayed, self.calls, self.rows_pruned):
+            for values in SERIES[labelled._name]:  # noqa: SLF001 (the client tells it nowhere else)
+                labelled.labels(*values)
 
     def _ingest(self) -> None:
         registry = self.registry
