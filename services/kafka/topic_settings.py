@@ -20,7 +20,7 @@ from services.runtime.settings import Settings
 LOG = structlog.get_logger("livecard.bus")
 
 EVERY: Final = 60.0
-"""Seconds between two looks."""
+"""Seconds between two questions."""
 DEADLINE: Final = 10.0
 """Seconds for the whole question."""
 POLICY: Final = "cleanup.policy"
@@ -28,21 +28,21 @@ LIMIT: Final = "max.message.bytes"
 
 
 class TopicWatch:
-    """Looks at the settings again and again, for `/readyz` and the log; they keep nobody from work."""
+    """Asks for the settings again and again, for `/readyz` and the log; they keep nobody from work."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.warnings: list[str] = []
 
     async def run(self) -> None:
-        """Look until cancelled; a broker that does not tell leaves the last answer."""
+        """Ask until cancelled; a broker that does not tell leaves the last answer."""
         while True:
-            with contextlib.suppress(Exception):  # it is best effort, and the next look is soon
-                await self.look()
+            with contextlib.suppress(Exception):  # it is best effort, and the next question is soon
+                await self.check()
             await asyncio.sleep(EVERY)
 
-    async def look(self) -> None:
-        """Look once. Raises `BrokerError`."""
+    async def check(self) -> None:
+        """Ask once. Raises `BrokerError`."""
         found = await wrong_settings(self._settings)
         for each in found:
             if each not in self.warnings:
@@ -60,14 +60,14 @@ async def wrong_settings(settings: Settings) -> list[str]:
     try:
         async with asyncio.timeout(DEADLINE):
             await admin.start()
-            return await _look(admin, specs)
+            return await _differences(admin, specs)
     except (KafkaError, OSError, TimeoutError, AttributeError) as error:  # the last: an embedded broker
         raise BrokerError(f"the settings of the topics could not be read: {brief(error)}") from error
     finally:
         await admin.close()
 
 
-async def _look(admin: AIOKafkaAdminClient, specs: tuple[TopicSpec, ...]) -> list[str]:
+async def _differences(admin: AIOKafkaAdminClient, specs: tuple[TopicSpec, ...]) -> list[str]:
     """Topics that do not exist, or that we may not look at, are passed over."""
     asked = [ConfigResource(ConfigResourceType.TOPIC, spec.name) for spec in specs]
     by_name = {spec.name: spec for spec in specs}

@@ -88,7 +88,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._in_hand: asyncio.Task[None] | None = None
         self._committing: asyncio.Task[None] | None = None
         self._uncommitted: dict[TopicPartition, int] = {}
-        self._done: dict[TopicPartition, int] = {}
+        self._done: dict[TopicPartition, int] = {}  # of what is in hand: it has been fetched, not taken in
+        self._settled: dict[TopicPartition, int] = {}
         self._closing = False
         self.assigned: frozenset[TopicPartition] | None = None
         self.polled = self.unassigned_since = clock.monotonic()
@@ -120,7 +121,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         return self._in_hand is not None
 
     def tick(self) -> None:
-        """Now and then: commit what could not be committed after its batch."""
+        """Now and then: commit what could not be committed after its batch, and what is no record."""
+        self._pass_over()
         self._commit()
 
     async def answers(self) -> None:
@@ -137,6 +139,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         behind = {}
         for place in places & consumer.assignment():
             done = self._done.get(place)
+            # The position has passed what a transaction took back, and its markers; no record tells of them.
             behind[place.partition] = max(
                 0, ends[place] - (await consumer.position(place) if done is None else done)
             )
@@ -158,6 +161,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                 self.broken = f"{type(error).__name__}: {error}"
                 raise ConsumerStoppedError from error
             self.polled = self._clock.monotonic()
+            self._done |= {place: batch[0].offset for place, batch in records.items() if batch}
             return records
 
         return watched
@@ -166,8 +170,6 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         """The whole life of one batch: taken in and committed, or dropped uncommitted."""
         if self._closing or self.broken or not batch:
             return
-        for each in batch:  # what is in hand is not done yet, though it has been fetched
-            self._done.setdefault(TopicPartition(each.topic, each.partition), each.offset)
         taking = self._in_hand = asyncio.create_task(self._take(batch), name="batch")
         try:
             while not (await asyncio.wait([taking], timeout=PUMP))[0]:
@@ -184,8 +186,30 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         await self._ingest.take([_record(each) for each in batch])
         offsets = {TopicPartition(each.topic, each.partition): each.offset + 1 for each in batch}
         self._uncommitted |= offsets
-        self._done |= offsets
+        self._settled |= offsets
+        for place in offsets:
+            self._done.pop(place, None)
         self._commit()
+
+    def _pass_over(self) -> None:
+        """Offsets behind the last record that hold none (aborted events, markers) are taken in, too: the
+        group's lag, as others see it, is 0 at the end. aiokafka leaves this to its user (its issue 911)."""
+        if self.assigned is None or self._closing or self.broken or self._in_hand is not None:
+            return
+        for place, settled in list(self._settled.items()):
+            state = self._state(place)
+            if place in self._done or state is None or not state.has_valid_position:
+                continue
+            if state.position > settled:
+                self._uncommitted[place] = self._settled[place] = state.position
+
+    def _state(self, place: TopicPartition) -> Any:
+        """What aiokafka knows of a partition of ours; None when it is not ours."""
+        assert self._consumer is not None
+        known = self._consumer._subscription.subscription  # noqa: SLF001 (nothing public tells without waiting)
+        if known is None or known.assignment is None or place not in known.assignment.tps:
+            return None
+        return known.assignment.state_value(place)
 
     def _commit(self) -> None:
         """Commit what is taken in, while the next batch is: each commit is of all there is by then."""
@@ -236,6 +260,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         await self._finish_in_hand(self._grace)
         self._uncommitted.clear()
         self._done.clear()
+        self._settled.clear()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """We are (again) a member; positions are the committed offsets."""

@@ -76,7 +76,7 @@ class Dependency:
 
 
 class Watch(Protocol):
-    """Looks at something again and again; `warnings` are what it found, in words."""
+    """Asks for something again and again; `warnings` are what it found, in words."""
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -84,7 +84,7 @@ class Watch(Protocol):
         ...
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Ask until cancelled."""
         ...
 
 

@@ -29,7 +29,7 @@ async def test_init_and_readiness_name_topic_and_setting(kafka: str, topic_prefi
     assert all(any(each in line for line in report.lines()) for each in wrong)
 
     watch = TopicWatch(settings)
-    await watch.look()
+    await watch.check()
     server = HealthServer("127.0.0.1:0", Health(list, RealClock(), 60.0, topics=watch), Metrics().registry)
     await server.start()
     try:
@@ -44,5 +44,5 @@ async def test_topics_of_ours_have_no_wrong_settings(kafka: str, topic_prefix: s
     settings = await settings_for(kafka, topic_prefix)
     assert (await create_topics(settings)).wrong == ()
     watch = TopicWatch(settings)
-    await watch.look()
+    await watch.check()
     assert watch.warnings == []
