@@ -294,6 +294,7 @@ def broker(settings: Settings) -> KafkaBroker:
         options["bootstrap_servers"],
         client_id=options["client_id"],
         request_timeout_ms=options["request_timeout_ms"],
+        metadata_max_age_ms=options["metadata_max_age_ms"],
         security=_security(options),
         consumer_only=True,
         apply_types=False,
