@@ -60,6 +60,14 @@ class IngestMetrics(Protocol):
         """Partition of ours → records in it that are not taken in yet."""
         ...
 
+    def held(self, records: Mapping[int, tuple[int, int]]) -> None:
+        """Partition of ours → its last stable offset, records that an open transaction holds back."""
+        ...
+
+    def lost(self, records: int) -> None:
+        """So many offsets were deleted before they were read."""
+        ...
+
 
 class SilentIngest:
     """Tells nobody."""
@@ -80,6 +88,12 @@ class SilentIngest:
         """Nothing."""
 
     def lag(self, records: Mapping[int, int]) -> None:
+        """Nothing."""
+
+    def held(self, records: Mapping[int, tuple[int, int]]) -> None:
+        """Nothing."""
+
+    def lost(self, records: int) -> None:
         """Nothing."""
 
 
@@ -135,6 +149,14 @@ class Ingest:
     def lag(self, records: Mapping[int, int]) -> None:
         """Tell telemetry how far behind the topic we are, by partition."""
         self._metrics.lag(records)
+
+    def held(self, records: Mapping[int, tuple[int, int]]) -> None:
+        """Tell telemetry what open transactions hold back, by partition."""
+        self._metrics.held(records)
+
+    def lost(self, records: int) -> None:
+        """Tell telemetry of records that were deleted before they were read."""
+        self._metrics.lost(records)
 
     async def _transact(self, arrivals: Sequence[Arrival]) -> list[DeadLetter]:
         """One transaction, tried until it is in, and then its nudges; answers its dead letters.

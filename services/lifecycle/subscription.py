@@ -24,7 +24,7 @@ from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLS
 from contracts.records import Record
 from contracts.topics import Topics
 from services.kafka.options import kafka_options
-from services.kafka.patches import header_names
+from services.kafka.patches import header_names, lost_records
 from services.lifecycle.ingest import Ingest
 from services.runtime.ports import SELDOM, Clock
 from services.runtime.settings import Settings
@@ -98,6 +98,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     async def start(self) -> None:
         """Join the group; returns with the first assignment. Raises what aiokafka raises."""
         header_names.install()
+        lost_records.install()
         await self._broker.start()
         consumer = self._subscriber.consumer
         assert consumer is not None
@@ -114,6 +115,9 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             leaving.cancel()
         with contextlib.suppress(Exception, asyncio.CancelledError):  # it is over either way
             await leaving
+        if not done and self._consumer is not None:
+            with contextlib.suppress(Exception):
+                await self._consumer._client.close()  # noqa: SLF001 (cut off, it has left its connections open)
 
     @property
     def busy(self) -> bool:
@@ -121,7 +125,9 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         return self._in_hand is not None
 
     def tick(self) -> None:
-        """Now and then: commit what could not be committed after its batch, and what is no record."""
+        """Now and then: commit what could not be committed after its batch, and what is no record; tell
+        what is lost."""
+        self._tell_lost()
         self._pass_over()
         self._commit()
 
@@ -129,6 +135,10 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         """Ask the brokers for their metadata over our connections; raises `KafkaError`."""
         if self._consumer is not None:
             await self._consumer.topics()
+
+    def topic_exists(self) -> bool:
+        """Whether our topic is among those that the brokers last told of."""
+        return self._consumer is None or bool(self._consumer.partitions_for_topic(self._topic))
 
     async def lag(self) -> dict[int, int]:
         """Partition of ours → records behind its end (committed ones, for us). Raises `KafkaError`."""
@@ -190,6 +200,28 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         for place in offsets:
             self._done.pop(place, None)
         self._commit()
+
+    def _tell_lost(self) -> None:
+        """Records that were deleted before we read them, or a topic that was made anew behind our back."""
+        for place in self.assigned or ():
+            state = self._state(place)
+            for wanted, found in [] if state is None else lost_records.jumps(state):
+                where = {"topic": place.topic, "partition": place.partition, "wanted": wanted, "found": found}
+                if found > wanted:
+                    LOG.error("records were deleted before they were read: retention is too short", **where)
+                    self._ingest.lost(found - wanted)
+                else:
+                    LOG.warning("the partition ends before our offset: was the topic made anew?", **where)
+
+    def held(self) -> dict[int, tuple[int, int]]:
+        """Partition of ours → its last stable offset, and how many records an open transaction of a producer
+        holds back behind it. As of the last fetch."""
+        found = {}
+        for place in self.assigned or ():
+            state = self._state(place)
+            if state is not None and state.lso is not None and state.lso >= 0:
+                found[place.partition] = state.lso, max(0, state.highwater - state.lso)
+        return found
 
     def _pass_over(self) -> None:
         """Offsets behind the last record that hold none (aborted events, markers) are taken in, too: the
