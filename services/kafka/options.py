@@ -13,6 +13,8 @@ from services.runtime.tls import Files, TlsError, client_context
 
 REQUEST_TIMEOUT: Final = 10.0
 """Seconds after which a request without an answer counts as lost and its connection is renewed."""
+METADATA_EVERY: Final = 15.0
+"""Seconds between two questions for the cluster's topics: a partition that was added is read so soon."""
 LOG_EVERY: Final = 30.0
 """Seconds in which aiokafka may say the same thing once: it says it twice a second while a broker is down."""
 
@@ -37,6 +39,7 @@ def kafka_options(settings: Settings) -> dict[str, Any]:
         "bootstrap_servers": addresses(settings),
         "client_id": "livecard",
         "request_timeout_ms": round(REQUEST_TIMEOUT * 1000),
+        "metadata_max_age_ms": round(METADATA_EVERY * 1000),
         "security_protocol": settings.kafka_security,
     }
     if settings.kafka_security.startswith("SASL"):

@@ -16,6 +16,7 @@ import structlog
 from contracts.topics import Topics
 from services.kafka.admin import broker_answers
 from services.kafka.bus import BrokerError, KafkaBus
+from services.kafka.topic_settings import TopicWatch
 from services.runtime.backlog import Watcher
 from services.runtime.clock import RealClock
 from services.runtime.health import Dependency, Health
@@ -72,6 +73,7 @@ class Always:
     services: list[Service]
     store: Dependency
     broker: Dependency
+    topics: TopicWatch
 
 
 @asynccontextmanager
@@ -108,6 +110,7 @@ async def opened(kind: str, settings: Settings) -> AsyncIterator[tuple[Parts, Al
                 [relay, Watcher(store, clock, metrics)],
                 Dependency("store", lambda: answers(asked, STORE_DEADLINE), STORE_EVERY, clock),
                 Dependency("kafka", lambda: broker_answers(settings), BROKER_EVERY, clock),
+                TopicWatch(settings),
             ),
         )
     finally:
@@ -128,6 +131,7 @@ class Host:
             parts.settings.stalled_after,
             store=always.store,
             broker=always.broker,
+            topics=always.topics,
         )
         self.services = [*services, *always.services, health]
         self.http = HealthServer(address, health, parts.metrics.registry)

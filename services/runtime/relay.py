@@ -11,7 +11,7 @@ import structlog
 from contracts.changes import CONTENT_TYPE
 from contracts.records import decode_record
 from contracts.topics import Topics
-from services.kafka.oversized import fitted
+from services.kafka.oversized import fitted, publish_letters
 from services.kafka.ports import Bus, BusUnavailable, Message
 from services.runtime.ports import SELDOM, Chance, Clock
 from services.runtime.settings import Settings
@@ -148,7 +148,7 @@ class Relay:
         for role, each in _by_role(rows).items():
             self._moved = self._clock.monotonic()
             try:
-                await self._bus.publish(self._topics[role], [_message(row) for row in each])
+                await self._publish(role, [_message(row) for row in each])
             except BusUnavailable as error:
                 refused = error  # the other topic need not wait, nor what it took be published again
                 continue
@@ -157,6 +157,12 @@ class Relay:
         if refused is not None:
             raise refused
         return len(rows)
+
+    async def _publish(self, role: str, messages: Sequence[Message]) -> None:
+        if role == DEAD:
+            await publish_letters(self._bus, self._topics[role], messages)
+        else:
+            await self._bus.publish(self._topics[role], messages)
 
     def _cut_short(self, rows: Sequence[OutboxRow]) -> bool:
         """Whether more may wait: a page ends by its rows or by its bytes (a character has up to 4)."""
