@@ -23,6 +23,7 @@ from services.store.rows import (
     Attempt,
     InboxKey,
     MemberCounts,
+    OpenedActivity,
     OutboxRow,
     Parked,
     Seen,
@@ -248,6 +249,17 @@ class SqlStore:
                 attempts=tuple(Attempt(*each) for each in tried),
                 now=int((await run("now")).scalar_one()),
             )
+
+    async def openings(self, limit: int, activity_id: str | None = None) -> list[OpenedActivity]:
+        async with self._reading() as run:
+            if activity_id is None:
+                rows = (await run("openings", limit=limit)).all()
+            else:
+                rows = (await run("opening", id=activity_id)).all()
+            listed: dict[str, list[str]] = {row.activity_id: [] for row in rows if row.choose == "listed"}
+            for name, member in await run("listed", ids=self.dialect.many(listed)) if listed else ():
+                listed[name].append(member)
+            return [OpenedActivity(*row, listed=tuple(listed.get(row.activity_id, ()))) for row in rows]
 
     async def attempts(self, activity_id: str, limit: int) -> list[Attempt]:
         async with self._reading() as run:
