@@ -160,10 +160,8 @@ def _contradictions(settings: Settings) -> list[str]:
 def _of_wechat(settings: Settings) -> list[str]:
     """A base URL that is used whole, and authorities only where there is a certificate."""
     if not _is_base(settings.wechat):
-        return [
-            "LIVECARD_WECHAT is no base URL: write https://api.weixin.qq.com, or http://HOST:PORT for the "
-            "simulator"
-        ]
+        ways = "https://api.weixin.qq.com, or http://HOST:PORT for the simulator"
+        return [f"LIVECARD_WECHAT is no base URL: write {ways}"]
     wrong = []
     if "@" in urlsplit(settings.wechat).netloc:
         wrong.append(
@@ -172,8 +170,8 @@ def _of_wechat(settings: Settings) -> list[str]:
         )
     if settings.wechat_ca and urlsplit(settings.wechat).scheme != "https":
         wrong.append(
-            "LIVECARD_WECHAT_CA is set, but LIVECARD_WECHAT does not begin with https://, so no certificate is "
-            "checked: write https://, or leave it out"
+            "LIVECARD_WECHAT_CA is set, but no certificate is checked where LIVECARD_WECHAT begins with "
+            "http://: write https://, or leave it out"
         )
     return wrong
 

@@ -35,7 +35,10 @@ class Memory:
                     f"CREATE TABLE IF NOT EXISTS {table} (name TEXT PRIMARY KEY, body BLOB NOT NULL)"
                 )
         except (OSError, sqlite3.Error) as error:
-            raise MemoryFileError(f"cannot use {path}, what the simulator remembers: {error}") from None
+            raise MemoryFileError(
+                f"cannot use {path}, in which the simulator keeps its cards: {error}; if it is spoilt, delete "
+                "it, and the simulator begins anew"
+            ) from None
 
     def recall(self, model: WeChatModel) -> None:
         """Put into the model what was kept, in the order it came. Raises `MemoryFileError`."""
@@ -44,17 +47,17 @@ class Memory:
             model.given |= {name: _GIVEN.decode(body) for name, body in self._rows("given")}
         except (msgspec.DecodeError, sqlite3.Error):
             raise MemoryFileError(
-                f"{self._path} does not hold what the simulator remembers: delete it; the simulator then "
-                "begins anew"
+                f"{self._path} does not hold the simulator's cards: delete it, and the simulator begins anew"
             ) from None
 
     def keep(self, model: WeChatModel) -> None:
         """Write what changed in the model. Raises `sqlite3.Error`."""
-        names, model.changed = model.changed, set()
+        names = model.changed
         with self._db:
             self._db.execute("BEGIN")
-            self._write("cards", {name: model.cards[name] for name in names & model.cards.keys()})
-            self._write("given", {name: model.given[name] for name in names & model.given.keys()})
+            self._write("cards", {name: model.cards[name] for name in names if name in model.cards})
+            self._write("given", {name: model.given[name] for name in names if name in model.given})
+        model.changed = {}
 
     def forget(self) -> None:
         """Everything."""

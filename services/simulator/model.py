@@ -115,7 +115,7 @@ class WeChatModel:
         self.counts = Counts()
         self.refusals = Refusals()
         self.given: dict[str, Given] = {}
-        self.changed: set[str] = set()
+        self.changed: dict[str, None] = {}
         self._codes: dict[str, Session | None] = {}
 
     def handle(self, now: int, request: Request) -> bytes:
@@ -183,7 +183,7 @@ class WeChatModel:
             card = self.cards[declaration.activity_id] = ChatCard(declaration, expires_at, shared)
         else:
             card.declare(declaration, expires_at, shared=shared)
-        self.changed.add(declaration.activity_id)
+        self.changed[declaration.activity_id] = None
         return card
 
     def _given(self, now: int, activity_id: str, appid: str) -> Given:
@@ -207,7 +207,7 @@ class WeChatModel:
             raise RefusedError(47501)
         card.check(now, message, self.behaviour)
         card.show(now, message, self.behaviour)
-        self.changed.add(message.activity_id)
+        self.changed[message.activity_id] = None
         return _OK
 
     def _undeclared(self, now: int, appid: str, message: ChatToolMsg) -> ChatCard:
@@ -253,7 +253,7 @@ class WeChatModel:
         activity_id = f"{self._chance.getrandbits(32)}_{self._chance.getrandbits(120):030x}"
         expires_at = now + self.behaviour.activity_lifetime
         self.given[activity_id] = Given(appid, expires_at)
-        self.changed.add(activity_id)
+        self.changed[activity_id] = None
         unit = 1_000 if self.behaviour.expiration_unit == "ms" else 1_000_000
         return encode({"activity_id": activity_id, "expiration_time": expires_at // unit})
 

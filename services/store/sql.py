@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.store import statements
@@ -253,13 +254,16 @@ class SqlStore:
     async def openings(self, limit: int, activity_id: str | None = None) -> list[OpenedActivity]:
         async with self._reading() as run:
             if activity_id is None:
-                rows = (await run("openings", limit=limit)).all()
+                rows = await run("openings", limit=limit)
             else:
-                rows = (await run("opening", id=activity_id)).all()
-            listed: dict[str, list[str]] = {row.activity_id: [] for row in rows if row.choose == "listed"}
+                rows = await run("opening", id=activity_id)
+            found = [OpenedActivity(*row) for row in rows]
+            listed: dict[str, list[str]] = {each.activity_id: [] for each in found if each.choose == "listed"}
             for name, member in await run("listed", ids=self.dialect.many(listed)) if listed else ():
                 listed[name].append(member)
-            return [OpenedActivity(*row, listed=tuple(listed.get(row.activity_id, ()))) for row in rows]
+        return [
+            msgspec.structs.replace(each, listed=tuple(listed.get(each.activity_id, ()))) for each in found
+        ]
 
     async def attempts(self, activity_id: str, limit: int) -> list[Attempt]:
         async with self._reading() as run:
