@@ -17,10 +17,11 @@ from scripts.patience import PATIENCE
 from services.kafka.ports import BusUnavailable, Message
 from services.lifecycle.ingest import Ingest
 from services.runtime.clock import RealClock
-from services.store.ports import StoreRejected, StoreUnavailable, Tx
+from services.store.ports import Store, StoreRejected, StoreUnavailable, Tx
 from services.store.rows import InboxKey
 from statemachine.model import Rules
 from tests.verification.dict_store.store import MemoryStore
+from tests.verification.lives.wire import envelope
 
 NOW = RealClock().wall()
 DAY = 86_400 * SECOND
@@ -36,17 +37,8 @@ async def until(condition: Callable[[], Any], what: str, patience: float = PATIE
 
 def event(kind: str, id_: str, activity: str, **data: Any) -> bytes:
     """One event of ours, structured."""
-    return msgspec.json.encode(
-        {
-            "specversion": "1.0",
-            "id": id_,
-            "source": "/tests",
-            "type": f"livecard.{kind}",
-            "subject": activity,
-            "time": format_rfc3339(NOW - SECOND),
-            "data": data,
-        }
-    )
+    time = format_rfc3339(NOW - SECOND)
+    return msgspec.json.encode(envelope(f"livecard.{kind}", activity, ("/tests", id_), time, data))
 
 
 def opened(activity: str, **data: Any) -> bytes:
@@ -158,7 +150,7 @@ class Kicks:
         self.count += 1
 
 
-def make_ingest(store: MemoryStore, bus: Any, topics: Topics | None = None, **options: Any) -> Ingest:
+def make_ingest(store: Store, bus: Any, topics: Topics | None = None, **options: Any) -> Ingest:
     """An ingest on real time and seeded chance."""
     return Ingest(
         store=store,
