@@ -48,6 +48,9 @@ async def _telling(host: str, port: int, **options: Any) -> Any:
         if tries is not None:
             tries.failures.append(f"{host}:{port}: {why}")
         raise NoConnection(why) from error
+    except BaseException:  # cut off in the middle: nobody else knows of it
+        connection.close()
+        raise
     if tries is not None:
         tries.opened.append(connection)
     return connection

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer
 from contracts.nudge import Nudge, decode_nudge
 from contracts.topics import Topics
 from services.kafka.errors import brief
-from services.kafka.options import BrokerError, kafka_options
+from services.kafka.options import kafka_options
 from services.kafka.patches import header_names
 from services.runtime.ports import SELDOM, Clock
 from services.runtime.settings import Settings
@@ -98,8 +98,6 @@ class NudgeConsumer:
                 self._polled = self._clock.monotonic()
                 batches = await consumer.getmany(timeout_ms=round(POLL * 1000), max_records=MOST)
                 nudges = [decode_nudge(record.value) for batch in batches.values() for record in batch]
-                if not consumer.partitions_for_topic(self._topic):
-                    raise BrokerError(f"the topic {self._topic} does not exist (`livecard init` makes it)")
                 if known := [nudge for nudge in nudges if nudge is not None]:
                     self._on_nudges(known)
         finally:

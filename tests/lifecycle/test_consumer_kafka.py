@@ -9,17 +9,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.errors import KafkaError
 
-from contracts.nudge import Nudge, encode_nudge
 from contracts.topics import Topics
 from scripts.engines import Kafka
 from scripts.patience import PATIENCE
-from services.kafka import options
 from services.kafka.bus import KafkaBus
 from services.kafka.embedded import EmbeddedKafka
-from services.kafka.nudges import NudgeConsumer
 from services.kafka.ports import BusUnavailable, Message
 from services.lifecycle import subscription
 from services.lifecycle.consumer import Consumer
@@ -236,57 +232,6 @@ async def test_a_broker_that_comes_late_and_a_missing_topic_are_waited_for(
         await settings_for(kafka, topic_prefix)
         await bus.publish(Topics(topic_prefix).events, openings())
         await until(lambda: len(store.ids) == 20, "all are in")
-
-
-async def test_partitions_that_are_added_are_read_without_a_restart(
-    kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the interval as it is in production, shortened to keep the test short."""
-    assert options.METADATA_EVERY <= 15
-    monkeypatch.setattr(options, "METADATA_EVERY", 1.0)
-    settings = await settings_for(kafka, topic_prefix, partitions=1)
-    topics, store = Topics(topic_prefix), TroubledStore()
-    async with consuming(settings, store, KafkaBus(settings)) as one:
-        await ready(one)
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-        await admin.start()
-        await admin.create_partitions({topics.events: NewPartitions(4)})
-        await admin.close()
-        async with bus_of(settings) as bus:
-            await bus.publish(topics.events, openings())
-        await until(lambda: len(store.ids) == 20, "all are in")
-        await until(lambda: len((one._membership and one._membership.assigned) or ()) == 4, "all are ours")
-
-
-async def test_a_topic_that_is_deleted_and_made_anew_is_joined_again(kafka: str, topic_prefix: str) -> None:
-    """Not ready meanwhile; both consumers, the dispatcher's too, go on by themselves."""
-    settings = await settings_for(kafka, topic_prefix, partitions=1)
-    topics, store = Topics(topic_prefix), TroubledStore()
-    heard: list[Nudge] = []
-    nudges = NudgeConsumer(settings, topics.dispatcher_group, heard.extend, RealClock())
-    await nudges.start()
-    try:
-        async with consuming(settings, store, KafkaBus(settings)) as one:
-            await ready(one)
-            await until(lambda: nudges.waiting() is None, "it has joined, too")
-            admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-            await admin.start()
-            await admin.delete_topics([topics.events, topics.nudges])
-            await admin.close()
-            await until(lambda: "does not exist" in one._joining, "it says what is missing")
-            assert "does not exist" in (await one.ready() or "")
-            await until(lambda: nudges.waiting(), "neither is the dispatcher ready")
-            await settings_for(kafka, topic_prefix, partitions=1)
-            async with bus_of(settings) as bus:
-                await bus.publish(topics.events, openings())
-                await until(lambda: len(store.ids) == 20, "all are in")
-                await ready(one)
-                await until(lambda: nudges.waiting() is None, "it has joined again")
-                while not heard:
-                    await bus.publish(topics.nudges, [Message(b"a", encode_nudge(Nudge("a", 1)))])
-                    await asyncio.sleep(0.05)
-    finally:
-        await nudges.stop()
 
 
 async def test_no_broker_at_all_is_said_and_stopping_is_quick() -> None:
