@@ -28,6 +28,11 @@ from services.kafka.ports import Message
 from tests.verification.fuzz.makings import HUGE, PARTITIONS, Headers, Makings, Planned
 
 NOTICE: Final = (0, 60, 3600, 604_800)
+STRUCTURED: Final = (
+    b"application/cloudevents+json",
+    b"application/cloudevents+json; charset=UTF-8",
+    b"Application/CloudEvents",
+)
 STRANGERS: Final = ("stranger", "nobody", "陌生人")
 
 
@@ -113,7 +118,9 @@ class Life:
         elif self.makings.chance.random() < 0.1:
             wire |= {"deadline": None, "room": None, "notice": None, "publisher": facts.get("publisher")}
         participants = tuple(dict.fromkeys(facts.get("participants", ())))
-        return Draft(OPENED, wire, Opened(**{**facts, "participants": participants}))
+        ignored = ("particpants", "报名\ufffd") if self.makings.chance.random() < 0.1 else ()
+        wire |= {"particpants": ["p1"], "报名\x00": None} if ignored else {}
+        return Draft(OPENED, wire, Opened(**{**facts, "participants": participants, "ignored": ignored}))
 
     def _news(self, crowd: list[str]) -> Draft:
         chance, kind = self.makings.chance, self.makings.chance.random()
@@ -169,11 +176,19 @@ def written(makings: Makings, event: Event, wire: dict[str, Any]) -> Message:
     if way < 0.2:
         said = base64.b64encode(makings.json(envelope.pop("data"))).decode()
         envelope |= {"data_base64": said, "data": None}
+    elif way < 0.23:  # the content type decides, whatever attributes stand beside it
+        stray = [("ce_specversion", b"1.0"), ("ce_id", b"another"), ("ce_type", chance.choice([b"x", None]))]
+        headers += stray
+        chance.shuffle(headers)
+        headers.append(
+            ("content-type", chance.choice(STRUCTURED))
+        )  # of those that are there, the last counts
     elif way < 0.3:
         odd = [1e300, [[[]]], {"id": "another"}, "\u0000", 10**40, None, makings.noise(0, 500)]
         envelope |= {"traceparent": chance.choice(odd), "datacontenttype": 7}
         envelope = dict(sorted(envelope.items(), key=lambda _: chance.random()))
-        wire["unknown"] = chance.choice(odd)
+        if event.type != OPENED:
+            wire["unknown"] = chance.choice(odd)
     elif way < 0.31:
         deep = chance.randint(10, 200)
         value = b'{"x":' + b'[{"y":' * deep + b"1" + b"}]" * deep + b"," + msgspec.json.encode(envelope)[1:]

@@ -105,6 +105,7 @@ def _life(chance: random.Random, begin: int, weather: Weather) -> list[tuple[flo
         deadline=moment(15, 70) if chance.random() < 0.7 else None,
         notice=chance.randrange(3, 20),
         close_when_complete=listed and chance.random() < 0.3,
+        ignored=("particpants",) if listed and life < LIFE else (),
     )
     first = chance.uniform(*weather.opens)
     happens: list[tuple[float, EventData]] = [(first, opened)]
@@ -135,6 +136,7 @@ def _something(chance: random.Random, moment: Any) -> EventData:
 def encode(event: Event) -> bytes:
     """The event as a producer writes it."""
     data = msgspec.to_builtins(event.data)
+    data |= dict.fromkeys(data.pop("ignored", ()), "nobody reads it")
     for name in ("deadline", "expires_at"):
         if data.get(name) is not None:
             data[name] = format_rfc3339(data[name])
