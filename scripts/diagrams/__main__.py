@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from scripts.diagrams import life, line, mermaid, outcomes, viewers
+from scripts.diagrams import fields, life, line, mermaid, outcomes, viewers
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs" / "state-machines.md"
+EVENTS: Final = ROOT / "docs" / "events.md"
 IMAGES: Final = ROOT / "docs" / "images"
 
 
@@ -39,7 +40,14 @@ def files() -> dict[Path, str]:
         "completions": outcomes.completions(),
         "viewers": viewers.table(),
     }
+    tables = {
+        "attributes": fields.attributes(),
+        "inbound": fields.inbound(),
+        "outbound": fields.outbound(),
+        "dead letters": fields.dead_letters(),
+    }
     return {
+        EVENTS: fill(EVENTS.read_text("utf-8"), tables),
         PAGE: fill(PAGE.read_text("utf-8"), parts),
         IMAGES / "line.svg": line.draw(),
         IMAGES / "card-life.svg": life.draw(),
