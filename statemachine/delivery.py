@@ -105,6 +105,16 @@ def claim(
     return step
 
 
+def postpone(card: Card, now: int, rules: DeliveryRules) -> Step:
+    """A card of which the table knows no claim, by a bug or by a hand in the database: nobody has it, and it
+    waits for the longest backoff, so that the others go on."""
+    step = Step(copy(card))
+    step.card.fence += 1
+    step.card.lease_until, step.card.lease_by = 0, ""
+    step.card.retry_at = now + rules.backoff_cap
+    return step
+
+
 def settle(card: Card, result: Result, now: int, rules: DeliveryRules) -> Step | None:
     """What a call came to becomes what the card knows. None: this very result was settled before.
 

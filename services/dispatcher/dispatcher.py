@@ -168,6 +168,12 @@ class Dispatcher:
     def _start(self, claims: Claims, group: asyncio.TaskGroup) -> None:
         """One task a card; the lease is counted from before the claim was asked for."""
         self._metrics.claimed(len(claims.cards))
+        for activity_id, why in claims.postponed.items():
+            LOG.error(
+                "a card cannot be claimed and is postponed: please report this",
+                activity_id=activity_id,
+                error=why,
+            )
         if claims.found > len(claims.cards):
             self._relay.kick()  # some needed no call: what became of them is in the outbox
         for claimed in claims.cards:

@@ -14,6 +14,7 @@ from services.runtime.ports import SELDOM, Chance, Clock
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.transactions.settle import Settled, settle
 from statemachine.card import DeliveryRules
+from statemachine.states import IllegalTransition
 from statemachine.step import Result
 
 LOG = structlog.get_logger("livecard.dispatcher")
@@ -31,8 +32,8 @@ class Settler:
     """Takes finished results, writes them, tells what came of them.
 
     While the store is away the results stay in hand and are tried again; whether they still count
-    then is the fence's decision. A result that the store refuses as data is given up: its lease
-    runs out and the claim after it finds the card in doubt.
+    then is the fence's decision. A result that cannot be settled, by its data or by a bug, is given up: its
+    lease runs out, and the claim after it finds the card in doubt.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Settler:
         except StoreUnavailable as error:
             self._results.extendleft(reversed(batch))
             await self._wait(error)
-        except StoreRejected as error:
+        except (StoreRejected, IllegalTransition) as error:
             if len(batch) == 1:
                 self._poison(batch[0], error)
                 return
@@ -107,10 +108,10 @@ class Settler:
         for result, outcome in zip(batch, settled, strict=True):
             self._settled(result, outcome)
 
-    def _poison(self, result: Result, error: StoreRejected) -> None:
+    def _poison(self, result: Result, error: Exception) -> None:
         card = result.claimed.card
         LOG.error(
-            "the store refuses a result; its card is in doubt when the lease ends",
+            "a result cannot be settled; its card is in doubt when the lease ends",
             activity_id=card.activity_id,
             fence=card.fence,
             verdict=result.verdict,

@@ -1,19 +1,19 @@
-"""One batch on its way in: decode → one transaction → nudges → dead letters → (offsets)."""
+"""One batch on its way in: decode → transactions → nudges → dead letters → (offsets)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
 
 import structlog
 
-from contracts.events import Added, Completed, Event, Opened
 from contracts.reading import capped
 from contracts.records import Record, dead_headers
 from contracts.topics import Topics
 from services.kafka.oversized import fitted
 from services.kafka.ports import Bus, BusUnavailable, Message
+from services.lifecycle.dividing import bounded, side_by_side
 from services.runtime.ports import SELDOM, Chance, Clock, Kick
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.transactions.apply import Applied, DeadLetter, TooMuch, apply
@@ -26,9 +26,6 @@ ATTEMPT_DEADLINE: Final = 30.0
 """Seconds one attempt at a transaction may take; waiting for the store has no bound."""
 FIRST_WAIT: Final = 0.1
 """Seconds before the second attempt, doubled up to `LONGEST_WAIT`; a deadlock needs no more."""
-MOST_MEMBERS: Final = 20_000
-"""Members named by the events of one transaction (one event may name more): each takes tens of µs, and
-PostgreSQL cuts off a transaction that lets it wait for 5 s, so that a heavier one might never succeed."""
 PATIENCE: Final = 4
 """Failed attempts after which a batch goes in halves: what no limit foresees may be too much for one
 transaction. An outage leaves a few parts behind, each half of the one after it."""
@@ -107,11 +104,19 @@ class Ingest:
         self._topics, self._rules = topics, rules
         self._metrics: IngestMetrics = metrics or SilentIngest()
         self._attempt_deadline = attempt_deadline
-        self.waiting: str | None = None
+        self._waits: dict[asyncio.Task[Any] | None, str] = {}
         self.moved = clock.monotonic()
+
+    @property
+    def waiting(self) -> str | None:
+        """What the batch in hand waits for, in words; None while it goes on."""
+        return next(iter(self._waits.values()), None)
 
     async def take(self, records: Sequence[Record]) -> None:
         """Bring a batch in and its dead letters out; when it returns, its offsets may be committed.
+
+        A large one goes in several transactions side by side: while the database works for one, the next
+        is made ready.
 
         Waits for a store or a broker that is away as long as it takes (`waiting` says so) and never
         skips a record. May be cancelled at any moment: what was not committed comes again, what was
@@ -119,10 +124,12 @@ class Ingest:
         """
         begun = self._clock.monotonic()
         try:
-            for arrivals in _bounded([read_arrival(record) for record in records]):
-                await self._bury(await self._transact(arrivals))
+            for arrivals in bounded([read_arrival(record) for record in records]):
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(self._transact(each)) for each in side_by_side(arrivals)]
+                await self._bury([letter for task in tasks for letter in task.result()])
         finally:
-            self.waiting = None
+            self._waits.clear()
         self._metrics.batch_taken(len(records), self._clock.monotonic() - begun)
 
     def lag(self, records: Mapping[int, int]) -> None:
@@ -168,7 +175,7 @@ class Ingest:
 
     def _taken(self, applied: Applied) -> None:
         """A transaction is in: who waits for what it left hears of it before the offsets are committed."""
-        self.waiting = None
+        self._waits.pop(asyncio.current_task(), None)
         if applied.nudges:
             self._bus.nudge(self._topics.nudges, applied.nudges)
         self._relay.kick()
@@ -201,7 +208,7 @@ class Ingest:
             why = f"no answer within {self._attempt_deadline:g} s"
         elif not isinstance(error, StoreUnavailable | StoreRejected | BusUnavailable):
             LOG.error("unexpected failure of the store", exc_info=error, every=SELDOM)  # nothing may be lost
-        self.waiting = f"waiting for the {what}: {why}"
+        self._waits[asyncio.current_task()] = f"waiting for the {what}: {why}"
         self._metrics.waited(what)
         longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(failures, 10))
         wait = longest * (0.5 + self._chance.random() / 2)
@@ -231,23 +238,3 @@ def _letter(dead: DeadLetter) -> Message:
     record = dead.record
     headers = tuple(dead_headers(record, dead.reason, dead.error, dead.at))
     return fitted(Message(record.key, record.value, headers))
-
-
-def _bounded(arrivals: Sequence[Arrival]) -> Iterator[Sequence[Arrival]]:
-    """The batch in order, in as few parts as `MOST_MEMBERS` allows: mostly one."""
-    start = weight = 0
-    for place, arrival in enumerate(arrivals):
-        more = _named(arrival)
-        if weight + more > MOST_MEMBERS and place > start:
-            yield arrivals[start:place]
-            start, weight = place, 0
-        weight += more
-    yield arrivals[start:]
-
-
-def _named(arrival: Arrival) -> int:
-    """How many members an event names."""
-    data = arrival.content.data if isinstance(arrival.content, Event) else None
-    if isinstance(data, (Completed, Added)):
-        return len(data.members)
-    return len(data.participants) if isinstance(data, Opened) else 0

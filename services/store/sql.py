@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from itertools import cycle
+from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -33,12 +34,17 @@ from statemachine.card import DeliveryRules
 from statemachine.gate import Gate
 from statemachine.states import DONE
 
+SLOTS: Final = 64
+"""Rows of each of the ledger's counters, which are summed up when it is read."""
+SLOTS_OF_A_PROCESS: Final = 4
+
 
 class SqlStore:
     """Implements `services.store.ports.Store` on PostgreSQL or SQLite.
 
-    `slot` is where this process adds to the ledger (0–63), so that processes do not queue for one
-    row. `rules` says when a card wants a dispatcher again.
+    `slot` is where this process begins to add to the ledger (0–63): its transactions take turns at some
+    slots from there on, so that neither they nor processes queue for one row. `rules` says when a card wants
+    a dispatcher again.
     """
 
     def __init__(
@@ -52,7 +58,7 @@ class SqlStore:
     ) -> None:
         self.engine, self.dialect = engine, dialect
         self._readers = readers or engine
-        self._slot, self._rules = slot, rules
+        self._slots, self._rules = cycle((slot + each) % SLOTS for each in range(SLOTS_OF_A_PROCESS)), rules
         claim = statements.CLAIM_POSTGRES if dialect.postgres else statements.CLAIM_SQLITE
         sources = {
             **statements.TRANSACTION,
@@ -79,7 +85,7 @@ class SqlStore:
                     yield self._tx(by_sqlalchemy(connection))
 
     def _tx(self, run: Run) -> SqlTx:
-        return SqlTx(run, self.dialect, self._statements, self._slot, self._rules)
+        return SqlTx(run, self.dialect, self._statements, next(self._slots), self._rules)
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[Callable[..., Any]]:
@@ -206,7 +212,7 @@ class SqlStore:
             pending = sum(count for count in old.values() if count > 0)
             if pending:
                 counters = self._statements["counters"]
-                row = (self._slot, "revisions.expired", pending)
+                row = (next(self._slots), "revisions.expired", pending)
                 await connection.execute(counters.clause, self.dialect.bind(counters, [row]))
             pruned["members"], pruned["activities"] = 0, len(old)
             if old:

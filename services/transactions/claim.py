@@ -13,18 +13,21 @@ from services.transactions.steps import follow
 from statemachine import delivery
 from statemachine.card import DeliveryRules
 from statemachine.gate import Gate, Passage, probed, wants_probe
+from statemachine.states import IllegalTransition
 from statemachine.step import Claimed
 
 
 class Claims(msgspec.Struct):
     """`cards` in hand. `found`: how many were due and let in, of which some needed no call. `next_in`: µs
     until the next one is due or a gate opens; None: not known, there may be more now. `gates`: what was seen.
+    `postponed`: activity_id → why its card could not be claimed, which is a bug.
     """
 
     cards: list[Claimed] = msgspec.field(default_factory=list)
     found: int = 0
     next_in: int | None = None
     gates: dict[str, Gate] = msgspec.field(default_factory=dict)
+    postponed: dict[str, str] = msgspec.field(default_factory=dict)
 
     def filled(self, rooms: Mapping[str, int], narrow: int) -> bool:
         """Whether an app may have more that is due than there was room for."""
@@ -58,14 +61,18 @@ async def claim(
             claims.found = len(cards)
             owed = await tx.owed([card.activity_id for card in cards])
             for card in cards:
-                step = delivery.claim(
-                    card,
-                    owed.get(card.activity_id, ()),
-                    due.now,
-                    holder=holder,
-                    rules=rules,
-                    passage=passages[card.appid],
-                )
+                try:
+                    step = delivery.claim(
+                        card,
+                        owed.get(card.activity_id, ()),
+                        due.now,
+                        holder=holder,
+                        rules=rules,
+                        passage=passages[card.appid],
+                    )
+                except IllegalTransition as error:
+                    step = delivery.postpone(card, due.now, rules)
+                    claims.postponed[card.activity_id] = str(error)
                 out.cards.append(step.card)
                 follow(out, step, due.now)
                 if step.claimed is not None:

@@ -62,17 +62,17 @@ async def test_redeliver_tries_again_what_was_given_up(line: Line) -> None:
     line.simulator.faults.add([Rule(action=Action(errcode=40097), match=Match(activity_id="r-1"))])
     await line.send(line.opened("r-1", ["gp-1", "gp-2"]), line.completed("r-1", "gp-1"))
 
-    async def aside() -> bool:
-        return "given up until `livecard redeliver r-1`: gp-1" in (await line.run("show", "r-1"))[1]
+    async def skipped() -> bool:
+        return "skipped until `livecard redeliver r-1`: gp-1" in (await line.run("show", "r-1"))[1]
 
-    await until(aside, "show names the member set aside")
+    await until(skipped, "show names the skipped member")
     line.simulator.faults.remove()
     code, printed = await line.run("redeliver", "r-1")
-    assert (code, "1 members set aside included" in printed) == (0, True), printed
+    assert (code, "1 skipped members included" in printed) == (0, True), printed
     await until(lambda: line.card("r-1").posts, "the member is done")
     await line.settled()
     code, printed = await line.run("redeliver", "r-1")
-    assert (code, "nothing was given up" in printed) == (0, True), printed
+    assert (code, "nothing to do" in printed) == (0, True), printed
     assert line.card("r-1").posts == {"gp-1": 1}
 
 

@@ -17,7 +17,7 @@ from scripts.patience import PATIENCE
 from services.kafka.ports import BusUnavailable, Message
 from services.lifecycle.ingest import Ingest
 from services.runtime.clock import RealClock
-from services.store.ports import StoreRejected, StoreUnavailable, Tx
+from services.store.ports import Store, StoreRejected, StoreUnavailable, Tx
 from services.store.rows import InboxKey
 from statemachine.model import Rules
 from tests.verification.dict_store.store import MemoryStore
@@ -158,7 +158,7 @@ class Kicks:
         self.count += 1
 
 
-def make_ingest(store: MemoryStore, bus: Any, topics: Topics | None = None, **options: Any) -> Ingest:
+def make_ingest(store: Store, bus: Any, topics: Topics | None = None, **options: Any) -> Ingest:
     """An ingest on real time and seeded chance."""
     return Ingest(
         store=store,

@@ -118,9 +118,17 @@ class CardJudge:
         self.expect(due <= now, f"{name} was claimed {due - now} µs before it was due")
         if card.ending:
             last = card.expires_at - self.margin // 2
-            wait = now + self.end_wait if before.end_by is None else before.end_by + max(0, now - due)
-            self.expect(card.end_by == min(wait, last), f"the end of {name} waits until {card.end_by}")
+            wait = (
+                min(now + self.end_wait, last) if before.end_by is None else self._put_off(before, now, due)
+            )
+            self.expect(card.end_by == wait, f"the end of {name} waits until {card.end_by}")
         self.claims[name, card.fence] = Claim(now, card.state, card.end_by)
+
+    def _put_off(self, card: Card, now: int, was_due: int) -> int | None:
+        """Until when the end waits, moved on by the time in which nobody took the card."""
+        if card.end_by is None:
+            return None
+        return min(card.end_by + max(0, now - was_due), card.expires_at - self.margin // 2)
 
     def _settled(self, commit: Commit, before: Card, card: Card, result: Result | None) -> None:
         """Nothing but a doubt is written by whoever has lost its fence."""
@@ -144,7 +152,9 @@ class CardJudge:
         )
         self._doubts(before, card, result)
         died = dead and card.verdict == EXPIRED
-        if (card.verdict != before.verdict or card.end_by != before.end_by) and not died:
+        held = before.ending and before.lease_until  # not one that was settled before, its answer lost
+        end_by = self._put_off(before, commit.now, before.lease_until) if held else before.end_by
+        if (card.verdict != before.verdict or card.end_by != end_by) and not died:
             self._given_up(name, str(result.verdict))
         if card.shown != before.shown:
             known = any(each.target_state == card.shown for each in self.world.model.cards[name].history)

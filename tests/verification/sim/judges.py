@@ -161,6 +161,8 @@ class Judges:
     def _expired(self, commit: Commit, writes: Writes) -> None:
         for moved in writes.activities:
             name = moved.activity.activity_id
+            if moved.activity.state == self.cards[name].state:
+                continue  # its card was closed and is in doubt now: only its due time is another
             dead = self.world.wall() >= self.world.model.cards[name].expires_at
             self.expect(dead, f"{name} was said to be expired")
             self.reference.expire(name, commit.now)

@@ -1,0 +1,54 @@
+"""How a batch is divided among transactions: what is too heavy for one, and what goes side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+from zlib import crc32
+
+from contracts.events import Added, Completed, Event, Opened
+from services.store.rows import InboxKey
+from services.transactions.arrivals import Arrival
+
+MOST_MEMBERS: Final = 20_000
+"""Members named by the events of one transaction (one event may name more): each takes tens of µs, and
+PostgreSQL cuts off a transaction that lets it wait for 5 s, so that a heavier one might never succeed."""
+SIDE_BY_SIDE: Final = 4
+"""Most transactions of one batch at once."""
+WORTH_ONE: Final = 250
+"""Events that are worth a transaction of their own: a commit costs as much as some fifty."""
+
+
+def bounded(arrivals: Sequence[Arrival]) -> Iterator[Sequence[Arrival]]:
+    """The batch in order, in as few parts as `MOST_MEMBERS` allows: mostly one."""
+    start = weight = 0
+    for place, arrival in enumerate(arrivals):
+        more = _named(arrival)
+        if weight + more > MOST_MEMBERS and place > start:
+            yield arrivals[start:place]
+            start, weight = place, 0
+        weight += more
+    yield arrivals[start:]
+
+
+def side_by_side(arrivals: Sequence[Arrival]) -> list[Sequence[Arrival]]:
+    """Parts for transactions at the same time. Each activity's events stay together, in order, and so do
+    those that share a key, of which only the first counts."""
+    width = min(SIDE_BY_SIDE, len(arrivals) // WORTH_ONE)
+    if width < 2:
+        return [arrivals]
+    parts: list[list[Arrival]] = [[] for _ in range(width)]
+    place_of: dict[InboxKey, int] = {}
+    for arrival in arrivals:
+        content = arrival.content
+        name = content.activity_id if isinstance(content, Event) else ""
+        parts[place_of.setdefault(arrival.key, crc32(name.encode()) % width)].append(arrival)
+    return [part for part in parts if part]
+
+
+def _named(arrival: Arrival) -> int:
+    """How many members an event names."""
+    data = arrival.content.data if isinstance(arrival.content, Event) else None
+    if isinstance(data, (Completed, Added)):
+        return len(data.members)
+    return len(data.participants) if isinstance(data, Opened) else 0

@@ -1,0 +1,105 @@
+"""A large batch goes in several transactions side by side, and comes to what one would come to."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from itertools import pairwise
+
+from contracts.records import Record
+from services.lifecycle.dividing import SIDE_BY_SIDE, WORTH_ONE, side_by_side
+from services.store.ports import Store
+from services.transactions.arrivals import read_arrival
+from services.transactions.ledger import read_ledger
+from tests.lifecycle.support import MemoryBus, TroubledStore, completed, event, make_ingest, opened, record
+from tests.store.benches import Bench
+from tests.store.conftest import bench, migrated_postgres, migrated_sqlite, postgres
+
+__all__ = ["bench", "migrated_postgres", "migrated_sqlite", "postgres"]
+
+NAMES = [f"a{number:02}" for number in range(40)]
+
+
+def large(size: int, seed: int = 1) -> list[Record]:
+    """Openings, then completions, closes, repetitions and things that are no events, at random."""
+    chance = random.Random(seed)
+    values: list[bytes] = [opened(name, close_when_complete=False) for name in NAMES]
+    while len(values) < size:
+        name, number = chance.choice(NAMES), len(values)
+        kind = chance.random()
+        if kind < 0.8:
+            values.append(completed(f"c{number}", name, f"m-{chance.randrange(30)}"))
+        elif kind < 0.9:
+            values.append(chance.choice(values))
+        elif kind < 0.93:
+            values.append(event("activity.closed", f"e{number}", name))
+        elif kind < 0.96:
+            values.append(completed(f"c{chance.randrange(number)}", name, "m-1"))  # a key for two activities
+        else:
+            values.append(b"no event")
+    return [record(offset, value) for offset, value in enumerate(values)]
+
+
+async def outcome(store: Store, bus: MemoryBus) -> object:
+    """What can be seen of a batch: activities, members, the ledger and the dead letters."""
+    activities = []
+    for name in NAMES:
+        seen = await store.show(name)
+        assert seen is not None
+        each = seen.activity
+        activities.append((name, each.state, each.done, each.revision, seen.card.settled))
+    ledger = await read_ledger(store)
+    assert ledger.balanced
+    letters = sorted(dict(message.headers)["livecard-offset"] or b"" for _, message in bus.published)
+    return activities, dict(ledger.events), dict(ledger.revisions), letters, bus.nudged
+
+
+def test_a_small_batch_stays_together() -> None:
+    arrivals = [read_arrival(each) for each in large(2 * WORTH_ONE - 1)]
+    assert side_by_side(arrivals) == [arrivals]
+
+
+def test_an_activity_and_a_key_are_in_one_part_in_order() -> None:
+    arrivals = [read_arrival(each) for each in large(2_000)]
+    parts = side_by_side(arrivals)
+    assert len(parts) == SIDE_BY_SIDE
+    assert sorted(each.record.offset for part in parts for each in part) == list(range(2_000))
+    for part in parts:
+        assert all(one.record.offset < other.record.offset for one, other in pairwise(part))
+    first: dict[object, int] = {}
+    for number, part in enumerate(parts):
+        for each in part:
+            assert first.setdefault(each.key, number) == number
+
+
+def _first_of_each_key(records: Sequence[Record]) -> list[Record]:
+    seen, first = set(), []
+    for each in records:
+        if (key := read_arrival(each).key) not in seen:
+            seen.add(key)
+            first.append(each)
+    return first
+
+
+async def test_it_comes_to_what_one_event_after_the_other_comes_to(bench: Bench) -> None:
+    """On each engine; that counts repetitions too."""
+    records = large(1_500)
+    bus, one_by_one, alone = MemoryBus(), MemoryBus(), TroubledStore()
+    await make_ingest(bench.store, bus).take(records)
+    ingest = make_ingest(alone, one_by_one)
+    for each in records:
+        await ingest.take([each])
+    assert await outcome(bench.store, bus) == await outcome(alone, one_by_one)
+
+
+async def test_what_one_part_waits_for_is_told_until_it_is_in_and_the_others_are_not_undone() -> None:
+    records = _first_of_each_key(large(1_500))
+    store, bus = TroubledStore(), MemoryBus()
+    blamed = read_arrival(records[-1]).key
+    store.poison = lambda key: key == blamed
+    await make_ingest(store, bus).take(records)
+    ledger = await read_ledger(store)
+    assert ledger.balanced
+    assert sum(store.batches) >= len(records) - 1
+    reasons = [dict(message.headers)["livecard-reason"] for _, message in bus.published]
+    assert reasons.count(b"unprocessable") == 1
