@@ -93,6 +93,10 @@ def test_the_java_snippet_names_the_attributes_that_binary_mode_needs() -> None:
     (snippet,) = blocks(PAGE, "java")
     named = dict(re.findall(r'"([a-z_-]+)", ("[^"]*"|[A-Za-z.()]+)[,\n]', snippet))
     given = {name: value.strip('"') for name, value in named.items()}
+    assert {
+        "ce_id": "UUID.randomUUID().toString()",
+        "ce_time": "Instant.now().toString()",
+    }.items() <= given.items()
     given |= {"ce_id": "1", "ce_time": "2026-11-21T08:00:00Z"}
     body = json.loads(re.findall(r'"966_NGiq", "(.*)"\);', snippet)[0].replace('\\"', '"'))
     read = decode(json.dumps(body).encode(), [(name, value.encode()) for name, value in given.items()])
