@@ -24,6 +24,7 @@ from scripts.patience import PATIENCE
 from services.runtime.clock import RealClock
 from services.simulator.app import SimulatorServer
 from services.simulator.cards import Declaration
+from tests.verification.lives.wire import envelope
 
 LIVECARD = Path(sys.executable).with_name("livecard")
 APPID = "wxe2e"
@@ -184,16 +185,8 @@ class Line:
     def event(self, kind: str, activity_id: str, data: dict[str, Any], **more: Any) -> dict[str, Any]:
         """A CloudEvent; `kind` without the `livecard.` before it."""
         self.made += 1
-        return {
-            "specversion": "1.0",
-            "id": f"e-{self.made}",
-            "source": "/test",
-            "type": f"livecard.{kind}",
-            "subject": activity_id,
-            "time": format_rfc3339(now()),
-            "data": data,
-            **more,
-        }
+        key, time = ("/test", f"e-{self.made}"), format_rfc3339(now())
+        return envelope(f"livecard.{kind}", activity_id, key, time, data) | more
 
     def opened(self, activity_id: str, participants: Iterable[str] = (), **data: Any) -> dict[str, Any]:
         """An `opened` event that lives for an hour unless told otherwise."""

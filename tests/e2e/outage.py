@@ -30,6 +30,7 @@ from contracts.topics import Topics
 from scripts.engines import Kafka, Postgres
 from scripts.patience import PATIENCE
 from tests.e2e.line import Line, Service, a_line, now, until
+from tests.verification.judging.sent import Sent
 
 SERVICES: Final = ("lifecycle", "clock", "dispatcher")
 BEFORE: Final = 5.0
@@ -117,7 +118,7 @@ class Load:
         self.names = [f"o-{place}" for place in range(activities)]
         self.timed = [f"t-{place}" for place in range(TIMED)]
         self.expected: dict[str, set[str]] = {name: set() for name in self.names}
-        self.made = 0
+        self.sent = Sent()
         self._waiting: list[dict[str, Any]] = []
         self._more = asyncio.Event()
         self._closed = False
@@ -134,7 +135,7 @@ class Load:
 
     def add(self, event: dict[str, Any]) -> None:
         """One event to send."""
-        self.made += 1
+        self.sent.add(event, now())
         self._waiting.append(event)
         self._more.set()
 
@@ -300,7 +301,7 @@ async def outage(line: Line, trouble: Trouble, figures: Figures, rate: float) ->
             figures.wrong.append(str(error))
         watching.cancel()
         figures.rss_after = observer.rss()
-        figures.events = load.made
+        figures.events = load.sent.events
         for service in line.services:
             if (code := await service.terminate()) != 0:
                 figures.wrong.append(f"{name_of(service)} left with {code}")
@@ -314,11 +315,7 @@ async def judge(line: Line, load: Load, figures: Figures) -> None:
     cards = line.simulator.model.cards
     await until(lambda: all(cards[name].target_state == 3 for name in load.names), "all have ended", 180)
     ledger = await line.settled()
-    if ledger["events"]["applied"] != load.made:
-        figures.wrong.append(f"{load.made} events were made, but: {ledger['events']}")
-    for name, people in load.expected.items():
-        if cards[name].posts.keys() != people or cards[name].lowered:
-            figures.wrong.append(f"{name}: {cards[name].posts.keys() ^ people} differ")
+    figures.wrong += load.sent.wrong(cards, ledger, now())
     figures.repeated_posts = sum(card.repeated_posts for card in cards.values())
 
 

@@ -21,6 +21,7 @@ from services.store.ports import Store, StoreRejected, StoreUnavailable, Tx
 from services.store.rows import InboxKey
 from statemachine.model import Rules
 from tests.verification.dict_store.store import MemoryStore
+from tests.verification.lives.wire import envelope
 
 NOW = RealClock().wall()
 DAY = 86_400 * SECOND
@@ -36,17 +37,8 @@ async def until(condition: Callable[[], Any], what: str, patience: float = PATIE
 
 def event(kind: str, id_: str, activity: str, **data: Any) -> bytes:
     """One event of ours, structured."""
-    return msgspec.json.encode(
-        {
-            "specversion": "1.0",
-            "id": id_,
-            "source": "/tests",
-            "type": f"livecard.{kind}",
-            "subject": activity,
-            "time": format_rfc3339(NOW - SECOND),
-            "data": data,
-        }
-    )
+    time = format_rfc3339(NOW - SECOND)
+    return msgspec.json.encode(envelope(f"livecard.{kind}", activity, ("/tests", id_), time, data))
 
 
 def opened(activity: str, **data: Any) -> bytes:

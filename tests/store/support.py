@@ -24,6 +24,7 @@ from statemachine.model import Rules
 from statemachine.step import Claimed, Result
 from statemachine.timers import due_at
 from tests.store.benches import Bench, rolled_back
+from tests.verification.lives.wire import envelope
 
 
 class Scene:
@@ -48,15 +49,8 @@ class Scene:
         self, kind: str, activity: str, id_: str = "", *, time: int | None = None, **data: Any
     ) -> Arrival:
         """One event, through the real decoder; `time` µs, now when not given."""
-        body = {
-            "specversion": "1.0",
-            "id": id_ or f"e{self.offset + 1}",
-            "source": "/tests",
-            "type": f"livecard.{kind}",
-            "subject": activity,
-            "time": format_rfc3339(self.bench.now if time is None else time),
-            "data": data,
-        }
+        key, at = ("/tests", id_ or f"e{self.offset + 1}"), self.bench.now if time is None else time
+        body = envelope(f"livecard.{kind}", activity, key, format_rfc3339(at), data)
         return read_arrival(self.record(msgspec.json.encode(body)))
 
     def opened(self, activity: str, id_: str = "", *, life: float = 86_400, **data: Any) -> Arrival:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-from contracts.changes import ActivityChanged, EventRefused, ParticipantDone
+from contracts.changes import ActivityChanged, Change, ParticipantDone
 from contracts.events import Completed, Opened, Rescheduled
 from contracts.times import SECOND
-from tests.verification.chaos.record import Arrival, Published, Record
+from tests.verification.chaos.record import Arrival, Record
+from tests.verification.judging.judge import OF_STATES
 from tests.verification.model.reference import Expected, Reference
 
 LONGEST_TRANSACTION = 30 * SECOND
@@ -73,7 +74,7 @@ def _admitted(record: Record, arrival: Arrival) -> int:
     return taken.at if taken else arrival.at
 
 
-def follow(record: Record, name: str, firsts: list[Arrival], published: list[Published]) -> Expected:
+def follow(record: Record, name: str, firsts: list[Arrival], published: list[Change]) -> Expected:
     """Feed the reference at the moments of admission.
 
     The store decides by a clock it reads after the locks, so a deadline may lie between the admission and
@@ -86,11 +87,7 @@ def follow(record: Record, name: str, firsts: list[Arrival], published: list[Pub
         reference.feed(each.event, _admitted(record, each))
     reference.fire(record.end)
     expected = reference.expected(name)
-    told = [
-        (each.change.time, each.change.data)
-        for each in published
-        if isinstance(each.change.data, ActivityChanged | ParticipantDone | EventRefused)
-    ]
+    told = [(each.time, each.data) for each in published if isinstance(each.data, OF_STATES)]
     if expected.published == tuple(data for _, data in told):
         return expected
     return _follow_closely(record, name, firsts, told) or expected

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-import msgspec
 from msgspec import UNSET
 
 from contracts.changes import (
@@ -15,12 +14,11 @@ from contracts.changes import (
     decode_change,
     encode_change,
 )
-from contracts.decode import decode
-from contracts.events import Event
 from contracts.times import SECOND
 from services.runtime.settings import Settings
 from tests.verification.chaos.record import Arrival, Attempt, Call, Published, Record, Shown, Taken
 from tests.verification.chaos.script import script
+from tests.verification.judging.judge import FATES
 from tests.verification.model.reference import Reference
 
 BEGIN = 1_790_000_000 * SECOND
@@ -33,18 +31,15 @@ def honest(activities: int = 40) -> Record:
     said = script(7, activities, SECONDS, BEGIN)
     record = Record(7, BEGIN, BEGIN + 90 * SECOND, Settings().us("expiry_margin"), LEASE, said.events, 0)
     for offset, sending in enumerate(said.sendings):
-        event = decode(msgspec.json.encode(sending.event))
-        assert isinstance(event, Event)
-        at = BEGIN + round(sending.at * SECOND)
+        event, at = sending.event, BEGIN + round(sending.at * SECOND)
         record.arrivals[event.activity_id].append(Arrival(event, sending.partition, offset, at))
         record.records += 1
     books: Counter[str] = Counter()
     for card in said.cards:
         books += _one(record, card.activity_id, frozenset(card.members or ()))
-    fates = ("applied", "duplicate", "late", "refused", "dead", "parked")
     repeats = record.records - len(record.taken)
     record.ledger = {
-        "events": {"taken": len(record.taken), "repeats": repeats, **{fate: books[fate] for fate in fates}},
+        "events": {"taken": len(record.taken), "repeats": repeats, **{fate: books[fate] for fate in FATES}},
         "revisions": {"raised": books["revisions"], "pending": 0},
         "problems": [],
     }

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 
 from services.kafka.producer import retire
 from tests.verification.chaos.script import PRODUCERS, Sending
+from tests.verification.lives.wire import cloud_event
 
 AT_ONCE = 64
 """Records each producer waits for at a time."""
@@ -99,7 +100,7 @@ class Load:
             await asyncio.gather(*(sender.close() for sender in senders), return_exceptions=True)
 
     async def _send(self, sender: Sender, sending: Sending) -> None:
-        event = sending.event
+        event = cloud_event(sending.event)
         headers: list[tuple[str, bytes]] = []
         value, key = msgspec.json.encode(event), event["subject"].encode()
         if sending.binary:

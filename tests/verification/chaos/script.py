@@ -7,15 +7,20 @@ from typing import Any, Final
 
 import msgspec
 
-from contracts.times import SECOND, format_rfc3339
+from contracts.events import Added, Completed, Event, Opened, Rescheduled
+from contracts.times import SECOND
 from services.simulator.cards import Declaration
 from tests.verification.chaos.plan import APPS
+from tests.verification.lives.life import Happening, Weights, draw_life
+from tests.verification.lives.wire import event
 
 PRODUCERS: Final = 3
 PARTITIONS: Final = 8
 HOURS: Final = 3 * 3600.0
 STRANGER: Final = "gp-stranger"
-"""Somebody who is not listed: livecard refuses them."""
+"""Somebody whom no event names."""
+LATER: Final = ("gp-later-0", "gp-later-1")
+"""People who are not listed, unless they are added: until then livecard refuses them."""
 GHOST: Final = "gp-ghost"
 """Somebody who is not in the room, though everyone takes part: WeChat refuses them."""
 
@@ -27,7 +32,7 @@ class Sending(msgspec.Struct, frozen=True):
     producer: int
     partition: int
     binary: bool
-    event: dict[str, Any]
+    event: Event
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -39,7 +44,7 @@ class Script(msgspec.Struct, frozen=True):
     @property
     def events(self) -> int:
         """How many distinct events there are."""
-        return len({(each.event["source"], each.event["id"]) for each in self.sendings})
+        return len({(each.event.source, each.event.id) for each in self.sendings})
 
 
 def script(seed: int, activities: int, seconds: float, begin: int) -> Script:
@@ -58,134 +63,90 @@ class _Life:
 
     def __init__(self, seed: int, place: int, seconds: float, begin: int) -> None:
         self.chance = chance = random.Random(f"chaos/{seed}/life/{place}")
-        self.name, self.begin, self.limit = f"c-{place}", begin, seconds * 0.97
-        self.sendings: list[Sending] = []
-        self.made = 0
+        self.name, self.begin, limit = f"c-{place}", begin, seconds * 0.97
         self.home = None if chance.random() < 0.1 else chance.randrange(PARTITIONS)
-        self.start = chance.uniform(0.0, 0.75) * seconds
-        self.length = max(1.0, min(chance.uniform(5.0, 60.0), self.limit - self.start))
-        self.people = [f"gp-{number}" for number in range(chance.randint(3, 22))]
-        self.later = [f"gp-later-{number}" for number in range(2)]
-        self.everyone = chance.random() < 0.2
-        self.appid = chance.choice(APPS)
-        self.template = chance.choice(("complete", "participate"))
-        self.version = chance.choice(("release", "trial", "develop"))
-        self.expires_at = begin + int(HOURS * SECOND)
-        self.card = self._declaration()
-        getattr(self, f"_{self._ending()}")()
+        self.people = tuple(f"gp-{number}" for number in range(chance.randint(3, 22)))
+        start = chance.uniform(0.0, 0.75) * seconds
+        length = max(1.0, min(chance.uniform(5.0, 60.0), limit - start))
+        life = draw_life(chance, begin, self._weights(start, length))
+        happens = sorted((each for each in life if each.at <= limit), key=lambda each: each.at)
+        self.sendings = [each for made, what in enumerate(happens, 1) for each in self._sent(made, what)]
+        self.card = self._declaration(next(each.data for each in life if isinstance(each.data, Opened)))
 
-    def _declaration(self) -> Declaration:
-        kind: dict[str, Any] = {"template": self.template, "version": self.version}
-        return Declaration(
-            activity_id=self.name,
-            appid=self.appid,
-            choose="everyone" if self.everyone else "listed",
-            participants=tuple(self.people),
-            members=(*self.people, *self.later),
-            publisher="gp-publisher",
-            expires_at=self.expires_at,
-            **kind,
+    def _weights(self, start: float, length: float) -> Weights:
+        """One of four kinds of lives: it ends by its deadline, is closed, is complete, or nobody ends it."""
+        chance, end = self.chance, start + length
+        everyone, wandering = chance.random() < 0.2, self.home is None
+        odds = {"complete": 20, "open_end": 15} | ({} if wandering else {"deadline": 45, "closed": 20})
+        (kind,) = chance.choices([*odds], [*odds.values()])
+        others = () if wandering or chance.random() < 0.6 else (GHOST,) if everyone else LATER
+        ends: dict[str, dict[str, Any]] = {
+            "deadline": {
+                "dated": 1.0,
+                "deadlines": ((start + length * 0.7,) * 2,),
+                "notices": range(max(1, int(length * 0.4))),
+                "news": (0, 0, 1, 2),
+                "kinds": ((0.8, Rescheduled), (1.0, Added)),
+                "moves": ((start, end + 5.0), (end, end + 5.0)),
+                "moved_notices": (None, 1, 3),
+                "flips": chance.random() < 0.2,
+            },
+            "closed": {"closes": (start + length * 0.8, end)},
+            "complete": {"complete": 1.0, "dealt": (1.0, 1.0), "ends": start + length * 0.8},
+            "open_end": {
+                "dated": 0.5,
+                "deadlines": ((HOURS - 600.0,) * 2,),
+                "notices": (10,) if wandering else (10, int(HOURS)),
+            },
+        }
+        usual: dict[str, Any] = {
+            "whom": self.people if kind == "complete" else (*self.people, *others),
+            "dealt": (0.1, 1.0),
+            "ends": end,
+            "news": (0,) if wandering else (0, 0, 0, 1),
+            "kinds": ((1.0, Added),),
+        }
+        return Weights(
+            **usual | ends[kind],
+            expires=lambda _: HOURS,
+            begins=max(0.0, start - length / 10),
+            opens=(start, start),
+            listed=0.0 if everyone else 1.0,
+            people=(len(self.people),),
+            apps=APPS,
+            versions=("release", "trial", "develop"),
+            again=0.05,
+            another=0.0 if wandering else 0.05,
+            together=(1, 1, 1, 2, 3),
+            prompt=0.9,
+            lags=(0.0, 0.0, 1.0, length / 2, -30.0),
         )
 
-    def _ending(self) -> str:
-        if self.home is None:
-            return self.chance.choice(("complete", "open_end"))
-        return self.chance.choices(("deadline", "closed", "complete", "open_end"), (45, 20, 20, 15))[0]
+    def _declaration(self, opened: Opened) -> Declaration:
+        """As it was opened; whoever is listed later is in the room, too."""
+        return Declaration(
+            activity_id=self.name,
+            appid=opened.appid,
+            template=opened.template,
+            version=opened.version,
+            choose=opened.choose,
+            participants=self.people,
+            members=(*self.people, *LATER),
+            publisher="gp-publisher",
+            expires_at=opened.expires_at,
+        )
 
-    # The four kinds of lives.
-
-    def _deadline(self) -> None:
-        """The end comes by itself, after being moved perhaps, also into the past and back to collecting."""
-        chance, end = self.chance, self.start + self.length * 0.7
-        notice = chance.randint(0, max(1, int(self.length * 0.4)))
-        self._open(deadline=self._text(end), notice=notice)
-        moved = chance.random()
-        if moved < 0.2:
-            self._move(self.start + self.length * chance.random(), end + chance.uniform(-5.0, 5.0))
-        elif moved < 0.4:  # once it is nearing, so that it goes back to collecting
-            self._move(end - notice / 2, min(self.limit, end + notice + 3.0), notice=chance.randint(1, 3))
-        elif moved < 0.45:
-            self._move(self.start + self.length * 0.3, self.start)
-        self._finishers(self.people[: chance.randint(1, len(self.people))], self.length)
-
-    def _closed(self) -> None:
-        """Ended by its publisher; who comes after that is late, or refused."""
-        self._open()
-        self._finishers(self.people[: self.chance.randint(1, len(self.people))], self.length)
-        self._say(self.start + self.length * 0.8, "activity.closed", {})
-
-    def _complete(self) -> None:
-        """Ended by the last of those listed."""
-        self._open(close_when_complete=not self.everyone)
-        self._finishers(self.people, self.length * 0.8)
-
-    def _open_end(self) -> None:
-        """Nobody ends it while we look; its deadline may be near all the time."""
-        notice = 10 if self.home is None else self.chance.choice((10, int(HOURS)))
-        self._open(**self.chance.choice(({}, {"deadline": self._text(HOURS - 600.0), "notice": notice})))
-        self._finishers(self.people[: self.chance.randint(1, len(self.people))], self.length)
-
-    def _open(self, **more: Any) -> None:
-        """Open it, perhaps after the first completions, perhaps twice."""
-        body = {
-            "appid": self.appid,
-            "template": self.template,
-            "version": self.version,
-            "publisher": "gp-publisher",
-            "expires_at": format_rfc3339(self.expires_at),
-            "choose": "everyone" if self.everyone else "listed",
-            **({} if self.everyone else {"participants": self.people}),
-            **more,
-        }
-        self._say(self.start, "activity.opened", body)
-        again = self.chance.random()
-        if again < 0.05:
-            self._say(self.start + self.length / 2, "activity.opened", body)
-        elif again < 0.1 and self.home is not None:
-            self._say(self.start + self.length / 2, "activity.opened", {**body, "title": "另一个"})
-
-    def _move(self, at: float, deadline: float, **more: Any) -> None:
-        body = {"deadline": self._text(min(deadline, self.limit)), **more}
-        self._say(at, "activity.rescheduled", body)
-
-    def _finishers(self, people: list[str], length: float) -> None:
-        """Who finishes, alone or together; some spoke too early, some say when, some are strangers."""
-        chance, left = self.chance, list(people)
-        chance.shuffle(left)
-        if self.home is not None and not self.everyone and chance.random() < 0.1:
-            self._say(self.start + 0.1, "participant.added", {"members": self.later})
-            left += self.later
-        while left:
-            together = min(len(left), chance.choice((1, 1, 1, 2, 3)))
-            who, left = left[:together], left[together:]
-            at = self.start + chance.uniform(-0.1, 1.0) * length
-            said = at - chance.choice((0.0, 0.0, 1.0, length / 2, -30.0))
-            if self.home is not None and chance.random() < 0.05:
-                who = [*who, GHOST if self.everyone else STRANGER]
-            self._say(at, "participant.completed", {"members": who}, said)
-
-    # How it is written down.
-
-    def _text(self, at: float) -> str:
-        return format_rfc3339(self.begin + round(at * SECOND))
-
-    def _say(self, at: float, kind: str, data: dict[str, Any], time: float | None = None) -> None:
-        chance, at = self.chance, max(0.0, at)
-        self.made += 1
-        event = {
-            "specversion": "1.0",
-            "id": f"{self.name}-{self.made}",
-            "source": f"/chaos/{chance.randrange(PRODUCERS)}",
-            "type": f"livecard.{kind}",
-            "subject": self.name,
-            "time": self._text(at if time is None else time),
-            "data": data,
-        }
+    def _sent(self, made: int, what: Happening) -> list[Sending]:
+        """Its records: some events are repeated, now and then with something else under the same id."""
+        chance, time = self.chance, self.begin + round(what.time * SECOND)
+        source, data = f"/chaos/{chance.randrange(PRODUCERS)}", what.data
         binary = chance.random() < 0.2
+        said = event(source, f"{self.name}-{made}", self.name, time, data)
+        sendings = []
         for repeat in range(chance.choice((1, 1, 1, 2, 3))):
-            when = at + (chance.uniform(0.0, 5.0) if repeat else 0.0)
+            when = what.at + (chance.uniform(0.0, 5.0) if repeat else 0.0)
             partition = chance.randrange(PARTITIONS) if self.home is None else self.home
-            said = event
-            if repeat and kind == "participant.completed" and chance.random() < 0.1 and self.home is not None:
-                said = {**event, "data": {"members": [self.people[-1]]}}  # the same id: the first one counts
-            self.sendings.append(Sending(when, chance.randrange(PRODUCERS), partition, binary, said))
+            other = repeat and isinstance(data, Completed) and self.home is not None and chance.random() < 0.1
+            sent = msgspec.structs.replace(said, data=Completed(self.people[-1:])) if other else said
+            sendings.append(Sending(when, chance.randrange(PRODUCERS), partition, binary, sent))
+        return sendings

@@ -41,5 +41,5 @@ def test_a_reschedule_that_waited_for_its_lock_beyond_its_own_notice(decided: in
     record = Record(1, BEGIN, end, MARGIN, LEASE, 2, 2)
     for each in firsts:
         record.taken[each.event.source, each.event.id] = Taken("applied", "", each.at)
-    changes = [published("a", number, end, data) for number, data in enumerate(told)]
+    changes = [published("a", number, end, data).change for number, data in enumerate(told)]
     assert follow(record, "a", firsts, changes).published == told

@@ -188,7 +188,7 @@ DOCTORED: dict[Callable[[Record], None], str] = {
     _too_many_repeats: "posted 3 times, and 1 calls were disturbed",
     _unbalanced: "the ledger: events applied",
     _pending: "the ledger: revisions pending",
-    _one_revision_less: "the ledger: revisions by the reference",
+    _one_revision_less: "the ledger: revisions raised",
     _a_death: "ended by itself",
 }
 

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from contracts.decode import decode
-from contracts.events import Event
 from tests.verification.chaos.plan import LIES, MONKEYS, plan
 from tests.verification.chaos.script import Script, Sending, script
+from tests.verification.lives.wire import cloud_event
 
 BEGIN = 1_790_000_000_000_000
 EVERYTHING = {
@@ -60,7 +60,7 @@ def test_the_script_has_tens_of_thousands_of_events_of_every_kind(said: Script) 
     assert len({card.appid for card in said.cards}) == 3
     assert {card.template for card in said.cards} == {"complete", "participate"}
     assert {card.choose for card in said.cards} == {"listed", "everyone"}
-    kinds = {each.event["type"].removeprefix("livecard.") for each in said.sendings}
+    kinds = {each.event.type.removeprefix("livecard.") for each in said.sendings}
     assert {kind.split(".")[1] for kind in kinds} == {"opened", "rescheduled", "closed", "completed", "added"}
     assert {each.binary for each in said.sendings} == {True, False}
     assert len({each.producer for each in said.sendings}) == 3
@@ -71,11 +71,11 @@ def test_the_script_is_readable_and_keeps_an_activity_to_a_partition(said: Scrip
 
     homes: dict[str, list[Sending]] = {}
     for each in said.sendings:
-        assert isinstance(decode(msgspec.json.encode(each.event)), Event)
-        homes.setdefault(each.event["subject"], []).append(each)
+        assert decode(msgspec.json.encode(cloud_event(each.event))) == each.event
+        homes.setdefault(each.event.activity_id, []).append(each)
     wandering = [log for log in homes.values() if len({each.partition for each in log}) > 1]
     assert 100 < len(wandering) < 600
-    kinds = {each.event["type"] for log in wandering for each in log}
+    kinds = {each.event.type for log in wandering for each in log}
     assert kinds == {"livecard.activity.opened", "livecard.participant.completed"}
 
 
@@ -85,7 +85,7 @@ def test_some_events_come_before_their_opening_and_some_after_the_end(said: Scri
     closed: set[str] = set()
     early = late = 0
     for each in said.sendings:
-        name, kind = each.event["subject"], each.event["type"]
+        name, kind = each.event.activity_id, each.event.type
         opened.update([name] if kind.endswith("opened") else [])
         early += name not in opened
         late += name in closed

@@ -9,12 +9,13 @@ from typing import Any, Final
 
 import asyncpg
 
-from contracts.changes import ChangeData, decode_change
+from contracts.changes import Change, decode_change
 from contracts.records import decode_record
 from contracts.topics import Topics
 from tests.e2e.line import Line
 from tests.kafka.reading import whole_topic
 from tests.verification.fuzz.makings import Ids
+from tests.verification.judging.judge import first_occurrences
 
 Place = tuple[int, int]
 """Partition and offset."""
@@ -47,7 +48,7 @@ class Evidence:
     inbox: dict[Ids, tuple[str, str]] = field(default_factory=dict)
     parked: dict[Ids, bytes] = field(default_factory=dict)
     states: dict[str, State] = field(default_factory=dict)
-    changes: dict[str, list[ChangeData]] = field(default_factory=dict)
+    changes: dict[str, list[Change]] = field(default_factory=dict)
     ledger: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -70,13 +71,11 @@ async def collect(line: Line, evidence: Evidence) -> None:
     topics = Topics(line.prefix)
     async for letter in whole_topic(line.kafka, topics.dead):
         _letter(evidence, letter)
-    seen: dict[str, bytes] = {}
-    async for each in whole_topic(line.kafka, topics.changes):
-        change = decode_change(each.value)
-        if change.id not in seen:
-            evidence.changes.setdefault(change.activity_id, []).append(change.data)
-        if seen.setdefault(change.id, each.value) != each.value:
-            evidence.problems.append(f"change {change.id} was published with two contents")
+    records = whole_topic(line.kafka, topics.changes)
+    changes, wrong = first_occurrences([(decode_change(each.value), each.value) async for each in records])
+    for change in changes:
+        evidence.changes.setdefault(change.activity_id, []).append(change)
+    evidence.problems += wrong
     await _inside(line, evidence)
     evidence.ledger = await line.ledger()
 

@@ -9,44 +9,54 @@ from typing import Any, Final
 
 import msgspec
 
-from contracts.events import (
-    ADDED,
-    CLOSED,
-    COMPLETED,
-    OPENED,
-    RESCHEDULED,
-    Added,
-    Closed,
-    Completed,
-    Event,
-    EventData,
-    Opened,
-    Rescheduled,
-)
-from contracts.times import DAY
+from contracts.events import CLOSED, Added, Closed, Completed, Event, EventData, Opened, Rescheduled
+from contracts.times import DAY, SECOND
 from services.kafka.ports import Message
 from tests.verification.fuzz.makings import HUGE, PARTITIONS, Headers, Makings, Planned
+from tests.verification.lives.life import Range, Weights, draw_life
+from tests.verification.lives.wire import MOMENTS, event
 
-NOTICE: Final = (0, 60, 3600, 604_800)
-STRUCTURED: Final = (
-    b"application/cloudevents+json",
-    b"application/cloudevents+json; charset=UTF-8",
-    b"Application/CloudEvents",
-)
-STRANGERS: Final = ("stranger", "nobody", "陌生人")
+OTHERS: Final = ("newcomer", "stranger", "nobody", "陌生人")
+"""Who is not listed, unless they are added."""
+DAYS: Final = DAY / SECOND
 
 
-class Draft(msgspec.Struct, frozen=True):
-    """What an event says, on the wire and as it is to be understood."""
+def _day(days: float) -> Range:
+    return days * DAYS, days * DAYS + 1e-3
 
-    type: str
-    wire: dict[str, Any]
-    data: EventData
+
+USUAL: Final[dict[str, Any]] = {
+    "apps": ("wxfuzz",),
+    "templates": ("complete",),
+    "opens": (0.0, 0.4),
+    "ends": 1.0,
+}
+SCATTERED: Final = USUAL | {"listed": 0.0, "expires": lambda _: 10 * DAYS, "prompt": 0.7, "dealt": (1.0, 1.0)}
+"""Of these no order matters."""
+NEAR_AND_FAR: Final = tuple(map(_day, (-1, 3, 8, 8, 8, 30)))
+"""Deadlines that have passed, are near or far by their notice, or lie beyond the expiry."""
+ORDERED: Final = USUAL | {
+    "expires": lambda chance: -chance.random() * DAYS if chance.random() < 0.03 else 10 * DAYS,
+    "versions": ("release", "release", "release", "trial"),
+    "listed": 0.75,
+    "dated": 0.6,
+    "deadlines": NEAR_AND_FAR,
+    "notices": (0, 60, 3600, 604_800),
+    "complete": 0.3,
+    "again": 0.1,
+    "another": 0.1,
+    "news": range(24),
+    "kinds": ((0.75, Completed), (0.85, Added), (0.97, Rescheduled)),
+    "together": (1, 1, 1, 2, 3),
+    "prompt": 0.8,
+    "undated": 0.2,
+    "moves": NEAR_AND_FAR,
+    "moved_notices": (None, 0, 60, 3600, 604_800),
+}
 
 
 class Life:
-    """One activity. All its events go to one partition; those of a `scattered` one, of which no order
-    matters, to any."""
+    """One activity. All its events go to one partition; those of a `scattered` one, to any."""
 
     def __init__(self, makings: Makings) -> None:
         self.makings, chance = makings, makings.chance
@@ -54,95 +64,39 @@ class Life:
         self.scattered = chance.random() < 0.1
         self.home = chance.randrange(PARTITIONS)
         self.closing_later = chance.random() < 0.2
-        self.closes_when_complete = False
-        drafts = self._scattered() if self.scattered else self._drafts()
-        self.left: Iterator[Draft] = iter(drafts)
+        happens = sorted(draw_life(chance, makings.begin, self._weights()), key=lambda each: each.at)
+        opened = next(each.data for each in happens if isinstance(each.data, Opened))
+        self.closes_when_complete = opened.close_when_complete
+        never = not self.scattered and chance.random() < 0.1  # is it opened
+        datas = [each.data for each in happens if not (never and isinstance(each.data, Opened))]
+        decorated = {data: self._decorated(data) for data in datas}  # what is said twice stays the same
+        self.left: Iterator[EventData] = iter([decorated[data] for data in datas])
+
+    def _weights(self) -> Weights:
+        chance = self.makings.chance
+        if self.scattered:
+            return Weights(whom=[f"p{number}" for number in range(chance.randint(1, 40))], **SCATTERED)
+        people = [f"p{number}" for number in range(chance.randrange(13))]
+        return Weights(whom=[*people, *OTHERS], people=(len(people),), **ORDERED)
 
     def partition(self) -> int:
         """Where the next event goes."""
         return self.makings.chance.randrange(PARTITIONS) if self.scattered else self.home
 
-    def _scattered(self) -> list[Draft]:
+    def _decorated(self, data: EventData) -> EventData:
+        """With what the contract allows, and few producers send."""
         chance = self.makings.chance
-        people = [f"p{number}" for number in range(chance.randint(1, 40))]
-        drafts = [self._named(Completed, [name]) for name in people]
-        drafts.insert(chance.randrange(len(drafts) + 1), self._opened({"choose": "everyone"}))
-        return drafts
-
-    def _drafts(self) -> list[Draft]:
-        chance = self.makings.chance
-        people = [f"p{number}" for number in range(chance.randrange(13))]
-        facts = self._facts(people)
-        self.closes_when_complete = bool(facts.get("close_when_complete"))
-        crowd = [*people, *STRANGERS]
-        drafts = [self._news(crowd) for _ in range(chance.randrange(24))]
-        if chance.random() < 0.9:
-            drafts.insert(
-                0 if chance.random() < 0.6 else chance.randrange(len(drafts) + 1), self._opened(facts)
-            )
-            if chance.random() < 0.2:
-                again = facts if chance.random() < 0.5 else {**facts, "title": "another"}
-                drafts.insert(chance.randrange(len(drafts) + 1), self._opened(again))
-        return drafts
-
-    def _facts(self, people: list[str]) -> dict[str, Any]:
-        """An opening's data; times as µs."""
-        chance, begin = self.makings.chance, self.makings.begin
-        facts: dict[str, Any] = {"participants": people}
-        if chance.random() < 0.03:
-            facts["expires_at"] = begin - chance.randrange(1, DAY)
-        if chance.random() < 0.6:
-            facts |= self._end()
-        if chance.random() < 0.25:
-            facts["choose"] = "everyone"
-        elif chance.random() < 0.3:
-            facts["close_when_complete"] = True
+        if isinstance(data, Closed):
+            return Closed(note=chance.choice([None, "", "over", "完" * 4_000]))
+        if not isinstance(data, Opened):
+            return data
+        more: dict[str, Any] = {}
         if chance.random() < 0.002:
-            facts["participants"] = people + [f"guest{number}" for number in range(chance.randrange(6_000))]
-        if chance.random() < 0.2:
-            facts |= {"title": "团建报名" * 250, "publisher": "gp-🎈", "version": "trial"}
-        return facts
-
-    def _end(self) -> dict[str, Any]:
-        """A deadline that has passed, is near, is far, or lies beyond the expiry."""
-        chance, begin = self.makings.chance, self.makings.begin
-        days, notice = chance.choice([(-1, 3600), (3, 604_800), (8, 3600), (8, 3600), (8, 0), (30, 60)])
-        return {"deadline": begin + days * DAY + chance.randrange(1000), "notice": notice}
-
-    def _opened(self, facts: dict[str, Any]) -> Draft:
-        begin, text = self.makings.begin, self.makings.text
-        facts = {"appid": "wxfuzz", "template": "complete", "expires_at": begin + 10 * DAY, **facts}
-        wire = {**facts, "expires_at": text(facts["expires_at"])}
-        if "deadline" in facts:
-            wire["deadline"] = text(facts["deadline"])
-        elif self.makings.chance.random() < 0.1:
-            wire |= {"deadline": None, "room": None, "notice": None, "publisher": facts.get("publisher")}
-        participants = tuple(dict.fromkeys(facts.get("participants", ())))
-        ignored = ("particpants", "报名\ufffd") if self.makings.chance.random() < 0.1 else ()
-        wire |= {"particpants": ["p1"], "报名\x00": None} if ignored else {}
-        return Draft(OPENED, wire, Opened(**{**facts, "participants": participants, "ignored": ignored}))
-
-    def _news(self, crowd: list[str]) -> Draft:
-        chance, kind = self.makings.chance, self.makings.chance.random()
-        if kind < 0.75:
-            return self._named(Completed, chance.choices(crowd, k=chance.choice([1, 1, 1, 2, 3])))
-        if kind < 0.85:
-            return self._named(Added, chance.choices([*crowd, "newcomer"], k=2))
-        if kind < 0.97:
-            facts = self._end() if chance.random() < 0.8 else {"deadline": None, "notice": None}
-            if chance.random() < 0.3:
-                del facts["notice"]
-            # A deadline whose notice is kept from before may be near or far: both sides know it by then.
-            deadline = facts["deadline"]
-            wire = {**facts, "deadline": None if deadline is None else self.makings.text(deadline)}
-            return Draft(RESCHEDULED, wire, Rescheduled(**facts))
-        note = chance.choice([None, "", "over", "完" * 4_000])
-        return Draft(CLOSED, {} if note is None else {"note": note}, Closed(note=note))
-
-    def _named(self, kind: type[Completed | Added], members: list[str]) -> Draft:
-        """Repeated members count once."""
-        data = kind(tuple(dict.fromkeys(members)))
-        return Draft(COMPLETED if kind is Completed else ADDED, {"members": members}, data)
+            guests = (f"guest{number}" for number in range(chance.randrange(6_000)))
+            more["participants"] = (*data.participants, *guests)
+        if chance.random() < 0.2 and not data.title:
+            more |= {"title": "团建报名" * 250, "publisher": "gp-🎈"}
+        return msgspec.structs.replace(data, **more)
 
     def time(self, data: EventData) -> int:
         """When it happened. Where the moment of arrival ends an activity, nothing after it may depend on
@@ -156,13 +110,26 @@ class Life:
             return makings.skewed() if self.closing_later else makings.now()
         return makings.skewed()
 
+    def wire(self, data: EventData) -> dict[str, Any]:
+        """Its data as this producer writes it: repeated members count once, defaults may be left out."""
+        chance, text = self.makings.chance, self.makings.text
+        wire: dict[str, Any] = msgspec.to_builtins(data)
+        if chance.random() < 0.8:
+            for each in msgspec.structs.fields(data):
+                if wire[each.name] == each.default and (each.name != "deadline" or isinstance(data, Opened)):
+                    del wire[each.name]
+        wire |= {name: text(wire[name]) for name in MOMENTS if wire.get(name) is not None}
+        if isinstance(data, Completed | Added) and chance.random() < 0.1:
+            wire["members"] += tuple(chance.choices(data.members, k=2))
+        return wire
 
-def planned(life: Life, draft: Draft) -> Planned:
+
+def planned(life: Life, data: EventData) -> Planned:
     """The next record of a life."""
     makings = life.makings
-    ids, time = makings.ids(), life.time(draft.data)
-    event = Event(ids[0], ids[1], draft.type, life.name, time, draft.data)
-    return Planned("good", life.partition(), written(makings, event, draft.wire), event, ids=ids)
+    ids = makings.ids()
+    said = event(*ids, life.name, life.time(data), data)
+    return Planned("good", life.partition(), written(makings, said, life.wire(data)), said, ids=ids)
 
 
 def written(makings: Makings, event: Event, wire: dict[str, Any]) -> Message:
@@ -176,19 +143,11 @@ def written(makings: Makings, event: Event, wire: dict[str, Any]) -> Message:
     if way < 0.2:
         said = base64.b64encode(makings.json(envelope.pop("data"))).decode()
         envelope |= {"data_base64": said, "data": None}
-    elif way < 0.23:  # the content type decides, whatever attributes stand beside it
-        stray = [("ce_specversion", b"1.0"), ("ce_id", b"another"), ("ce_type", chance.choice([b"x", None]))]
-        headers += stray
-        chance.shuffle(headers)
-        headers.append(
-            ("content-type", chance.choice(STRUCTURED))
-        )  # of those that are there, the last counts
     elif way < 0.3:
         odd = [1e300, [[[]]], {"id": "another"}, "\u0000", 10**40, None, makings.noise(0, 500)]
         envelope |= {"traceparent": chance.choice(odd), "datacontenttype": 7}
         envelope = dict(sorted(envelope.items(), key=lambda _: chance.random()))
-        if event.type != OPENED:
-            wire["unknown"] = chance.choice(odd)
+        wire["unknown"] = chance.choice(odd)
     elif way < 0.31:
         deep = chance.randint(10, 200)
         value = b'{"x":' + b'[{"y":' * deep + b"1" + b"}]" * deep + b"," + msgspec.json.encode(envelope)[1:]

@@ -7,13 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from contracts.changes import ChangeData
 from tests.verification.fuzz.evidence import Evidence, Place, digest
 from tests.verification.fuzz.makings import PARTITIONS, Ids, Planned
+from tests.verification.judging.judge import judge_changes, judge_ledger, judge_outcomes
 from tests.verification.model.reference import Expected, Reference
 
 MOST_TOLD: Final = 30
-FATES: Final = ("applied", "duplicate", "late", "refused", "parked")
 
 
 @dataclass
@@ -133,14 +132,13 @@ def _outcomes(evidence: Evidence, books: _Books, verdict: Verdict) -> None:
     for name in books.reference.lives:
         books.alive.update(books.reference.lives[name].outcomes)
     wanted = books.alive | {ids: ("dead", reason) for ids, reason in books.dead.items()}
-    for ids, outcome in wanted.items():
-        found = evidence.inbox.get(ids)
-        if found is None:
-            verdict.blame(f"UNACCOUNTED: {ids} should be {outcome}, and was never taken in")
-        elif found != outcome:
-            verdict.blame(f"{ids} became {found}, should be {outcome}")
-        elif outcome[0] != "dead":
-            verdict.fates[": ".join(filter(None, outcome))] += 1
+    for what in judge_outcomes(evidence.inbox, wanted):
+        verdict.blame(what)
+    verdict.fates.update(
+        ": ".join(filter(None, outcome))
+        for ids, outcome in wanted.items()
+        if outcome[0] != "dead" and evidence.inbox.get(ids) == outcome
+    )
     for ids in list(evidence.inbox.keys() - wanted.keys())[:MOST_TOLD]:
         verdict.blame(f"{ids} was taken in, and nobody sent it")
     parked = {ids: books.first.get(ids) for ids, each in books.alive.items() if each[0] == "parked"}
@@ -168,12 +166,11 @@ def _activities(evidence: Evidence, books: _Books, verdict: Verdict) -> None:
             verdict.blame(f"activity {name!r} lists {state.listed}, should list {expected.listed}")
         if not _ended_then(state.ended_at, expected, evidence):
             verdict.blame(f"activity {name!r} ended at {state.ended_at}, should have at {expected.ended_at}")
-        said: list[ChangeData] = evidence.changes.get(name, [])
-        should: list[ChangeData] = [*expected.published]
-        if name in books.scattered:
-            said, should = sorted(said, key=repr), sorted(should, key=repr)
-        if said != should:
-            verdict.blame(f"activity {name!r}: its changes are {said[:9]}, should be {should[:9]}")
+        ordered = name not in books.scattered
+        for what in judge_changes(
+            evidence.changes.get(name, []), expected, deliveries=False, ordered=ordered
+        ):
+            verdict.blame(f"activity {name!r}: {what}")
     for name in evidence.states.keys() - books.reference.lives.keys():
         if not evidence.states[name].state:
             continue  # locked for an event that turned out to be a repeat: it says nothing, and is pruned
@@ -191,25 +188,10 @@ def _ended_then(found: int | None, expected: Expected, evidence: Evidence) -> bo
 
 def _ledger(evidence: Evidence, books: _Books, verdict: Verdict) -> None:
     """livecard's own account, in itself and against ours."""
-    for problem in evidence.ledger["problems"]:
-        verdict.blame(f"the ledger: {problem}")
-    outcomes = Counter(outcome for outcome, _ in books.alive.values())
-    events = evidence.ledger["events"]
-    lives = books.reference.lives.values()
-    wanted = {
-        "taken": len(books.alive) + len(books.dead),
-        "dead": len(books.dead),
-        "repeats": books.repeats,
-        **{fate: outcomes[fate] for fate in FATES},
-    }
-    for what, count in wanted.items():
-        if events[what] != count:
-            verdict.blame(f"the ledger: {events[what]} {what}, should be {count}")
-    raised = sum(life.revision for life in lives)
-    if evidence.ledger["revisions"]["raised"] != raised:
-        verdict.blame(
-            f"the ledger: {evidence.ledger['revisions']['raised']} revisions raised, should be {raised}"
-        )
+    fates = Counter(outcome for outcome, _ in books.alive.values()) + Counter(dead=len(books.dead))
+    revisions = sum(life.revision for life in books.reference.lives.values())
+    for what in judge_ledger(evidence.ledger, fates, revisions, repeats=books.repeats, delivering=False):
+        verdict.blame(what)
     accounted = sum(verdict.fates.values())
     if accounted != verdict.records:
         verdict.blame(f"{verdict.records} records were sent, {accounted} are accounted for")

@@ -13,6 +13,7 @@ import msgspec
 from contracts.events import Event
 from contracts.times import DAY, SECOND
 from services.kafka.ports import Message
+from tests.verification.lives.wire import envelope
 
 Ids = tuple[str, str]
 """`(source, id)`."""
@@ -101,15 +102,7 @@ class Makings:
 
     def envelope(self, kind: str, subject: str, ids: Ids, time: int, data: Any) -> dict[str, Any]:
         """A CloudEvent as its producer writes it."""
-        return {
-            "specversion": "1.0",
-            "id": ids[1],
-            "source": ids[0],
-            "type": kind,
-            "subject": subject,
-            "time": self.text(time),
-            "data": data,
-        }
+        return envelope(kind, subject, ids, self.text(time), data)
 
     def json(self, value: Any) -> bytes:
         """JSON in one of its spellings."""

@@ -56,11 +56,11 @@ class Mix:
     def _good(self) -> Iterator[Planned]:
         place = self.chance.randrange(AT_ONCE)
         life = self._lives[place]
-        draft = next(life.left, None)
-        if draft is None:
+        data = next(life.left, None)
+        if data is None:
             self._lives[place] = Life(self.makings)
             return
-        good = planned(life, draft)
+        good = planned(life, data)
         if self.chance.random() < 0.01 and not life.scattered:
             broken = self.bad.make("invalid data", good.ids, good.partition)
             yield msgspec.structs.replace(broken, kind=MENDED)

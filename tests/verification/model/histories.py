@@ -6,21 +6,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from contracts.events import (
-    ADDED,
-    CLOSED,
-    COMPLETED,
-    OPENED,
-    RESCHEDULED,
-    Added,
-    Closed,
-    Completed,
-    Event,
-    EventData,
-    Opened,
-    Rescheduled,
-)
+from contracts.events import Added, Closed, Completed, Event, EventData, Opened, Rescheduled
 from contracts.times import SECOND
+from tests.verification.lives.wire import TYPES
 
 START = 1_795_248_000 * SECOND
 STEP = 30 * SECOND
@@ -28,13 +16,6 @@ STEP = 30 * SECOND
 MARGIN = 2 * STEP
 LAST = 40
 
-TYPES: dict[type[EventData], str] = {
-    Opened: OPENED,
-    Rescheduled: RESCHEDULED,
-    Closed: CLOSED,
-    Completed: COMPLETED,
-    Added: ADDED,
-}
 PEOPLE = ("ann", "bob", "cat", "dan")
 
 

@@ -105,6 +105,10 @@ class Reference:
         if life.state in ("open", "nearing"):
             self._finish(life, "expired", now)
 
+    def redeliver(self, activity_id: str) -> None:
+        """Somebody had the card told again: one revision more, and nothing else."""
+        self.lives[activity_id].revision += 1
+
     def bury(self, event: Event) -> None:
         """A parked event waited too long: it is dead, and sent again it counts as new."""
         life = self.lives[event.activity_id]

@@ -40,10 +40,12 @@ FENCED: Final = (
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """What the judges saw of a claim: when, and of the card as it was then."""
+    """What the judges saw of a claim: when (also as a number of commits), and of the card as it was then."""
 
     at: int
+    commits: int
     state: str
+    singles: int
     end_by: int | None
 
 
@@ -57,8 +59,8 @@ class CardJudge:
         self.margin, self.narrow = settings.us("expiry_margin"), settings.in_flight_narrow
         self.cards: dict[str, Card] = {}
         self.marks: dict[tuple[str, str], int] = {}
+        self.marked: dict[tuple[str, str], int] = {}
         self.claims: dict[tuple[str, int], Claim] = {}
-        self.redelivered: Counter[str] = Counter()
 
     def committed(self, commit: Commit, writes: Writes) -> None:
         """One transaction's cards, marks and gates."""
@@ -75,7 +77,9 @@ class CardJudge:
             if commit.results:
                 self._settled(commit, before, card, result)
             elif card.revision > before.revision and card in writes.cards:  # nothing happened, but to be told
-                self.redelivered[name] += 1
+                self.judges.reference.redeliver(name)
+            else:
+                self._raised(before, card)
             self.cards[name] = msgspec.structs.replace(card)
         for mark in writes.marks:
             self._mark(commit, mark.activity_id, mark.group_openid, mark.delivered)
@@ -91,8 +95,6 @@ class CardJudge:
             over = before.lease_until <= self.world.wall()
             self.expect(over, f"{name} is taken from {before.lease_by}, which holds it")
             self.expect(card.fence > before.fence, f"{name} is free again, with its old fence")
-        if not (card.behind or card.doubt_at is None or card.verdict):  # in sync, but for the doubt
-            return
         shown = self.world.model.cards[name].target_state if name in self.world.model.cards else 1
         if shown > card.may_show:
             late = any(
@@ -117,18 +119,27 @@ class CardJudge:
         due = max(due, before.lease_until)
         self.expect(due <= now, f"{name} was claimed {due - now} µs before it was due")
         if card.ending:
-            last = card.expires_at - self.margin // 2
-            wait = (
-                min(now + self.end_wait, last) if before.end_by is None else self._put_off(before, now, due)
-            )
-            self.expect(card.end_by == wait, f"the end of {name} waits until {card.end_by}")
-        self.claims[name, card.fence] = Claim(now, card.state, card.end_by)
+            wait = now + self.end_wait if before.end_by is None else before.end_by + max(0, now - due)
+            put_off = card.end_by == self._at_most(wait, card)
+            self.expect(put_off, f"the end of {name} waits until {card.end_by}")
+        self.claims[name, card.fence] = Claim(now, self.judges.commits, card.state, card.singles, card.end_by)
 
-    def _put_off(self, card: Card, now: int, was_due: int) -> int | None:
-        """Until when the end waits, moved on by the time in which nobody took the card."""
-        if card.end_by is None:
-            return None
-        return min(card.end_by + max(0, now - was_due), card.expires_at - self.margin // 2)
+    def _at_most(self, end_by: int, card: Card) -> int:
+        """The last half of the margin is the end's alone."""
+        return min(end_by, card.expires_at - self.margin // 2)
+
+    def _raised(self, before: Card, card: Card) -> None:
+        """By no answer a doubt goes away, and no wait but that of an end, or of what was given up."""
+        name, dead = card.activity_id, card.verdict == EXPIRED
+        doubted = card.doubt_at is not None or before.doubt_at is None or dead
+        self.expect(doubted, f"{name} is no longer doubted, and nobody called")
+        if card.revision == before.revision or dead or before.verdict:
+            return
+        if card.state == ENDED != before.state:
+            anew = card.attempts == card.code_attempts == 0 and card.retry_at <= self.world.wall()
+            self.expect(anew, f"the end of {name} waits for what failed before it")
+        elif before.behind and card.state != ENDED:
+            self.expect(card.retry_at >= before.retry_at, f"news of {name} shortens its wait")
 
     def _settled(self, commit: Commit, before: Card, card: Card, result: Result | None) -> None:
         """Nothing but a doubt is written by whoever has lost its fence."""
@@ -138,8 +149,8 @@ class CardJudge:
             for each in commit.results
             if _name(each) == name and each.claimed.card.fence != before.fence and each.sent
         ]
-        dead = commit.now >= card.expires_at
-        for each in stale if card.verdict != EXPIRED and not dead else ():
+        lives = card.verdict != EXPIRED and commit.now < card.expires_at
+        for each in stale if lives else ():
             told = card.doubt_at is not None and card.may_show >= each.claimed.call.target_state
             self.expect(told, f"a call of {name} is settled without its fence, and nobody doubts it")
         changed = [each for each in FENCED if getattr(card, each) != getattr(before, each)]
@@ -151,10 +162,10 @@ class CardJudge:
             card.settled <= most or card.verdict == EXPIRED, f"{name} settled {card.settled}, claimed {most}"
         )
         self._doubts(before, card, result)
-        died = dead and card.verdict == EXPIRED
-        held = before.ending and before.lease_until  # not one that was settled before, its answer lost
-        end_by = self._put_off(before, commit.now, before.lease_until) if held else before.end_by
-        if (card.verdict != before.verdict or card.end_by != end_by) and not died:
+        if card.verdict == EXPIRED:
+            dead = card.expires_at <= commit.now or result.verdict is Verdict.expired
+            self.expect(dead, f"{name} is closed though its id lives")
+        elif card.verdict != before.verdict or card.end_by != self._put_off(before, commit.now):
             self._given_up(name, str(result.verdict))
         if card.shown != before.shown:
             known = any(each.target_state == card.shown for each in self.world.model.cards[name].history)
@@ -163,6 +174,12 @@ class CardJudge:
             for sent in self.judges.calls:
                 if sent.activity_id == name and sent.fence == result.claimed.card.fence:
                     sent.confirmed = True
+
+    def _put_off(self, before: Card, now: int) -> int | None:
+        """Until when an end waits that is settled now: since its lease ran out it was due, and not taken."""
+        if before.end_by is None or not (before.ending and before.lease_until):  # settled before
+            return before.end_by
+        return self._at_most(before.end_by + max(0, now - before.lease_until), before)
 
     def _doubts(self, before: Card, card: Card, result: Result) -> None:
         """A doubt ends by a call claimed long enough after it, or by a repair that is refused."""
@@ -174,8 +191,7 @@ class CardJudge:
         refused = claimed.repair and result.verdict in REFUSALS
         if before.doubt_at is not None and card.doubt_at is None:
             self.expect(certain or refused, f"{name} is no longer doubted, for no reason")
-        if card.may_show < before.may_show:
-            self.expect(certain or refused, f"{name} may show less than before, for no reason")
+        self.expect(certain or card.may_show >= before.may_show, f"{name} may show less, for no reason")
         if result.verdict is Verdict.unknown:
             self.expect(card.doubt_at is not None, f"a call of {name} is unknown, and nobody doubts it")
 
@@ -196,7 +212,7 @@ class CardJudge:
                 codes + unsent > 9, f"{name} was given up after {unsent} answers that it was not sent"
             )
         else:
-            self.expect(verdict == "expired", f"{name} was given up for {verdict}")
+            self.judges.fail(f"{name} was given up for {verdict}")
 
     def _mark(self, commit: Commit, name: str, member: str, delivered: int) -> None:
         """Skipped is whom WeChat does not know, or for whom the end no longer waits."""
@@ -209,7 +225,7 @@ class CardJudge:
         if delivered == CONFIRMED:
             posts = self.world.model.cards[name].posts
             self.expect(member in posts, f"{member} of {name} counts as delivered, which WeChat never had")
-        self.marks[name, member] = delivered
+        self.marks[name, member], self.marked[name, member] = delivered, self.judges.commits
 
     def _called(self, name: str, card: Card) -> bool:
         """Whether the end was called before this claim."""

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from contracts.changes import Change, decode_change
 from services.store.rows import SKIPPED
 from services.transactions.ledger import read_ledger
 from statemachine.card import EXPIRED, Card
+from tests.verification.judging.judge import (
+    fates_of,
+    first_occurrences,
+    judge_card,
+    judge_changes,
+    judge_ledger,
+    judge_outcomes,
+)
 from tests.verification.model.reference import Expected
 from tests.verification.sim.judges import insist
 from tests.verification.sim.script import OLD
@@ -17,7 +27,11 @@ from tests.verification.sim.script import OLD
 if TYPE_CHECKING:
     from tests.verification.sim.world import World
 
-CHANGE: Final = msgspec.json.Decoder(dict[str, Any])
+
+def none(wrong: Iterable[str]) -> None:
+    """Raise `Broken` for the first of these."""
+    for what in wrong:
+        insist(False, what)
 
 
 class Endings:
@@ -25,8 +39,7 @@ class Endings:
 
     def __init__(self, world: World) -> None:
         self.world, self.judges, self.reference = world, world.judges, world.judges.reference
-        self._published: set[str] = set()
-        self._seen = 0
+        self._changes: list[Change] = []
 
     def behind(self) -> str:
         """What has not come true yet; empty when all is quiet."""
@@ -37,18 +50,18 @@ class Endings:
         self.reference.fire(world.wall())
         for name in self.reference.lives:
             expected, card = self.reference.expected(name), self.judges.cards.get(name)
-            settled, revision = card.settled if card else min(expected.revision, 1), self._revision(name)
-            if revision != settled:
-                return f"{name} is at revision {settled} of {revision}"
+            settled = card.settled if card else min(expected.revision, 1)
+            if settled != expected.revision:
+                return f"{name} is at revision {settled} of {expected.revision}"
             if card and (card.lease_until or (card.doubt_at is not None and not card.verdict)):
                 return f"{name} is {'held' if card.lease_until else 'doubted'}"
         for sent in self.judges.calls:
             if not (sent.settled or sent.caller.process.dead):  # however late: its caller will tell of it
                 return f"{sent.caller.name} still calls {sent.what}"
-        published = world.published()
-        self._published.update(self._id(message.value) for message in published[self._seen :])
-        self._seen = len(published)
-        waiting = [each for _, each, _ in self.judges.outbox if each not in self._published]
+        more = world.published()[len(self._changes) :]
+        self._changes += [decode_change(message.value or b"") for message in more]
+        published = {change.id for change in self._changes}
+        waiting = [each for _, each, _ in self.judges.outbox if each not in published]
         if waiting:
             return f"changes not published: {' '.join(waiting)}"
         for place, log in world.broker.logs.items():
@@ -56,21 +69,16 @@ class Endings:
                 return f"offsets of partition {place} not committed"
         return ""
 
-    @staticmethod
-    def _id(value: bytes | None) -> str:
-        return str(CHANGE.decode(value or b"{}")["id"])
-
-    def _revision(self, name: str) -> int:
-        """The last one: what happened, and what was raised so that it is told again."""
-        return self.reference.expected(name).revision + self.judges.delivery.redelivered[name]
-
     async def final(self) -> None:
         """All is quiet: is it also right? Raises `Broken`."""
-        ledger = await read_ledger(self.world.store)
-        insist(ledger.balanced, f"the ledger does not balance: {ledger.problems}")
-        insist(not ledger.revisions["pending"], "revisions are pending though all is quiet")
-        self._ledger(ledger.events)
-        self._order()
+        lives = {name: self.reference.expected(name) for name in self.reference.lives}
+        ledger = msgspec.to_builtins(await read_ledger(self.world.store))
+        fates = fates_of(lives.values()) + Counter(dead=self.world.malformed_taken)
+        none(judge_ledger(ledger, fates, sum(each.revision for each in lives.values())))
+        changes = self._order()
+        for name, expected in lives.items():
+            none(f"{name}: {what}" for what in judge_outcomes(self.judges.outcomes, expected.outcomes))
+            none(f"{name}: {what}" for what in judge_changes(changes.get(name, ()), expected))
         for name in sorted(self.reference.lives):
             await (self._forgotten() if name == OLD else self._card(name))
         self._repeats()
@@ -87,26 +95,20 @@ class Endings:
         insist(await store.show(OLD) is None, "an activity of weeks ago is still there")
         insist(not await store.outcomes(old), "the inbox still knows events of weeks ago")
 
-    def _ledger(self, events: dict[str, int]) -> None:
-        outcomes: Counter[str] = Counter()
-        for name in self.reference.lives:
-            outcomes.update(kind for kind, _ in self.reference.expected(name).outcomes.values())
-        outcomes["dead"] += self.world.malformed_taken
-        found = {kind: events[kind] for kind in ("applied", "duplicate", "late", "refused", "dead", "parked")}
-        wanted = {kind: outcomes[kind] for kind in found}
-        insist(found == wanted, f"outcomes are {found}, should be {wanted}")
-
-    def _order(self) -> None:
-        """First occurrences in the order of the outbox, per activity."""
-        seen: dict[str, list[str]] = {}
-        for message in self.world.published():
-            key, name = self._id(message.value), (message.key or b"").decode()
-            order = seen.setdefault(name, [])
-            if key not in order:
-                order.append(key)
-        for name, order in seen.items():
-            wanted = list(dict.fromkeys(each for whose, each, _ in self.judges.outbox if whose == name))
-            insist(order == wanted, f"changes of {name} out of order: {order} for {wanted}")
+    def _order(self) -> dict[str, list[Change]]:
+        """By activity: first occurrences, in the order of the outbox."""
+        values = [message.value or b"" for message in self.world.published()]
+        changes, wrong = first_occurrences(zip(self._changes, values, strict=False))
+        none(wrong)
+        order: dict[str, list[Change]] = {}
+        for change in changes:
+            order.setdefault(change.activity_id, []).append(change)
+        wanted: dict[str, list[str]] = {}
+        for name, key in dict.fromkeys((name, key) for name, key, _ in self.judges.outbox):
+            wanted.setdefault(name, []).append(key)
+        found = {name: [change.id for change in of] for name, of in order.items()}
+        insist(found == wanted, f"changes out of order: {found} for {wanted}")
+        return order
 
     async def _card(self, name: str) -> None:
         expected = self.reference.expected(name)
@@ -117,11 +119,8 @@ class Endings:
             insist(not cards, f"{name} is open in the store, and should not be")
             return
         (card,) = cards
-        revision = self._revision(name)
-        insist(
-            (card.state, card.revision) == (expected.state, revision),
-            f"{name} is {card.state} at {card.revision}, should be {expected.state} at {revision}",
-        )
+        wanted = expected.state, expected.revision
+        insist((card.state, card.revision) == wanted, f"{name} is {card.state} at {card.revision}: {wanted}")
         for member in skipped:
             insist((name, member) in self.judges.left_out, f"{member} of {name} was left out in silence")
         if card.verdict != EXPIRED:
@@ -129,13 +128,8 @@ class Endings:
 
     def _shows(self, name: str, card: Card, expected: Expected, skipped: set[str]) -> None:
         """What people see."""
-        shown = self.world.model.cards[name]
-        target = max(expected.target_state, 2) if card.cannot_lower else expected.target_state
-        insist(shown.target_state == target, f"{name} shows {shown.target_state}, should show {target}")
-        lacking = expected.done - shown.posts.keys() - skipped
-        insist(not lacking, f"{name} does not show {sorted(lacking)} as done")
-        wrong = shown.posts.keys() - expected.done
-        insist(not wrong, f"{name} shows {sorted(wrong)} as done")
+        shown, lowest = self.world.model.cards[name], 2 if card.cannot_lower else 1
+        none(f"{name}: {what}" for what in judge_card(shown, expected, skipped=skipped, lowest=lowest))
         insist(not skipped or card.shown == 3, f"{sorted(skipped)} of {name} are skipped though mended")
 
     def _repeats(self) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from contracts.events import Event
 from contracts.records import Record
-from contracts.wechat import SetChatToolMsg
+from contracts.wechat import SetChatToolMsg, Verdict
 from services.simulator.requests import Request
 from services.store.rows import CHANGES, InboxKey, Writes
 from statemachine.card import phase
@@ -74,6 +74,7 @@ class Judges:
         self.world = world
         self.reference = Reference(world.settings.us("expiry_margin"))
         self.admitted: dict[InboxKey, str] = {}
+        self.outcomes: dict[tuple[str, str], tuple[str, str]] = {}
         self.outbox: list[tuple[str, str, str]] = []
         self.left_out: set[tuple[str, str]] = set()
         self.calls: list[Sent] = []
@@ -121,6 +122,8 @@ class Judges:
         """Each event counts once; the reference is fed in the order in which the store took them."""
         for key, how in commit.admitted.items():
             before = self.admitted.get(key)
+            if how in ("new", "dead"):
+                self.outcomes[key] = "applied", ""  # unless it says otherwise
             if how == "new":
                 self.expect(before is None, f"{key} was taken in twice")
                 self.admitted[key] = "new"
@@ -142,6 +145,9 @@ class Judges:
                 self.reference.feed(event, commit.now)
 
     def _buried(self, commit: Commit, writes: Writes) -> None:
+        for each in writes.outcomes:
+            why = "" if each.outcome == "dead" else each.reason
+            self.outcomes[InboxKey(each.source, each.id)] = each.outcome, why
         if commit.batch:
             for outcome in writes.outcomes:
                 if outcome.outcome == "dead":
@@ -155,15 +161,23 @@ class Judges:
             self.expect(waited >= self.world.settings.us("parked_after"), f"{key} was buried too early")
             self.admitted[key] = "dead"
             self.reference.bury(event)
-        if commit.results and writes.activities:
+        if commit.results:
             self._expired(commit, writes)
+        else:
+            for moved in writes.activities:  # by the clock
+                self.reference.fire(commit.now, moved.activity.activity_id)
 
     def _expired(self, commit: Commit, writes: Writes) -> None:
+        """A settle writes an activity that 47504 ends, or when the id of a card dies that it doubts again."""
+        refused = {
+            each.claimed.card.activity_id for each in commit.results if each.verdict is Verdict.expired
+        }
         for moved in writes.activities:
             name = moved.activity.activity_id
             if moved.activity.state == self.cards[name].state:
-                continue  # its card was closed and is in doubt now: only its due time is another
-            dead = self.world.wall() >= self.world.model.cards[name].expires_at
+                self.expect(moved.due_at is not None, f"{name} is doubted again, and no clock will close it")
+                continue
+            dead = name in refused and self.world.wall() >= self.world.model.cards[name].expires_at
             self.expect(dead, f"{name} was said to be expired")
             self.reference.expire(name, commit.now)
 
@@ -188,18 +202,19 @@ class Judges:
         until = world.moment(ends)
         self.expect(card.lease_until >= until, f"the lease of {name} ends before its call must be over")
         expected = self.reference.expected(name)
-        for member in members:
-            self.expect(member in expected.done, f"{member} of {name} is told as done, which nobody said")
-            told = self.marks.get((name, member), 0)
-            self.expect(told == 0, f"{member} of {name} is told again after it was settled")
         what = f"{name} := {body.target_state} {' '.join(members)}"
         claim = self.delivery.claims[name, card.fence]
+        for member in members:
+            self.expect(member in expected.done, f"{member} of {name} is told as done, which nobody said")
+            since = self.delivery.marked.get((name, member), 0)  # or just now, by who had lost its fence
+            told = self.marks.get((name, member)) and since <= claim.commits
+            self.expect(not told, f"{member} of {name} is told again after it was settled")
         self.expect(card.may_show >= body.target_state, f"{what} was claimed, may_show {card.may_show}")
         ended = claim.state == ENDED
         alone = body.target_state == END and not members
         waits = claim.end_by is not None and claim.at < claim.end_by
-        checks = waits and card.singles >= 3  # whether the request itself is wrong, by the state alone
-        self.expect(members or not ended or alone or checks, f"{name} has ended and is told otherwise")
+        checked = waits and claim.singles >= 3  # whether the request itself is wrong
+        self.expect(members or not ended or alone or checked, f"{name} has ended and is told otherwise")
         self.expect(not (members and ended) or waits, f"{what} though the end waits for nobody any more")
         called = any(each.target_state == END for each in self.calls if each.activity_id == name)
         self.expect(alone or not called, f"{what} though its end was called")
@@ -240,9 +255,8 @@ def _told(commit: Commit) -> list[object]:
                 f"shown {card.shown}/{card.may_show} settled {card.settled}/{card.revision}"
                 + (" doubted" if card.doubt_at else "")
             )
-        for moved in writes.activities:
-            each = moved.activity
-            words.append(f"{each.activity_id} is {each.state} at {each.revision}")
+        moved = [each.activity for each in writes.activities]
+        words += [f"{each.activity_id} is {each.state} at {each.revision}" for each in moved]
         words += [f"{each.activity.activity_id} at {each.activity.revision}" for each in writes.progress]
         words += [
             f"the gate of {each.appid} is {each.reason or 'open'} #{each.generation}" for each in writes.gates

@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import random
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from contracts.events import (
-    ADDED,
-    CLOSED,
-    COMPLETED,
-    OPENED,
-    RESCHEDULED,
-    Added,
-    Closed,
-    Completed,
-    Event,
-    EventData,
-    Opened,
-    Rescheduled,
-)
-from contracts.times import SECOND, format_rfc3339
+from contracts.events import Added, Closed, Completed, Event, EventData, Opened, Rescheduled
+from contracts.times import SECOND
+from tests.verification.lives.life import Weights, draw_life
+from tests.verification.lives.wire import event
 from tests.verification.sim.weather import LEAP, LENGTH, Weather
 
-TYPES: Final = {
-    Opened: OPENED,
-    Rescheduled: RESCHEDULED,
-    Closed: CLOSED,
-    Completed: COMPLETED,
-    Added: ADDED,
-}
 MEMBERS: Final = tuple(f"m{number}" for number in range(1, 7))
 LIFE: Final = 86_400.0
 NEVER: Final = "never"
@@ -57,12 +39,11 @@ def script(seed: int, begin: int, weather: Weather) -> list[Said]:
         said += _other_life(chance, begin)
         later = LEAP + BEFORE
         begin += round(later * SECOND)
+    weights = _weights(weather)
     for number in range(chance.choice((1, 1, 1, 2, 2))):
-        name = f"a{number + 1}"
-        for at, data in _life(chance, begin, weather):
-            time = begin + round((at - chance.choice((0.0, 0.0, 1.0, 20.0))) * SECOND)
-            key = f"e{len(said) + 1}"
-            said.append(Said(later + at, Event("/sim", key, TYPES[type(data)], name, time, data)))
+        for each in draw_life(chance, begin, weights):
+            time, key = begin + round(each.time * SECOND), f"e{len(said) + 1}"
+            said.append(Said(later + each.at, event("/sim", key, f"a{number + 1}", time, each.data)))
     if later:  # the event that waited for weeks comes once more
         said.append(Said(later + chance.uniform(0.0, 40.0), said[0].event))
     return sorted(said, key=lambda each: each.at)
@@ -81,72 +62,35 @@ def _other_life(chance: random.Random, begin: int) -> list[Said]:
         (chance.uniform(4.0, 9.0), OLD, Closed()),
     ]
     return [
-        Said(at, Event("/sim", f"o{place}", TYPES[type(data)], name, begin + round(at * SECOND), data))
+        Said(at, event("/sim", f"o{place}", name, begin + round(at * SECOND), data))
         for place, (at, name, data) in enumerate(happens)
     ]
 
 
-def _life(chance: random.Random, begin: int, weather: Weather) -> list[tuple[float, EventData]]:
-    """One activity's events, each with its time."""
+def _weights(weather: Weather) -> Weights:
+    def expires(chance: random.Random) -> float:
+        life = LIFE if chance.random() < 0.85 else chance.uniform(80.0, 160.0)
+        return chance.uniform(*weather.lives) if weather.lives else life
 
-    def moment(low: float, high: float) -> int:
-        return begin + round(chance.uniform(low, high) * SECOND)
-
-    listed = chance.random() < 0.7
-    life = LIFE if chance.random() < 0.85 else chance.uniform(80.0, 160.0)
-    if weather.lives:
-        life = chance.uniform(*weather.lives)
-    opened = Opened(
-        appid=chance.choice(("wx1", "wx1", "wx2")),
-        template=chance.choice(("complete", "participate")),
-        choose="listed" if listed else "everyone",
-        participants=tuple(MEMBERS[: chance.randrange(2, 6)]) if listed else (),
-        expires_at=begin + round(life * SECOND),
-        deadline=moment(15, 70) if chance.random() < 0.7 else None,
-        notice=chance.randrange(3, 20),
-        close_when_complete=listed and chance.random() < 0.3,
-        ignored=("particpants",) if listed and life < LIFE else (),
+    return Weights(
+        whom=MEMBERS,
+        expires=expires,
+        ends=LENGTH - 5,
+        opens=weather.opens,
+        listed=0.7,
+        people=range(2, 6),
+        apps=("wx1", "wx1", "wx2"),
+        dated=0.7,
+        deadlines=((15, 70),),
+        notices=range(3, 20),
+        complete=0.3,
+        news=range(2, 6),
+        kinds=((0.62, Completed), (0.8, Rescheduled), (0.9, Added)),
+        together=(1, 1, 1, 2, 4),
+        prompt=0.8,
+        undated=0.15,
+        moves=((10, 90),),
+        moved_notices=(None, 5, 15),
+        flips=weather.flips,
+        lags=(0.0, 0.0, 1.0, 20.0),
     )
-    first = chance.uniform(*weather.opens)
-    happens: list[tuple[float, EventData]] = [(first, opened)]
-    for _ in range(chance.randrange(2, 6)):
-        at = chance.uniform(first if chance.random() < 0.8 else 0.0, LENGTH - 5)
-        happens.append((at, _something(chance, moment)))
-    if weather.flips:
-        for place in range(chance.randrange(2, 6)):
-            at = first + 2 + place * chance.uniform(1.0, 9.0)
-            far = begin + round((at + (300 if place % 2 else 8)) * SECOND)
-            happens.append((at, Rescheduled(deadline=far, notice=30)))
-    return happens
-
-
-def _something(chance: random.Random, moment: Any) -> EventData:
-    kind = chance.random()
-    some = tuple(chance.sample(MEMBERS, chance.choice((1, 1, 1, 2, 4))))
-    if kind < 0.62:
-        return Completed(some)
-    if kind < 0.8:
-        deadline = None if chance.random() < 0.15 else moment(10, 90)
-        return Rescheduled(deadline=deadline, notice=chance.choice((None, 5, 15)))
-    if kind < 0.9:
-        return Added(some)
-    return Closed()
-
-
-def encode(event: Event) -> bytes:
-    """The event as a producer writes it."""
-    data = msgspec.to_builtins(event.data)
-    data |= dict.fromkeys(data.pop("ignored", ()), "nobody reads it")
-    for name in ("deadline", "expires_at"):
-        if data.get(name) is not None:
-            data[name] = format_rfc3339(data[name])
-    document = {
-        "specversion": "1.0",
-        "id": event.id,
-        "source": event.source,
-        "type": event.type,
-        "subject": event.activity_id,
-        "time": format_rfc3339(event.time),
-        "data": data,
-    }
-    return msgspec.json.encode(document)

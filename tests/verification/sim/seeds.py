@@ -18,4 +18,8 @@ FOUND: Final[tuple[tuple[int, str, str], ...]] = (
     (9534, "mixed", "dict"),
     # The judges were wrong: who had lost its fence confirmed a member that another was just sending.
     (5386, "mixed", "dict"),
+    # The judges were wrong: a late doubt of a closed card writes its activity, which ended long before.
+    (837663396, "mixed", "dict"),
+    # The judges were wrong: a settle after its lease puts an end off by the time in which nobody took it.
+    (1554, "mixed", "dict"),
 )

@@ -30,6 +30,7 @@ from services.transactions.settle import Settled
 from services.transactions.settle import settle as settle_results
 from services.wechat import apps
 from statemachine.step import Result
+from tests.verification.lives.wire import cloud_event
 from tests.verification.sim.actors import SECRETS, Actor, AppsFile
 from tests.verification.sim.bus import Broker
 from tests.verification.sim.deadlines import Timeout
@@ -37,7 +38,7 @@ from tests.verification.sim.endings import Endings
 from tests.verification.sim.hosts import GRAVEYARD, SLOTS, Hosts
 from tests.verification.sim.judges import Broken, Judges, describe, raise_in_world
 from tests.verification.sim.loop import SimLoop
-from tests.verification.sim.script import BEFORE, MEMBERS, Said, encode, script
+from tests.verification.sim.script import BEFORE, MEMBERS, Said, script
 from tests.verification.sim.seats import Seats
 from tests.verification.sim.spells import Spells
 from tests.verification.sim.store import RESULTS
@@ -182,7 +183,7 @@ class World:
         self.store = self.hosts.shared_store()
         self.front = self.hosts.front(self.store)
         said = script(self.seed, BASE, self.weather)
-        values = [encode(each.event) for each in said]
+        values = [msgspec.json.encode(cloud_event(each.event)) for each in said]
         self._by_value = dict(zip(values, (each.event for each in said), strict=True))
         self._declare(said)
         main = self.loop.spawn(self.loop.world, self._main(said, values))

@@ -25,6 +25,7 @@ from statemachine.step import Claimed, Result
 from statemachine.subtitles import Viewer, subtitle
 from tests.store.benches import START
 from tests.store.support import Scene
+from tests.verification.lives.wire import MOMENTS, envelope
 from tests.verification.model.harness import Machines
 from tests.verification.model.reference import Expected, Reference
 
@@ -67,18 +68,11 @@ def wire(
     """A CloudEvent; `time` in seconds since START, as are deadline and expires_at in `data`."""
     moments = {
         name: None if data[name] is None else format_rfc3339(moment(data[name]))
-        for name in ("deadline", "expires_at")
+        for name in MOMENTS
         if name in data
     }
-    return {
-        "specversion": "1.0",
-        "id": id_,
-        "source": source,
-        "type": f"livecard.{kind}",
-        "subject": home,
-        "time": format_rfc3339(moment(time)),
-        "data": {**data, **moments},
-    }
+    at = format_rfc3339(moment(time))
+    return envelope(f"livecard.{kind}", home, (source, id_), at, {**data, **moments})
 
 
 def arrival(event: dict[str, Any], offset: int) -> Arrival:

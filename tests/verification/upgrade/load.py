@@ -5,93 +5,96 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
 
-from contracts.times import SECOND, format_rfc3339
-from tests.e2e.line import Line, now
+from contracts.events import Added, Completed, EventData, Rescheduled
+from tests.e2e.line import APPID, Line, now
+from tests.verification.judging.sent import Sent
+from tests.verification.lives.life import Weights, draw_life
+from tests.verification.lives.wire import cloud_event, event
 
 PEOPLE = tuple(f"gp-{number:02}" for number in range(24))
+FAR = 1800.0
+WEIGHTS = Weights(
+    whom=PEOPLE,
+    people=(20,),
+    apps=(APPID,),
+    templates=("complete",),
+    expires=lambda _: 2 * FAR,
+    ends=1.0,
+    dated=0.5,
+    deadlines=((FAR, FAR),),
+    notices=(3600,),  # near at once
+    news=(0, 1, 2),
+    kinds=((0.5, Rescheduled), (0.9, Added), (1.0, Completed)),
+    moves=((FAR, FAR),),
+    moved_notices=(0,),  # and open again
+    dealt=(0.2, 1.0),
+    together=(1, 2, 3),
+    prompt=0.9,
+    closes=(1.0, 1.0),
+)
+AT_ONCE = 10
+"""Activities under way at a time."""
 
 
 @dataclass
 class Load:
     """Activities that open, are joined, moved and closed, without a pause, until told to stop.
 
-    All events of an activity share its key, so they arrive in order, but one completion in eight is sent
-    ahead of its opening, one event in six is sent twice.
+    All events of an activity share its key, so they arrive in order, but some completions are sent ahead of
+    their opening, one event in six is sent twice.
     """
 
     line: Line
     chance: random.Random
-    finished: dict[str, set[str]] = field(default_factory=dict)
-    living: list[str] = field(default_factory=list)
-    events: int = 0
+    sent: Sent = field(default_factory=Sent)
+    made: int = 0
     _stopping: bool = False
 
-    async def _send(self, event: dict[str, Any]) -> None:
-        self.events += 1
-        await self.line.send(*[event] * self.chance.choice((1, 1, 1, 1, 1, 2)))
+    @property
+    def events(self) -> int:
+        """How many distinct events there are so far."""
+        return self.sent.events
 
-    async def _begin(self) -> None:
-        name = f"u-{len(self.finished)}"
+    def _life(self) -> Iterator[tuple[str, EventData]]:
+        self.made += 1
+        name = f"u-{self.made}"
         self.line.declare(name, PEOPLE)
-        self.finished[name] = set()
-        self.living.append(name)
-        if self.chance.random() < 1 / 8:
-            await self._finish(name)
-        far = format_rfc3339(now() + 1800 * SECOND)  # with so long a notice it is near at once
-        await self._send(
-            self.line.opened(name, PEOPLE, deadline=self.chance.choice((far, None)), notice=3600)
-        )
-        if self.chance.random() < 1 / 4:
-            moved = self.line.event("activity.rescheduled", name, {"deadline": far, "notice": 0})
-            await self._send(moved)  # and open again
-
-    async def _finish(self, name: str) -> None:
-        left = sorted(set(PEOPLE) - self.finished[name])
-        if left:
-            people = self.chance.sample(left, min(len(left), self.chance.randint(1, 3)))
-            self.finished[name].update(people)
-            await self._send(self.line.completed(name, *people))
-
-    async def _close(self, name: str) -> None:
-        self.living.remove(name)
-        await self._send(self.line.event("activity.closed", name, {}))
+        for each in sorted(draw_life(self.chance, now(), WEIGHTS), key=lambda each: each.at):
+            yield name, each.data
 
     async def run(self) -> None:
-        """Until `stop`; then everything that is still open is closed."""
-        while not self._stopping:
-            step = self.chance.random()
-            if len(self.living) < 10 or step < 0.1:
-                await self._begin()
-            elif step > 0.93:
-                await self._close(self.chance.choice(self.living))
+        """Until `stop`; then what is under way goes on to its end."""
+        lives = [self._life() for _ in range(AT_ONCE)]
+        while lives:
+            place = self.chance.randrange(len(lives))
+            if (said := next(lives[place], None)) is not None:
+                await self._send(*said)
+            elif self._stopping:
+                del lives[place]
             else:
-                await self._finish(self.chance.choice(self.living))
-        for name in [*self.living]:
-            await self._close(name)
+                lives[place] = self._life()
+
+    async def _send(self, name: str, data: EventData) -> None:
+        said = cloud_event(event("/upgrade", f"e-{self.events + 1}", name, now(), data))
+        self.sent.add(said, now())
+        await self.line.send(*[said] * self.chance.choice((1, 1, 1, 1, 1, 2)))
 
     def stop(self) -> None:
         """Begin nothing more."""
         self._stopping = True
 
-    def wrong(self) -> list[str]:
-        """What the cards show that they should not."""
-        problems = []
-        for name, finished in self.finished.items():
-            card = self.line.card(name)
-            if (shown := card.posts.keys()) != finished:
-                problems.append(f"{name}: {sorted(shown ^ finished)} are shown wrongly")
-            if card.target_state != 3:
-                problems.append(f"{name} shows {card.target_state}")
-            if card.repeated_posts:
-                problems.append(f"{name}: {card.repeated_posts} members were posted twice")
-        return problems
+    def wrong(self, ledger: dict[str, Any]) -> list[str]:
+        """What is not as it should be; nobody was posted twice."""
+        cards = self.line.simulator.model.cards
+        twice = [f"{name}: members were posted twice" for name, card in cards.items() if card.repeated_posts]
+        return self.sent.wrong(cards, ledger, now()) + twice
 
 
 async def taken(url: str) -> int:

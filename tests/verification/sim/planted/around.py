@@ -108,10 +108,20 @@ def _forgets_the_early(real: Any) -> Any:
     return planted
 
 
+def _not_published(real: Any) -> Any:
+    def planted(aggregate: Any, *args: Any) -> Any:
+        answer = real(aggregate, *args)
+        aggregate.published.pop()
+        return answer
+
+    return planted
+
+
 _BACKWARDS: Final = _later(lambda rows: list(reversed(rows)))
 _NO_SECOND_LIFE: Final = _later(lambda found: ["repeat" if each == "dead" else each for each in found])
 
 EVENTS: Final = (
+    Plant("a-refusal-is-not-published", 100, {"statemachine.activity:refuse_event": _not_published}),
     Plant(
         "the-inbox-in-a-transaction-of-its-own",
         1_000,
