@@ -29,7 +29,11 @@ RefusedReason = Literal["not_listed", "ended", "already_open", "expired", "super
 
 
 class ActivityChanged(msgspec.Struct, frozen=True, kw_only=True):
-    """`previous` is null at opening; `participants` (a count, like `done`) is null for everyone."""
+    """`previous` is null at opening; `participants` (a count, like `done`) is null for everyone.
+
+    `warnings`: `deadline_after_expiry`, `close_when_complete_ignored`, `participants_ignored`, and
+    `unknown_field:NAME` for the first ten fields of the event that do not exist.
+    """
 
     state: State
     previous: State | None
@@ -41,6 +45,8 @@ class ActivityChanged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ParticipantDone(msgspec.Struct, frozen=True):
+    """`members` are done from now on, in time or late."""
+
     members: tuple[str, ...]
 
 

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from contracts import wire
 from contracts.events import CLOSED, Closed, Event, EventData
-from contracts.reading import NOTHING, Unfit, capped, known, plain, read_data, unfit
+from contracts.reading import NOTHING, Unfit, capped, fields_ignored, known, plain, read_data, unfit
 from contracts.times import parse_rfc3339
 
-_BINARY = "ce_specversion"
-_REQUIRED = ("specversion", "id", "source", "type", "subject", "time")
+REQUIRED: Final = ("specversion", "id", "source", "type", "subject", "time")
+"""CloudEvents' attributes that an event must have."""
+BASE64: Final = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+
 _IDS = ("id", "source", "subject")
+_HEADERS = {f"ce_{name}": name for name in REQUIRED}
+_CONTENT_TYPE = frozenset({"content-type", "Content-Type"})
+_JSON_EVENT = b"application/cloudevents+json"
+_LONGEST_TYPE = 80
+_A_BATCH = "value: expected one event, got a batch, which CloudEvents does not define for Kafka"
+_STRUCTURED: Final = "structured mode, by its content-type"
+_BATCH: Final = "batch mode, by its content-type"
+_BINARY: Final = "binary mode, as it has a ce_specversion header"
+_PLAIN: Final = "structured mode, as it has no ce_specversion header"
 
 
 class Dead(msgspec.Struct, frozen=True):
@@ -63,23 +74,61 @@ _LOOSE = msgspec.json.Decoder(_Loose)
 _ANY = msgspec.json.Decoder()
 
 _NOTHING_SAID = (b"", b"null")
+_PACKED = re.compile(BASE64.removesuffix("$"))
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def decode(value: bytes | None, headers: Sequence[tuple[str, bytes | None]] = ()) -> Event | Dead:
-    """The event in a record (design.md §4), or the dead letter it becomes. Never raises."""
+    """The event in a record (design.md §4), or the dead letter it becomes. Never raises.
+
+    A `content-type` of `application/cloudevents…` means structured mode, else a `ce_specversion` header means
+    binary mode, else it is structured mode too.
+    """
     try:
-        for name, _ in headers:
-            if name == _BINARY:
-                return _binary(value, headers)
-        return _structured(value)
+        mode = _mode(headers) if headers else _PLAIN
+        if mode is _BINARY:
+            read = _binary(value, headers)
+        else:
+            read = decode_structured(value) if mode is not _BATCH else Dead("malformed", _A_BATCH)
+        if isinstance(read, Event) or _speaks_for_itself(read, mode):
+            return read
+        return msgspec.structs.replace(read, error=_with_mode(read.error, mode, headers))
     except MemoryError:
         raise  # the machine's trouble, not the record's
     except Exception as error:  # noqa: BLE001 (whatever a record holds, it must not stop the line)
         return Dead("malformed", capped(f"value: unexpectedly unreadable ({type(error).__name__})"))
 
 
-def _structured(value: bytes | None) -> Event | Dead:
+def _mode(headers: Sequence[tuple[str, bytes | None]]) -> str:
+    mode, content_type = _PLAIN, None
+    for name, raw in headers:
+        if name in _CONTENT_TYPE:
+            content_type = raw
+        elif name == "ce_specversion":
+            mode = _BINARY
+    if content_type == _JSON_EVENT:
+        return _STRUCTURED
+    said = content_type.strip().lower() if content_type else b""
+    if said.startswith(b"application/cloudevents"):
+        return _BATCH if said.startswith(b"application/cloudevents-batch") else _STRUCTURED
+    return mode
+
+
+def _speaks_for_itself(dead: Dead, mode: str) -> bool:
+    """Whether nobody needs the mode to understand what is wrong."""
+    return dead.reason == "unknown_type" or (dead.reason == "invalid" and mode is not _BINARY)
+
+
+def _with_mode(error: str, mode: str, headers: Sequence[tuple[str, bytes | None]]) -> str:
+    """The error with the mode in which the record was read, and why; its content type too."""
+    types = [raw for name, raw in headers if name in _CONTENT_TYPE and raw is not None]
+    text = types[-1].decode("utf-8", "replace").strip() if types else ""
+    said = f"content-type {text[:_LONGEST_TYPE]}" if text else "no content-type"
+    return capped(error, f" (read in {mode}; {said})")
+
+
+def decode_structured(value: bytes | None) -> Event | Dead:
+    """The event that a value holds in structured mode; an error does not name the mode."""
     if value is None:
         return Dead("malformed", "value: expected a JSON object, got null")
     try:
@@ -101,10 +150,16 @@ def _structured(value: bytes | None) -> Event | Dead:
 def _unpacked(data: msgspec.Raw, data_base64: str) -> bytes:
     if bytes(data) not in _NOTHING_SAID:
         raise Unfit("data_base64", "expected data or data_base64, got both")
-    try:
-        return base64.b64decode(data_base64, validate=True)
-    except (binascii.Error, ValueError):
-        raise Unfit("data_base64", "expected base64 of a JSON object") from None
+    if not data_base64 or not _PACKED.fullmatch(data_base64):
+        raise Unfit("data_base64", "expected base64 of a JSON object")
+    return base64.b64decode(data_base64)
+
+
+def ignored(value: bytes) -> tuple[str, ...]:
+    """The fields in the data of a readable event in structured mode that its type does not have."""
+    read = _ENVELOPE.decode(value)
+    data = read.data if read.data_base64 is None else _unpacked(read.data, read.data_base64)
+    return () if bytes(data) in _NOTHING_SAID else fields_ignored(read.type, data)
 
 
 def _binary(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> Event | Dead:
@@ -114,11 +169,11 @@ def _binary(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) ->
     """
     given: dict[str, Any] = {}
     for name, raw in headers:
-        if name[:3] == "ce_" and name[3:] in _REQUIRED:
+        if attribute := _HEADERS.get(name):
             try:
-                given[name[3:]] = None if raw is None else raw.decode()
+                given[attribute] = None if raw is None else raw.decode()
             except UnicodeDecodeError:
-                given[name[3:]] = raw
+                given[attribute] = raw
     if problem := _attribute_problem(given, "header ce_"):
         return _dead(problem, given)
     time = parse_rfc3339(given["time"])
@@ -142,7 +197,7 @@ def _event(
     except Unfit as problem:
         return Dead("invalid", str(problem), source, id, activity_id)
     except _UNREADABLE as error:
-        return Dead("malformed", _not_json("data", error), source, id, activity_id)
+        return Dead("malformed", _not_json("data", data, error), source, id, activity_id)
 
 
 def _data(type: str, data: msgspec.Raw | bytes) -> EventData:  # noqa: A002 (CloudEvents' own name)
@@ -154,11 +209,15 @@ def _data(type: str, data: msgspec.Raw | bytes) -> EventData:  # noqa: A002 (Clo
     return read_data(type, data)
 
 
-def _not_json(path: str, error: Exception) -> str:
+def _not_json(path: str, said: msgspec.Raw | bytes, error: Exception) -> str:
     if isinstance(error, RecursionError):
         return f"{path}: nested too deeply"
     if isinstance(error, UnicodeDecodeError):
         return f"{path}: not UTF-8"
+    if bytes(said[:1]) == b"\0":
+        return (
+            f"{path}: not JSON: it begins with a zero byte, as what serializers with a schema registry write"
+        )
     found = str(error).removeprefix("JSON is malformed: ")
     if "truncated" in found:  # msgspec's word for an unpaired surrogate too
         found = "it is cut off, or an escape is half of a surrogate pair"
@@ -172,8 +231,8 @@ def _unreadable(value: bytes) -> Dead:
     except msgspec.ValidationError:
         return Dead("malformed", _not_an_object(value))
     except _UNREADABLE as error:
-        return Dead("malformed", _not_json("value", error))
-    given = {name: _loosely(getattr(loose, name)) for name in _REQUIRED}
+        return Dead("malformed", _not_json("value", value, error))
+    given = {name: _loosely(getattr(loose, name)) for name in REQUIRED}
     problem = _attribute_problem(given, "")
     if problem is None and not isinstance(_loosely(loose.data_base64), str):
         problem = unfit("data_base64", _loosely(loose.data_base64), "a string in base64")
@@ -202,7 +261,7 @@ def _legal_id(value: object) -> bool:
 
 def _attribute_problem(given: dict[str, Any], prefix: str) -> Unfit | None:
     """The first attribute, in CloudEvents' order, that is missing or illegal."""
-    for name in _REQUIRED:
+    for name in REQUIRED:
         value = given.get(name, NOTHING)
         if name in _IDS:
             legal = _legal_id(value)

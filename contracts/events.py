@@ -34,7 +34,8 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """`expires_at` and `deadline` are µs since the epoch, `notice` is in seconds."""
+    """`expires_at` and `deadline` are µs since the epoch, `notice` is in seconds; `ignored` names the fields
+    that were given and do not exist."""
 
     appid: str
     template: Template
@@ -48,12 +49,13 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     deadline: int | None = None
     notice: int = DEFAULT_NOTICE
     close_when_complete: bool = False
+    ignored: tuple[str, ...] = ()
 
 
 class Rescheduled(msgspec.Struct, frozen=True, kw_only=True):
     """`deadline` None: there is none any more; `notice` (seconds) None: keep the one there is."""
 
-    deadline: int | None = None
+    deadline: int | None
     notice: int | None = None
 
 
@@ -93,12 +95,13 @@ _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Opene
 def opened_digest(opened: Opened) -> str:
     """32 hex digits, equal when two openings say the same; participants are a set (design.md §3).
 
-    What equals its default is left out, so that a field added later keeps the digests of before.
+    What equals its default is left out, so that a field added later keeps the digests of before; what was
+    ignored says nothing.
     """
     said = {
         name: value
         for name, value in msgspec.structs.asdict(opened).items()
-        if value != _DEFAULTS[name] and name != "participants"
+        if value != _DEFAULTS[name] and name not in ("participants", "ignored")
     }
     if opened.participants:
         said["participants"] = sorted(set(opened.participants))

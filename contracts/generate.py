@@ -3,75 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-
-from contracts import changes, events, wire
+from contracts import changes, wire
 from contracts.nudge import Nudge
-from contracts.records import LIVECARD_PREFIX
+from contracts.schemas import (
+    DATA,
+    OUT,
+    Json,
+    binary_headers,
+    dead_letter_headers,
+    envelope,
+    json_schema,
+    nudge_schema,
+    schemas,
+    titled,
+)
 from contracts.topics import Topics
 
 FOLDER: Final = Path(__file__).parent / "generated"
 CONTRACT_VERSION: Final = "1.0.0"
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
-Json = dict[str, Any]
-
-_ID: Json = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": events.LONGEST_ID,
-    "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]+$",
-}
-_TIME: Json = {"type": "string", "format": "date-time"}
-_SUBJECT = {**_ID, "description": "the activity_id, which is the record's key too"}
-
-_OUT = {name: kind for kind, name in changes.CHANGE_TYPES.items()}
-_DATA: dict[str, type[msgspec.Struct]] = {**wire.WIRE, **_OUT}
-
-
-def _exactly_one(*names: str) -> list[Json]:
-    return [{"required": [name], "properties": {name: {"type": "string"}}} for name in names]
-
-
-def _schemas(kinds: list[type[msgspec.Struct]], refs: str) -> Json:
-    """The schemas of Structs and of what they use, by name."""
-    _, named = msgspec.json.schema_components(kinds, ref_template=f"{refs}/{{name}}")
-    for schema in named.values():  # Python 3.13 dedents docstrings itself, older ones do not
-        if "description" in schema:
-            schema["description"] = inspect.cleandoc(schema["description"])
-    if "RoomData" in named:
-        named["RoomData"]["oneOf"] = _exactly_one("opengid", "open_single_roomid")
-    return dict(named)
-
-
-def _envelope(type_name: str, data: Json, *, out: bool) -> Json:
-    """A CloudEvent in structured mode."""
-    properties: Json = {
-        "specversion": {"const": "1.0"},
-        "id": {**_ID, "description": "unique within the source"},
-        "source": {"const": changes.SOURCE} if out else _ID,
-        "type": {"const": type_name},
-        "subject": _SUBJECT,
-        "time": {**_TIME, "description": "when it happened"},
-        "data": data,
-    }
-    if out:
-        properties["datacontenttype"] = {"const": changes.DATA_CONTENT_TYPE}
-    needed = list(properties)
-    if type_name == events.CLOSED:  # its only field is optional, so its data is
-        properties["data"] = {"anyOf": [data, {"type": "null"}]}
-        needed.remove("data")
-    return {"type": "object", "properties": properties, "required": needed}
 
 
 def _summary(type_name: str) -> str:
-    return (_DATA[type_name].__doc__ or type_name).partition("\n")[0]
+    return (DATA[type_name].__doc__ or type_name).partition("\n")[0]
 
 
 def _name(type_name: str) -> str:
@@ -80,51 +38,45 @@ def _name(type_name: str) -> str:
     return f"{what}{happened.capitalize()}"
 
 
+def _title(type_name: str) -> str:
+    """`livecard.activity.opened` → `ActivityOpened`."""
+    name = _name(type_name)
+    return f"{name[0].upper()}{name[1:]}"
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
 def _structured(type_name: str) -> Json:
-    out = type_name in _OUT
-    data = {"$ref": f"#/components/schemas/{_DATA[type_name].__name__}"}
     return {
         "name": type_name,
+        "title": f"{_title(type_name)}Event",
         "summary": _summary(type_name),
         "contentType": changes.CONTENT_TYPE,
-        "payload": _envelope(type_name, data, out=out),
+        "payload": _ref(f"{_title(type_name)}Event"),
     }
 
 
 def _binary(type_name: str) -> Json:
-    attributes = {
-        "ce_specversion": {"const": "1.0"},
-        "ce_id": _ID,
-        "ce_source": _ID,
-        "ce_type": {"const": type_name},
-        "ce_subject": _SUBJECT,
-        "ce_time": _TIME,
-    }
     return {
         "name": f"{type_name} (binary mode)",
+        "title": f"{_title(type_name)}Binary",
         "summary": _summary(type_name),
         "contentType": changes.DATA_CONTENT_TYPE,
-        "headers": {"type": "object", "properties": attributes, "required": list(attributes)},
-        "payload": {"$ref": f"#/components/schemas/{_DATA[type_name].__name__}"},
+        "headers": _ref(f"{_title(type_name)}Headers"),
+        "payload": _ref(DATA[type_name].__name__),
     }
 
 
 def _dead_letter() -> Json:
-    headers: Json = {
-        "reason": {"enum": ["malformed", "invalid", "unknown_type", "unprocessable", "parked_too_long"]},
-        "error": {"type": "string", "description": "what is wrong and where, in the producer's terms"},
-        "topic": {"type": "string"},
-        "partition": {"type": "string", "pattern": "^[0-9]+$"},
-        "offset": {"type": "string", "pattern": "^[0-9]+$"},
-        "time": {**_TIME, "description": "when it was dead-lettered"},
-    }
-    named = {f"{LIVECARD_PREFIX}{name}": schema for name, schema in headers.items()}
     return {
         "name": "dead letter",
+        "title": "DeadLetter",
         "summary": "A record that could not count: its bytes, headers and key, and why.",
         "contentType": "application/octet-stream",
-        "headers": {"type": "object", "properties": named, "required": list(named)},
-        "payload": {"description": "the original bytes"},
+        "headers": _ref("DeadLetterHeaders"),
+        "payload": _ref("DeadLetterValue"),
     }
 
 
@@ -132,18 +84,32 @@ def _messages() -> dict[str, dict[str, Json]]:
     """The messages of each channel."""
     nudge: Json = {
         "name": "nudge",
+        "title": "Nudge",
         "summary": "Look at this activity now; losing one costs latency only.",
         "contentType": "application/json",
-        "payload": {"$ref": "#/components/schemas/Nudge"},
+        "payload": _ref("Nudge"),
     }
     inbound = {_name(type_name): _structured(type_name) for type_name in wire.WIRE}
     inbound |= {f"{_name(type_name)}Binary": _binary(type_name) for type_name in wire.WIRE}
     return {
         "activityEvents": inbound,
         "cardNudges": {"nudge": nudge},
-        "activityChanges": {_name(type_name): _structured(type_name) for type_name in _OUT},
+        "activityChanges": {_name(type_name): _structured(type_name) for type_name in OUT},
         "activityEventsDead": {"deadLetter": _dead_letter()},
     }
+
+
+def _components() -> Json:
+    """Every schema by its name, which is its title too: model generators name their types so."""
+    named = schemas([*DATA.values(), Nudge], "#/components/schemas")
+    for type_name, kind in DATA.items():
+        event = envelope(type_name, _ref(kind.__name__), out=type_name in OUT)
+        named[f"{_title(type_name)}Event"] = event
+        if type_name in wire.WIRE:
+            named[f"{_title(type_name)}Headers"] = binary_headers(type_name)
+    named["DeadLetterHeaders"] = dead_letter_headers()
+    named["DeadLetterValue"] = {"description": "the original bytes"}
+    return {name: titled(name, schema) for name, schema in sorted(named.items())}
 
 
 def _operation(action: str, channel: str, summary: str) -> Json:
@@ -192,31 +158,16 @@ def asyncapi() -> Json:
                 for channel, named in messages.items()
                 for name, message in named.items()
             },
-            "schemas": _schemas([*_DATA.values(), Nudge], "#/components/schemas"),
+            "schemas": _components(),
         },
-    }
-
-
-def json_schema(type_name: str) -> Json:
-    """The JSON Schema of one type of event or change in structured mode."""
-    kind = _DATA[type_name]
-    return {
-        "$schema": _DIALECT,
-        "title": type_name,
-        **_envelope(type_name, {"$ref": f"#/$defs/{kind.__name__}"}, out=type_name in _OUT),
-        "$defs": _schemas([kind], "#/$defs"),
     }
 
 
 def documents() -> dict[str, str]:
     """Every generated file's name and text."""
     made = {"asyncapi.json": asyncapi()}
-    made |= {f"{type_name}.schema.json": json_schema(type_name) for type_name in _DATA}
-    made["nudge.schema.json"] = {
-        "$schema": _DIALECT,
-        "$ref": "#/$defs/Nudge",
-        "$defs": _schemas([Nudge], "#/$defs"),
-    }
+    made |= {f"{type_name}.schema.json": json_schema(type_name) for type_name in DATA}
+    made["nudge.schema.json"] = nudge_schema()
     return {name: json.dumps(body, indent=2, ensure_ascii=False) + "\n" for name, body in made.items()}
 
 

@@ -28,6 +28,9 @@ from contracts.times import parse_rfc3339
 
 _LONGEST_ERROR = 300
 _LONGEST_QUOTE = 64
+_MOST_IGNORED = 10
+_OPENING = ("{", "[")
+_COMPOUND = ("an object", "a JSON object", "an array")
 NOTHING: Final = object()
 """Stands for a field that is not there."""
 
@@ -39,9 +42,10 @@ class Unfit(Exception):
         super().__init__(capped(f"{path}: {problem}"))
 
 
-def capped(text: str) -> str:
-    """An error fit for a header and a log line: short, and nothing unprintable in it."""
-    text = text if len(text) <= _LONGEST_ERROR else f"{text[: _LONGEST_ERROR - 1]}…"
+def capped(text: str, ending: str = "") -> str:
+    """An error fit for a header and a log line: short, its ending whole, and nothing unprintable in it."""
+    room = _LONGEST_ERROR - len(ending)
+    text = (text if len(text) <= room else f"{text[: room - 1]}…") + ending
     return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
@@ -80,9 +84,17 @@ def _described_text(text: str) -> str:
     return f'"{text}"' if len(text) <= _LONGEST_QUOTE else f"a string of {len(text)} characters"
 
 
+def _expected(path: str) -> str:
+    return wire.EXPECTED.get(re.sub(r"\[\d+\]", "[]", path), "something else")
+
+
 def unfit(path: str, value: object, expected: str | None = None) -> Unfit:
     """What was expected at `path` (by `wire.EXPECTED`) and what came."""
-    words = expected or wire.EXPECTED.get(re.sub(r"\[\d+\]", "[]", path), "something else")
+    words = expected or _expected(path)
+    if isinstance(value, str) and value.lstrip()[:1] in _OPENING and words.startswith(_COMPOUND):
+        return Unfit(
+            path, f"expected {words}, got a string that holds JSON: write that without the quotes around it"
+        )
     return Unfit(path, f"expected {words}, got {described(value)}")
 
 
@@ -138,14 +150,14 @@ def _opened(data: wire.OpenedData) -> Opened:
         choose=data.choose or "listed",
         participants=tuple(dict.fromkeys(participants)),
         deadline=None if data.deadline is None else _time("data.deadline", data.deadline),
-        notice=DEFAULT_NOTICE if data.notice is None else data.notice,
+        notice=DEFAULT_NOTICE if data.notice is None else int(data.notice),
         close_when_complete=bool(data.close_when_complete),
     )
 
 
 def _rescheduled(data: wire.RescheduledData) -> Rescheduled:
     deadline = None if data.deadline is None else _time("data.deadline", data.deadline)
-    return Rescheduled(deadline=deadline, notice=data.notice)
+    return Rescheduled(deadline=deadline, notice=None if data.notice is None else int(data.notice))
 
 
 def _closed(data: wire.ClosedData) -> Closed:
@@ -162,6 +174,16 @@ def _added(data: wire.AddedData) -> Added:
     return Added(_members(data.members))
 
 
+class _StrictRoom(wire.RoomData, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class _StrictOpened(wire.OpenedData, frozen=True, forbid_unknown_fields=True):
+    """Nearly every opening: a field that does not exist takes the slow road, which tells it."""
+
+    room: _StrictRoom | None = None
+
+
 _READERS: Final[dict[str, Callable[[Any], EventData]]] = {
     OPENED: _opened,
     RESCHEDULED: _rescheduled,
@@ -169,7 +191,10 @@ _READERS: Final[dict[str, Callable[[Any], EventData]]] = {
     COMPLETED: _completed,
     ADDED: _added,
 }
-_DECODERS = {name: (msgspec.json.Decoder(wire.WIRE[name]), reader) for name, reader in _READERS.items()}
+_KINDS: Final = {**wire.WIRE, OPENED: _StrictOpened}
+_DECODERS = {name: (msgspec.json.Decoder(_KINDS[name]), reader) for name, reader in _READERS.items()}
+_ANY_OPENED = msgspec.json.Decoder(wire.OpenedData)
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def known(type: str) -> bool:  # noqa: A002 (CloudEvents' own name)
@@ -187,25 +212,52 @@ def read_data(type: str, data: msgspec.Raw | bytes) -> EventData:  # noqa: A002 
     try:
         return reader(decoder.decode(data))
     except msgspec.ValidationError as error:
-        raise explained(error, data) from None
+        if type == OPENED and _UNKNOWN.match(str(error)):
+            return _opened_with_more(data)
+        raise explained(error, type, data) from None
 
 
+def _opened_with_more(data: msgspec.Raw | bytes) -> Opened:
+    """An opening with fields that do not exist: they are ignored, but told."""
+    try:
+        read = _opened(_ANY_OPENED.decode(data))
+    except msgspec.ValidationError as error:
+        raise explained(error, OPENED, data) from None
+    return msgspec.structs.replace(read, ignored=fields_ignored(OPENED, data))
+
+
+def fields_ignored(type: str, data: msgspec.Raw | bytes) -> tuple[str, ...]:  # noqa: A002 (CloudEvents' own name)
+    """The fields of an object that a known type does not have, by their path; the first ten."""
+    said = _FIELDS.decode(data)
+    names = [name for name in said if name not in wire.WIRE[type].__struct_fields__]
+    if type == OPENED and bytes(said.get("room", b""))[:1] == b"{":
+        room = _FIELDS.decode(said["room"])
+        names += [f"room.{name}" for name in room if name not in wire.RoomData.__struct_fields__]
+    return tuple(capped(name[:_LONGEST_QUOTE]) for name in names[:_MOST_IGNORED])
+
+
+_UNKNOWN = re.compile("Object contains unknown field")
 _MISSING = re.compile(r"Object missing required field `(.*?)`(?: - at `\$(.*)`)?")
 _WHERE = re.compile(r" - at `\$(.*)`$")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 
 
-def explained(error: msgspec.ValidationError, data: msgspec.Raw | bytes) -> Unfit:
+def explained(error: msgspec.ValidationError, type_name: str, data: msgspec.Raw | bytes) -> Unfit:
     """msgspec's finding about `data` in a producer's words, with what stands there."""
     text = str(error)
     if missing := _MISSING.fullmatch(text):
-        return unfit(f"data{missing[2] or ''}.{missing[1]}", NOTHING)
+        return _missing(f"data{missing[2] or ''}.{missing[1]}", fields_ignored(type_name, data))
     where = _WHERE.search(text)
     path = f"data{where[1]}" if where else "data"
     try:
         return unfit(path, _found(path.removeprefix("data"), data))
     except (LookupError, ValueError, msgspec.DecodeError, RecursionError):
         return Unfit(path, _WHERE.sub("", text).replace("`", ""))
+
+
+def _missing(path: str, instead: tuple[str, ...]) -> Unfit:
+    unknown = f", but unknown fields: {', '.join(instead)}" if instead else ""
+    return Unfit(path, f"expected {_expected(path)}, got nothing{unknown}")
 
 
 def _found(path: str, data: msgspec.Raw | bytes) -> object:

@@ -44,6 +44,8 @@ COMPLETE_IGNORED = "close_when_complete_ignored"
 """Warning: `close_when_complete` needs `choose: listed`; with `everyone` nobody knows who is missing."""
 PARTICIPANTS_IGNORED = "participants_ignored"
 """Warning: with `choose: everyone` a list of participants means nothing."""
+FIELD_IGNORED = "unknown_field:"
+"""Warning, before the name of a field that the event gave and that does not exist."""
 
 
 def handle(aggregate: Aggregate, event: Event, now: int, rules: Rules) -> list[tuple[Event, Outcome]]:
@@ -135,18 +137,23 @@ def _open(
     )
     if listed:
         _list_members(aggregate, data.participants)
-    warnings = []
-    if timers.is_clamped(activity, rules):
-        warnings.append(DEADLINE_CLAMPED)
-    if data.close_when_complete and not listed:
-        warnings.append(COMPLETE_IGNORED)
-    if data.participants and not listed:
-        warnings.append(PARTICIPANTS_IGNORED)
-    _changed(aggregate, None, "opened", warnings)
+    _changed(aggregate, None, "opened", opening_warnings(data, rules))
     outcomes = [(event, APPLIED)]
     outcomes += [(each, _apply(aggregate, each, now, rules)) for each in early]
     fire_due(aggregate, now, rules)
     return outcomes
+
+
+def opening_warnings(data: Opened, rules: Rules) -> list[str]:
+    """What the change that opens an activity tells its producer to look at."""
+    warnings = []
+    if timers.is_clamped(data, rules):
+        warnings.append(DEADLINE_CLAMPED)
+    if data.close_when_complete and data.choose != "listed":
+        warnings.append(COMPLETE_IGNORED)
+    if data.participants and data.choose != "listed":
+        warnings.append(PARTICIPANTS_IGNORED)
+    return warnings + [f"{FIELD_IGNORED}{name}" for name in data.ignored]
 
 
 def _apply(aggregate: Aggregate, event: Event, now: int, rules: Rules) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contracts.changes import EndReason
+from contracts.events import Opened
 from statemachine.card import CLOSED, Card, phase
 from statemachine.model import Activity, Rules
 from statemachine.states import ENDED, NEARING, OPEN
@@ -19,7 +20,7 @@ def near_at(activity: Activity, rules: Rules) -> int | None:
     return None if activity.deadline is None else end_at(activity, rules) - activity.notice
 
 
-def is_clamped(activity: Activity, rules: Rules) -> bool:
+def is_clamped(activity: Activity | Opened, rules: Rules) -> bool:
     """Whether the deadline given lies beyond what the id lives for, so that expiry ends it."""
     return activity.deadline is not None and activity.deadline > activity.expires_at - rules.margin
 

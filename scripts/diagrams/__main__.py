@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from scripts.diagrams import life, line, mermaid, outcomes, viewers
+from scripts.diagrams import fields, life, line, mermaid, outcomes, viewers
 from scripts.diagrams.languages import Say, chinese, english
 
 ROOT: Final = Path(__file__).parents[2]
@@ -15,6 +15,7 @@ PAGES: Final = {
     ROOT / "docs" / "state-machines.md": english,
     ROOT / "docs" / "zh-CN" / "state-machines.md": chinese,
 }
+EVENTS: Final = ROOT / "docs" / "events.md"
 IMAGES: Final = ROOT / "docs" / "images"
 
 
@@ -47,7 +48,14 @@ def parts(say: Say) -> dict[str, str]:
 
 def files() -> dict[Path, str]:
     """Every generated file and what it must say."""
+    tables = {
+        "attributes": fields.attributes(),
+        "inbound": fields.inbound(),
+        "outbound": fields.outbound(),
+        "dead letters": fields.dead_letters(),
+    }
     return {
+        EVENTS: fill(EVENTS.read_text("utf-8"), tables),
         **{page: fill(page.read_text("utf-8"), parts(say)) for page, say in PAGES.items()},
         IMAGES / "line.svg": line.draw(),
         IMAGES / "card-life.svg": life.draw(),

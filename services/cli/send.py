@@ -13,9 +13,10 @@ from aiokafka.errors import MessageSizeTooLargeError
 from rich.console import Console
 
 from contracts.changes import CONTENT_TYPE
-from contracts.decode import Dead, decode
+from contracts.decode import Dead, decode_structured
 from contracts.times import format_rfc3339
 from contracts.topics import MAX_EVENT_BYTES, Topics
+from services.cli.advice import advice
 from services.cli.errors import CommandError
 from services.kafka.batches import MAX_BATCH_BYTES
 from services.kafka.bus import KafkaBus
@@ -24,9 +25,12 @@ from services.kafka.ports import BusUnavailable, Message
 from services.runtime.clock import RealClock
 from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings
+from statemachine.model import Rules
 
 SOURCE: Final = "/livecard/send"
 """The source of events that name none."""
+SHOWN: Final = 20
+"""Sentences of a kind that are printed."""
 ROUND: Final = 5_000
 """Events handed to the broker before waiting for its acknowledgement."""
 
@@ -46,26 +50,31 @@ async def send(settings: Settings, out: Console, err: Console, path: Path, *, ch
             "`livecard up` prints the address of its embedded one"
         )
     events: list[Checked] = []
-    mistakes, filled = [], 0
+    mistakes, odd, filled = [], [], 0
+    now, rules = RealClock().wall(), Rules(margin=settings.us("expiry_margin"))
     for where, event in _events(_text(path)):
         filled += _fill(event)
         value = msgspec.json.encode(event)
-        read = decode(value, ())
+        read = decode_structured(value)
         if isinstance(read, Dead):
             mistakes.append(f"{where}: {read.reason}: {read.error}")
         else:
             headers = (("content-type", CONTENT_TYPE.encode()),)
             events.append(Checked(where, Message(read.activity_id.encode(), value, headers)))
+            odd += [f"{where}: {sentence}" for sentence in advice(read, value, now, rules)]
     if mistakes:
-        more = [f"… and {len(mistakes) - 20} more"] if len(mistakes) > 20 else []
-        raise CommandError("\n".join(["nothing was sent; these events are wrong:", *mistakes[:20], *more]))
+        wrong = ["nothing was sent; these events are wrong:", *_first(mistakes), *_first(odd)]
+        raise CommandError("\n".join(wrong))
+    for line in _first(odd):
+        err.print(f"livecard: {line}", markup=False, soft_wrap=True)
     if filled:
         err.print(
             f"livecard: {filled} of {len(events)} events lacked an id, time or source: filled in",
             markup=False,
         )
     if check:
-        out.print(f"{len(events)} events are right; nothing was sent")
+        oddities = f", {len(odd)} things to look at" if odd else ""
+        out.print(f"{len(events)} events are right{oddities}; nothing was sent")
         return
     topic, sent = Topics(settings.topic_prefix).events, 0
     bus = KafkaBus(settings, metrics=Metrics())
@@ -83,6 +92,11 @@ async def send(settings: Settings, out: Console, err: Console, path: Path, *, ch
     finally:
         await bus.stop()
     out.print(f"{sent} events sent to {topic}")
+
+
+def _first(lines: Sequence[str]) -> list[str]:
+    more = [f"… and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return [*lines[:SHOWN], *more]
 
 
 def _pages(events: Sequence[Checked]) -> Iterator[list[Checked]]:

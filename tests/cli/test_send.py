@@ -105,3 +105,76 @@ def test_a_mark_of_windows_editors_is_no_mistake(text: str) -> None:
     """They begin a UTF-8 file with one."""
     code, printed = livecard("send", "--check", "-", stdin=b"\xef\xbb\xbf" + text.encode())
     assert (code, "1 events are right" in printed) == (0, True), printed
+
+
+NO_FIELD = "no field of livecard.activity.opened"
+OPENED = {"appid": "wx1", "template": "complete", "expires_at": "2099-01-01T00:00:00Z"}
+
+
+def opened(**more: object) -> dict[str, object]:
+    """An opening as a person writes it."""
+    return {"type": "livecard.activity.opened", "subject": "a-1", "data": {**OPENED, **more}}
+
+
+def moved(**data: object) -> dict[str, object]:
+    """A reschedule as a person writes it."""
+    return {"type": "livecard.activity.rescheduled", "subject": "a-1", "data": data}
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (
+            opened(particpants=["gp-1"]),
+            f"data.particpants is {NO_FIELD} and is ignored; data.participants is meant?",
+        ),
+        (
+            opened(room={"opengid": "g", "openGid": "g"}),
+            f"data.room.openGid is {NO_FIELD} and is ignored; data.room.opengid is meant?",
+        ),
+        (
+            moved(deadline=None, Notice=60),
+            "data.Notice is no field of livecard.activity.rescheduled and is ignored; data.notice is meant?",
+        ),
+        (
+            moved(deadline=None, colour="red"),
+            "data.colour is no field of livecard.activity.rescheduled and is ignored\n",
+        ),
+        (
+            opened(expires_at="2020-01-01T00:00:00Z"),
+            "data.expires_at is past (2020-01-01T00:00:00Z): livecard refuses the event as expired",
+        ),
+        (
+            moved(deadline="2020-01-01T00:00:00Z"),
+            "data.deadline is past (2020-01-01T00:00:00Z): the activity ends at once",
+        ),
+        (
+            opened(deadline="2098-12-31T23:59:30Z", expires_at="2099-01-01T00:00:00Z"),
+            "data.deadline is too late: the activity ends before, when its id is about to expire",
+        ),
+        (
+            opened(choose="everyone", participants=["gp-1"]),
+            "data.participants is ignored: data.choose is everyone",
+        ),
+    ],
+)
+def test_what_is_right_and_perhaps_not_meant_is_told(event: dict[str, object], told: str) -> None:
+    """The event could be sent; the check says what would come of it."""
+    code, printed = livecard("send", "--check", "-", stdin=json.dumps(event))
+    assert code == 0, printed
+    assert f"livecard: event 1: {told}" in printed
+    assert "1 events are right, 1 things to look at; nothing was sent" in printed
+
+
+def test_an_event_as_it_is_meant_is_told_nothing_about() -> None:
+    """No advice where nothing is odd."""
+    code, printed = livecard("send", "--check", "-", stdin=json.dumps([opened(), moved(deadline=None)]))
+    assert (code, "2 events are right; nothing was sent" in printed) == (0, True), printed
+
+
+def test_a_wrong_event_is_told_without_the_mode_that_send_chooses() -> None:
+    """Whoever writes a file has no headers to look at."""
+    code, printed = livecard("send", "--check", "-", stdin=json.dumps(moved(notice=60)))
+    assert code == 1
+    assert "event 1: invalid: data.deadline: expected a time in RFC 3339" in printed
+    assert "mode" not in printed

@@ -11,6 +11,10 @@ ID = "a string of 1–128 characters without control characters"
 TIME = "a time in RFC 3339 with an offset, years 2000–2100"
 NOTE = "data.note: expected a string of at most 4000 characters without NUL"
 
+IN_BINARY = " (read in binary mode, as it has a ce_specversion header; content-type application/json)"
+PLAIN = " (read in structured mode, as it has no ce_specversion header; "
+"""How the error of a record ends that was read in that mode."""
+
 _INVALID: list[tuple[str, Any, str]] = [
     (COMPLETED, {"members": ["a", "b", "c", 7]}, f"data.members[3]: expected {ID}, got int 7"),
     (COMPLETED, {"members": ["a", None]}, f"data.members[1]: expected {ID}, got null"),
@@ -42,17 +46,40 @@ _INVALID: list[tuple[str, Any, str]] = [
     (COMPLETED, [1, 2], "data: expected an object, got array of 2"),
     (COMPLETED, True, "data: expected an object, got true"),
     (RESCHEDULED, LEFT_OUT, "data: expected an object, got nothing"),
-    (RESCHEDULED, {"deadline": 5}, f"data.deadline: expected {TIME}, got int 5"),
-    (RESCHEDULED, {"deadline": "soon"}, f'data.deadline: expected {TIME}, got "soon"'),
-    (RESCHEDULED, {"notice": -1}, "data.notice: expected an integer from 0 to 604800 (seconds), got int -1"),
+    (RESCHEDULED, {"deadline": 5}, f"data.deadline: expected {TIME}, or null, got int 5"),
+    (RESCHEDULED, {"deadline": "soon"}, f'data.deadline: expected {TIME}, or null, got "soon"'),
+    (RESCHEDULED, {}, f"data.deadline: expected {TIME}, or null, got nothing"),
+    (RESCHEDULED, {"notice": 60}, f"data.deadline: expected {TIME}, or null, got nothing"),
     (
         RESCHEDULED,
-        {"notice": 604_801},
+        {"Deadline": "2026-11-21T08:00:00Z"},
+        f"data.deadline: expected {TIME}, or null, got nothing, but unknown fields: Deadline",
+    ),
+    (
+        RESCHEDULED,
+        {"deadline": None, "notice": -1},
+        "data.notice: expected an integer from 0 to 604800 (seconds), got int -1",
+    ),
+    (
+        RESCHEDULED,
+        {"deadline": None, "notice": 604_801},
         "data.notice: expected an integer from 0 to 604800 (seconds), got int 604801",
     ),
-    (RESCHEDULED, {"notice": 1.5}, "data.notice: expected an integer from 0 to 604800 (seconds), got float"),
-    (RESCHEDULED, {"notice": 10**30}, "data.notice: expected an integer from 0 to 604800 (seconds), got"),
-    (RESCHEDULED, {"notice": "60"}, 'data.notice: expected an integer from 0 to 604800 (seconds), got "60"'),
+    (
+        RESCHEDULED,
+        {"deadline": None, "notice": 1.5},
+        "data.notice: expected an integer from 0 to 604800 (seconds), got float",
+    ),
+    (
+        RESCHEDULED,
+        {"deadline": None, "notice": 10**30},
+        "data.notice: expected an integer from 0 to 604800 (seconds), got",
+    ),
+    (
+        RESCHEDULED,
+        {"deadline": None, "notice": "60"},
+        'data.notice: expected an integer from 0 to 604800 (seconds), got "60"',
+    ),
     (
         CLOSED,
         {"note": "x" * 4_001},
@@ -74,7 +101,7 @@ _OPENED_INVALID: list[tuple[dict[str, Any], str]] = [
     ({"expires_at": LEFT_OUT}, f"data.expires_at: expected {TIME}, got nothing"),
     ({"expires_at": "2026-11-22"}, f'data.expires_at: expected {TIME}, got "2026-11-22"'),
     ({"expires_at": "2101-01-01T00:00:00Z"}, f'data.expires_at: expected {TIME}, got "2101-01-01T00:00:00Z"'),
-    ({"deadline": "never"}, f'data.deadline: expected {TIME}, got "never"'),
+    ({"deadline": "never"}, f'data.deadline: expected {TIME}, or null, got "never"'),
     ({"version": "beta"}, 'data.version: expected "release", "develop" or "trial", got "beta"'),
     ({"version": 0}, 'data.version: expected "release", "develop" or "trial", got int 0'),
     ({"title": 4}, "data.title: expected a string of at most 1000 characters without NUL, got int 4"),

@@ -205,7 +205,7 @@ def data_of(name: str, situation: str, choose: str) -> EventData:
         "rescheduled, far": Rescheduled(deadline=at(35)),
         "rescheduled, near": Rescheduled(deadline=now + 300_000_000),
         "rescheduled, past": Rescheduled(deadline=now),
-        "rescheduled, no deadline": Rescheduled(),
+        "rescheduled, no deadline": Rescheduled(deadline=None),
         "rescheduled, older time": Rescheduled(deadline=at(35)),
         "closed": Closed(),
         "added, new to listed": Added(("dan", "ann")),

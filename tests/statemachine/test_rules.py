@@ -147,8 +147,8 @@ def test_taking_the_deadline_away_reopens_unless_expiry_itself_is_within_the_not
     early, late = Play(), Play(deadline=at(LAST - 3))
     early.wait(NEAR)
     late.wait(at(LAST - 3) - 1)
-    assert (early.say(Rescheduled(), NEAR), early.now.state) == ("applied", "open")
-    assert (late.say(Rescheduled(), at(LAST - 3) - 1), late.now.state) == ("applied", "nearing")
+    assert (early.say(Rescheduled(deadline=None), NEAR), early.now.state) == ("applied", "open")
+    assert (late.say(Rescheduled(deadline=None), at(LAST - 3) - 1), late.now.state) == ("applied", "nearing")
 
 
 def test_a_reschedule_into_the_past_ends_at_once():
@@ -231,11 +231,11 @@ def test_somebody_added_in_time_is_waited_for():
     assert play.now.reason == "complete"
 
 
-def test_with_everyone_the_wish_and_the_list_are_ignored_with_a_warning():
-    play = Play(choose="everyone", close_when_complete=True)
+def test_with_everyone_the_wish_and_the_list_are_ignored_with_a_warning_as_unknown_fields_are():
+    play = Play(choose="everyone", close_when_complete=True, ignored=("deadlin",))
     first = play.now.published[0]
     assert isinstance(first, ActivityChanged)
-    assert first.warnings == ("close_when_complete_ignored", "participants_ignored")
+    assert first.warnings == ("close_when_complete_ignored", "participants_ignored", "unknown_field:deadlin")
     assert first.participants is None
     play.say(Completed(("ann", "bob")), at(1))
     assert play.now.state == "open"

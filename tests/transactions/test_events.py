@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contracts.changes import decode_change
+from contracts.changes import ActivityChanged, decode_change
 from contracts.records import decode_record
 from contracts.times import SECOND
 from services.store.rows import CHANGES, DEAD, Writes
@@ -304,3 +304,27 @@ async def test_an_imbalance_is_told(bench: Bench) -> None:
         "0 revisions raised, but 1 are accounted for",
         "1 events counted as parked, but 0 rows wait",
     )
+
+
+async def test_a_field_that_does_not_exist_is_told_by_the_change_that_opens(scene: Scene) -> None:
+    """A misspelt list of participants leaves nobody listed, which nobody would notice otherwise."""
+    await scene.feed(
+        scene.opened("a", choose="listed", particpants=["m1"], room={"opengid": "g", "openid": 1})
+    )
+    (change,) = [decode_change(row.body.encode()).data for row in await scene.outbox()]
+    assert isinstance(change, ActivityChanged)
+    assert change.participants == 0
+    assert change.warnings == ("unknown_field:particpants", "unknown_field:room.openid")
+
+
+async def test_a_reschedule_that_names_no_deadline_takes_none_away(scene: Scene) -> None:
+    """It is a dead letter, and the deadline stays; only null removes one."""
+    await scene.feed(scene.opened("a", deadline=3600.0))
+    for data in ({}, {"notice": 60}, {"Deadline": "2026-11-21T10:00:00Z"}):
+        applied = await scene.feed(scene.event("activity.rescheduled", "a", **data))
+        assert [letter.reason for letter in applied.dead] == ["invalid"]
+    async with scene.store.transaction() as tx:
+        assert (await tx.lock(["a"]))["a"].activity.deadline == START + HOUR
+    await scene.feed(scene.event("activity.rescheduled", "a", deadline=None))
+    async with scene.store.transaction() as tx:
+        assert (await tx.lock(["a"]))["a"].activity.deadline is None

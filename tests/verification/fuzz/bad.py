@@ -221,12 +221,34 @@ class BadMaker:
         good = base64.b64encode(b'{"members":["a"]}').decode()
         if self.chance.random() < 0.2:
             return self._structured(ids, "malformed", True, data={"members": ["a"]}, data_base64=good)
-        broken: list[Any] = ["***", good[:-1], "é", 7, [good], "ew==", "/w=="]
+        broken: list[Any] = ["", "***", good[:-1], "é", 7, [good], "ew==", "/w=="]
         return self._structured(ids, "malformed", True, data=None, data_base64=self.chance.choice(broken))
 
     def kind_base64_of_wrong_data(self, ids: Ids) -> Bad:
-        found = self.chance.choice([b"", b"7", b"[]", b'{"members":[]}', b"null"])
+        found = self.chance.choice([b"7", b"[]", b'{"members":[]}', b"null"])
         return self._structured(ids, "invalid", True, data=None, data_base64=base64.b64encode(found).decode())
+
+    def kind_batch(self, ids: Ids) -> Bad:
+        """CloudEvents does not define batches for Kafka, so nothing in one is read."""
+        value = msgspec.json.encode(self.chance.choice([[self._whole(ids)], self._whole(ids), []]))
+        content_type = self.chance.choice(
+            [b"application/cloudevents-batch+json", b"APPLICATION/cloudevents-batch"]
+        )
+        return value, [("content-type", content_type)], "malformed", False
+
+    def kind_quoted_data(self, ids: Ids) -> Bad:
+        """JSON inside a string, as it comes of encoding twice."""
+        data = msgspec.json.encode(DATA[COMPLETED]).decode()
+        return self._structured(ids, "invalid", True, data=data)
+
+    def kind_reschedule_without_deadline(self, ids: Ids) -> Bad:
+        found: list[dict[str, Any]] = [
+            {},
+            {"notice": 60},
+            {"Deadline": None},
+            {"deadlin": "2026-11-21T08:00:00Z"},
+        ]
+        return self._structured(ids, "invalid", True, type=RESCHEDULED, data=self.chance.choice(found))
 
     def kind_binary_attribute(self, ids: Ids) -> Bad:
         headers = self._headers(ids)

@@ -62,6 +62,7 @@ openings = st.builds(
     notice=notices,
     choose=st.sampled_from(["listed", "listed", "everyone"]),
     close_when_complete=st.booleans(),
+    ignored=st.sampled_from([(), (), ("particpants",), ("room.opengId", "deadlin")]),
 )
 completions = st.builds(Completed, groups)
 additions = st.builds(Added, groups)

@@ -191,6 +191,7 @@ class Reference:
         else:
             warnings += ["close_when_complete_ignored"] if data.close_when_complete else []
             warnings += ["participants_ignored"] if data.participants else []
+        warnings += ["unknown_field:" + name for name in data.ignored]
         self._become(life, "open", "opened", tuple(warnings))
         self._note(life, event, "applied")
         for each in waiting:
@@ -282,12 +283,13 @@ class Reference:
 
 
 def _same(one: Opened, other: Opened | None) -> bool:
-    """Whether two openings say the same; the participants are a set."""
+    """Whether two openings say the same; the participants are a set, and what is ignored says nothing."""
     if other is None:
         return False
 
     def said(opened: Opened) -> dict[str, Any]:
         facts = {name: getattr(opened, name) for name in opened.__struct_fields__}
+        del facts["ignored"]
         return {**facts, "participants": frozenset(opened.participants)}
 
     return said(one) == said(other)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from contracts.times import EARLIEST, LATEST
 from contracts.wechat import VERDICTS, Verdict
 from statemachine import activity
 from statemachine.card import Phase, phase
@@ -50,6 +51,20 @@ def _answered(status: int | None, verdict: Verdict) -> Any:
         return lambda http_status, errcode: verdict if http_status == status else real(http_status, errcode)
 
     return wrap
+
+
+def _no_content_type(headers: Any) -> Any:
+    binary = any(name == "ce_specversion" for name, _ in headers)
+    return ([header for header in headers if not binary or header[0].startswith("ce_")],)
+
+
+def _no_batch(mode: str, *_: Any) -> str | None:
+    return mode.replace("batch", "structured") if mode.startswith("batch") else None
+
+
+def _of_this_century(us: int, *_: Any) -> None:
+    if not EARLIEST <= us <= LATEST:
+        raise ValueError("not within the years")
 
 
 def _members_last(plan: Any, *_: Any) -> Any:
@@ -217,6 +232,16 @@ MUTANTS: Final = (
         "an-unknown-code-is-a-rejection",
         CONTRACTS,
         {"contracts.wechat:verdict_of": lambda _: lambda code: VERDICTS.get(code, Verdict.rejected)},
+    ),
+    mutant(
+        "ce-headers-beat-the-content-type", CONTRACTS, {"contracts.decode:_mode": before(_no_content_type)}
+    ),
+    mutant("batches-are-read", CONTRACTS, {"contracts.decode:_mode": after(_no_batch)}),
+    mutant("a-year-by-utc", CONTRACTS, {"contracts.times:parse_rfc3339": after(_of_this_century)}),
+    mutant(
+        "unknown-fields-go-unsaid",
+        f"{CONTRACTS} {MACHINES}",
+        {"contracts.reading:fields_ignored": after(lambda *_: ())},
     ),
     mutant("members-travel-after-the-end", MACHINES, {"statemachine.plan:plan": after(_members_last)}),
     mutant("one-member-too-many-in-a-call", MACHINES, {"statemachine.plan:plan": before(_one_more)}),
