@@ -29,7 +29,7 @@ class _Silence(msgspec.Struct):
     began: float
     calls: int = 0
     unknown: int = 0
-    told: bool = False
+    logged: bool = False
 
 
 class Outage:
@@ -38,7 +38,7 @@ class Outage:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
         self._silence: _Silence | None = None
-        self._telling = asyncio.Lock()  # the end is not told before the beginning
+        self._telling = asyncio.Lock()  # the end is not logged before the beginning
 
     async def saw(self, result: Result) -> None:
         """One more call has come back, or was not made. Never raises."""
@@ -48,7 +48,7 @@ class Outage:
             await self._failed(result)
         elif (silence := self._silence) is not None:
             self._silence = None
-            if silence.told:
+            if silence.logged:
                 await self._over(silence)
 
     async def _failed(self, result: Result) -> None:
@@ -58,9 +58,9 @@ class Outage:
             silence = self._silence = _Silence(now - result.duration / 1_000_000)
         silence.calls += 1
         silence.unknown += result.verdict is Verdict.unknown
-        if silence.told or silence.calls < IN_A_ROW or now - silence.began < LASTING:
+        if silence.logged or silence.calls < IN_A_ROW or now - silence.began < LASTING:
             return
-        silence.told = True
+        silence.logged = True
         said = {"errcode": result.errcode, "errmsg": result.errmsg, "rid": result.rid}
         async with self._telling:
             LOG.warning(

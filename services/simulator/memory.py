@@ -36,8 +36,8 @@ class Memory:
                 )
         except (OSError, sqlite3.Error) as error:
             raise MemoryFileError(
-                f"cannot use {path}, in which the simulator keeps its cards: {error}; if it is spoilt, delete "
-                "it, and the simulator begins anew"
+                f"cannot use {path}, in which the simulator keeps its cards: {error}; if it is spoilt, "
+                "delete it, and the simulator begins anew"
             ) from None
 
     def recall(self, model: WeChatModel) -> None:

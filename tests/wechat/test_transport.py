@@ -98,7 +98,7 @@ async def test_a_companys_own_authority_counts_and_is_read_again_when_it_changes
         pair = authority.sign(name)
         served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         served.load_cert_chain(pair.certificate, pair.key)
-        return "https://" + await listen(serve, served)
+        return f"https://{await listen(serve, served)}"
 
     old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
     file = tmp_path / "gateway.pem"
@@ -119,7 +119,7 @@ def test_authorities_that_cannot_be_used_are_told_at_the_start(tmp_path: Path) -
     with pytest.raises(TlsError, match="LIVECARD_WECHAT_CA: cannot read"):
         AiohttpTransport("https://gateway", str(file))
     file.write_text("no certificate")
-    with pytest.raises(TlsError, match="LIVECARD_WECHAT_CA: .* holds no certificate in PEM form"):
+    with pytest.raises(TlsError, match=r"LIVECARD_WECHAT_CA: .* holds no certificate in PEM form"):
         AiohttpTransport("https://gateway", str(file))
 
 
