@@ -7,9 +7,10 @@ import ssl
 from typing import Any, Final
 
 from services.kafka import bootstrap
+from services.kafka.certificates import renewable
 from services.runtime.addresses import brokers
 from services.runtime.settings import Settings
-from services.runtime.tls import Files, TlsError, client_context
+from services.runtime.tls import Files, TlsError
 
 REQUEST_TIMEOUT: Final = 10.0
 """Seconds after which a request without an answer counts as lost and its connection is renewed."""
@@ -56,7 +57,7 @@ def ssl_context(settings: Settings) -> ssl.SSLContext:
     names = ("LIVECARD_KAFKA_SSL_CAFILE", "LIVECARD_KAFKA_SSL_CERTFILE", "LIVECARD_KAFKA_SSL_KEYFILE")
     files = Files(settings.kafka_ssl_cafile, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile, names)
     try:
-        return client_context(files)
+        return renewable(files)
     except TlsError as error:
         raise BrokerError(str(error)) from None
 
