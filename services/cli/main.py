@@ -37,6 +37,7 @@ def _run(work: Coroutine[Any, Any, int | None], settings: Settings) -> None:
     from services.kafka.ports import BusUnavailable
     from services.runtime.host import ServiceDied
     from services.runtime.http import AddressError
+    from services.runtime.tls import TlsError
     from services.store.ports import StoreRejected, StoreUnavailable
     from services.wechat.apps import AppsError
 
@@ -52,6 +53,7 @@ def _run(work: Coroutine[Any, Any, int | None], settings: Settings) -> None:
         BrokerError,
         AddressError,
         AppsError,
+        TlsError,
         ServiceDied,
     ) as error:
         ERR.print(f"livecard: {logs.redact(error_text(error))}", markup=False)

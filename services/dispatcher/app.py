@@ -56,6 +56,7 @@ def build(parts: Parts) -> list[Service]:
         parts.clock,
         in_flight=parts.settings.in_flight,
         deadline=parts.settings.call_deadline,
+        authorities=parts.settings.wechat_ca,
     )
     dispatcher = Dispatcher(
         holder=parts.name,

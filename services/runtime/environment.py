@@ -151,13 +151,28 @@ def _contradictions(settings: Settings) -> list[str]:
     if settings.backoff_cap < settings.backoff:
         wrong.append("LIVECARD_BACKOFF_CAP must not be shorter than LIVECARD_BACKOFF")
     wrong += _of_kafka(settings)
-    if not _is_base(settings.wechat):
-        wrong.append(
-            "LIVECARD_WECHAT is no base URL: write https://api.weixin.qq.com, or http://HOST:PORT for the "
-            "simulator"
-        )
+    wrong += _of_wechat(settings)
     if settings.database and "://" not in settings.database:
         wrong.append("LIVECARD_DATABASE must be a URL such as postgresql+asyncpg://user@host/livecard")
+    return wrong
+
+
+def _of_wechat(settings: Settings) -> list[str]:
+    """A base URL that is used whole, and authorities only where there is a certificate."""
+    if not _is_base(settings.wechat):
+        ways = "https://api.weixin.qq.com, or http://HOST:PORT for the simulator"
+        return [f"LIVECARD_WECHAT is no base URL: write {ways}"]
+    wrong = []
+    if "@" in urlsplit(settings.wechat).netloc:
+        wrong.append(
+            "LIVECARD_WECHAT holds a user or a password, which livecard does not send: leave out what stands "
+            "before the @"
+        )
+    if settings.wechat_ca and urlsplit(settings.wechat).scheme != "https":
+        wrong.append(
+            "LIVECARD_WECHAT_CA is set, but no certificate is checked where LIVECARD_WECHAT begins with "
+            "http://: write https://, or leave it out"
+        )
     return wrong
 
 

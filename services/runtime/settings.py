@@ -84,9 +84,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     database_pool: Annotated[int, _about("connections to PostgreSQL per process", "count", ge=2, le=200)] = 8
 
-    wechat: Annotated[str, _about("base URL of WeChat's API (up, demo: the simulator where not set)")] = (
-        "https://api.weixin.qq.com"
-    )
+    wechat: Annotated[
+        str,
+        Meta(
+            description="base URL of WeChat's API (up, demo: the simulator where not set)",
+            extra={"unit": "", "secret": "url"},
+        ),
+    ] = "https://api.weixin.qq.com"
+    wechat_ca: Annotated[
+        str,
+        _about(
+            "file of the authorities that sign the certificate of LIVECARD_WECHAT (PEM), re-read on change; "
+            "empty: the public list"
+        ),
+    ] = ""
     apps: Annotated[str, _secret('the mini programs\' secrets as JSON: {"appid": "secret"}')] = ""
     apps_file: Annotated[
         str, _about("file with the same JSON, re-read on change; readable by its owner only")

@@ -69,6 +69,11 @@ def test_an_empty_variable_is_not_set() -> None:
         ({"LIVECARD_WECHAT": "https://:443"}, ["LIVECARD_WECHAT"]),
         ({"LIVECARD_WECHAT": "http://wechat:x"}, ["LIVECARD_WECHAT"]),
         ({"LIVECARD_WECHAT": "https://wechat?a=b"}, ["LIVECARD_WECHAT"]),
+        ({"LIVECARD_WECHAT": "https://me@gateway"}, ["LIVECARD_WECHAT holds a user", "before the @"]),
+        (
+            {"LIVECARD_WECHAT": "http://gateway", "LIVECARD_WECHAT_CA": "ca.pem"},
+            ["LIVECARD_WECHAT_CA is set", "https://"],
+        ),
         (
             {"LIVECARD_KAFKA": "a:9092,http://b:9092"},
             ["LIVECARD_KAFKA: 'http://b:9092' is not host:port", "without http://"],
@@ -151,6 +156,16 @@ def test_secrets_never_show() -> None:
     assert canary not in repr(settings)
     assert "LIVECARD_KAFKA_SASL_PLAIN_PASSWORD=***" in repr(settings)
     assert "postgresql+asyncpg://me:***@db/livecard" in {row.value for row in describe(settings)}
+
+
+def test_a_password_for_a_gateway_is_refused_and_does_not_show() -> None:
+    """It would never be sent, and was printed in clear."""
+    found = read({"LIVECARD_WECHAT": "https://me:canary-7d1f@gateway/wechat"})
+    assert "LIVECARD_WECHAT holds a user or a password" in found.report()
+    assert "canary-7d1f" not in f"{found.report()}{found.described()}{found.settings!r}"
+    assert {row.variable for row in found.described() if row.wrong} == {"LIVECARD_WECHAT"}
+    plain = {"LIVECARD_WECHAT": "http://127.0.0.1:8084/a/b"}
+    assert plain["LIVECARD_WECHAT"] in {row.value for row in read(plain).described()}
 
 
 @pytest.mark.parametrize(
