@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import cycle
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.store import statements
@@ -24,6 +25,7 @@ from services.store.rows import (
     Attempt,
     InboxKey,
     MemberCounts,
+    OpenedActivity,
     OutboxRow,
     Parked,
     Seen,
@@ -254,6 +256,20 @@ class SqlStore:
                 attempts=tuple(Attempt(*each) for each in tried),
                 now=int((await run("now")).scalar_one()),
             )
+
+    async def openings(self, limit: int, activity_id: str | None = None) -> list[OpenedActivity]:
+        async with self._reading() as run:
+            if activity_id is None:
+                rows = await run("openings", limit=limit)
+            else:
+                rows = await run("opening", id=activity_id)
+            found = [OpenedActivity(*row) for row in rows]
+            listed: dict[str, list[str]] = {each.activity_id: [] for each in found if each.choose == "listed"}
+            for name, member in await run("listed", ids=self.dialect.many(listed)) if listed else ():
+                listed[name].append(member)
+        return [
+            msgspec.structs.replace(each, listed=tuple(listed.get(each.activity_id, ()))) for each in found
+        ]
 
     async def attempts(self, activity_id: str, limit: int) -> list[Attempt]:
         async with self._reading() as run:

@@ -251,6 +251,9 @@ def _backlog(name: str, table: str, where: str, oldest: str, order: str) -> str:
     )
 
 
+_OPENED: Final = """
+        SELECT activity_id, appid, template, version, title, publisher, choose, expires_at FROM activities"""
+
 READS: Final = {
     "next_due": "SELECT min(due_at) - {now} FROM activities WHERE due_at IS NOT NULL",
     "backlog": "SELECT "
@@ -285,6 +288,12 @@ READS: Final = {
     "show_skipped": """
         SELECT group_openid FROM members WHERE activity_id = :id AND delivered = 2
         ORDER BY group_openid LIMIT 20""",
+    "openings": f"""
+        {_OPENED} WHERE opened_at IS NOT NULL ORDER BY opened_at DESC, activity_id LIMIT :limit""",
+    "opening": f"{_OPENED} WHERE opened_at IS NOT NULL AND activity_id = :id",
+    "listed": """
+        SELECT activity_id, group_openid FROM members WHERE activity_id {in ids}
+        ORDER BY activity_id, group_openid""",
     "show_parked": "SELECT count(*), min(parked_at) FROM parked WHERE activity_id = :id",
     "show_attempts": """
         SELECT activity_id, revision, fence, at, duration, target_state, members, outcome, errcode, errmsg,

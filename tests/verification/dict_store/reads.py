@@ -15,6 +15,7 @@ from services.store.rows import (
     SKIPPED,
     Attempt,
     InboxKey,
+    OpenedActivity,
     OutboxRow,
     Parked,
     Seen,
@@ -177,6 +178,26 @@ class Reads(Tables):
             attempts=tuple(await self.attempts(activity_id, SHOWN_ATTEMPTS)),
             now=self.clock(),
         )
+
+    async def openings(self, limit: int, activity_id: str | None = None) -> list[OpenedActivity]:
+        rows = [row for row in self.rows.values() if row.details.get("opened_at") is not None]
+        rows.sort(key=lambda row: (-row.details["opened_at"], row.activity.activity_id))
+        names = [row.activity.activity_id for row in rows]
+        return [
+            OpenedActivity(
+                activity_id=name,
+                appid=row.card.appid,
+                template=row.card.template,
+                version=row.card.version,
+                title=row.details["title"],
+                publisher=row.details["publisher"],
+                choose=row.activity.choose,
+                expires_at=row.activity.expires_at,
+                listed=tuple(sorted(row.members)) if row.activity.choose == "listed" else (),
+            )
+            for name, row in zip(names, rows, strict=True)
+            if activity_id in (None, name)
+        ][:limit]
 
     async def attempts(self, activity_id: str, limit: int) -> list[Attempt]:
         return [each for each in reversed(self.log) if each.activity_id == activity_id][:limit]
