@@ -28,7 +28,7 @@ class Picture:
 
     def __init__(self, model: WeChatModel, log: Sequence[str], seconds: float, totals: str) -> None:
         self._cards, self._log, self._seconds = list(model.cards.values()), log, seconds
-        self._totals = Text(totals, style="dim")
+        self._totals = Text(totals, style="dim", no_wrap=False, overflow="fold")  # the console folds nothing
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The cards side by side, the chat beside what is going on, the totals."""

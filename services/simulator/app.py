@@ -66,7 +66,7 @@ class SimulatorServer:
 
     def routes(self) -> list[web.RouteDef]:
         """The page, `/control`, and everything else as WeChat answers it. Add them last."""
-        wechat = web.route("*", "/{any:.*}", self.shell.answer)
+        wechat = web.route("*", r"/{any:(?!(?:healthz|readyz|metrics)$).*}", self.shell.answer)
         return [web.get("/", _page), *Control(self.shell).routes(), wechat]
 
     async def start(self) -> None:

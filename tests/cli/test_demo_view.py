@@ -39,15 +39,16 @@ def played() -> tuple[WeChatModel, list[str]]:
 def test_it_fits_and_ends_with_the_newest(size: tuple[int, int], step: int) -> None:
     model, log = played()
     log = log[:step]
-    console = Console(width=size[0], height=size[1], force_terminal=True, color_system=None)
-    with console.capture() as captured:
-        console.print(Picture(model, log, 23.4, TOTALS))
-    lines = captured.get().splitlines()
+    console = Console(width=size[0], height=size[1])
+    options = console.options.update(no_wrap=True, overflow="ignore")  # as the command's console has them
+    drawn = console.render_lines(Picture(model, log, 23.4, TOTALS), options)
+    lines = ["".join(each.text for each in line) for line in drawn]
     assert len(lines) <= size[1] - ABOVE
     assert max(map(cell_len, lines)) <= size[0]
-    shown = "".join(captured.get().split())
+    text = "\n".join(lines)
+    shown = "".join(text.split())
     newest = [word for word in log[-1].split() if word.isascii()]
-    assert all(word in captured.get() for word in newest[-2:]), "the last line is there, to its end"
+    assert all(word in text for word in newest[-2:]), "the last line is there, to its end"
     assert "周报收集" in shown
     assert shown.count("已结束") >= 3
     assert "unknownoutcomes:12" in shown
