@@ -28,24 +28,26 @@ class Memory:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            raise _unusable(path, error) from None
+        try:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = OFF")  # only the machine's end loses anything
             for table in _TABLES:
                 self._db.execute(
                     f"CREATE TABLE IF NOT EXISTS {table} (name TEXT PRIMARY KEY, body BLOB NOT NULL)"
                 )
-        except (OSError, sqlite3.Error) as error:
-            raise MemoryFileError(
-                f"cannot use {path}, in which the simulator keeps its cards: {error}; if it is spoilt, "
-                "delete it, and the simulator begins anew"
-            ) from None
+        except sqlite3.Error as error:
+            self.close()
+            raise _unusable(path, error) from None
 
     def recall(self, model: WeChatModel) -> None:
-        """Put into the model what was kept, in the order it came. Raises `MemoryFileError`."""
+        """Put into the model what was kept, in the order it came. Raises `MemoryFileError`, and is closed."""
         try:
             model.cards |= {name: _CARD.decode(body) for name, body in self._rows("cards")}
             model.given |= {name: _GIVEN.decode(body) for name, body in self._rows("given")}
         except (msgspec.DecodeError, sqlite3.Error):
+            self.close()
             raise MemoryFileError(
                 f"{self._path} does not hold the simulator's cards: delete it, and the simulator begins anew"
             ) from None
@@ -77,6 +79,13 @@ class Memory:
             "ON CONFLICT (name) DO UPDATE SET body = excluded.body",
             [(name, msgspec.json.encode(body)) for name, body in bodies.items()],
         )
+
+
+def _unusable(path: Path, error: Exception) -> MemoryFileError:
+    return MemoryFileError(
+        f"cannot use {path}, in which the simulator keeps its cards: {error}; if it is spoilt, delete it, "
+        "and the simulator begins anew"
+    )
 
 
 _CARD: Final = msgspec.json.Decoder(ChatCard)

@@ -109,7 +109,7 @@ class SqlStore:
                 async with driver_transaction(self.engine, self._sessions, how, alone=alone) as run:
                     yield run
             else:
-                async with (self._readers if reading else self.engine).begin() as connection:
+                async with self._readers.connect() if reading else self.engine.begin() as connection:
                     yield AlchemyRun(connection)
 
     @asynccontextmanager
