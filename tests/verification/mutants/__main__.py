@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.patience import PATIENCE
 from tests.verification.mutants.catalogue import MUTANTS, Mutant
 
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
@@ -29,7 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.verification.mutants", description=__doc__)
     parser.add_argument("names", nargs="*", help="which bugs (default: all)")
     parser.add_argument("--list", action="store_true", help="tell the names and stop")
-    parser.add_argument("--budget", type=float, default=300, help="seconds a tool gets (default 300)")
+    parser.add_argument("--budget", type=float, default=PATIENCE, help="seconds a tool gets")
     options = parser.parse_args()
     known = {mutant.name: mutant for mutant in MUTANTS}
     if unknown := set(options.names) - known.keys():
