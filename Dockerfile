@@ -1,6 +1,11 @@
 # livecard for production: the locked dependencies (the embedded broker too, so that `demo` and `up` run from
 # the image), the wheel, one unprivileged user.
-FROM python:3.13.5-slim-bookworm AS build
+# Behind a mirror: --build-arg REGISTRY=… (of Docker Hub), PIP_INDEX_URL=…, PIP_TRUSTED_HOST=…; a proxy by
+# HTTP_PROXY, HTTPS_PROXY, NO_PROXY, which Docker knows by itself. None of them is left in the image.
+ARG REGISTRY=docker.io
+FROM ${REGISTRY}/library/python:3.13.5-slim-bookworm AS build
+ARG PIP_INDEX_URL
+ARG PIP_TRUSTED_HOST
 WORKDIR /build
 COPY requirements.txt requirements-build.txt ./
 RUN python -m venv /opt/livecard \
@@ -13,12 +18,13 @@ COPY services services
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/livecard/bin/pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
 
-FROM python:3.13.5-slim-bookworm
+FROM ${REGISTRY}/library/python:3.13.5-slim-bookworm
 RUN useradd --system --uid 10001 --create-home livecard
 COPY --from=build /opt/livecard /opt/livecard
 ENV PATH=/opt/livecard/bin:$PATH PYTHONUNBUFFERED=1
-USER livecard
-WORKDIR /home/livecard
+# By number: Kubernetes believes only that to be unprivileged (runAsNonRoot). Any other number will do, too.
+USER 10001
+WORKDIR /
 # SIGTERM drains: what is in hand is finished and committed. Health checks belong to who runs the container.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["livecard"]

@@ -13,6 +13,9 @@ Header = tuple[str, bytes | None]
 DeadReason = Literal["malformed", "invalid", "unknown_type", "unprocessable", "parked_too_long"]
 
 LIVECARD_PREFIX: Final = "livecard-"
+SIZE_HEADER: Final = "livecard-size"
+SHA256_HEADER: Final = "livecard-sha256"
+"""Of the value that a dead letter had to leave behind; only such a letter has them."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -58,6 +61,11 @@ def decode_record(text: str | bytes) -> Record:
 def strip_livecard_headers(headers: Iterable[Header]) -> list[Header]:
     """The producer's own headers, in order: what `replay` sends back."""
     return [header for header in headers if not header[0].startswith(LIVECARD_PREFIX)]
+
+
+def is_cut(headers: Iterable[Header]) -> bool:
+    """Whether a dead letter came without its value, because its topic did not take it."""
+    return any(name == SHA256_HEADER for name, _ in headers)
 
 
 def dead_headers(record: Record, reason: DeadReason, error: str, at_us: int) -> list[Header]:

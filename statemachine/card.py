@@ -11,9 +11,10 @@ from typing import Final
 
 import msgspec
 
-from statemachine.gate import Gate
+from statemachine.gate import Gate, as_believed
 from statemachine.plan import END, Delivered
 from statemachine.states import ENDED, IllegalTransition
+from statemachine.waits import believed
 
 
 class Phase(StrEnum):
@@ -113,6 +114,17 @@ class DeliveryRules(msgspec.Struct, frozen=True):
     members_per_call: int = 100
     unknown_code_attempts: int = 5
 
+    @property
+    def longest_wait(self) -> int:
+        """Nothing that `attempt_at` may be lies further ahead. The column does not say what is waited for, so
+        this is the longest of all."""
+        return max(self.lease, self.coalesce, self.backoff_cap, self.repair_after)
+
+    @property
+    def longest_closing(self) -> int:
+        """No gate is closed for longer, unless `statemachine.gate.LONGEST` names its reason."""
+        return max(self.probe, self.lease)
+
 
 def resting_phase(card: Card) -> Phase:
     """The phase of a card that nobody has and that is not given up: `R` in the design's table."""
@@ -161,7 +173,7 @@ def status(card: Card, gate: Gate | None, now: int, rules: DeliveryRules) -> Sta
     """
     where = phase(card)
     if where is CALLING:
-        return Status(where, card.lease_by, card.lease_until)
+        return Status(where, card.lease_by, believed(card.lease_until, now, rules.longest_wait))
     if where is CLOSED:
         return Status(where, card.verdict or "ended")
     if where is GIVEN_UP:
@@ -170,10 +182,10 @@ def status(card: Card, gate: Gate | None, now: int, rules: DeliveryRules) -> Sta
         return Status(where)
     if card.expires_at <= now:
         return Status(where, EXPIRED, card.expires_at)
-    if gate is not None and gate.closed_until > now:
+    if gate is not None and as_believed(gate, now, rules.longest_closing).closed_until > now:
         return Status(where, f"gate:{gate.reason}", gate.closed_until)
     until = attempt_at(card, rules)
-    if until is None or until <= now:
+    if until is None or believed(until, now, rules.longest_wait) <= now:
         return Status(where)
     if where is UNCERTAIN and card.retry_at < until:
         return Status(where, "in_doubt", until)

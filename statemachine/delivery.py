@@ -27,6 +27,7 @@ from statemachine.gate import Passage
 from statemachine.plan import END, HIGHEST_OPEN, Desired, Limits, plan, repair
 from statemachine.states import ENDED
 from statemachine.step import ALL_SKIPPED, UNGATED, Claimed, Owed, Result, Step
+from statemachine.waits import believed
 
 SINGLES: Final = 3
 """So many members rejected alone, and the request itself is tried: the state alone."""
@@ -67,12 +68,13 @@ def claim(
 ) -> Step:
     """Take a card that is due, with a lease and a new fence, and plan its call.
 
-    A lease that ran out is a lapse first. Where nothing differs the revision is delivered without a call.
-    `Step.claimed` is None then, and when a lapse left nothing but a doubt.
+    A lease that ran out, or lies further ahead than any, is a lapse first. Where nothing differs the revision
+    is delivered without a call. `Step.claimed` is None then, and when a lapse left nothing but a doubt.
     """
+    card = _believed(card, now, rules)
     was_due = attempt_at(card, rules)
     lapsed = 0 < card.lease_until <= now
-    step = _lapse(card, now) if lapsed else Step(copy(card))
+    step = _lapse(card, now) if lapsed else Step(card)
     card = step.card
     before = phase(card)
     due = attempt_at(card, rules)
@@ -108,7 +110,7 @@ def claim(
 def postpone(card: Card, now: int, rules: DeliveryRules) -> Step:
     """A card of which the table knows no claim, by a bug or by a hand in the database: nobody has it, and it
     waits for the longest backoff, so that the others go on."""
-    step = Step(copy(card))
+    step = Step(_believed(card, now, rules))
     step.card.fence += 1
     step.card.lease_until, step.card.lease_by = 0, ""
     step.card.retry_at = now + rules.backoff_cap
@@ -126,7 +128,7 @@ def settle(card: Card, result: Result, now: int, rules: DeliveryRules) -> Step |
     if not card.lease_until:
         return None
     trigger, follow = _BY_VERDICT[result.verdict]
-    before, step = phase(card), Step(copy(card))
+    before, step = phase(card), Step(_believed(card, now, rules))
     if card.ending and card.end_by is not None:  # since its lease ran out it was due, and nobody took it
         _put_off_end(step.card, now, card.lease_until, rules)
     step.card.lease_until, step.card.lease_by = 0, ""
@@ -191,6 +193,20 @@ def _close(step: Step, owed: Sequence[str], now: int, result: Result | None = No
     card.doubt_at, card.verdict = None, EXPIRED
 
 
+def _believed(card: Card, now: int, rules: DeliveryRules) -> Card:
+    """The card with no wait longer than its own longest setting: one that lies further ahead is over, a doubt
+    begins anew, and so does the end's wait for members."""
+    card = copy(card)
+    card.throttled_until = believed(card.throttled_until, now, rules.coalesce)
+    card.retry_at = believed(card.retry_at, now, rules.backoff_cap)
+    card.lease_until = believed(card.lease_until, now, rules.lease)
+    if card.doubt_at is not None:
+        card.doubt_at = min(card.doubt_at, now)
+    if card.end_by is not None:
+        card.end_by = min(card.end_by, now + rules.end_wait)
+    return card
+
+
 def _lapse(card: Card, now: int) -> Step:
     """A lease that ran out unsettled: a doubt, and whoever held it has lost its fence."""
     before, step = phase(card), Step(copy(card))
@@ -236,14 +252,14 @@ def _deliver(step: Step, revision: int, now: int, rules: DeliveryRules, *, at: i
 def _confirm(step: Step, result: Result, now: int, rules: DeliveryRules) -> None:
     """WeChat said 0. It is certain when the call was claimed long enough after any doubt."""
     card, claimed = step.card, result.claimed
-    call = claimed.call
+    call, at = claimed.call, min(claimed.at, now)  # the clock may have been set back since
     card.succeeded = True
     if card.singles:  # the bad ones are found, and the request itself is right
         card.singles = card.list_limit = 0
     card.attempts, card.code_attempts, card.retry_at = 0, 0, now
     step.confirmed = call.members
     card.shown = call.target_state
-    if card.doubt_at is None or claimed.at >= card.doubt_at + rules.repair_after:
+    if card.doubt_at is None or at >= card.doubt_at + rules.repair_after:
         card.doubt_at, card.may_show = None, call.target_state
     if claimed.repair:
         step.count("repairs")
@@ -253,7 +269,7 @@ def _confirm(step: Step, result: Result, now: int, rules: DeliveryRules) -> None
     if claimed.more:
         card.throttled_until = 0
     else:
-        _deliver(step, claimed.card.revision, now, rules, at=claimed.at)
+        _deliver(step, claimed.card.revision, now, rules, at=at)
 
 
 def _release(step: Step, result: Result, now: int, rules: DeliveryRules) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
 
+from contracts.times import LATEST
 from contracts.wechat import Verdict
+from statemachine.waits import believed
 
 MINUTE: Final = 60_000_000
 DAY: Final = 86_400_000_000
@@ -21,6 +25,16 @@ UNKNOWN_APP: Final = "unknown_app"
 """Why a gate is closed for an app that the apps file does not name (design.md §4)."""
 PROBED: Final = frozenset({Verdict.token.value, Verdict.misconfigured.value, Verdict.blocked.value})
 """Reasons after whose wait one call finds out whether the app may be called again."""
+NEVER: Final = LATEST
+"""Until when a gate is closed that only the apps file opens."""
+LONGEST: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        Verdict.minute_limit.value: MINUTE + SPREAD,
+        Verdict.daily_limit.value: DAY,
+        UNKNOWN_APP: NEVER,
+    }
+)
+"""The longest closing for a reason; for any other it is a setting (`DeliveryRules.longest_closing`)."""
 CLOSING: Final = frozenset(
     {Verdict.token, Verdict.minute_limit, Verdict.daily_limit, Verdict.misconfigured, Verdict.blocked}
 )
@@ -58,6 +72,13 @@ class Passage(msgspec.Struct, frozen=True):
     generation: int = 0
     reason: str = ""
     probe: int | None = None
+
+
+def as_believed(gate: Gate, now: int, longest: int) -> Gate:
+    """The gate without a closing longer than any for its reason: the database's clock was set back since.
+    `longest`: for reasons that `LONGEST` does not name."""
+    until = believed(gate.closed_until, now, LONGEST.get(gate.reason, longest))
+    return gate if until == gate.closed_until else msgspec.structs.replace(gate, closed_until=until)
 
 
 def wants_probe(gate: Gate, now: int) -> bool:

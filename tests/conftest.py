@@ -5,6 +5,7 @@ them); otherwise they are started once per session where possible, and tests tha
 skipped, or fail with LIVECARD_REQUIRE_ENGINES=1.
 """
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.engines.support import REQUIRED, Desk, Source, administer, run_apart, sibling, sources
+from tests.engines.support import REQUIRED, Desk, Source, administer, pooled, run_apart, sibling, sources
 
 # Property tests judge answers, never how long a busy machine took for them.
 settings.register_profile("livecard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -105,9 +106,17 @@ def topic_prefix() -> str:
 
 @pytest.fixture(scope="session")
 def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The SQLAlchemy URL of a database on a real PostgreSQL, shared by all; see `postgres_database`."""
+    """The SQLAlchemy URL of a database on a real PostgreSQL, shared by all; see `postgres_database`.
+
+    `LIVECARD_TEST_POOLER=transaction` (or `session`): through a PgBouncer in that mode.
+    """
     source = request.config.stash[SOURCES]["postgres"]
-    yield source.obtain()
+    url = source.obtain()
+    if mode := os.environ.get("LIVECARD_TEST_POOLER"):
+        with pooled(url, mode) as through:
+            yield through
+    else:
+        yield url
     source.close()
 
 

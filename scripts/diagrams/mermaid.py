@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scripts.diagrams.languages import Say, english
 from statemachine.card import CLOSED, DELIVERY_TABLE, IN_SYNC, Phase
 from statemachine.states import ACTIVITY_TABLE, ENDED, OPEN, PARTICIPANT_TABLE, PENDING, TARGET_STATE
 
@@ -20,11 +21,11 @@ def diagram(table: Sequence[Row], first: str, last: str, names: dict[str, str]) 
     return "\n".join(lines)
 
 
-def triggers(table: Sequence[Row]) -> str:
+def triggers(table: Sequence[Row], say: Say) -> str:
     """The same rows as a table, with the words that say when."""
     return markdown(
-        ["trigger", "from", "to", "when"],
-        [[f"`{row['trigger']}`", row["source"], row["dest"], row["when"]] for row in table],
+        [say(head) for head in ("trigger", "from", "to", "when")],
+        [[f"`{row['trigger']}`", row["source"], row["dest"], say(row["when"])] for row in table],
     )
 
 
@@ -34,20 +35,20 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def activity() -> str:
+def activity(say: Say = english) -> str:
     """The activity machine."""
-    names = {state: f"{state} (target_state {number})" for state, number in TARGET_STATE.items()}
-    return f"{diagram(ACTIVITY_TABLE, OPEN, ENDED, names)}\n\n{triggers(ACTIVITY_TABLE)}"
+    names = {state: f"{say(state)} (target_state {number})" for state, number in TARGET_STATE.items()}
+    return f"{diagram(ACTIVITY_TABLE, OPEN, ENDED, names)}\n\n{triggers(ACTIVITY_TABLE, say)}"
 
 
-def participant() -> str:
+def participant(say: Say = english) -> str:
     """The participant machine."""
     table, done = PARTICIPANT_TABLE, PARTICIPANT_TABLE[-1]["dest"]
-    names = {PENDING: f"{PENDING} (0)", done: f"{done} (1)"}
-    return f"{diagram(table, PENDING, done, names)}\n\n{triggers(table)}"
+    names = {PENDING: f"{say(PENDING)} (0)", done: f"{say(done)} (1)"}
+    return f"{diagram(table, PENDING, done, names)}\n\n{triggers(table, say)}"
 
 
-def delivery() -> str:
+def delivery(say: Say = english) -> str:
     """The delivery machine. An arrow carries every trigger that goes its way; the table has the words."""
     arrows: dict[tuple[str, str], list[str]] = {}
     for row in DELIVERY_TABLE:
@@ -63,5 +64,5 @@ def delivery() -> str:
         {"trigger": trigger, "source": ", ".join(sources), "dest": dest, "when": when}
         for (trigger, dest, when), sources in rows.items()
     ]
-    names = {str(phase): str(phase) for phase in Phase}
-    return f"{diagram(drawn, IN_SYNC, CLOSED, names)}\n\n{triggers(table)}"
+    names = {str(phase): say(str(phase)) for phase in Phase}
+    return f"{diagram(drawn, IN_SYNC, CLOSED, names)}\n\n{triggers(table, say)}"

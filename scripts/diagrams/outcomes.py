@@ -8,6 +8,7 @@ from typing import Final
 from contracts.changes import ParticipantDone
 from contracts.events import Added, Closed, Completed, Event, EventData, Opened, Rescheduled
 from contracts.times import HOUR, MINUTE
+from scripts.diagrams.languages import Say, english
 from scripts.diagrams.mermaid import markdown
 from statemachine import activity as machine
 from statemachine.model import Activity, Aggregate, Rules
@@ -24,7 +25,7 @@ EVERYONE: Final = Opened(
 )
 
 
-def events() -> str:
+def events(say: Say = english) -> str:
     """All events but completions."""
     tried: list[tuple[str, Opened, EventData, int | None]] = [
         ("`opened`, the first or the same again", LISTED, LISTED, None),
@@ -40,13 +41,13 @@ def events() -> str:
         ("`added` with `everyone`", EVERYONE, Added(("eve",)), None),
     ]
     rows = [
-        [name, *(_cell(state, opening, data, time) for state in STATES)]
+        [say(name), *(_cell(state, opening, data, time, say) for state in STATES)]
         for name, opening, data, time in tried
     ]
-    return markdown(["event", *STATES], rows)
+    return markdown([say(head) for head in ("event", *STATES)], rows)
 
 
-def completions() -> str:
+def completions(say: Say = english) -> str:
     """A completion of one member, by who that is."""
     members = [
         ("listed, pending", LISTED, "bob"),
@@ -57,10 +58,11 @@ def completions() -> str:
     ]
     whens = [(state, None) for state in STATES[:3]] + [("ended", DEADLINE), ("ended", DEADLINE + 1)]
     rows = [
-        [name, *(_cell(state, opening, Completed((member,)), time) for state, time in whens)]
+        [say(name), *(_cell(state, opening, Completed((member,)), time, say) for state, time in whens)]
         for name, opening, member in members
     ]
-    return markdown(["member", *STATES[:3], "ended, `time` not after it", "ended, `time` after it"], rows)
+    heads = ("member", *STATES[:3], "ended, `time` not after it", "ended, `time` after it")
+    return markdown([say(head) for head in heads], rows)
 
 
 def _event(data: EventData, number: int, time: int) -> Event:
@@ -81,17 +83,18 @@ def _arrive(state: str, opening: Opened) -> Aggregate:
     return aggregate
 
 
-def _cell(state: str, opening: Opened, data: EventData, time: int | None) -> str:
+def _cell(state: str, opening: Opened, data: EventData, time: int | None, say: Say) -> str:
     after = _arrive(state, opening)
     before = copy.deepcopy(after)
     now = NOWS[state]
     incoming = _event(data, 9, now if time is None else time)
     ((_, outcome),) = machine.handle(after, incoming, now, RULES)
-    words = f"**{outcome.kind}**" if outcome.kind in ("applied", "late") else outcome.kind
+    kind = say(outcome.kind)
+    words = f"**{kind}**" if outcome.kind in ("applied", "late") else kind
     words += f" `{outcome.reason}`" if outcome.reason else ""
     if after.activity.state != before.activity.state:
         words += f" → {after.activity.state}"
     raised = after.activity.revision - before.activity.revision
     told = any(isinstance(each.data, ParticipantDone) for each in after.published[len(before.published) :])
-    words += f", revision +{raised}" if raised else (", no revision" if told else "")
+    words += f"{say(', revision +')}{raised}" if raised else (say(", no revision") if told else "")
     return words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scripts.diagrams.languages import Say, english
 from scripts.diagrams.mermaid import markdown
 from statemachine.states import TARGET_STATE
 from statemachine.subtitles import Viewer, subtitle
@@ -14,11 +15,11 @@ WHO = [
 ]
 
 
-def table() -> str:
+def table(say: Say = english) -> str:
     """Each viewer's subtitle in each state, for both templates."""
-    head = ["viewer", *(f"{state} ({number})" for state, number in TARGET_STATE.items())]
+    head = [say("viewer"), *(f"{say(state)} ({number})" for state, number in TARGET_STATE.items())]
     rows = [
-        [name, *(_cell(viewer, done, number) for number in TARGET_STATE.values())]
+        [say(name), *(_cell(viewer, done, number) for number in TARGET_STATE.values())]
         for name, viewer, done in WHO
     ]
     return markdown(head, rows)

@@ -9,10 +9,20 @@ import tempfile
 import time
 from pathlib import Path
 
-from scripts.engines import EngineError, Kafka, Postgres, kafka, postgres, redis
+from scripts.engines import EngineError, Kafka, Postgres, kafka, pgbouncer, postgres, redis
 
-PACKAGES = {"kafka": ["default-jre-headless", "maven"], "postgres": ["postgresql"], "redis": ["redis-server"]}
-MISSING = {"kafka": kafka.missing, "postgres": postgres.missing, "redis": redis.missing}
+PACKAGES = {
+    "kafka": ["default-jre-headless", "maven"],
+    "postgres": ["postgresql"],
+    "pgbouncer": ["pgbouncer"],
+    "redis": ["redis-server"],
+}
+MISSING = {
+    "kafka": kafka.missing,
+    "postgres": postgres.missing,
+    "pgbouncer": pgbouncer.missing,
+    "redis": redis.missing,
+}
 
 
 def default_folder() -> Path:
@@ -117,7 +127,8 @@ def main() -> int:
     ]
     try:
         if options.action == "install" or options.install:
-            install(["redis"] if options.redis else wanted)
+            poolers = ["pgbouncer"] if "postgres" in wanted else []
+            install(["redis"] if options.redis else [*wanted, *poolers])
         if options.action != "install":
             engines = Engines(
                 options.dir.resolve(), wanted, brokers=options.kafka or 1, durable=options.durable

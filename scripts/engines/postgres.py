@@ -144,6 +144,21 @@ class Postgres:
             made.touch()
         return self
 
+    def follow(self, primary: "Postgres") -> Self:
+        """Become a streaming standby of `primary`, and start; whatever data was here before is forgotten."""
+        self.kill9()
+        shutil.rmtree(self._data, ignore_errors=True)
+        self._make_data()
+        tool = (binaries() or Path()) / "pg_basebackup"
+        source = ("-h", "127.0.0.1", "-p", str(primary.port), "-U", USER)
+        self._run(str(tool), *source, "-D", str(self._data), "-R", "-X", "stream", "-c", "fast", "--no-sync")
+        (self.folder / "postgres.made").touch()
+        return self.start()
+
+    def promote(self) -> None:
+        """Make a standby the primary; return once it is one."""
+        query(self.port, "SELECT pg_promote()")
+
     def stop(self, *, seconds: float = 30) -> None:
         """Shut down in order (connections are cut, a checkpoint is written); the data stays."""
         self.process.send(signal.SIGINT)
@@ -207,27 +222,31 @@ class Postgres:
         self.process.start([f"{folder}/postgres", "-D", str(self._data), *options], end=signal.SIGQUIT)
 
     def _initialise(self, initdb: Path) -> None:
-        user = self.process.user
-        self._data.mkdir(mode=0o700, exist_ok=True)
-        if user:
-            shutil.chown(self._data, user, pwd.getpwnam(user).pw_gid)
-        told = ""
+        self._make_data()
         # A linguistic collation, as production has: no order made in Python may have to match one of SQL.
-        for locale in (["--locale-provider=icu", "--icu-locale=en", "--locale=C"], ["--locale=C"]):
-            done = subprocess.run(
-                [
-                    *(str(initdb), "-D", str(self._data), "-A", "trust", "-U", USER),
-                    *("-E", "UTF8", "--no-sync", *locale),
-                ],
-                capture_output=True,
-                text=True,
-                check=False,
-                cwd=self.folder,
-                user=user,
-                group=pwd.getpwnam(user).pw_gid if user else None,
-                extra_groups=[] if user else None,
-            )
-            if done.returncode == 0:
-                return
-            told += done.stdout + done.stderr
-        raise EngineError(f"initdb failed:\n{told}")
+        common = ("-D", str(self._data), "-A", "trust", "-U", USER, "-E", "UTF8", "--no-sync")
+        try:
+            self._run(str(initdb), *common, "--locale-provider=icu", "--icu-locale=en", "--locale=C")
+        except EngineError:  # built without ICU
+            self._run(str(initdb), *common, "--locale=C")
+
+    def _make_data(self) -> None:
+        self._data.mkdir(mode=0o700, exist_ok=True)
+        if user := self.process.user:
+            shutil.chown(self._data, user, pwd.getpwnam(user).pw_gid)
+
+    def _run(self, *command: str) -> None:
+        """One of PostgreSQL's tools, as the server's user."""
+        user = self.process.user
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.folder,
+            user=user,
+            group=pwd.getpwnam(user).pw_gid if user else None,
+            extra_groups=[] if user else None,
+        )
+        if done.returncode != 0:
+            raise EngineError(f"{Path(command[0]).name} failed:\n{done.stdout}{done.stderr}")

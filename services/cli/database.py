@@ -17,6 +17,16 @@ ANSWER_DEADLINE: Final = 10.0
 """Seconds the database has to answer at all."""
 
 
+def check_meant(settings: Settings) -> None:
+    """Raise `CommandError` where the events of a real broker would go into a file that nobody has named."""
+    if settings.kafka and not settings.database:
+        raise CommandError(
+            "LIVECARD_DATABASE is not set, though LIVECARD_KAFKA names a broker: set it to your database, "
+            "such as postgresql+asyncpg://user@host/livecard; if a file on this machine is meant, say so: "
+            f"LIVECARD_DATABASE={database_url(settings)}"
+        )
+
+
 @asynccontextmanager
 async def opened_store(settings: Settings) -> AsyncIterator[Store]:
     """The store for one command; says what to do when it is not there or not migrated."""

@@ -15,7 +15,7 @@ from contracts.changes import CONTENT_TYPE
 from contracts.times import SECOND
 from contracts.topics import Topics
 from services.cli import demo_script
-from services.cli.demo_view import STATES, picture
+from services.cli.demo_view import STATES, Picture
 from services.cli.inspect import print_ledger
 from services.cli.up import builders, embedded
 from services.kafka.ports import Message
@@ -61,7 +61,8 @@ async def run(settings: Settings, out: Console, *, plain: bool) -> int:
                 services = [service for build in builders() for service in build(parts)]
                 host = Host(parts, services, always, address)
                 await host.start()
-                out.print(f"the chat: {simulator.url}   health and metrics: {host.http.url}/readyz /metrics")
+                out.print(f"the chat: {simulator.url}")
+                out.print(f"health and metrics: {host.http.url}/readyz /metrics")
                 try:
                     with out.status("joining the consumer groups …"):
                         await host.beside(host.ready())
@@ -149,7 +150,7 @@ class _Show:
             f"calls: {ledger.calls['made']}, unknown outcomes: {ledger.calls['unknown']}"
         )
         if live is not None:
-            live.update(picture(self.simulator.model, self.log, self.seconds, totals), refresh=True)
+            live.update(Picture(self.simulator.model, self.log, self.seconds, totals), refresh=True)
         return ledger
 
     def _tell_cards(self) -> None:

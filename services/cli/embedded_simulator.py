@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final, cast
 
 import structlog
 
-from services.runtime.settings import Settings
+from contracts.wechat import Template, Version
+from services.cli.errors import CommandError
+from services.runtime.settings import Settings, database_url, state_folder
 from services.simulator.app import SimulatorServer
+from services.simulator.cards import Choose, Declaration
+from services.simulator.memory import MemoryFileError
+from services.simulator.shell import Source
+from services.store.ports import Store, StoreRejected, StoreUnavailable
+from services.store.rows import OpenedActivity
+from services.store.url import parse_url
 from services.wechat.apps import AppBook
 
 LOG = structlog.get_logger("livecard")
+
+LATEST: Final = 100
+"""Activities opened last that the page learns of at a time; it shows fewer."""
 
 
 def is_loopback(host: str) -> bool:
@@ -43,10 +56,61 @@ class SimulatorService:
         return None
 
 
+def remember(settings: Settings, simulator: SimulatorServer) -> None:
+    """Keep the cards over a restart, as the store does. Raises `CommandError`."""
+    try:
+        path = memory_file(settings)
+    except RuntimeError:  # PostgreSQL, and no home folder
+        LOG.warning("there is no state folder, so the simulator forgets its cards: set XDG_STATE_HOME")
+        return
+    if path is not None:
+        try:
+            simulator.remember(path)
+        except MemoryFileError as error:
+            raise CommandError(str(error)) from None
+
+
+def memory_file(settings: Settings) -> Path | None:
+    """Where `up`'s simulator keeps its cards: beside the SQLite file; for PostgreSQL in the state folder, one
+    for each database. None for a database in memory."""
+    url = parse_url(database_url(settings))
+    if url.get_backend_name() != "sqlite":
+        where = f"{url.host}:{url.port}/{url.database}"
+        return state_folder() / f"simulator-{hashlib.sha256(where.encode()).hexdigest()[:12]}.sqlite3"
+    if not url.database or url.database.startswith((":memory:", "file:")):
+        return None
+    return Path(url.database).with_suffix(".simulator.sqlite3")
+
+
+def openings_of(store: Store) -> Source:
+    """What the store knows of cards that no page has shared with the simulator."""
+
+    async def ask(activity_id: str | None) -> Sequence[Declaration]:
+        try:
+            found = await store.openings(LATEST, activity_id)
+        except (StoreUnavailable, StoreRejected):
+            return ()
+        return [_declaration(each) for each in reversed(found)]
+
+    return ask
+
+
+def _declaration(opened: OpenedActivity) -> Declaration:
+    return Declaration(
+        activity_id=opened.activity_id,
+        appid=opened.appid,
+        template=cast("Template", opened.template),
+        version=cast("Version", opened.version),
+        title=opened.title,
+        publisher=opened.publisher,
+        choose=cast("Choose", opened.choose),
+        participants=opened.listed,
+        expires_at=opened.expires_at,
+    )
+
+
 def simulator_server(settings: Settings, host: str, port: int, apps: AppBook | None) -> SimulatorServer:
     """A stand-in that knows the apps configured, or any when none is; no page need share the cards."""
-    if not is_loopback(host):
-        LOG.warning("other machines can reach the simulator, and it obeys whoever does", host=host)
     faults = Path(settings.simulator_faults) if settings.simulator_faults else None
     server = SimulatorServer(
         host,
@@ -57,8 +121,14 @@ def simulator_server(settings: Settings, host: str, port: int, apps: AppBook | N
         faults_file=faults,
     )
     server.shell.read_faults_file()
-    if server.shell.file_error:
-        LOG.warning("the file of faults cannot be used", path=str(faults), error=server.shell.file_error)
-    elif faults is not None and not faults.exists():
-        LOG.warning("the file of faults does not exist; it is read once it does", path=str(faults))
     return server
+
+
+def warn_about(server: SimulatorServer, host: str, faults: str) -> None:
+    """Tell, once it serves, who can reach it, and what is wrong with its file of faults."""
+    if not is_loopback(host):
+        LOG.warning("other machines can reach the simulator, and it obeys whoever does", host=host)
+    if server.shell.file_error:
+        LOG.warning("the file of faults cannot be used", path=faults, error=server.shell.file_error)
+    elif faults and not Path(faults).exists():
+        LOG.warning("the file of faults does not exist; it is read once it does", path=faults)

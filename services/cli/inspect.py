@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
+from typing import Final
 
 import msgspec
 from rich.console import Console
@@ -15,11 +17,15 @@ from services.cli.tables import print_table, table
 from services.runtime.clock import RealClock
 from services.runtime.environment import Read
 from services.runtime.process import delivery_rules
-from services.runtime.settings import Settings
+from services.runtime.settings import Described, Settings
 from services.transactions.ledger import EVENT_FATES, REVISION_FATES, Ledger, read_ledger
 from services.transactions.redeliver import redeliver as redeliver_card
 from services.transactions.views import view_activity
-from statemachine.gate import UNKNOWN_APP, Gate
+from statemachine.gate import UNKNOWN_APP, Gate, as_believed
+
+INDENT: Final = "    "
+WIDEST: Final = 100
+"""Characters of a paragraph's line, however wide the terminal."""
 
 
 async def show(settings: Settings, out: Console, activity_id: str, *, as_json: bool) -> None:
@@ -80,14 +86,14 @@ async def gates(
     for appid in () if as_json else dict.fromkeys(appids):
         if appid not in unknown:
             out.print(f"{appid}: {'opened' if appid in was_closed else 'was open already'}", markup=False)
-    _print_gates(known, out, as_json=as_json)
+    _print_gates(known, out, delivery_rules(settings).longest_closing, as_json=as_json)
     if unknown:
         text = f"livecard: no activity of these apps was ever opened here: {', '.join(unknown)}"
         err.print(text, markup=False)
     return 1 if unknown else 0
 
 
-def _print_gates(known: Sequence[Gate], out: Console, *, as_json: bool) -> None:
+def _print_gates(known: Sequence[Gate], out: Console, longest: int, *, as_json: bool) -> None:
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(known), indent=2).decode())
         return
@@ -97,7 +103,7 @@ def _print_gates(known: Sequence[Gate], out: Console, *, as_json: bool) -> None:
     made = table("appid", "gate", "until", "reason", "errcode", "errmsg")
     now = RealClock().wall()
     for gate in known:
-        closed = gate.closed_until > now
+        closed = as_believed(gate, now, longest).closed_until > now
         cells = (
             gate.appid,
             "closed" if closed else "open",
@@ -132,15 +138,34 @@ async def redeliver(settings: Settings, out: Console, activity_ids: Sequence[str
 
 
 def print_settings(found: Read, out: Console, *, as_json: bool) -> None:
-    """Every setting, one a row, also where some are wrong: those are marked."""
+    """Every setting, also where some are wrong: those are marked. One a row, a paragraph on a terminal."""
     rows = found.described()
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
         return
+    if out.file.isatty():
+        for row in rows:
+            _print_setting(row, out)
+        return
     made = table("variable", "value", "default", "unit", "meaning")
-    made.columns[0].no_wrap = True
     for row in rows:
         value = row.value if row.value != row.default or row.wrong else ""
-        shown = Text(f"{value} (wrong)".lstrip(), style="red") if row.wrong else Text(value)
-        made.add_row(row.variable, shown, Text(row.default), Text(row.unit), Text(row.meaning))
+        shown = f"{value} (wrong)".lstrip() if row.wrong else value
+        made.add_row(*map(Text, (row.variable, shown, row.default, row.unit, row.meaning)))
     print_table(out, made)
+
+
+def _print_setting(row: Described, out: Console) -> None:
+    """`NAME=value` with unit and default, then its meaning; words are never split."""
+    choice = row.unit.startswith(("one of", "true"))
+    head = Text.assemble((row.variable, "bold"), "=", row.value)
+    head.append("  (wrong)" if row.wrong else "", style="red")
+    beside = [] if choice or row.unit in ("text", "count") else [row.unit]
+    if row.value != row.default:
+        beside.append(f"default {row.default or 'empty'}")
+    head.append(f"  {', '.join(beside)}" if beside else "", style="dim")
+    out.print(head)
+    meaning = f"{row.meaning}: {row.unit}" if choice else row.meaning
+    width = min(out.width, WIDEST) - len(INDENT)
+    for line in wrap(meaning, width, break_long_words=False, break_on_hyphens=False):
+        out.print(INDENT + line, markup=False)

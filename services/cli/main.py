@@ -1,246 +1,36 @@
-"""`livecard`: one command for operators, one for each service. Errors say what to do and exit 1."""
+"""The console script. Signals are heard from its first line on; everything else is imported after it."""
 
 from __future__ import annotations
 
-import asyncio
+import os
 import signal
 import sys
-from collections.abc import Coroutine
-from io import TextIOWrapper
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Sequence
+from types import FrameType
+from typing import Final
 
-import typer
-from rich.console import Console
-
-from services.cli.errors import CommandError
-from services.runtime import logs
-from services.runtime.environment import SettingsError, load, read
-from services.runtime.error_text import error_text
-from services.runtime.settings import Settings
-
-app = typer.Typer(
-    name="livecard",
-    help="Keeps the cards of WeChat's chat-tool mode true: from an event in Kafka to the right card.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-OUT = Console(highlight=False, soft_wrap=True)
-ERR = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def _run(work: Coroutine[Any, Any, int | None], settings: Settings) -> None:
-    """Run to the end; known failures become one clear message."""
-    from services.kafka.admin import BrokerError
-    from services.kafka.ports import BusUnavailable
-    from services.runtime.host import ServiceDied
-    from services.runtime.http import AddressError
-    from services.store.ports import StoreRejected, StoreUnavailable
-    from services.wechat.apps import AppsError
-
-    logs.configure(settings)
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            code = runner.run(work)
-    except (
-        CommandError,
-        StoreUnavailable,
-        StoreRejected,
-        BusUnavailable,
-        BrokerError,
-        AddressError,
-        AppsError,
-        ServiceDied,
-    ) as error:
-        ERR.print(f"livecard: {logs.redact(error_text(error))}", markup=False)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    if code:
-        raise typer.Exit(code)
-
-
-def _loop_factory() -> Any:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
-def _serve(kind: str) -> None:
-    # Until the service listens to signals itself: nothing is in hand, so it just leaves.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    from services.cli import processes
-    from services.runtime.host import SIGNALS
-
-    settings = load()
-    _run(processes.serve_kind(kind, settings), settings)
-    for number in SIGNALS:  # it has drained and is leaving: to be asked again changes nothing
-        signal.signal(number, signal.SIG_IGN)
-
-
-@app.command()
-def init(
-    finish: Annotated[
-        bool, typer.Option("--finish", help="drop what only the release before needs, once it runs no more")
-    ] = False,
-) -> None:
-    """Migrate the database and create the topics. Safe to run again; run it before the services."""
-    from services.cli import processes
-
-    settings = load()
-    _run(processes.init(settings, OUT, finish=finish), settings)
-
-
-@app.command()
-def lifecycle() -> None:
-    """Serve: events from Kafka → states of activities and participants."""
-    _serve("lifecycle")
-
-
-@app.command()
-def clock() -> None:
-    """Serve: due times → states. Run as many as you like."""
-    _serve("clock")
-
-
-@app.command()
-def dispatcher() -> None:
-    """Serve: states → WeChat's cards, through setChatToolMsg."""
-    _serve("dispatcher")
-
-
-@app.command()
-def simulator() -> None:
-    """Serve: a stand-in for WeChat's servers, with a page that shows the chat. For trying out and tests."""
-    _serve("simulator")
-
-
-@app.command()
-def up() -> None:
-    """Everything in one process; what is not set is embedded: Kafka, SQLite, and WeChat's simulator."""
-    from services.cli.up import up
-
-    settings = load()
-    _run(up(settings, OUT), settings)
-
-
-@app.command()
-def demo(
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Print lines instead of drawing a live picture.")
-    ] = False,
-) -> None:
-    """Play a group task against the simulator, faults included; exits 0 only when the ledger balances."""
-    from services.cli.demo import run
-
-    settings = load()
-    _run(run(settings, OUT, plain=plain or not sys.stdout.isatty()), settings)
-
-
-@app.command()
-def show(
-    activity_id: Annotated[str, typer.Argument(help="The activity's id, as WeChat gave it.")],
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
-    """Show one activity: state, card, who is owed, where its delivery stands and why, the next try."""
-    from services.cli import inspect
-
-    settings = load()
-    _run(inspect.show(settings, OUT, activity_id, as_json=as_json), settings)
-
-
-@app.command()
-def send(
-    path: Annotated[
-        Path, typer.Argument(help="A file of events, or - for standard input.", allow_dash=True)
-    ] = Path("-"),
-    check: Annotated[bool, typer.Option("--check", help="Only check the events; send nothing.")] = False,
-) -> None:
-    """Send events to activity.events: JSON objects (CloudEvents), one a line or in an array.
-
-    A missing specversion, id, source or time is filled in; the output says which.
-    """
-    from services.cli import send as sending
-
-    settings = load()
-    _run(sending.send(settings, OUT, ERR, path, check=check), settings)
-
-
-@app.command()
-def ledger(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Print the ledger: every event's outcome, every revision's fate. Exits 1 when it does not balance."""
-    from services.cli import inspect
-
-    settings = load()
-    _run(inspect.ledger(settings, OUT, as_json=as_json), settings)
-
-
-@app.command()
-def gates(
-    open_: Annotated[
-        list[str] | None, typer.Option("--open", metavar="APPID", help="Open this app's gate now.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
-    """Show which apps' gates are closed, until when and why; open some. Safe to run twice."""
-    from services.cli import inspect
-
-    settings = load()
-    _run(inspect.gates(settings, OUT, ERR, open_ or [], as_json=as_json), settings)
-
-
-@app.command()
-def replay(
-    reason: Annotated[list[str] | None, typer.Option(help="Only letters with this livecard-reason.")] = None,
-    activity: Annotated[list[str] | None, typer.Option(help="Only letters about this activity.")] = None,
-    send: Annotated[bool, typer.Option("--send", help="Really send them; without it, only tell.")] = False,
-) -> None:
-    """Take dead letters back to activity.events: tells first, sends with --send. Safe to run twice."""
-    from services.cli import replay as replaying
-
-    settings = load()
-    work = replaying.replay(settings, OUT, reasons=reason or [], activities=activity or [], send=send)
-    _run(work, settings)
-
-
-@app.command()
-def redeliver(activity_ids: Annotated[list[str], typer.Argument(help="Activities to try again.")]) -> None:
-    """Try again what was given up: skipped members, cards that WeChat refused. Safe to run twice."""
-    from services.cli import inspect
-
-    settings = load()
-    _run(inspect.redeliver(settings, OUT, activity_ids), settings)
-
-
-@app.command()
-def settings(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
-    """List every setting: variable, unit, default, value now and meaning. Secrets show as ***.
-
-    Wrong ones are marked, each mistake is printed, and the exit code is 1.
-    """
-    from services.cli import inspect
-
-    found = read()
-    inspect.print_settings(found, OUT, as_json=as_json)
-    if found.mistakes:
-        raise SettingsError(found.report())
+SERVES: Final = frozenset({"lifecycle", "clock", "dispatcher", "simulator", "up"})
+"""Commands that serve until they are asked to leave, which is no failure."""
 
 
 def main() -> None:
     """The console script."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a title is Chinese, and the terminal perhaps Latin-1
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        app()
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except SettingsError as error:
-        ERR.print(f"livecard: the settings are wrong\n{error}", markup=False)
-        sys.exit(1)
+    listen(sys.argv[1:])
+    from services.cli.commands import run
+
+    run()
+
+
+def listen(arguments: Sequence[str]) -> None:
+    """Leave at once when asked to: as long as nothing is in hand, there is nothing to drain.
+
+    Nothing is raised, since an import would pass it on or swallow it as it likes. As the first process of
+    a container, one without handlers would not hear SIGTERM at all.
+    """
+    serves = bool(SERVES.intersection(arguments[:1]))
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        os._exit(0 if serves else 128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)

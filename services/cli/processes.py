@@ -9,8 +9,8 @@ import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 from rich.console import Console
 
-from services.cli.database import named_database
-from services.cli.embedded_simulator import SimulatorService, simulator_server
+from services.cli.database import check_meant, named_database
+from services.cli.embedded_simulator import SimulatorService, simulator_server, warn_about
 from services.cli.errors import CommandError
 from services.kafka.admin import create_topics
 from services.runtime.clock import RealClock
@@ -50,14 +50,18 @@ async def serve_kind(kind: str, settings: Settings) -> None:
             f"LIVECARD_KAFKA is not set: `livecard {kind}` needs a broker, such as "
             "LIVECARD_KAFKA=localhost:9092 (`livecard up` runs everything on an embedded one)"
         )
+    check_meant(settings)
     await serve(kind, settings, [builder(kind)])
 
 
 async def init(settings: Settings, out: Console, *, finish: bool = False) -> None:
     """Migrate and create topics; warns where the broker cannot create them."""
+    check_meant(settings)
     url = database_url(settings)
     with named_database(settings):
-        at = await migrate(url, finish=finish)
+        at = await migrate(
+            url, finish=finish, wait=settings.migration_wait, tell=lambda what: out.print(what, markup=False)
+        )
     out.print(f"database: {safe_url(url)} is up to date", markup=False)
     if at < NEWEST:
         out.print("database: once no service of the release before runs, run `livecard init --finish`")
@@ -90,6 +94,7 @@ async def _serve_simulator(settings: Settings) -> None:
         services=["simulator"],
         seed=random.getrandbits(16),
     )
+    warn_about(server, host, settings.simulator_faults)
     await stopping.wait()
     server.shell.release()
     await http.stop()

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from contracts.decode import Dead, decode
-from contracts.records import DeadReason, Record, strip_livecard_headers
+from contracts.records import DeadReason, Record, is_cut, strip_livecard_headers
 from contracts.topics import Topics
 from services.cli.database import opened_store
 from services.cli.errors import CommandError
@@ -34,6 +34,7 @@ QUIET: Final = 10.0
 
 SENT: Final = "taken back"
 STILL_DEAD: Final = "still unreadable: they would only come back"
+WITHOUT_VALUE: Final = "too large to be kept whole: their producers must send them again"
 ALIVE: Final = "taken in already"
 OLDER: Final = "older letters of the same event"
 
@@ -45,6 +46,8 @@ class Letter(msgspec.Struct, frozen=True):
     reason: str
     activity_id: str
     key: InboxKey | None
+    cut: bool = False
+    """Whether it came without its value (`livecard-sha256`): there is nothing to take back."""
     error: str = ""
     """What was wrong with it when it died, in the words for its producer."""
 
@@ -72,7 +75,7 @@ async def replay(
     latest: dict[InboxKey, Letter] = {}
     for letter in chosen:
         if letter.key is None:
-            fates[letter.reason, STILL_DEAD] += 1
+            fates[letter.reason, WITHOUT_VALUE if letter.cut else STILL_DEAD] += 1
         elif (before := latest.pop(letter.key, None)) is not None:
             fates[before.reason, OLDER] += 1
         if letter.key is not None:
@@ -146,9 +149,10 @@ def _letter(record: object) -> Letter:
     )
     read = decode(original.value, original.headers)
     reason, error = headers.get("livecard-reason", ""), headers.get("livecard-error", "")
-    if isinstance(read, Dead):
-        return Letter(original, reason, read.activity_id or "", None, error)
-    return Letter(original, reason, read.activity_id, InboxKey(read.source, read.id), error)
+    cut = is_cut(raw)
+    if isinstance(read, Dead) or cut:
+        return Letter(original, reason, read.activity_id or "", None, cut, error)
+    return Letter(original, reason, read.activity_id, InboxKey(read.source, read.id), cut, error)
 
 
 async def _dead_ones(

@@ -10,8 +10,8 @@ import msgspec
 from rich.console import Console
 
 from contracts.topics import Topics
-from services.cli.database import named_database
-from services.cli.embedded_simulator import simulator_server
+from services.cli.database import check_meant, named_database
+from services.cli.embedded_simulator import openings_of, remember, simulator_server, warn_about
 from services.cli.errors import CommandError
 from services.cli.processes import builder
 from services.kafka.admin import create_topics
@@ -20,7 +20,8 @@ from services.runtime.host import Builder, serve
 from services.runtime.http import AddressError, split_address
 from services.runtime.settings import PREFIX, Settings, database_url
 from services.simulator.app import SimulatorServer
-from services.store.open import migrate, safe_url
+from services.store.open import migrate, open_store, safe_url
+from services.store.sql import SqlStore
 from services.wechat.apps import AppBook
 
 SIMULATED_APPS = '{"wx1": "simulated"}'
@@ -40,6 +41,7 @@ async def embedded(
     """Settings with nothing left to set: Kafka, store, WeChat are there, migrated and with topics."""
     kafka: EmbeddedKafka | None = None
     simulator: SimulatorServer | None = None
+    store: SqlStore | None = None
     try:
         if not settings.kafka:
             _embeddable(settings)
@@ -59,15 +61,22 @@ async def embedded(
                     f"the simulator cannot listen on {settings.simulator_http}: {error.strerror}; "
                     "is another livecard running? Stop it, or set LIVECARD_SIMULATOR_HTTP"
                 ) from None
+            warn_about(simulator, host, settings.simulator_faults)
             settings = msgspec.structs.replace(settings, wechat=simulator.url)
         with named_database(settings):
             await migrate(database_url(settings), finish=True)  # everything in one process: no other release
+        if simulator is not None:
+            remember(settings, simulator)
+            store = await open_store(database_url(settings), pool=1)
+            simulator.shell.source = openings_of(store)
         if kafka is None:
             await create_topics(settings)
         yield settings, simulator
     finally:
         if simulator is not None:
             await simulator.stop()
+        if store is not None:
+            await store.close()
         if kafka is not None:
             kafka.stop()
 
@@ -84,6 +93,7 @@ def _embeddable(settings: Settings) -> None:
 
 async def up(settings: Settings, out: Console) -> None:
     """Serve everything until SIGTERM, after telling where everything is."""
+    check_meant(settings)
     async with embedded(settings) as (ready, simulator):
         wechat = "  (the simulator; open it in a browser to see the chat)" if simulator else ""
         kafka = "" if settings.kafka else "  (embedded; its records live as long as this process)"

@@ -69,6 +69,7 @@ class TimerClock:
         self._stopping = asyncio.Event()
         self._moved = clock.monotonic()
         self._failures = 0
+        self._waiting = ""
         self._bury_at = self._prune_at = 0.0
 
     async def run(self) -> None:
@@ -77,9 +78,10 @@ class TimerClock:
             self._moved = self._clock.monotonic()
             try:
                 wait = await self.round()
-                self._failures = 0
+                self._failures, self._waiting = 0, ""
             except (StoreUnavailable, StoreRejected) as error:
                 self._failures += 1
+                self._waiting = str(error)
                 longest = min(LONGEST_WAIT, 0.5 * 2 ** min(self._failures, 10))
                 wait = longest * (0.5 + self._chance.random() / 2)
                 LOG.warning(
@@ -158,7 +160,9 @@ class TimerClock:
         return {"timers": self._moved}
 
     async def ready(self) -> str | None:
-        """The clock needs the store; nudges are best effort."""
+        """The clock needs the store, and that its last round went well; nudges are best effort."""
+        if self._waiting:
+            return self._waiting
         try:
             await self._store.ping()
         except StoreUnavailable as error:

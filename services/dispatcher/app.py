@@ -20,11 +20,15 @@ class DispatcherService:
 
     name = "dispatcher"
 
-    def __init__(self, dispatcher: Dispatcher, nudges: NudgeConsumer, wechat: WeChatClient) -> None:
-        self._dispatcher, self._nudges, self._wechat = dispatcher, nudges, wechat
+    def __init__(
+        self, dispatcher: Dispatcher, nudges: NudgeConsumer, wechat: WeChatClient, apps: AppBook
+    ) -> None:
+        self._dispatcher, self._nudges, self._wechat, self._apps = dispatcher, nudges, wechat, apps
 
     async def run(self) -> None:
         """Dispatch until stopped; nudges are best effort, so they start and end with it."""
+        if not self._apps.appids():
+            LOG.warning("no app is named, so every card waits: set LIVECARD_APPS_FILE, or add apps to it")
         await self._nudges.start()
         try:
             await self._dispatcher.run()
@@ -48,14 +52,13 @@ class DispatcherService:
 def build(parts: Parts) -> list[Service]:
     """The services of a dispatcher process."""
     apps = AppBook.load(parts.settings)
-    if not apps.appids():
-        LOG.warning("no app is named, so every card waits: set LIVECARD_APPS_FILE, or add apps to it")
     wechat = WeChatClient(
         parts.settings.wechat,
         apps,
         parts.clock,
         in_flight=parts.settings.in_flight,
         deadline=parts.settings.call_deadline,
+        authorities=parts.settings.wechat_ca,
     )
     dispatcher = Dispatcher(
         holder=parts.name,
@@ -72,4 +75,4 @@ def build(parts: Parts) -> list[Service]:
     nudges = NudgeConsumer(
         parts.settings, parts.topics.dispatcher_group, lambda _: dispatcher.wake(), parts.clock
     )
-    return [DispatcherService(dispatcher, nudges, wechat)]
+    return [DispatcherService(dispatcher, nudges, wechat, apps)]

@@ -14,6 +14,7 @@ from services.dispatcher.caller import Caller
 from services.dispatcher.gatekeeper import Gatekeeper
 from services.dispatcher.limiter import Limiter, Permit
 from services.dispatcher.metrics import DispatcherMetrics
+from services.dispatcher.outage import Outage
 from services.dispatcher.settler import Settler
 from services.runtime.ports import SELDOM, Chance, Clock, Kick
 from services.runtime.settings import Settings
@@ -67,6 +68,7 @@ class Dispatcher:
             settings=settings,
             metrics=metrics,
         )
+        self._outage = Outage(store, clock)
         self._settler = Settler(
             store=store,
             rules=rules,
@@ -184,10 +186,12 @@ class Dispatcher:
             task.add_done_callback(self._tasks.pop)
 
     async def _work(self, claimed: Claimed, permit: Permit, began: float) -> None:
-        self._settler.put(await self._caller.call(claimed, permit, began))
+        result = await self._caller.call(claimed, permit, began)
+        self._settler.put(result)
         self._ended += 1
         if self._hungry:
             self.wake()
+        await self._outage.saw(result)
 
     def _next(self, next_in: int | None) -> float:
         """When to claim again unless woken: what is due next, the end of a pause, the poll."""

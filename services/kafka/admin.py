@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_co
 from contracts.topics import Topics, TopicSpec
 from services.kafka.errors import brief
 from services.kafka.options import BrokerError, kafka_options
+from services.kafka.topic_settings import wrong_settings
 from services.runtime.settings import Settings
 
 __all__ = ["BrokerError", "TopicsReport", "broker_answers", "create_topics"]
@@ -25,11 +26,13 @@ ANSWER_DEADLINE: Final = 3.0
 
 
 class TopicsReport(msgspec.Struct, frozen=True):
-    """What `create_topics` did. `warning` is set where the broker cannot create topics."""
+    """What `create_topics` did. `warning` is set where the broker cannot create topics; `wrong` has a
+    sentence for each setting that makes trouble in a topic that was there."""
 
     created: tuple[str, ...] = ()
     existing: tuple[str, ...] = ()
     warning: str = ""
+    wrong: tuple[str, ...] = ()
 
     def lines(self) -> Iterator[str]:
         """One line a topic, for people."""
@@ -37,6 +40,8 @@ class TopicsReport(msgspec.Struct, frozen=True):
         yield from (f"topic: {name} is there already, left as it is" for name in self.existing)
         if self.warning:
             yield f"warning: {self.warning}"
+        for each in self.wrong:
+            yield f"warning: {each} (kafka-configs.sh --alter changes it)"
 
 
 async def create_topics(settings: Settings) -> TopicsReport:
@@ -47,9 +52,16 @@ async def create_topics(settings: Settings) -> TopicsReport:
     specs = Topics(settings.topic_prefix).specs(settings.partitions)
     try:
         async with asyncio.timeout(DEADLINE):
-            return await _create(settings, specs)
+            report = await _create(settings, specs)
     except (KafkaError, OSError, TimeoutError) as error:
         raise _unreachable(settings, error) from error
+    if report.warning or not report.existing:
+        return report
+    try:
+        wrong = await wrong_settings(settings)
+    except BrokerError as error:
+        wrong = [str(error)]
+    return msgspec.structs.replace(report, wrong=tuple(wrong))
 
 
 async def _create(settings: Settings, specs: tuple[TopicSpec, ...]) -> TopicsReport:

@@ -3,7 +3,8 @@
 `AIOKafkaClient.bootstrap` closes the connection it asks for the cluster's brokers when the question
 fails, but not when it is cancelled meanwhile (a deadline, a SIGTERM): the socket would stay open until
 the garbage collector happens by. And when nobody lets it in, its error names the addresses only: the
-certificate, the password or whatever else was wrong goes to its log.
+certificate, the password or whatever else was wrong goes to its log. Each connection is made with the
+certificates as they are then.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
 
+from services.kafka.certificates import latest
 from services.kafka.errors import NoConnection, explain
+from services.runtime.tls import TlsError
 
 LEAVE_DEADLINE: Final = 1.0
 """Seconds for closing a connection that is of no use."""
@@ -39,6 +42,12 @@ _create_conn, _bootstrap = aiokafka.client.create_conn, AIOKafkaClient.bootstrap
 @functools.wraps(_create_conn)
 async def _telling(host: str, port: int, **options: Any) -> Any:
     tries = _tries.get()
+    try:
+        options["ssl_context"] = latest(options.get("ssl_context"))
+    except TlsError as error:
+        if tries is not None:
+            tries.failures.append(f"{host}:{port}: {error}")
+        raise NoConnection(str(error)) from None
     connection = AIOKafkaConnection(host, port, **options)
     try:
         await connection.connect()
@@ -48,6 +57,9 @@ async def _telling(host: str, port: int, **options: Any) -> Any:
         if tries is not None:
             tries.failures.append(f"{host}:{port}: {why}")
         raise NoConnection(why) from error
+    except BaseException:  # cut off in the middle: nobody else knows of it
+        connection.close()
+        raise
     if tries is not None:
         tries.opened.append(connection)
     return connection

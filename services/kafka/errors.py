@@ -17,9 +17,8 @@ from aiokafka.errors import (
 )
 
 from services.runtime.error_text import error_text
+from services.runtime.tls import refused_certificate
 
-_UNKNOWN_AUTHORITY: Final = frozenset({2, 18, 19, 20, 21})
-"""OpenSSL's X509_V_ERR codes of a chain that leads to nobody we trust."""
 _OURS: Final = ("ALERT", "CERTIFICATE_REQUIRED", "CERTIFICATE_UNKNOWN")
 """Parts of the names of TLS errors that the broker sends after it has checked our certificate."""
 
@@ -38,7 +37,7 @@ def explain(error: BaseException, protocol: str) -> str:
     """
     for each in _causes(error):
         if isinstance(each, ssl.SSLCertVerificationError):
-            return _certificate(each)
+            return refused_certificate(each, "the broker's", "LIVECARD_KAFKA_SSL_CAFILE")
         if isinstance(each, ssl.SSLError):
             return _handshake(each)
         if isinstance(each, SaslAuthenticationFailed):
@@ -68,13 +67,6 @@ def brief(error: BaseException) -> str:
         name, what = type(error).__name__, str(getattr(error, "description", "") or "")
         return f"{name}: {what.rstrip('.')}" if what else f"it failed ({name})"
     return error_text(error)
-
-
-def _certificate(error: ssl.SSLCertVerificationError) -> str:
-    text = f"the broker's certificate is not accepted: {error.verify_message.rstrip('.')}"
-    if error.verify_code in _UNKNOWN_AUTHORITY:
-        return f"{text} (LIVECARD_KAFKA_SSL_CAFILE names the authorities that are)"
-    return text
 
 
 def _handshake(error: ssl.SSLError) -> str:

@@ -112,3 +112,6 @@ async def _leave(consumer: AIOKafkaConsumer) -> None:
         leaving.cancel()
     with contextlib.suppress(asyncio.CancelledError, Exception):  # it is over either way
         await leaving
+    if not done:
+        with contextlib.suppress(Exception):
+            await consumer._client.close()  # noqa: SLF001 (cut off, it has left its connections open)

@@ -7,12 +7,15 @@ import ssl
 from typing import Any, Final
 
 from services.kafka import bootstrap
+from services.kafka.certificates import renewable
 from services.runtime.addresses import brokers
 from services.runtime.settings import Settings
-from services.runtime.tls import Files, TlsError, client_context
+from services.runtime.tls import Files, TlsError
 
 REQUEST_TIMEOUT: Final = 10.0
 """Seconds after which a request without an answer counts as lost and its connection is renewed."""
+METADATA_EVERY: Final = 15.0
+"""Seconds between two questions for the cluster's topics: a partition that was added is read so soon."""
 LOG_EVERY: Final = 30.0
 """Seconds in which aiokafka may say the same thing once: it says it twice a second while a broker is down."""
 
@@ -37,6 +40,7 @@ def kafka_options(settings: Settings) -> dict[str, Any]:
         "bootstrap_servers": addresses(settings),
         "client_id": "livecard",
         "request_timeout_ms": round(REQUEST_TIMEOUT * 1000),
+        "metadata_max_age_ms": round(METADATA_EVERY * 1000),
         "security_protocol": settings.kafka_security,
     }
     if settings.kafka_security.startswith("SASL"):
@@ -53,7 +57,7 @@ def ssl_context(settings: Settings) -> ssl.SSLContext:
     names = ("LIVECARD_KAFKA_SSL_CAFILE", "LIVECARD_KAFKA_SSL_CERTFILE", "LIVECARD_KAFKA_SSL_KEYFILE")
     files = Files(settings.kafka_ssl_cafile, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile, names)
     try:
-        return client_context(files)
+        return renewable(files)
     except TlsError as error:
         raise BrokerError(str(error)) from None
 

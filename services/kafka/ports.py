@@ -14,6 +14,10 @@ class BusUnavailable(Exception):
     """The broker did not acknowledge: nothing is known to have arrived. Wait and try again."""
 
 
+class TooLarge(BusUnavailable):
+    """The broker found a message larger than its topic allows: trying again is of no use."""
+
+
 class Message(msgspec.Struct, frozen=True):
     """One record to produce; `key` decides the partition."""
 

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, ProducerClosed, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed, UnknownTopicOrPartitionError
 
 from contracts.topics import MAX_DEAD_BYTES
 from services.kafka.batches import MAX_BATCH_BYTES, build, by_partition
 from services.kafka.errors import brief
-from services.kafka.ports import BusUnavailable, Message
+from services.kafka.ports import BusUnavailable, Message, TooLarge
 
 LOG = structlog.get_logger("livecard.bus")
 
@@ -68,7 +68,8 @@ class Publisher:
             # What an idempotent producer was refused leaves a gap in its sequence: it is spent.
             if producer is not None and self._open.pop(topic, None) is not None:
                 self._renew(producer)
-            raise BusUnavailable(f"Kafka at {self._where} did not take {topic}: {_explain(error)}") from error
+            kind = TooLarge if isinstance(error, MessageSizeTooLargeError) else BusUnavailable
+            raise kind(f"Kafka at {self._where} did not take {topic}: {_explain(error)}") from error
 
     @property
     def _where(self) -> str:
@@ -155,6 +156,8 @@ class Publisher:
 def _explain(error: BaseException) -> str:
     if isinstance(error, UnknownTopicOrPartitionError):
         return "the topic does not exist (`livecard init` makes it)"
+    if isinstance(error, MessageSizeTooLargeError):
+        return "a message is larger than the topic's max.message.bytes"
     return brief(error)
 
 

@@ -24,7 +24,7 @@ TICK: Final = 1.0
 """Seconds between looks at the membership."""
 FIRST_WAIT: Final = 0.5
 """Seconds before trying to join again, doubled up to `LONGEST_WAIT`."""
-LONGEST_WAIT: Final = 10.0
+LONGEST_WAIT: Final = 5.0
 """Seconds between tries to join."""
 LAG_EVERY: Final = 10.0
 """Seconds between asking how far behind the topic we are."""
@@ -122,10 +122,13 @@ class Consumer:
                 return "asked to stop"
         error = joining.exception()
         if isinstance(error, UnknownTopicOrPartitionError):
-            return f"the topic {self._topics.events} does not exist (`livecard init` makes it)"
+            return self._no_topic()
         if error is not None:
             return f"Kafka at {self._settings.kafka}: {brief(error)}"
         return None
+
+    def _no_topic(self) -> str:
+        return f"the topic {self._topics.events} does not exist (`livecard init` makes it)"
 
     async def _watch(self, membership: Subscription) -> str:
         """Look after a membership until it is of no use any more, or we are asked to stop."""
@@ -136,6 +139,8 @@ class Consumer:
             now = self._clock.monotonic()
             if membership.broken:
                 return membership.broken
+            if not membership.topic_exists():
+                return self._no_topic()
             if membership.assigned is None:
                 self._moved = now
                 if now - membership.unassigned_since > max(PATIENCE, 3 * self._settings.kafka_session):
@@ -157,6 +162,7 @@ class Consumer:
         """How far behind we are; a broker that does not answer leaves the last figure."""
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
             async with asyncio.timeout(PROBE_DEADLINE):
+                self._ingest.held(membership.held())
                 self._ingest.lag(await membership.lag())
 
     async def _rest(self, seconds: float) -> None:
@@ -181,6 +187,8 @@ class Consumer:
         membership = self._membership
         if membership is None:
             return self._joining
+        if not membership.topic_exists():
+            return self._no_topic()
         if membership.assigned is None:
             return "waits for its partitions: the consumer group is rebalancing"
         if self._ingest.waiting:

@@ -32,8 +32,8 @@ def bounded(arrivals: Sequence[Arrival]) -> Iterator[Sequence[Arrival]]:
 
 
 def side_by_side(arrivals: Sequence[Arrival]) -> list[Sequence[Arrival]]:
-    """Parts for transactions at the same time. Each activity's events stay together, in order, and so do
-    those that share a key, of which only the first counts."""
+    """Parts for transactions at the same time. Each activity's events stay together, in order. Where events
+    of two activities share a key, of which only the first counts, nothing is divided."""
     width = min(SIDE_BY_SIDE, len(arrivals) // WORTH_ONE)
     if width < 2:
         return [arrivals]
@@ -42,7 +42,10 @@ def side_by_side(arrivals: Sequence[Arrival]) -> list[Sequence[Arrival]]:
     for arrival in arrivals:
         content = arrival.content
         name = content.activity_id if isinstance(content, Event) else ""
-        parts[place_of.setdefault(arrival.key, crc32(name.encode()) % width)].append(arrival)
+        place = crc32(name.encode()) % width
+        if place_of.setdefault(arrival.key, place) != place:
+            return [arrivals]
+        parts[place].append(arrival)
     return [part for part in parts if part]
 
 

@@ -11,7 +11,7 @@ import structlog
 from contracts.reading import capped
 from contracts.records import Record, dead_headers
 from contracts.topics import Topics
-from services.kafka.oversized import fitted
+from services.kafka.oversized import fitted, publish_letters
 from services.kafka.ports import Bus, BusUnavailable, Message
 from services.lifecycle.dividing import bounded, side_by_side
 from services.runtime.ports import SELDOM, Chance, Clock, Kick
@@ -29,7 +29,7 @@ FIRST_WAIT: Final = 0.1
 PATIENCE: Final = 4
 """Failed attempts after which a batch goes in halves: what no limit foresees may be too much for one
 transaction. An outage leaves a few parts behind, each half of the one after it."""
-LONGEST_WAIT: Final = 10.0
+LONGEST_WAIT: Final = 5.0
 """Seconds between attempts while the store or the broker is away."""
 
 
@@ -60,6 +60,14 @@ class IngestMetrics(Protocol):
         """Partition of ours → records in it that are not taken in yet."""
         ...
 
+    def held(self, records: Mapping[int, tuple[int, int]]) -> None:
+        """Partition of ours → its last stable offset, records that an open transaction holds back."""
+        ...
+
+    def lost(self, records: int) -> None:
+        """So many offsets were deleted before they were read."""
+        ...
+
 
 class SilentIngest:
     """Tells nobody."""
@@ -80,6 +88,12 @@ class SilentIngest:
         """Nothing."""
 
     def lag(self, records: Mapping[int, int]) -> None:
+        """Nothing."""
+
+    def held(self, records: Mapping[int, tuple[int, int]]) -> None:
+        """Nothing."""
+
+    def lost(self, records: int) -> None:
         """Nothing."""
 
 
@@ -135,6 +149,14 @@ class Ingest:
     def lag(self, records: Mapping[int, int]) -> None:
         """Tell telemetry how far behind the topic we are, by partition."""
         self._metrics.lag(records)
+
+    def held(self, records: Mapping[int, tuple[int, int]]) -> None:
+        """Tell telemetry what open transactions hold back, by partition."""
+        self._metrics.held(records)
+
+    def lost(self, records: int) -> None:
+        """Tell telemetry of records that were deleted before they were read."""
+        self._metrics.lost(records)
 
     async def _transact(self, arrivals: Sequence[Arrival]) -> list[DeadLetter]:
         """One transaction, tried until it is in, and then its nudges; answers its dead letters.
@@ -192,7 +214,7 @@ class Ingest:
         while True:
             self.moved = self._clock.monotonic()
             try:
-                await self._bus.publish(self._topics.dead, messages)
+                await publish_letters(self._bus, self._topics.dead, messages)
             except BusUnavailable as error:
                 failures += 1
                 await self._wait(failures, "broker", error)

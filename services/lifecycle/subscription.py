@@ -24,7 +24,7 @@ from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLS
 from contracts.records import Record
 from contracts.topics import Topics
 from services.kafka.options import kafka_options
-from services.kafka.patches import header_names
+from services.kafka.patches import header_names, lost_records
 from services.lifecycle.ingest import Ingest
 from services.runtime.ports import SELDOM, Clock
 from services.runtime.settings import Settings
@@ -88,7 +88,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._in_hand: asyncio.Task[None] | None = None
         self._committing: asyncio.Task[None] | None = None
         self._uncommitted: dict[TopicPartition, int] = {}
-        self._done: dict[TopicPartition, int] = {}
+        self._done: dict[TopicPartition, int] = {}  # of what is in hand: it has been fetched, not taken in
+        self._settled: dict[TopicPartition, int] = {}
         self._closing = False
         self.assigned: frozenset[TopicPartition] | None = None
         self.polled = self.unassigned_since = clock.monotonic()
@@ -97,6 +98,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     async def start(self) -> None:
         """Join the group; returns with the first assignment. Raises what aiokafka raises."""
         header_names.install()
+        lost_records.install()
         await self._broker.start()
         consumer = self._subscriber.consumer
         assert consumer is not None
@@ -113,6 +115,9 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             leaving.cancel()
         with contextlib.suppress(Exception, asyncio.CancelledError):  # it is over either way
             await leaving
+        if not done and self._consumer is not None:
+            with contextlib.suppress(Exception):
+                await self._consumer._client.close()  # noqa: SLF001 (cut off, it has left its connections open)
 
     @property
     def busy(self) -> bool:
@@ -120,13 +125,20 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         return self._in_hand is not None
 
     def tick(self) -> None:
-        """Now and then: commit what could not be committed after its batch."""
+        """Now and then: commit what could not be committed after its batch, and what is no record; tell
+        what is lost."""
+        self._tell_lost()
+        self._pass_over()
         self._commit()
 
     async def answers(self) -> None:
         """Ask the brokers for their metadata over our connections; raises `KafkaError`."""
         if self._consumer is not None:
             await self._consumer.topics()
+
+    def topic_exists(self) -> bool:
+        """Whether our topic is among those that the brokers last told of."""
+        return self._consumer is None or bool(self._consumer.partitions_for_topic(self._topic))
 
     async def lag(self) -> dict[int, int]:
         """Partition of ours → records behind its end (committed ones, for us). Raises `KafkaError`."""
@@ -137,6 +149,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         behind = {}
         for place in places & consumer.assignment():
             done = self._done.get(place)
+            # The position has passed what a transaction took back, and its markers; no record tells of them.
             behind[place.partition] = max(
                 0, ends[place] - (await consumer.position(place) if done is None else done)
             )
@@ -158,6 +171,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                 self.broken = f"{type(error).__name__}: {error}"
                 raise ConsumerStoppedError from error
             self.polled = self._clock.monotonic()
+            self._done |= {place: batch[0].offset for place, batch in records.items() if batch}
             return records
 
         return watched
@@ -166,8 +180,6 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         """The whole life of one batch: taken in and committed, or dropped uncommitted."""
         if self._closing or self.broken or not batch:
             return
-        for each in batch:  # what is in hand is not done yet, though it has been fetched
-            self._done.setdefault(TopicPartition(each.topic, each.partition), each.offset)
         taking = self._in_hand = asyncio.create_task(self._take(batch), name="batch")
         try:
             while not (await asyncio.wait([taking], timeout=PUMP))[0]:
@@ -184,8 +196,52 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         await self._ingest.take([_record(each) for each in batch])
         offsets = {TopicPartition(each.topic, each.partition): each.offset + 1 for each in batch}
         self._uncommitted |= offsets
-        self._done |= offsets
+        self._settled |= offsets
+        for place in offsets:
+            self._done.pop(place, None)
         self._commit()
+
+    def _tell_lost(self) -> None:
+        """Records that were deleted before we read them, or a topic that was made anew behind our back."""
+        for place in self.assigned or ():
+            state = self._state(place)
+            for wanted, found in [] if state is None else lost_records.jumps(state):
+                where = {"topic": place.topic, "partition": place.partition, "wanted": wanted, "found": found}
+                if found > wanted:
+                    LOG.error("records were deleted before they were read: retention is too short", **where)
+                    self._ingest.lost(found - wanted)
+                else:
+                    LOG.warning("the partition ends before our offset: was the topic made anew?", **where)
+
+    def held(self) -> dict[int, tuple[int, int]]:
+        """Partition of ours → its last stable offset, and how many records an open transaction of a producer
+        holds back behind it. As of the last fetch."""
+        found = {}
+        for place in self.assigned or ():
+            state = self._state(place)
+            if state is not None and state.lso is not None and state.lso >= 0:
+                found[place.partition] = state.lso, max(0, state.highwater - state.lso)
+        return found
+
+    def _pass_over(self) -> None:
+        """Offsets behind the last record that hold none (aborted events, markers) are taken in, too: the
+        group's lag, as others see it, is 0 at the end. aiokafka leaves this to its user (its issue 911)."""
+        if self.assigned is None or self._closing or self.broken or self._in_hand is not None:
+            return
+        for place, settled in list(self._settled.items()):
+            state = self._state(place)
+            if place in self._done or state is None or not state.has_valid_position:
+                continue
+            if state.position > settled:
+                self._uncommitted[place] = self._settled[place] = state.position
+
+    def _state(self, place: TopicPartition) -> Any:
+        """What aiokafka knows of a partition of ours; None when it is not ours."""
+        assert self._consumer is not None
+        known = self._consumer._subscription.subscription  # noqa: SLF001 (nothing public tells without waiting)
+        if known is None or known.assignment is None or place not in known.assignment.tps:
+            return None
+        return known.assignment.state_value(place)
 
     def _commit(self) -> None:
         """Commit what is taken in, while the next batch is: each commit is of all there is by then."""
@@ -236,6 +292,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         await self._finish_in_hand(self._grace)
         self._uncommitted.clear()
         self._done.clear()
+        self._settled.clear()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """We are (again) a member; positions are the committed offsets."""
@@ -269,6 +326,7 @@ def broker(settings: Settings) -> KafkaBroker:
         options["bootstrap_servers"],
         client_id=options["client_id"],
         request_timeout_ms=options["request_timeout_ms"],
+        metadata_max_age_ms=options["metadata_max_age_ms"],
         security=_security(options),
         consumer_only=True,
         apply_types=False,

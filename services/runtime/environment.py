@@ -17,15 +17,12 @@ from services.runtime.settings import (
     PREFIX,
     Described,
     Settings,
+    SettingsError,
     choices,
     decimal,
     describe,
     is_secret,
 )
-
-
-class SettingsError(Exception):
-    """Something in the environment is wrong; the text names each variable and what it should be."""
 
 
 class Mistake(msgspec.Struct, frozen=True):
@@ -72,7 +69,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Read:
     """The settings as far as they can be read; never raises."""
     given = {name: text.strip() for name, text in environ.items() if name.startswith(PREFIX) and text.strip()}
     values: dict[str, Any] = {}
-    mistakes = [_unknown(name) for name in sorted(environ) if _is_unknown(name)]
+    mistakes = [_unknown(name) for name, text in sorted(environ.items()) if _is_unknown(name, text)]
     for name in Settings.__struct_fields__:
         variable = PREFIX + name.upper()
         if variable not in given:
@@ -93,9 +90,23 @@ _OTHERS: Final = frozenset({"TEST_KAFKA", "TEST_POSTGRES", "REQUIRE_ENGINES"})
 """Variables of the project's own tests, which no service reads."""
 
 
-def _is_unknown(variable: str) -> bool:
+_SERVICE_LINK: Final = re.compile(
+    rf"""
+    {PREFIX}(\w+_)?(
+      SERVICE_HOST=[0-9a-f.:]+
+    | SERVICE_PORT(_\w+)?=\d+
+    | PORT(_\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://.+
+    | PORT_\d+_(TCP|UDP|SCTP)_(PROTO=\w+|PORT=\d+|ADDR=[0-9a-f.:]+)
+    )""",
+    re.VERBOSE | re.ASCII,
+)
+"""What Kubernetes tells every container about each Service whose name begins with livecard."""
+
+
+def _is_unknown(variable: str, text: str) -> bool:
     name = variable.removeprefix(PREFIX)
-    return variable.startswith(PREFIX) and name not in _OTHERS and name.lower() not in HINTS
+    known = name in _OTHERS or name.lower() in HINTS
+    return variable.startswith(PREFIX) and not known and not _SERVICE_LINK.fullmatch(f"{variable}={text}")
 
 
 def _unknown(variable: str) -> Mistake:
@@ -151,13 +162,28 @@ def _contradictions(settings: Settings) -> list[str]:
     if settings.backoff_cap < settings.backoff:
         wrong.append("LIVECARD_BACKOFF_CAP must not be shorter than LIVECARD_BACKOFF")
     wrong += _of_kafka(settings)
-    if not _is_base(settings.wechat):
-        wrong.append(
-            "LIVECARD_WECHAT is no base URL: write https://api.weixin.qq.com, or http://HOST:PORT for the "
-            "simulator"
-        )
+    wrong += _of_wechat(settings)
     if settings.database and "://" not in settings.database:
         wrong.append("LIVECARD_DATABASE must be a URL such as postgresql+asyncpg://user@host/livecard")
+    return wrong
+
+
+def _of_wechat(settings: Settings) -> list[str]:
+    """A base URL that is used whole, and authorities only where there is a certificate."""
+    if not _is_base(settings.wechat):
+        ways = "https://api.weixin.qq.com, or http://HOST:PORT for the simulator"
+        return [f"LIVECARD_WECHAT is no base URL: write {ways}"]
+    wrong = []
+    if "@" in urlsplit(settings.wechat).netloc:
+        wrong.append(
+            "LIVECARD_WECHAT holds a user or a password, which livecard does not send: leave out what stands "
+            "before the @"
+        )
+    if settings.wechat_ca and urlsplit(settings.wechat).scheme != "https":
+        wrong.append(
+            "LIVECARD_WECHAT_CA is set, but no certificate is checked where LIVECARD_WECHAT begins with "
+            "http://: write https://, or leave it out"
+        )
     return wrong
 
 

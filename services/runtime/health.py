@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -75,6 +75,19 @@ class Dependency:
             await asyncio.sleep(self._every)
 
 
+class Watch(Protocol):
+    """Asks for something again and again; `warnings` are what it found, in words."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What should be mended."""
+        ...
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        ...
+
+
 class Health:
     """Checks the services of the process and what they depend on. Serves like a service itself."""
 
@@ -88,9 +101,10 @@ class Health:
         *,
         store: Dependency | None = None,
         broker: Dependency | None = None,
+        topics: Watch | None = None,
     ) -> None:
         self._services, self._clock, self._stalled_after = services, clock, stalled_after
-        self._store, self._broker = store, broker
+        self._store, self._broker, self._topics = store, broker, topics
         self._counts_from = float("-inf")
         self._since: dict[str, int] = {}
         self._stopping = asyncio.Event()
@@ -98,7 +112,9 @@ class Health:
 
     async def run(self) -> None:
         """Check until `stop`."""
-        asking = [asyncio.create_task(each.run()) for each in (self._store, self._broker) if each]
+        asking = [
+            asyncio.create_task(each.run()) for each in (self._store, self._broker, self._topics) if each
+        ]
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             while not self._stopping.is_set():
@@ -166,6 +182,10 @@ class Health:
         now = self._clock.wall()
         self._since = {name: self._since.get(name, now) for name in found}
         return found
+
+    def warnings(self) -> list[str]:
+        """What keeps nobody from work but should be mended: settings of topics."""
+        return [] if self._topics is None else list(self._topics.warnings)
 
     def since(self) -> dict[str, str]:
         """For those who wait: since when (RFC 3339), as far as anybody looked."""

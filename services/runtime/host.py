@@ -16,6 +16,7 @@ import structlog
 from contracts.topics import Topics
 from services.kafka.admin import broker_answers
 from services.kafka.bus import BrokerError, KafkaBus
+from services.kafka.topic_settings import TopicWatch
 from services.runtime.backlog import Watcher
 from services.runtime.clock import RealClock
 from services.runtime.health import Dependency, Health
@@ -27,14 +28,13 @@ from services.runtime.process import Parts, Service, delivery_rules
 from services.runtime.relay import Relay
 from services.runtime.settings import Settings, database_url
 from services.runtime.watchdog import Watchdog
-from services.store.open import open_store
+from services.store.open import open_store, safe_url
 from services.store.ports import StoreUnavailable, answers
 
 LOG = structlog.get_logger("livecard")
 T = TypeVar("T")
 
 DEFAULT_ADDRESS = {
-    "gateway": "127.0.0.1:8080",
     "up": "127.0.0.1:8080",
     "demo": "127.0.0.1:8080",
     "lifecycle": "127.0.0.1:8081",
@@ -73,6 +73,7 @@ class Always:
     services: list[Service]
     store: Dependency
     broker: Dependency
+    topics: TopicWatch
 
 
 @asynccontextmanager
@@ -109,6 +110,7 @@ async def opened(kind: str, settings: Settings) -> AsyncIterator[tuple[Parts, Al
                 [relay, Watcher(store, clock, metrics)],
                 Dependency("store", lambda: answers(asked, STORE_DEADLINE), STORE_EVERY, clock),
                 Dependency("kafka", lambda: broker_answers(settings), BROKER_EVERY, clock),
+                TopicWatch(settings),
             ),
         )
     finally:
@@ -129,6 +131,7 @@ class Host:
             parts.settings.stalled_after,
             store=always.store,
             broker=always.broker,
+            topics=always.topics,
         )
         self.services = [*services, *always.services, health]
         self.http = HealthServer(address, health, parts.metrics.registry)
@@ -269,7 +272,13 @@ async def serve(
         await host.start()
         watchdog = Watchdog(settings.stalled_after)
         watchdog.start()
-        LOG.info("serving", address=host.http.url, services=[s.name for s in services])
+        LOG.info(
+            "serving",
+            address=host.http.url,
+            services=[service.name for service in services],
+            store=safe_url(database_url(settings)),
+            broker=settings.kafka,
+        )
         serving(host.http.url)
         try:
             await host.until(stopping)

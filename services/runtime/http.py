@@ -71,10 +71,17 @@ class HealthServer:
         return _json(body, ok=not stalled)
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        """200 when every service can do its work; 503 says what each waits for, and since when."""
+        """200 when every service can do its work; 503 says what each waits for, and since when.
+
+        Warnings are told with either."""
         self._health.notice()
         waiting = await self._health.waiting()
-        body = {"ready": not waiting, "waiting": waiting, "since": self._health.since()}
+        body = {
+            "ready": not waiting,
+            "waiting": waiting,
+            "since": self._health.since(),
+            "warnings": self._health.warnings(),
+        }
         return _json(body, ok=not waiting)
 
     async def _metrics(self, _request: web.Request) -> web.Response:

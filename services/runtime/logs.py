@@ -84,8 +84,32 @@ class Seldom:
         return event
 
 
-def configure(settings: Settings) -> None:
-    """Route structlog and the standard library's loggers to stderr in one form."""
+def _renderer(settings: Settings) -> Any:
+    if settings.log == "json":
+        return structlog.processors.JSONRenderer(ensure_ascii=False)
+    # Its own tracebacks would show the local variables.
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
+
+
+def _for_people(_logger: object, _name: str, event: MutableMapping[str, Any]) -> str:
+    """A line of a command: what is said, and about what."""
+    said = event.pop("event")
+    about = ", ".join(f"{key}={value}" for key, value in event.items() if key not in _FOR_MACHINES)
+    return f"livecard: {said}" + (f" ({about})" if about else "")
+
+
+_FOR_MACHINES: Final = ("level", "logger", "timestamp")
+
+
+def configure(settings: Settings, *, command: bool = False) -> None:
+    """Route structlog and the standard library's loggers to stderr in one form.
+
+    A command (not a service) says itself what it comes to. So nothing is logged below a warning of ours, and
+    that is a line for people; with LIVECARD_LOG_LEVEL=debug it logs as services do.
+    """
+    command = command and settings.log_level != "debug"
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -94,14 +118,7 @@ def configure(settings: Settings) -> None:
         structlog.processors.format_exc_info,
         _redacted,
     ]
-    renderer: Any = (
-        # Its own tracebacks would show the local variables.
-        structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
-        if settings.log == "console"
-        else structlog.processors.JSONRenderer(ensure_ascii=False)
-    )
+    renderer = _for_people if command else _renderer(settings)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -121,6 +138,9 @@ def configure(settings: Settings) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    if command:
+        handler.setLevel(logging.WARNING)
+        handler.addFilter(logging.Filter("livecard"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())

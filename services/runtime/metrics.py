@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from contracts.wechat import VERDICTS, Verdict
+from services.runtime.series import SERIES
 from services.store.ports import Backlog
 from statemachine.gate import UNKNOWN_APP, Gate
 
@@ -32,6 +33,9 @@ class Metrics:
         self._ingest()
         self._calls()
         self._store()
+        for labelled in (self.events, self.dead, self.waits, self.relayed, self.calls, self.rows_pruned):
+            for values in SERIES[labelled._name]:  # noqa: SLF001 (the client tells it nowhere else)
+                labelled.labels(*values)
 
     def _ingest(self) -> None:
         registry = self.registry
@@ -53,6 +57,23 @@ class Metrics:
             "livecard_consumer_lag_records",
             "Records of activity.events that are not taken in yet, in the partitions of this process.",
             ["partition"],
+            registry=registry,
+        )
+        self.stable_offset = Gauge(
+            "livecard_consumer_stable_offset",
+            "Offset up to which activity.events can be read, in the partitions of this process.",
+            ["partition"],
+            registry=registry,
+        )
+        self.held_back = Gauge(
+            "livecard_consumer_held_records",
+            "Records behind it, which an open transaction of a producer holds back.",
+            ["partition"],
+            registry=registry,
+        )
+        self.records_lost = Counter(
+            "livecard_lost_records",
+            "Offsets of activity.events that were deleted before they were read.",
             registry=registry,
         )
         self.nudges_dropped = Counter(
@@ -203,6 +224,18 @@ class Metrics:
         self.consumer_lag.clear()
         for partition, count in records.items():
             self.consumer_lag.labels(partition).set(count)
+
+    def held(self, records: Mapping[int, tuple[int, int]]) -> None:
+        """Last stable offset and records behind it, by partition; those that are no longer ours go."""
+        self.stable_offset.clear()
+        self.held_back.clear()
+        for partition, (stable, count) in records.items():
+            self.stable_offset.labels(partition).set(stable)
+            self.held_back.labels(partition).set(count)
+
+    def lost(self, records: int) -> None:
+        """Offsets that were deleted before they were read."""
+        self.records_lost.inc(records)
 
     def published(self, topic: str, rows: int) -> None:
         """Outbox rows acknowledged by the broker, `topic` by role."""

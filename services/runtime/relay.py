@@ -11,7 +11,7 @@ import structlog
 from contracts.changes import CONTENT_TYPE
 from contracts.records import decode_record
 from contracts.topics import Topics
-from services.kafka.oversized import fitted
+from services.kafka.oversized import fitted, publish_letters
 from services.kafka.ports import Bus, BusUnavailable, Message
 from services.runtime.ports import SELDOM, Chance, Clock
 from services.runtime.settings import Settings
@@ -90,6 +90,7 @@ class Relay:
         self._renew_at = float("-inf")
         self._wake = asyncio.Event()
         self._stopping = self._more = False
+        self._waiting: str | None = None
         self._moved = clock.monotonic()
 
     def kick(self) -> None:
@@ -106,8 +107,8 @@ class Relay:
         return {"relay": self._moved}
 
     async def ready(self) -> str | None:
-        """Always: its output topics need not exist, and what waits is in the store (design.md §7)."""
-        return None
+        """None unless the store took no round; its output topics need not exist (design.md §7)."""
+        return self._waiting
 
     async def run(self) -> None:
         """Relay until `stop`; neither a store nor a broker that is away ends it."""
@@ -118,9 +119,10 @@ class Relay:
             try:
                 while await self.round() and self._more:
                     self._moved = self._clock.monotonic()
-                failures, wait = 0, self._poll
+                failures, wait, self._waiting = 0, self._poll, None
             except (BusUnavailable, StoreUnavailable, StoreRejected) as error:
                 failures, wait = self._failed(failures)
+                self._waiting = None if isinstance(error, BusUnavailable) else str(error)
                 LOG.warning(
                     "changes wait in the outbox", error=str(error), again_in=round(wait, 1), every=SELDOM
                 )
@@ -146,7 +148,7 @@ class Relay:
         for role, each in _by_role(rows).items():
             self._moved = self._clock.monotonic()
             try:
-                await self._bus.publish(self._topics[role], [_message(row) for row in each])
+                await self._publish(role, [_message(row) for row in each])
             except BusUnavailable as error:
                 refused = error  # the other topic need not wait, nor what it took be published again
                 continue
@@ -155,6 +157,12 @@ class Relay:
         if refused is not None:
             raise refused
         return len(rows)
+
+    async def _publish(self, role: str, messages: Sequence[Message]) -> None:
+        if role == DEAD:
+            await publish_letters(self._bus, self._topics[role], messages)
+        else:
+            await self._bus.publish(self._topics[role], messages)
 
     def _cut_short(self, rows: Sequence[OutboxRow]) -> bool:
         """Whether more may wait: a page ends by its rows or by its bytes (a character has up to 4)."""

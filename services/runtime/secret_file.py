@@ -1,4 +1,4 @@
-"""Files that hold secrets: who may read them, and reading them without being led astray."""
+"""Files that hold secrets: who may read them, reading them without being led astray, and anew on change."""
 
 from __future__ import annotations
 
@@ -36,6 +36,15 @@ def read_secret(path: Path) -> bytes:
         raise SecretFileError(f"cannot read {path}: {error.strerror}") from None
     finally:
         os.close(handle)
+
+
+def signature(path: Path) -> tuple[int, ...] | None:
+    """What changes with the file's content, and (ctime) with who may read it; None for no file."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return None
+    return seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino
 
 
 def exposed(seen: os.stat_result, me: int) -> str:

@@ -17,6 +17,10 @@ from msgspec import Meta
 PREFIX: Final = "LIVECARD_"
 
 
+class SettingsError(Exception):
+    """Something in the environment is wrong; the text names each variable and what it should be."""
+
+
 class Secret(str):
     """A string that never prints itself."""
 
@@ -78,25 +82,36 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="SQLAlchemy URL: postgresql+asyncpg://… or sqlite+aiosqlite:///…; "
-            "empty: an SQLite file in the user's state folder",
+            "empty: an SQLite file in the user's state folder, for trying out without LIVECARD_KAFKA",
             extra={"unit": "", "secret": "url"},
         ),
     ] = ""
     database_pool: Annotated[int, _about("connections to PostgreSQL per process", "count", ge=2, le=200)] = 8
 
-    wechat: Annotated[str, _about("base URL of WeChat's API (up, demo: the simulator where not set)")] = (
-        "https://api.weixin.qq.com"
-    )
+    wechat: Annotated[
+        str,
+        Meta(
+            description="base URL of WeChat's API (up, demo: the simulator where not set)",
+            extra={"unit": "", "secret": "url"},
+        ),
+    ] = "https://api.weixin.qq.com"
+    wechat_ca: Annotated[
+        str,
+        _about(
+            "file of the authorities that sign the certificate of LIVECARD_WECHAT (PEM), re-read on change; "
+            "empty: the public list"
+        ),
+    ] = ""
     apps: Annotated[str, _secret('the mini programs\' secrets as JSON: {"appid": "secret"}')] = ""
     apps_file: Annotated[
-        str, _about("file with the same JSON, re-read on change; readable by its owner only")
+        str, _about("file with the same JSON, re-read on change; nobody else may read it")
     ] = ""
 
     http: Annotated[
         str,
         _about(
-            "host:port of health, metrics and API; empty: 127.0.0.1 and 8080 gateway, up, demo · "
-            "8081 lifecycle · 8082 clock · 8083 dispatcher · 8084 simulator"
+            "host:port of health and metrics; empty: 127.0.0.1 and 8080 up, demo · 8081 lifecycle · "
+            "8082 clock · 8083 dispatcher · 8084 simulator"
         ),
     ] = ""
     log: Annotated[Literal["json", "console"], _about("form of log lines on stderr")] = "json"
@@ -169,6 +184,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stalled_after: Annotated[
         float, _seconds("a loop that has not moved for so long makes /healthz answer 503", gt=15)
     ] = 60.0
+    migration_wait: Annotated[
+        float, _seconds("longest that `livecard init` waits for another process that migrates")
+    ] = 60.0
     drain: Annotated[float, _seconds("longest that SIGTERM waits for what is in hand")] = 15.0
 
     simulator_http: Annotated[str, _about("host:port of the simulator that `up` and `demo` embed")] = (
@@ -222,14 +240,26 @@ def describe(settings: Settings) -> list[Described]:
 
 
 def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the embedded store lives: `$XDG_STATE_HOME/livecard`, else `~/.local/state/livecard`."""
+    """Where the embedded store lives: `$XDG_STATE_HOME/livecard`, else `~/.local/state/livecard`.
+
+    Raises RuntimeError for a user without a home, as a container may run us.
+    """
     base = environ.get("XDG_STATE_HOME")
     return (Path(base) if base else Path.home() / ".local" / "state") / "livecard"
 
 
 def database_url(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
-    """The store's URL, by default an SQLite file in the state folder."""
-    return settings.database or f"sqlite+aiosqlite:///{state_folder(environ) / 'livecard.sqlite3'}"
+    """The store's URL, by default an SQLite file in the state folder. Raises `SettingsError`."""
+    if settings.database:
+        return settings.database
+    try:
+        return f"sqlite+aiosqlite:///{state_folder(environ) / 'livecard.sqlite3'}"
+    except RuntimeError:
+        raise SettingsError(
+            "LIVECARD_DATABASE is not set, and this user has no home folder for the SQLite file that is its "
+            "default: set LIVECARD_DATABASE=postgresql+asyncpg://user@host/livecard, or name a folder in "
+            "XDG_STATE_HOME"
+        ) from None
 
 
 def choices(name: str) -> str:

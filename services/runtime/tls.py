@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from services.runtime.secret_file import SecretFileError, read_secret
+
+_UNKNOWN_AUTHORITY: Final = frozenset({2, 18, 19, 20, 21})
+"""OpenSSL's X509_V_ERR codes of a chain that leads to nobody we trust."""
 
 
 class TlsError(Exception):
@@ -41,6 +45,14 @@ def client_context(files: Files) -> ssl.SSLContext:
     if files.certificate:
         _show(context, files)
     return context
+
+
+def refused_certificate(error: ssl.SSLCertVerificationError, whose: str, setting: str) -> str:
+    """What is wrong with the server's certificate; `setting` names the authorities that count."""
+    text = f"{whose} certificate is not accepted: {error.verify_message.rstrip('.')}"
+    if error.verify_code in _UNKNOWN_AUTHORITY:
+        return f"{text} ({setting} names the authorities that are)"
+    return text
 
 
 def _show(context: ssl.SSLContext, files: Files) -> None:

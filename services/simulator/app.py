@@ -14,6 +14,7 @@ from services.runtime.ports import Chance, Clock
 from services.simulator.behaviour import Behaviour
 from services.simulator.control import Control
 from services.simulator.faults import Faults
+from services.simulator.memory import Memory
 from services.simulator.model import WeChatModel
 from services.simulator.shell import Shell
 
@@ -52,22 +53,26 @@ class SimulatorServer:
         self.shell = Shell(self.model, self.faults, clock or RealClock(), reseed, faults_file)
         self._runner: web.AppRunner | None = None
 
+    def remember(self, path: Path) -> None:
+        """Take up the cards of this file, and keep them in it from now on. Raises `MemoryFileError`."""
+        memory = Memory(path)
+        memory.recall(self.model)
+        self.shell.memory = memory
+
     @property
     def url(self) -> str:
         """The base URL, once started."""
         return f"http://{self.host}:{self.port}"
 
     def routes(self) -> list[web.RouteDef]:
-        """The page, `/control` and WeChat's own paths."""
-        wechat = [web.route("*", path, self.shell.answer) for path in self.model.paths]
-        rest = [web.route("*", "/cgi-bin/{any:.*}", self.shell.answer)]
-        return [*wechat, web.get("/", _page), *Control(self.shell).routes(), *rest]
+        """The page, `/control`, and everything else as WeChat answers it. Add them last."""
+        wechat = web.route("*", r"/{any:(?!(?:healthz|readyz|metrics)$).*}", self.shell.answer)
+        return [web.get("/", _page), *Control(self.shell).routes(), wechat]
 
     async def start(self) -> None:
         """Listen. Raises OSError for a port in use or an address that is not ours."""
         application = web.Application(client_max_size=16 << 20)
-        application.add_routes(self.routes())
-        application.add_routes([web.get("/healthz", _well), web.get("/readyz", _well)])
+        application.add_routes([web.get("/healthz", _well), web.get("/readyz", _well), *self.routes()])
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
@@ -84,6 +89,9 @@ class SimulatorServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        if self.shell.memory is not None:
+            self.shell.memory.close()
+            self.shell.memory = None
 
 
 async def _page(_request: web.Request) -> web.FileResponse:

@@ -84,28 +84,30 @@ class Applied(msgspec.Struct, frozen=True):
     members: tuple[str, ...]
 
 
-class ChatCard:
-    """A card that was shared: its state, who is done, and all that happened to it."""
+class ChatCard(msgspec.Struct, dict=True):
+    """A card that was shared: its state, who is done, and all that happened to it.
 
-    def __init__(self, declaration: Declaration, expires_at: int) -> None:
-        self.declare(declaration, expires_at)
-        self.target_state = TARGET_OPEN
-        self.posts: dict[str, int] = {}
-        self.chat: list[Said] = []
-        self.history: list[Applied] = []
-        self.repeated_posts = 0
-        self.lowered = 0
-        self.reopened = 0
+    `shared`: a page declared it; otherwise it is known from livecard's own store, or from its first call.
+    """
 
-    def declare(self, declaration: Declaration, expires_at: int) -> None:
+    declaration: Declaration
+    expires_at: int
+    shared: bool = True
+    target_state: int = TARGET_OPEN
+    posts: dict[str, int] = {}
+    chat: list[Said] = []
+    history: list[Applied] = []
+    repeated_posts: int = 0
+    lowered: int = 0
+    reopened: int = 0
+
+    def __post_init__(self) -> None:
+        self._room = _room(self.declaration)
+
+    def declare(self, declaration: Declaration, expires_at: int, *, shared: bool = True) -> None:
         """Share the card, again perhaps: what it shows stays."""
-        self.declaration = declaration
-        self.expires_at = expires_at
-        self._room: frozenset[str] | None = None
-        if declaration.members is not None:
-            publisher = () if declaration.publisher is None else (declaration.publisher,)
-            known = (*declaration.members, *declaration.participants, *declaration.names, *publisher)
-            self._room = frozenset(known)
+        self.declaration, self.expires_at, self.shared = declaration, expires_at, shared
+        self._room = _room(declaration)
 
     def check(self, now: int, message: ChatToolMsg, behaviour: Behaviour) -> None:
         """Raises `RefusedError` for a message that changes nothing: 47504, 47502, 47503, 40097."""
@@ -231,3 +233,12 @@ class ChatCard:
             "violations": {"repeated_posts": self.repeated_posts, "lowered": self.lowered},
             "reopened": self.reopened,
         }
+
+
+def _room(declaration: Declaration) -> frozenset[str] | None:
+    """Everybody in the chat; None: anybody is."""
+    if declaration.members is None:
+        return None
+    publisher = () if declaration.publisher is None else (declaration.publisher,)
+    known = (*declaration.members, *declaration.participants, *declaration.names, *publisher)
+    return frozenset(known)

@@ -38,6 +38,13 @@ class QuotaWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     minute: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
+class AddressesWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The addresses from which an app's secret is taken; null: any."""
+
+    appid: str
+    addresses: tuple[str, ...] | None
+
+
 class TimeWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds by which WeChat's clock jumps ahead (or back)."""
 
@@ -71,16 +78,19 @@ class Control:
             web.post("/control/tokens/revoke", _guarded(self._revoke)),
             web.post("/control/quota", _guarded(self._quota)),
             web.post("/control/apps", _guarded(self._apps)),
+            web.post("/control/addresses", _guarded(self._addresses)),
             web.post("/control/codes", _guarded(self._codes)),
             web.get("/control/behaviour", self._behaviour),
             web.post("/control/behaviour", _guarded(self._behave)),
             web.get("/control/faults", self._faults),
             web.post("/control/faults", _guarded(self._put_faults)),
             web.delete("/control/faults", self._lift_faults),
+            web.route("*", "/control/{any:.*}", self._unknown),
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
         """All cards, newest first; `?limit=` keeps the first so many."""
+        await self._shell.learn()
         model, now = self._shell.model, self._shell.now()
         limit = request.query.get("limit", "")
         cards = list(model.cards.values())[::-1][: int(limit) if limit.isdecimal() else None]
@@ -98,10 +108,13 @@ class Control:
             declaration.expiry()
         for declaration in declarations:
             self._shell.model.declare(now, declaration)
+        self._shell.changed()
         return _json({"declared": [declaration.activity_id for declaration in declarations]}, status=201)
 
     async def _show(self, request: web.Request) -> web.Response:
-        card = self._shell.model.cards.get(request.match_info["activity_id"])
+        activity_id = request.match_info["activity_id"]
+        await self._shell.learn(activity_id)
+        card = self._shell.model.cards.get(activity_id)
         if card is None:
             return _json({"error": "no such activity"}, status=404)
         return _json(card.view(self._shell.now()))
@@ -113,10 +126,7 @@ class Control:
 
     async def _reset(self, _request: web.Request) -> web.Response:
         """Forget cards, tokens, quotas, counts, faults and the time offset; apps and behaviour stay."""
-        self._shell.release()
-        self._shell.faults.remove()
-        self._shell.offset = 0
-        self._shell.model.reset()
+        self._shell.reset()
         return _json({})
 
     async def _time(self, request: web.Request) -> web.Response:
@@ -138,6 +148,11 @@ class Control:
         for appid, secret in wish.apps.items():
             self._shell.model.apps.put(appid, secret)
         return _json({"apps": self._shell.model.apps.names()})
+
+    async def _addresses(self, request: web.Request) -> web.Response:
+        wish = await _wish(request, AddressesWish)
+        self._shell.model.apps.allow(wish.appid, wish.addresses)
+        return _json({})
 
     async def _codes(self, request: web.Request) -> web.Response:
         wish = await _wish(request, CodeWish)
@@ -164,6 +179,9 @@ class Control:
         """`?id=` lifts one rule, without it all are lifted."""
         lifted = self._shell.faults.remove(request.query.get("id"))
         return _json({"lifted": lifted})
+
+    async def _unknown(self, request: web.Request) -> web.Response:
+        return _json({"error": f"no such control: {request.method} {request.path}"}, status=404)
 
 
 def _json(answer: Any, status: int = 200) -> web.Response:

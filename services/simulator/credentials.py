@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -39,6 +39,7 @@ class Apps:
     def __init__(self, secrets: Mapping[str, str], behaviour: Behaviour) -> None:
         self._secrets = dict(secrets)
         self._behaviour = behaviour
+        self._addresses: dict[str, frozenset[str]] = {}
 
     def names(self) -> list[str]:
         """The app ids. The secrets stay here."""
@@ -48,8 +49,15 @@ class Apps:
         """Add an app, or give it another secret."""
         self._secrets[appid] = secret
 
-    def check(self, appid: str, secret: str, *, wrong_secret: int = 40125) -> None:
-        """Raises `RefusedError` 41002, 41004, 40013 or `wrong_secret`."""
+    def allow(self, appid: str, addresses: Iterable[str] | None) -> None:
+        """Put the app's address list: who may show its secret. None: anybody."""
+        self._addresses.pop(appid, None)
+        if addresses is not None:
+            self._addresses[appid] = frozenset(addresses)
+
+    def check(self, appid: str, secret: str, address: str, *, wrong_secret: int = 40125) -> None:
+        """Raises `RefusedError` 41002, 41004, 40013, `wrong_secret` or 40164 (wechat-api.md §9: only calls
+        with the secret are guarded by the list)."""
         if not appid:
             raise RefusedError(41002)
         if not secret:
@@ -60,6 +68,9 @@ class Apps:
             raise RefusedError(40013)
         if self._secrets[appid] != secret:
             raise RefusedError(wrong_secret)
+        allowed = self._addresses.get(appid)
+        if allowed is not None and address not in allowed:
+            raise RefusedError(40164, f"{address}, not in whitelist")
 
 
 class Tokens:

@@ -28,17 +28,23 @@ from services.simulator.cards import ChatCard, ChatToolMsg, Declaration
 from services.simulator.counts import Counts
 from services.simulator.credentials import Apps, Tokens, remaining_seconds
 from services.simulator.quotas import Quotas
+from services.simulator.refusals import Refusals
 from services.simulator.requests import (
     ERRMSGS,
     RefusedError,
     Request,
     encode,
+    new_rid,
     read_body,
     refusal_body,
     require_method,
 )
 
 OLD_TOKEN_PATH: Final = "/cgi-bin/token"  # noqa: S105 (a path, not a secret)
+OLD_CLEAR_QUOTA_PATH: Final = "/cgi-bin/clear_quota"
+RID_GET_PATH: Final = "/cgi-bin/openapi/rid/get"
+WITHOUT_TOKEN: Final = frozenset({STABLE_TOKEN_PATH, OLD_TOKEN_PATH, CODE2SESSION_PATH, CLEAR_QUOTA_PATH})
+"""Calls that carry the secret instead."""
 OTHER: Final = "other"
 """What the ledger calls every path that does not exist."""
 _OK: Final = b'{"errcode":0,"errmsg":"ok"}'
@@ -60,6 +66,17 @@ class _QuotaWish(msgspec.Struct):
 class _ClearWish(msgspec.Struct):
     appid: str = ""
     appsecret: str = ""
+
+
+class _RidWish(msgspec.Struct):
+    rid: str = ""
+
+
+class Given(msgspec.Struct, frozen=True):
+    """An activity id that createActivityId gave out; `expires_at` in µs."""
+
+    appid: str
+    expires_at: int
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +103,8 @@ class WeChatModel:
             CODE2SESSION_PATH: self._code2session,
             QUOTA_GET_PATH: self._quota_get,
             CLEAR_QUOTA_PATH: self._clear_quota,
+            OLD_CLEAR_QUOTA_PATH: self._clear_quota_by_token,
+            RID_GET_PATH: self._rid_get,
         }
 
     def reset(self) -> None:
@@ -94,13 +113,10 @@ class WeChatModel:
         self.quotas = Quotas()
         self.cards: dict[str, ChatCard] = {}
         self.counts = Counts()
-        self._created: dict[str, tuple[str, int]] = {}
+        self.refusals = Refusals()
+        self.given: dict[str, Given] = {}
+        self.changed: dict[str, None] = {}
         self._codes: dict[str, Session | None] = {}
-
-    @property
-    def paths(self) -> list[str]:
-        """The paths that exist here."""
-        return list(self._endpoints)
 
     def handle(self, now: int, request: Request) -> bytes:
         """Answer one request at `now` (µs), whole: it is applied, or refused and changes nothing."""
@@ -113,14 +129,21 @@ class WeChatModel:
             self.counts.answered(request.path, refusal.errcode)
             text = ERRMSGS[refusal.errcode]
             text = f"{text}: {refusal.detail}" if refusal.detail else text
-            return refusal_body(self._chance, now, refusal.errcode, text)
+            return self._refused(now, request, refusal.errcode, text)
         self.counts.answered(request.path, 0)
         return answer
 
     def refuse(self, now: int, request: Request, errcode: int, errmsg: str = "") -> bytes:
         """Answer with `errcode` whatever the request says, changing nothing."""
         self.counts.answered(request.path if request.path in self._endpoints else OTHER, errcode)
-        return refusal_body(self._chance, now, errcode, errmsg)
+        return self._refused(now, request, errcode, errmsg)
+
+    def _refused(self, now: int, request: Request, errcode: int, errmsg: str) -> bytes:
+        rid = new_rid(self._chance, now)
+        answer = refusal_body(rid, errcode, errmsg)
+        appid, _ = self.identify(request)
+        self.refusals.keep(now, rid, appid, request, answer)
+        return answer
 
     def identify(self, request: Request) -> tuple[str | None, str | None]:
         """The app id and the activity id that a request is about, as far as it can be read."""
@@ -138,15 +161,34 @@ class WeChatModel:
         """
         expires_at = declaration.expiry()
         if expires_at is None:
-            _, expires_at = self._created.get(
-                declaration.activity_id, ("", now + self.behaviour.activity_lifetime)
-            )
+            expires_at = self._given(now, declaration.activity_id, declaration.appid).expires_at
+        return self._put(declaration, expires_at, shared=True)
+
+    def learn(self, declaration: Declaration) -> None:
+        """What livecard's own store says about a card; nothing where a page has shared it.
+
+        `expires_at` is a number; the id's own counts, where it was given out here.
+        """
+        card = self.cards.get(declaration.activity_id)
+        if card is not None and (card.shared or card.declaration == declaration):
+            return
+        expires_at = declaration.expiry()
+        assert expires_at is not None
+        given = self.given.get(declaration.activity_id)
+        self._put(declaration, given.expires_at if given else expires_at, shared=False)
+
+    def _put(self, declaration: Declaration, expires_at: int, *, shared: bool) -> ChatCard:
         card = self.cards.get(declaration.activity_id)
         if card is None:
-            card = self.cards[declaration.activity_id] = ChatCard(declaration, expires_at)
+            card = self.cards[declaration.activity_id] = ChatCard(declaration, expires_at, shared)
         else:
-            card.declare(declaration, expires_at)
+            card.declare(declaration, expires_at, shared=shared)
+        self.changed[declaration.activity_id] = None
         return card
+
+    def _given(self, now: int, activity_id: str, appid: str) -> Given:
+        """Whose id this is and when it dies; one not given out here is the asking app's, from now."""
+        return self.given.get(activity_id) or Given(appid, now + self.behaviour.activity_lifetime)
 
     def admit(self, code: str, session: Session) -> None:
         """Make `code` a login code that works once."""
@@ -165,14 +207,13 @@ class WeChatModel:
             raise RefusedError(47501)
         card.check(now, message, self.behaviour)
         card.show(now, message, self.behaviour)
+        self.changed[message.activity_id] = None
         return _OK
 
     def _undeclared(self, now: int, appid: str, message: ChatToolMsg) -> ChatCard:
         """The card of an id that nobody shared here: there is one only with `auto_declare`."""
-        owner, expires_at = self._created.get(
-            message.activity_id, (appid, now + self.behaviour.activity_lifetime)
-        )
-        if not self.behaviour.auto_declare or not message.activity_id or owner != appid:
+        given = self._given(now, message.activity_id, appid)
+        if not self.behaviour.auto_declare or not message.activity_id or given.appid != appid:
             raise RefusedError(47501)
         if message.template_id not in _TEMPLATES:
             raise RefusedError(40097, "template_id")
@@ -184,15 +225,14 @@ class WeChatModel:
             template=_TEMPLATES[message.template_id],
             version=_VERSIONS[message.version_type],
             title=message.activity_id,
-            expires_at=expires_at,
         )
-        return self.declare(now, declaration)
+        return self._put(declaration, given.expires_at, shared=False)
 
     def _stable_token(self, now: int, request: Request) -> bytes:
         wish = read_body(request, _TOKEN_WISH)
         if wish.grant_type != "client_credential":
             raise RefusedError(40002)
-        self.apps.check(wish.appid, wish.secret)
+        self.apps.check(wish.appid, wish.secret, request.address)
         self.quotas.spend(now, wish.appid, request.path)
         token = self.tokens.stable(now, wish.appid, force=wish.force_refresh)
         return encode({"access_token": token.value, "expires_in": remaining_seconds(token, now)})
@@ -202,7 +242,7 @@ class WeChatModel:
         if request.query.get("grant_type") != "client_credential":
             raise RefusedError(40002)
         appid = request.query.get("appid", "")
-        self.apps.check(appid, request.query.get("secret", ""), wrong_secret=40001)
+        self.apps.check(appid, request.query.get("secret", ""), request.address, wrong_secret=40001)
         self.quotas.spend(now, appid, request.path)
         token = self.tokens.old(now, appid)
         return encode({"access_token": token.value, "expires_in": remaining_seconds(token, now)})
@@ -212,14 +252,15 @@ class WeChatModel:
         appid = self._authorized(now, request)
         activity_id = f"{self._chance.getrandbits(32)}_{self._chance.getrandbits(120):030x}"
         expires_at = now + self.behaviour.activity_lifetime
-        self._created[activity_id] = (appid, expires_at)
+        self.given[activity_id] = Given(appid, expires_at)
+        self.changed[activity_id] = None
         unit = 1_000 if self.behaviour.expiration_unit == "ms" else 1_000_000
         return encode({"activity_id": activity_id, "expiration_time": expires_at // unit})
 
     def _code2session(self, now: int, request: Request) -> bytes:
         require_method(request, "GET")
         query = request.query
-        self.apps.check(query.get("appid", ""), query.get("secret", ""))
+        self.apps.check(query.get("appid", ""), query.get("secret", ""), request.address)
         self.quotas.spend(now, query["appid"], request.path)
         if query.get("grant_type") != "authorization_code":
             raise RefusedError(40002)
@@ -240,10 +281,14 @@ class WeChatModel:
         appid = self._authorized(now, request)
         path = read_body(request, _QUOTA_WISH).cgi_path
         if path not in self._endpoints:
-            raise RefusedError(40066)
+            raise RefusedError(76021)
+        if path in WITHOUT_TOKEN:
+            raise RefusedError(76022)
         limits, used = self.quotas.limits(appid, path), self.quotas.used(now, appid, path)
         return encode(
             {
+                "errcode": 0,
+                "errmsg": "ok",
                 "quota": {
                     "daily_limit": limits.daily,
                     "used": used,
@@ -254,10 +299,27 @@ class WeChatModel:
         )
 
     def _clear_quota(self, now: int, request: Request) -> bytes:
-        wish = read_body(request, _CLEAR_WISH)
-        self.apps.check(wish.appid, wish.appsecret)
+        """In the body or as query parameters: SDKs do both."""
+        require_method(request, "POST")
+        if request.body:
+            wish = read_body(request, _CLEAR_WISH)
+        else:
+            wish = _ClearWish(request.query.get("appid", ""), request.query.get("appsecret", ""))
+        self.apps.check(wish.appid, wish.appsecret, request.address)
         self.quotas.clear(now, wish.appid, self.behaviour.quota_clears_a_month)
         return _OK
+
+    def _clear_quota_by_token(self, now: int, request: Request) -> bytes:
+        appid = self.tokens.check(now, request.query.get("access_token", ""))
+        if read_body(request, _CLEAR_WISH).appid != appid:
+            raise RefusedError(40013)
+        self.quotas.clear(now, appid, self.behaviour.quota_clears_a_month)
+        return _OK
+
+    def _rid_get(self, now: int, request: Request) -> bytes:
+        appid = self._authorized(now, request)
+        asked = self.refusals.tell(appid, read_body(request, _RID_WISH).rid)
+        return encode({"errcode": 0, "errmsg": "ok", "request": asked})
 
 
 class _Identity(msgspec.Struct):
@@ -269,4 +331,5 @@ _MESSAGE = msgspec.json.Decoder(ChatToolMsg)
 _TOKEN_WISH = msgspec.json.Decoder(_TokenWish)
 _QUOTA_WISH = msgspec.json.Decoder(_QuotaWish)
 _CLEAR_WISH = msgspec.json.Decoder(_ClearWish)
+_RID_WISH = msgspec.json.Decoder(_RidWish)
 _IDENTITY = msgspec.json.Decoder(_Identity)

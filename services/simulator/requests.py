@@ -22,7 +22,7 @@ ERRMSGS: Final[dict[int, str]] = {
     40097: "invalid args",
     40125: "invalid appsecret",
     40163: "code been used",
-    40164: "invalid ip, not in whitelist",
+    40164: "invalid ip",
     40226: "code blocked",
     41001: "access_token missing",
     41002: "appid missing",
@@ -42,16 +42,22 @@ ERRMSGS: Final[dict[int, str]] = {
     48001: "api unauthorized",
     48006: "forbid to clear quota because of reaching the limit",
     50002: "user limited",
+    76001: "rid not found",
+    76002: "rid is error",
+    76003: "could not query this rid",
+    76021: "cgi_path not found, please check",
+    76022: "could not use this cgi_path, no permission",
 }
 
 
 class Request(msgspec.Struct):
-    """The parts of a request that WeChat reads. `query` is decoded, `body` raw."""
+    """The parts of a request that WeChat reads. `query` is decoded, `body` raw, `address` the caller's."""
 
     method: str
     path: str
     query: Mapping[str, str]
     body: bytes
+    address: str = "127.0.0.1"
 
 
 class RefusedError(Exception):
@@ -68,13 +74,14 @@ def encode(answer: Any) -> bytes:
     return _ENCODER.encode(answer)
 
 
-def refusal_body(chance: Chance, now: int, errcode: int, errmsg: str = "") -> bytes:
-    """`errcode` with its text and a fresh `rid`, as support asks for it. `now` in µs."""
+def refusal_body(rid: str, errcode: int, errmsg: str = "") -> bytes:
+    """`errcode` with its text and the `rid`, as support asks for it."""
     text = errmsg or ERRMSGS.get(errcode, "unspecified error")
-    return encode({"errcode": errcode, "errmsg": f"{text} rid: {_rid(chance, now)}"})
+    return encode({"errcode": errcode, "errmsg": f"{text} rid: {rid}"})
 
 
-def _rid(chance: Chance, now: int) -> str:
+def new_rid(chance: Chance, now: int) -> str:
+    """An id of one refused request; `now` in µs."""
     bits = chance.getrandbits(64)
     return f"{now // 1_000_000:08x}-{bits >> 32:08x}-{bits & 0xFFFFFFFF:08x}"
 

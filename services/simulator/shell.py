@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 from aiohttp import web
 
-from services.runtime.ports import Chance, Clock
+from contracts.wechat import SET_CHAT_TOOL_MSG_PATH
+from services.runtime.ports import SELDOM, Chance, Clock
+from services.simulator.cards import Declaration
 from services.simulator.faults import Action, Faults, Rule, read_rules
+from services.simulator.memory import Memory
 from services.simulator.model import WeChatModel
 from services.simulator.requests import Request
+
+LOG = structlog.get_logger("livecard.simulator")
+
+Source = Callable[[str | None], Awaitable[Sequence[Declaration]]]
+"""What livecard's own store says of the cards opened last, oldest first, or of one by its activity_id; each
+with its `expires_at` in µs. It raises nothing."""
 
 JSON: Final = {"Content-Type": "application/json; charset=utf-8"}
 _MEGABYTES: Final = 8
 
 
 class Shell:
-    """One running stand-in. `reseed` makes a chance from a seed that a set of fault rules names."""
+    """One running stand-in. `reseed` makes a chance from a seed that a set of fault rules names.
+
+    `memory`, once set, keeps what cards show; `source` is asked for cards that no page has shared here.
+    """
 
     def __init__(
         self,
@@ -32,6 +46,8 @@ class Shell:
         faults_file: Path | None = None,
     ) -> None:
         self.model = model
+        self.source: Source | None = None
+        self.memory: Memory | None = None
         self.faults = faults
         self.offset = 0
         self.file_error: str | None = None
@@ -56,11 +72,15 @@ class Shell:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Every call to WeChat comes through here."""
-        call = Request(request.method, request.path, request.query, await request.read())
+        body = await request.read()
+        call = Request(request.method, request.path, request.query, body, request.remote or "")
         self.read_faults_file()
+        about = self.model.identify(call) if self.source or self.faults else (None, None)
+        if call.path == SET_CHAT_TOOL_MSG_PATH and about[1] is not None and about[1] not in self.model.cards:
+            await self.learn(about[1])
         if not self.faults:
             return self._answered(call)
-        appid, activity_id = self.model.identify(call)
+        appid, activity_id = about
         latency, action = self.faults.choose(call.path, appid, activity_id)
         transport = request.transport
         if activity_id is None or not isinstance(transport, asyncio.Transport):
@@ -71,9 +91,35 @@ class Shell:
     def apply(self, call: Request) -> bytes:
         """Let the model answer now, and wake who waits for a change."""
         body = self.model.handle(self.now(), call)
+        self.changed()
+        return body
+
+    def changed(self) -> None:
+        """Keep what changed in the model, and wake who waits for a change."""
+        if self.memory is not None and self.model.changed:
+            try:
+                self.memory.keep(self.model)
+            except sqlite3.Error as error:
+                LOG.warning("the simulator will not remember what happens", error=str(error), every=SELDOM)
         for watcher in self._watchers:
             watcher.set()
-        return body
+
+    async def learn(self, activity_id: str | None = None) -> None:
+        """Ask the source, if there is one, about this card or those opened last."""
+        if self.source is None:
+            return
+        for declaration in await self.source(activity_id):
+            self.model.learn(declaration)
+        self.changed()
+
+    def reset(self) -> None:
+        """Forget everything but the apps and the behaviour: cards, tokens, faults, the time offset."""
+        self.release()
+        self.faults.remove()
+        self.offset = 0
+        self.model.reset()
+        if self.memory is not None:
+            self.memory.forget()
 
     async def until(self, true: Callable[[WeChatModel], bool], deadline: float) -> None:
         """Wait until a condition on the model holds. Raises TimeoutError after `deadline` seconds."""

@@ -80,6 +80,8 @@ class Dialect:
         for macro, postgres, sqlite in (
             ("{for update}", "FOR UPDATE", ""),
             ("{skip locked}", "FOR UPDATE SKIP LOCKED", ""),
+            ("{writable}", "current_setting('transaction_read_only') = 'off'", "true"),
+            ("{encoding}", "current_setting('server_encoding')", "'UTF8'"),
             ("{big}", "AS bigint", "AS INTEGER"),
             ("{greatest}", "greatest", "max"),
             ("{row}", "ctid", "rowid"),

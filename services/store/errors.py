@@ -12,12 +12,25 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from services.store.ports import StoreRejected, StoreUnavailable
+from services.store.ports import StoreLost, StoreRejected, StoreUnavailable
+from services.store.primary import READ_ONLY
 
 UNMIGRATED: Final = "the database is not migrated, or by another release: run `livecard init`"
 NEWER: Final = "the database was migrated by a newer release than this one"
+
+
+def wrong_encoding(encoding: str) -> str:
+    """What is said of a database in which Chinese has no place."""
+    return (
+        f"the database's encoding is {encoding}, and livecard needs UTF8. Make one that has it: "
+        "CREATE DATABASE livecard ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    )
+
+
 _DATA_CLASSES: Final = ("22", "23", "54")
 """SQLSTATE classes of data exceptions, integrity violations and exceeded limits."""
+_LOST: Final = ("57P01", "57P02", "57P03", "08")
+"""SQLSTATE of a server that shuts down, crashed or starts, and the class of connections that broke."""
 _MISSING: Final = ("42P01", "42703", "3F000")
 
 
@@ -63,6 +76,8 @@ def _translate(original: BaseException | None, *, at_work: bool) -> StoreUnavail
     text = _brief(original)
     if state in _MISSING or "no such table" in text or "no such column" in text:
         return StoreUnavailable(UNMIGRATED)
+    if state == "25006":
+        return StoreLost(READ_ONLY)
     if not at_work:
         return StoreUnavailable(f"the database cannot be reached: {text}" + (f" ({state})" if state else ""))
     if state[:2] in _DATA_CLASSES:
@@ -71,7 +86,8 @@ def _translate(original: BaseException | None, *, at_work: bool) -> StoreUnavail
         return StoreRejected(f"SQLite: {text}")
     if _is_encoding_error(original, text):
         return StoreRejected(text)
-    return StoreUnavailable(f"the database failed: {text}" + (f" ({state})" if state else ""))
+    kind = StoreLost if state.startswith(_LOST) else StoreUnavailable
+    return kind(f"the database failed: {text}" + (f" ({state})" if state else ""))
 
 
 def _is_encoding_error(original: BaseException | None, text: str) -> bool:

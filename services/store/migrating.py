@@ -8,7 +8,7 @@ its own, once none of its processes runs: `finish`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.store.errors import wrong_encoding
 from services.store.ports import StoreUnavailable
 
 NEEDED: Final = "0006"
@@ -29,6 +30,16 @@ NEWEST: Final = "0007"
 
 ADVISORY_LOCK: Final = 0x6C697665
 """`live`: two processes that migrate at once take turns."""
+_HOLDER: Final = """
+    SELECT pid, coalesce(nullif(application_name, ''), 'a program without a name'),
+      coalesce(host(client_addr), 'this machine'), to_char(backend_start, 'YYYY-MM-DD HH24:MI:SS TZ')
+    FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND granted AND classid = 0 AND objid = :key
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+_HELD: Final = (
+    "another session migrates this database, or was left behind by a process that did: pid {0} ({1} from "
+    "{2}), since {3}; if that process is gone, end its session: SELECT pg_terminate_backend({0})"
+)
 PAUSE: Final = 0.5
 """Seconds between tries for a lock."""
 TRIES: Final = 120
@@ -38,12 +49,20 @@ _BUSY: dict[str, object] = {}
 """Alembic keeps its context in globals, so one migration at a time in a process, whichever its loop."""
 
 
-async def upgrade(connection: AsyncConnection, *, finish: bool) -> str:
+async def upgrade(
+    connection: AsyncConnection, *, finish: bool, wait: float, tell: Callable[[str], None]
+) -> str:
     """Migrate over this connection; the revision it is at then. Raises what alembic and SQLAlchemy raise.
 
-    An empty database gets everything at once: no other release can be at work there.
+    An empty database gets everything at once: no other release can be at work there. `wait`: seconds for
+    another process that migrates; meanwhile `tell` hears who that is.
     """
-    async with _alone_here(), _alone_there(connection):
+    if connection.dialect.name == "postgresql":
+        encoding = (await connection.execute(text("SELECT current_setting('server_encoding')"))).scalar_one()
+        await connection.rollback()
+        if encoding != "UTF8":
+            raise StoreUnavailable(wrong_encoding(encoding))
+    async with _alone_here(), _alone_there(connection, wait, tell):
         for _ in range(TRIES):
             try:
                 at = await connection.run_sync(_upgrade, finish=finish)
@@ -74,24 +93,32 @@ async def _alone_here() -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _alone_there(connection: AsyncConnection) -> AsyncIterator[None]:
-    """Asked for again and again: whoever waits inside a statement holds a snapshot, and building an index
+async def _alone_there(
+    connection: AsyncConnection, wait: float, tell: Callable[[str], None]
+) -> AsyncIterator[None]:
+    """A transaction of a connection of its own holds the lock: behind a pooler a session holds nothing.
+
+    It is asked for again and again: whoever waits inside a statement holds a snapshot, and building an index
     concurrently waits for every snapshot."""
     if connection.dialect.name != "postgresql":
         yield  # BEGIN IMMEDIATE holds the only lock there is
         return
-    key = {"key": ADVISORY_LOCK}
-    while not (await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), key)).scalar_one():
-        await connection.commit()
-        await asyncio.sleep(PAUSE)
-    await connection.commit()
-    try:
+    key, holder, tries = {"key": ADVISORY_LOCK}, "", 0
+    async with connection.engine.connect() as keeper:
+        while not (await keeper.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), key)).scalar_one():
+            found = (await keeper.execute(text(_HOLDER), key)).first()
+            await keeper.rollback()
+            if found is not None and holder != (holder := _HELD.format(*found)):
+                tell(f"waiting: {holder}")
+            tries += 1
+            if tries * PAUSE > wait:
+                raise StoreUnavailable(
+                    f"{holder or 'another session migrates this database'}. Nothing is changed"
+                )
+            await asyncio.sleep(PAUSE)
+        await keeper.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         yield
-    finally:  # a connection that is gone has let go of it
-        if not connection.closed and not connection.invalidated:
-            await connection.rollback()
-            await connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
-            await connection.commit()
+        await keeper.rollback()
 
 
 def _upgrade(connection: Connection, *, finish: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,8 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from services.store.dialect import Dialect
 from services.store.errors import NEWER, translated
+from services.store.home import check_user, stay_out
 from services.store.migrating import upgrade
 from services.store.ports import StoreUnavailable
+from services.store.postgres import Sessions
+from services.store.primary import asked_for, renewal
 from services.store.sql import SqlStore
 from services.store.tls import with_tls
 from services.store.url import parse_url, safe_url
@@ -27,14 +31,10 @@ OLDEST_SQLITE: Final = (3, 35, 0)
 """RETURNING and UPDATE … FROM."""
 LAST_WORDS: Final = 1.0
 """Seconds for the thread of a connection that failed; it needs none of them."""
-_SESSION: Final = {
-    "application_name": "livecard",
-    "idle_in_transaction_session_timeout": "5000",
-    "lock_timeout": "5000",
-    "statement_timeout": "30000",
-    "jit": "off",  # compiling a claim takes longer than running it
-}
-"""So that a process frozen inside a transaction blocks nobody for long (design.md §5); in ms."""
+CONNECTING: Final = 5
+"""Seconds for one connection to PostgreSQL."""
+COMMAND: Final = 30
+"""Seconds for one statement."""
 
 
 async def open_store(
@@ -51,17 +51,18 @@ async def open_store(
     `now` replaces the SQL of the clock and `engine` goes to SQLAlchemy (the simulation hands in an
     `async_creator`).
     """
-    parsed, tls = with_tls(parse_url(url))
+    parsed = parse_url(url)
     rules = rules or DeliveryRules()
     if parsed.get_backend_name() == "postgresql":
+        sessions, arguments = _sessions(parsed)
         made = create_async_engine(
-            parsed,
+            arguments.pop("url"),
             pool_size=pool,
             pool_use_lifo=True,  # the session used last has everything prepared
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=False,
-            connect_args={"server_settings": _SESSION, "timeout": 5, "command_timeout": 30, **tls},
+            connect_args={**arguments, "command_timeout": COMMAND},
             **engine,
         )
         return SqlStore(
@@ -69,8 +70,8 @@ async def open_store(
             Dialect(postgres=True, now=now),
             slot=slot,
             rules=rules,
-            # Without BEGIN and ROLLBACK around each: one round trip instead of three.
-            readers=made.execution_options(isolation_level="AUTOCOMMIT"),
+            sessions=sessions,
+            renew=renewal(made),
         )
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StoreUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed")
@@ -81,27 +82,49 @@ async def open_store(
     return SqlStore(writer, dialect, slot=slot, rules=rules, readers=readers)
 
 
-async def migrate(url: str, *, finish: bool = False) -> str:
+async def migrate(
+    url: str, *, finish: bool = False, wait: float = 60.0, tell: Callable[[str], None] = lambda _: None
+) -> str:
     """Bring the schema to this release, also while services run; the revision it is at then.
 
-    Safe to repeat, and for two at once. `finish`: take away what only the release before needs, too.
+    Safe to repeat, and for two at once. `finish`: take away what only the release before needs, too. `wait`:
+    seconds for another process that migrates; meanwhile `tell` hears who that is.
     Raises `StoreUnavailable`.
     """
-    parsed, tls = with_tls(parse_url(url))
+    parsed = parse_url(url)
     if parsed.get_backend_name() == "postgresql":
-        # No deadline for a command: an index may take long.
-        session = {"server_settings": _SESSION, "timeout": 5, **tls}
-        engine = create_async_engine(parsed, poolclass=NullPool, connect_args=session)
+        _, arguments = _sessions(parsed)  # no deadline for a command: an index may take long
+        engine = create_async_engine(arguments.pop("url"), poolclass=NullPool, connect_args=arguments)
     else:
         engine = (await open_store(url)).engine
     try:
         with translated():
             async with engine.connect() as connection:
-                return await upgrade(connection, finish=finish)
+                return await upgrade(connection, finish=finish, wait=wait, tell=tell)
     except CommandError as error:  # the revision it is at is none of ours
         raise StoreUnavailable(f"{NEWER}: {error}") from error
     finally:
         await engine.dispose()
+
+
+def _sessions(url: URL) -> tuple[Sessions, dict[str, Any]]:
+    """What makes PostgreSQL's sessions, and what SQLAlchemy and the driver are given. SQLAlchemy's own
+    statements, at the start of a session and in migrations, have no names: see `Sessions`."""
+    stay_out()
+    check_user(url)
+    plain, _ = with_tls(url)  # wrong files are told at once
+    unnamed = plain.query.get("statement_cache_size") == "0"
+    sessions = Sessions(lambda: with_tls(url)[1], pooled=True if unnamed else None)
+    arguments = {
+        "url": plain.difference_update_query(["statement_cache_size", "prepared_statement_cache_size"]),
+        "server_settings": {"application_name": "livecard"},
+        "timeout": CONNECTING,
+        "prepared_statement_cache_size": 0,
+        "prepared_statement_name_func": str,
+        **asked_for(plain),
+        "async_creator_fn": sessions.connect,
+    }
+    return sessions, arguments
 
 
 def _make_folder(url: URL) -> None:

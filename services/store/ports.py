@@ -21,6 +21,7 @@ from services.store.rows import (
     InboxKey,
     Locked,
     MemberRow,
+    OpenedActivity,
     OutboxRow,
     ParkedCount,
     ParkedRow,
@@ -35,6 +36,10 @@ from statemachine.step import Owed
 
 class StoreUnavailable(Exception):
     """The store failed (gone, timed out, deadlock, lock timeout, not migrated): wait and try again."""
+
+
+class StoreLost(StoreUnavailable):
+    """Whoever answered takes no writes, or is going down: no connection to it is of any use."""
 
 
 class StoreRejected(Exception):
@@ -209,6 +214,10 @@ class Store(Protocol):
 
     async def show(self, activity_id: str) -> Seen | None:
         """Everything about one activity, with its last 20 attempts; None when never seen."""
+        ...
+
+    async def openings(self, limit: int, activity_id: str | None = None) -> list[OpenedActivity]:
+        """The activities opened last, newest first; or this one. Reads every row: for trying out."""
         ...
 
     async def attempts(self, activity_id: str, limit: int) -> list[Attempt]:

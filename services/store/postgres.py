@@ -1,20 +1,85 @@
-"""Transactions on PostgreSQL by the driver itself.
+"""PostgreSQL by the driver itself: its sessions, also behind a pooler, and its transactions.
 
 SQLAlchemy keeps the pool. Above the driver it costs as much CPU for a statement as the driver does, and looks
-at each element of each array; so the statements of transactions go to the driver.
+at each element of each array; so statements go to the driver.
+
+A pooler such as PgBouncer refuses settings at the start of a session, and in transaction mode gives each
+transaction another session of the server. So behind one no statement has a name, everything is in a
+transaction, and each transaction brings its settings with it. Whether there is one shows in the process id
+that the server tells at the start: a pooler tells one of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
+import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.store.dialect import Statement
+from services.store.ports import StoreLost
+from services.store.primary import connect
+
+STATEMENTS: Final = 200
+"""Prepared statements that a session keeps, where it is ours alone."""
+LIMITS: Final = {
+    "idle_in_transaction_session_timeout": "5000",
+    "lock_timeout": "5000",
+    "statement_timeout": "30000",
+    "jit": "off",  # compiling a claim takes longer than running it
+}
+"""So that a process frozen inside a transaction blocks nobody for long (design.md §5); in ms."""
+_OURS: Final = "; ".join(f"SET {name} = '{value}'" for name, value in LIMITS.items())
+_LOCAL: Final = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in LIMITS.items())
+
+
+class _Session(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """asyncpg's connection, without what SQLAlchemy asks of each new one: how JSON is read, of which we have
+    none. That would be a statement outside a transaction, which a pooler may cut in two."""
+
+    async def set_type_codec(self, *_: Any, **__: Any) -> None:
+        """Nothing."""
+
+
+class Sessions:
+    """Makes the sessions of one engine. `pooled`: whether a pooler stands between; None: not known yet. `tls`
+    answers the driver's TLS options anew for each, so that files which were renewed are read."""
+
+    def __init__(self, tls: Callable[[], Mapping[str, Any]], *, pooled: bool | None = None) -> None:
+        self._tls, self.pooled = tls, pooled
+
+    async def connect(self, *args: Any, **how: Any) -> Any:
+        """One session of the driver's."""
+        while True:
+            believed = self.pooled
+            names = STATEMENTS if believed is False else 0
+            own = {**self._tls(), "statement_cache_size": names, "connection_class": _Session}
+            driver = await connect(*args, **{**how, **own})
+            try:
+                if not believed:
+                    self.pooled = await _is_pooled(driver)
+                if names and not self.pooled:
+                    await driver.execute(_OURS)
+            except BaseException:
+                driver.terminate()
+                raise
+            if bool(names) is not self.pooled:
+                return driver
+            driver.terminate()  # it was made for the other kind
+
+    def begin(self, how: str = "") -> str:
+        """The statements that begin a transaction, in one round trip."""
+        return f"BEGIN {how}; {_LOCAL}" if self.pooled else f"BEGIN {how}"
+
+
+async def _is_pooled(driver: Any) -> bool:
+    """By the simple protocol, which leaves nothing behind in a session that may be another's."""
+    found: str = await driver.execute(f"SELECT WHERE pg_backend_pid() = {driver.get_server_pid()}")
+    return found != "SELECT 1"
 
 
 class DriverRun:
@@ -30,32 +95,47 @@ class DriverRun:
         )
         return rows
 
-    async def commit(self, transaction: Any) -> None:
+    async def count(self, statement: Statement, parameters: Mapping[str, Any]) -> int:
+        """How many rows it changed."""
+        said = await self._driver.execute(
+            statement.positional, *(parameters[name] for name in statement.names)
+        )
+        return int(said.rpartition(" ")[2])  # `DELETE 12`
+
+    async def commit(self) -> None:
         """Commit."""
-        await transaction.commit()
+        await self._driver.execute("COMMIT")
 
 
 @asynccontextmanager
-async def driver_transaction(engine: AsyncEngine) -> AsyncIterator[DriverRun]:
-    """One transaction over a connection of the pool.
+async def driver_transaction(
+    engine: AsyncEngine, sessions: Sessions, how: str = "", *, alone: bool = False
+) -> AsyncIterator[DriverRun]:
+    """One transaction over a connection of the pool. `alone`: it is one statement, which needs no BEGIN and
+    COMMIT where the session is ours.
 
     Whoever is cancelled, or runs out of time, leaves the connection behind: nobody waits for a server that
     may not answer.
     """
     async with engine.connect() as connection:
         driver = await _living(connection)
-        transaction, run = driver.transaction(), DriverRun(driver)
+        run, bare = DriverRun(driver), alone and not sessions.pooled
         try:
-            await transaction.start()
+            if not bare:
+                await driver.execute(sessions.begin(how))
             yield run
-            await run.commit(transaction)
-        except (asyncio.CancelledError, TimeoutError):
+            if not bare:
+                await run.commit()
+        except asyncio.CancelledError:
             driver.terminate()
             raise
+        except TimeoutError as error:
+            driver.terminate()
+            raise StoreLost("the database gives no answer any more") from error
         except BaseException:
-            if not driver.is_closed():
+            if not driver.is_closed() and not bare:
                 with contextlib.suppress(Exception):  # what it failed of is told already
-                    await transaction.rollback()
+                    await driver.execute("ROLLBACK")
             raise
         finally:
             if driver.is_closed() or driver.is_in_transaction():

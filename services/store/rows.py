@@ -186,6 +186,20 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     now: int
 
 
+class OpenedActivity(msgspec.Struct, frozen=True):
+    """What the opening said of an activity, and who is listed, by group_openid; nobody for `everyone`."""
+
+    activity_id: str
+    appid: str
+    template: str
+    version: str
+    title: str
+    publisher: str | None
+    choose: str
+    expires_at: int
+    listed: tuple[str, ...] = ()
+
+
 class InboxOutcome(NamedTuple):
     """The outcome to write for an admitted key (admission itself writes `applied`)."""
 

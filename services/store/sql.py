@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from itertools import cycle
 from typing import Any, Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.store import statements
 from services.store.dialect import Dialect, Statement
-from services.store.errors import UNMIGRATED, translated
+from services.store.errors import UNMIGRATED, translated, wrong_encoding
 from services.store.migrating import NEEDED
-from services.store.ports import Backlog, StoreUnavailable
-from services.store.postgres import driver_transaction
+from services.store.ports import Backlog, StoreLost, StoreUnavailable
+from services.store.postgres import Sessions, driver_transaction
+from services.store.primary import READ_ONLY
 from services.store.rows import (
     CONFIRMED,
     OWED,
@@ -24,12 +26,13 @@ from services.store.rows import (
     Attempt,
     InboxKey,
     MemberCounts,
+    OpenedActivity,
     OutboxRow,
     Parked,
     Seen,
 )
-from services.store.sql_tx import Run, SqlTx, by_sqlalchemy, read_locked
-from services.store.upkeep import UNOPENED_AGE, few_members
+from services.store.sql_tx import AlchemyRun, ByName, Run, SqlTx, read_locked
+from services.store.upkeep import UNOPENED_AGE, few_members, is_held
 from statemachine.card import DeliveryRules
 from statemachine.gate import Gate
 from statemachine.states import DONE
@@ -44,7 +47,8 @@ class SqlStore:
 
     `slot` is where this process begins to add to the ledger (0–63): its transactions take turns at some
     slots from there on, so that neither they nor processes queue for one row. `rules` says when a card wants
-    a dispatcher again.
+    a dispatcher again. `readers`: of SQLite, whose writer takes its lock at once. `sessions`: those of
+    PostgreSQL. `renew` throws all connections away.
     """
 
     def __init__(
@@ -55,8 +59,11 @@ class SqlStore:
         slot: int,
         rules: DeliveryRules,
         readers: AsyncEngine | None = None,
+        sessions: Sessions | None = None,
+        renew: Callable[[], None] | None = None,
     ) -> None:
         self.engine, self.dialect = engine, dialect
+        self._sessions, self._renew = sessions, renew
         self._readers = readers or engine
         self._slots, self._rules = cycle((slot + each) % SLOTS for each in range(SLOTS_OF_A_PROCESS)), rules
         claim = statements.CLAIM_POSTGRES if dialect.postgres else statements.CLAIM_SQLITE
@@ -74,52 +81,59 @@ class SqlStore:
     def transaction(self) -> AbstractAsyncContextManager[SqlTx]:
         return self._transaction()
 
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Library errors become ours; a server that is of no use any more is left, with all connections."""
+        try:
+            with translated():
+                yield
+        except StoreLost as error:
+            raise self._left(error) from error.__cause__
+
+    def _left(self, error: StoreLost) -> StoreLost:
+        if self._renew is not None:
+            self._renew()
+        return error
+
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[SqlTx]:
-        with translated():
-            if self.dialect.postgres:
-                async with driver_transaction(self.engine) as run:
-                    yield self._tx(run)
+        async with self._run() as run:
+            yield SqlTx(run, self.dialect, self._statements, next(self._slots), self._rules)
+
+    @asynccontextmanager
+    async def _run(self, how: str = "", *, alone: bool = False, reading: bool = False) -> AsyncIterator[Run]:
+        """What runs statements in one transaction, of the kind `how` on PostgreSQL. `alone`: it is one
+        statement."""
+        with self._translated():
+            if self._sessions is not None:
+                async with driver_transaction(self.engine, self._sessions, how, alone=alone) as run:
+                    yield run
             else:
-                async with self.engine.begin() as connection:
-                    yield self._tx(by_sqlalchemy(connection))
-
-    def _tx(self, run: Run) -> SqlTx:
-        return SqlTx(run, self.dialect, self._statements, next(self._slots), self._rules)
+                async with self._readers.connect() if reading else self.engine.begin() as connection:
+                    yield AlchemyRun(connection)
 
     @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[Callable[..., Any]]:
-        with translated():
-            async with self._readers.connect() as connection:
-
-                async def run(name: str, **parameters: Any) -> Any:
-                    return await connection.execute(self._statements[name].clause, parameters)
-
-                yield run
+    async def _reading(self, *, alone: bool = True) -> AsyncIterator[ByName]:
+        """One statement, or several in one snapshot."""
+        async with self._run("ISOLATION LEVEL REPEATABLE READ READ ONLY", alone=alone, reading=True) as run:
+            yield ByName(run, self._statements, self.dialect)
 
     @asynccontextmanager
-    async def _writing(
-        self, *, alone: bool = False
-    ) -> AsyncIterator[tuple[AsyncConnection, Callable[..., Any]]]:
-        """A transaction. `alone`: it is one statement, for which PostgreSQL needs no BEGIN and COMMIT."""
-        engine = self._readers if alone and self.dialect.postgres else self.engine
-        with translated():
-            async with engine.begin() as connection:
-
-                async def run(name: str, **parameters: Any) -> Any:
-                    return await connection.execute(self._statements[name].clause, parameters)
-
-                yield connection, run
+    async def _writing(self, *, alone: bool = False) -> AsyncIterator[ByName]:
+        """A transaction. `alone`: it is one statement."""
+        async with self._run(alone=alone) as run:
+            yield ByName(run, self._statements, self.dialect)
 
     async def ping(self) -> None:
-        with translated():
-            async with self._readers.connect() as connection:
-                found = (
-                    (await connection.exec_driver_sql("SELECT version_num FROM alembic_version"))
-                    .scalars()
-                    .all()
-                )
-        at = max(found, default="")
+        async with self._run(alone=True, reading=True) as run:
+            found = await run(self._statements["standing"], {})
+        at = ""
+        for version, writable, encoding in found:
+            if not writable:
+                raise self._left(StoreLost(READ_ONLY))
+            if encoding != "UTF8":
+                raise StoreUnavailable(wrong_encoding(encoding))
+            at = max(at, version)
         if at < NEEDED:  # a newer schema only adds: the release before runs on it (design.md §5)
             raise StoreUnavailable(f"{UNMIGRATED} (it is at {at or 'nothing'}, needed is {NEEDED})")
 
@@ -130,12 +144,12 @@ class SqlStore:
 
     async def next_due(self) -> int | None:
         async with self._reading() as run:
-            due: int | None = (await run("next_due")).scalar_one()
+            due: int | None = (await run("next_due"))[0][0]
             return due
 
     async def backlog(self) -> Backlog:
         async with self._reading() as run:
-            return Backlog(*map(int, (await run("backlog")).one()))
+            return Backlog(*map(int, (await run("backlog"))[0]))
 
     async def totals(self) -> tuple[dict[str, int], int, int]:
         async with self._reading() as run:
@@ -143,26 +157,26 @@ class SqlStore:
         return values, values.pop("=pending"), values.pop("=parked")
 
     async def lease_shards(self, owner: str, lease: int) -> list[int]:
-        async with self._writing() as (connection, run):
+        async with self._writing() as run:
             # The shards first: they put relays that come at once in a row.
-            owners: dict[int, str] = dict((await run("lock_shards")).all())
+            owners = {
+                shard: who if is_held(left, lease) else "" for shard, who, left in await run("lock_shards")
+            }
             await run("sign_on", owner=owner, lease=lease)
-            await run("forget_relays")
-            relays = int((await run("count_relays")).scalar_one())
+            await run("forget_relays", lease=lease)
+            relays = int((await run("count_relays"))[0][0])
             share = -(-SHARDS // max(1, relays))
             mine = [shard for shard, each in owners.items() if each == owner][:share]
             free = [shard for shard, each in owners.items() if not each]
             mine = sorted(mine + free[: share - len(mine)])
             changes = dict.fromkeys(mine, owner)
             changes |= {shard: "" for shard, each in owners.items() if each == owner and shard not in changes}
-            statement = self._statements["write_shards"]
             if changes:
-                bound = self.dialect.bind(statement, list(changes.items()))
-                await connection.execute(statement.clause, {**bound, "lease": lease})
+                await run.rows("write_shards", changes.items(), lease=lease)
         return mine
 
     async def release_shards(self, owner: str) -> None:
-        async with self._writing() as (_, run):
+        async with self._writing() as run:
             await run("lock_shards")
             await run("free_shards", owner=owner)
             await run("sign_off", owner=owner)
@@ -176,14 +190,11 @@ class SqlStore:
 
     async def delete_outbox(self, seqs: Sequence[int]) -> None:
         if seqs:
-            statement = self._statements["delete_outbox"]
-            async with self._writing(alone=True) as (connection, _):
-                await connection.execute(
-                    statement.clause, self.dialect.bind(statement, [(seq,) for seq in seqs])
-                )
+            async with self._writing(alone=True) as run:
+                await run.rows("delete_outbox", [(seq,) for seq in seqs])
 
     async def open_gates(self, appids: Sequence[str], reason: str | None) -> list[str]:
-        async with self._writing() as (_, run):
+        async with self._writing() as run:
             rows = await run("closed_gates", ids=self.dialect.many(appids), reason=reason or "")
             closed = [row[0] for row in rows]
             if closed:
@@ -197,45 +208,42 @@ class SqlStore:
     async def outcomes(self, keys: Sequence[InboxKey]) -> dict[InboxKey, str]:
         if not keys:
             return {}
-        statement = self._statements["inbox_outcomes"]
         async with self._reading() as run:
-            rows = await run(statement.name, **self.dialect.bind(statement, keys))
+            rows = await run.rows("inbox_outcomes", keys)
             return {InboxKey(source, name): outcome for source, name, outcome in rows}
 
     async def prune(self, *, inbox: int, attempts: int, activities: int, limit: int) -> dict[str, int]:
         pruned = {}
         for table, age in (("inbox", inbox), ("attempts", attempts)):
-            async with self._writing() as (_, run):
-                pruned[table] = (await run(f"prune_{table}", age=age, limit=limit)).rowcount
-        async with self._writing() as (connection, run):
-            old = few_members((await run("old_activities", age=activities, limit=limit)).all(), limit)
+            async with self._writing() as run:
+                pruned[table] = await run.count(f"prune_{table}", age=age, limit=limit)
+        async with self._writing() as run:
+            old = few_members(await run("old_activities", age=activities, limit=limit), limit)
             pending = sum(count for count in old.values() if count > 0)
             if pending:
-                counters = self._statements["counters"]
-                row = (next(self._slots), "revisions.expired", pending)
-                await connection.execute(counters.clause, self.dialect.bind(counters, [row]))
+                await run.rows("counters", [(next(self._slots), "revisions.expired", pending)])
             pruned["members"], pruned["activities"] = 0, len(old)
             if old:
                 ids = self.dialect.many(old)
-                pruned["members"] = (await run("delete_members", ids=ids)).rowcount
+                pruned["members"] = await run.count("delete_members", ids=ids)
                 await run("delete_attempts", ids=ids)
                 await run("delete_activities", ids=ids)
-        async with self._writing() as (_, run):
+        async with self._writing() as run:
             unopened = [row[0] for row in await run("unopened_activities", age=UNOPENED_AGE, limit=limit)]
-            gone = await run("delete_unopened", ids=self.dialect.many(unopened)) if unopened else None
-            pruned["unopened"] = gone.rowcount if gone is not None else 0
+            gone = await run.count("delete_unopened", ids=self.dialect.many(unopened)) if unopened else 0
+            pruned["unopened"] = gone
         return pruned
 
     async def show(self, activity_id: str) -> Seen | None:
-        async with self._reading() as run:
-            row = (await run("show_activity", id=activity_id)).one_or_none()
-            if row is None:
+        async with self._reading(alone=False) as run:
+            found = await run("show_activity", id=activity_id)
+            if not found:
                 return None
-            *locked, due_at, title, publisher, opengid, open_single_roomid, seen_at, opened_at = row
+            *locked, due_at, title, publisher, opengid, open_single_roomid, seen_at, opened_at = found[0]
             activity, card = read_locked(locked)
-            members = (await run("show_members", id=activity_id)).all()
+            members = await run("show_members", id=activity_id)
             skipped = tuple(each[0] for each in await run("show_skipped", id=activity_id))
-            parked = Parked(*(await run("show_parked", id=activity_id)).one())
+            parked = Parked(*(await run("show_parked", id=activity_id))[0])
             gates = [Gate(*each) for each in await run("gates", ids=self.dialect.many([card.appid]))]
             tried = await run("show_attempts", id=activity_id, limit=SHOWN_ATTEMPTS)
             return Seen(
@@ -252,8 +260,22 @@ class SqlStore:
                 gate=gates[0] if gates else None,
                 parked=parked,
                 attempts=tuple(Attempt(*each) for each in tried),
-                now=int((await run("now")).scalar_one()),
+                now=int((await run("now"))[0][0]),
             )
+
+    async def openings(self, limit: int, activity_id: str | None = None) -> list[OpenedActivity]:
+        async with self._reading(alone=False) as run:
+            if activity_id is None:
+                rows = await run("openings", limit=limit)
+            else:
+                rows = await run("opening", id=activity_id)
+            found = [OpenedActivity(*row) for row in rows]
+            listed: dict[str, list[str]] = {each.activity_id: [] for each in found if each.choose == "listed"}
+            for name, member in await run("listed", ids=self.dialect.many(listed)) if listed else ():
+                listed[name].append(member)
+        return [
+            msgspec.structs.replace(each, listed=tuple(listed.get(each.activity_id, ()))) for each in found
+        ]
 
     async def attempts(self, activity_id: str, limit: int) -> list[Attempt]:
         async with self._reading() as run:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,7 +29,6 @@ from statemachine.gate import Gate
 from statemachine.model import Activity
 from statemachine.step import Owed
 
-NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _MEMBERS = msgspec.json.Decoder(tuple[str, ...])
 
 
@@ -64,18 +62,52 @@ def read_locked(row: Sequence[Any]) -> Locked:
     return Locked(read_activity(row[:_ACTIVITY]), card)
 
 
-Run = Callable[[Statement, Mapping[str, Any]], Awaitable[Sequence[Any]]]
-"""Runs one statement in a transaction; the rows it answers."""
+class Run(Protocol):
+    """Runs statements in one transaction."""
+
+    async def __call__(self, statement: Statement, parameters: Mapping[str, Any]) -> Sequence[Any]:
+        """The rows."""
+        ...
+
+    async def count(self, statement: Statement, parameters: Mapping[str, Any]) -> int:
+        """How many rows it changed."""
+        ...
 
 
-def by_sqlalchemy(connection: AsyncConnection) -> Run:
-    """Statements through SQLAlchemy."""
+class AlchemyRun:
+    """Runs statements through SQLAlchemy."""
 
-    async def run(statement: Statement, parameters: Mapping[str, Any]) -> Sequence[Any]:
-        result = await connection.execute(statement.clause, parameters)
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def __call__(self, statement: Statement, parameters: Mapping[str, Any]) -> Sequence[Any]:
+        """The rows."""
+        result = await self._connection.execute(statement.clause, parameters)
         return result.all() if result.returns_rows else ()
 
-    return run
+    async def count(self, statement: Statement, parameters: Mapping[str, Any]) -> int:
+        """How many rows it changed."""
+        return (await self._connection.execute(statement.clause, parameters)).rowcount
+
+
+class ByName:
+    """Runs statements by their names."""
+
+    def __init__(self, run: Run, statements: Mapping[str, Statement], dialect: Dialect) -> None:
+        self._run, self._statements, self._dialect = run, statements, dialect
+
+    async def __call__(self, name: str, **parameters: Any) -> Sequence[Any]:
+        """The rows."""
+        return await self._run(self._statements[name], parameters)
+
+    async def rows(self, name: str, rows: Iterable[Sequence[Any]], **more: Any) -> Sequence[Any]:
+        """The rows that a statement answers to its `{rows: …}`."""
+        statement = self._statements[name]
+        return await self._run(statement, {**self._dialect.bind(statement, rows), **more})
+
+    async def count(self, name: str, **parameters: Any) -> int:
+        """How many rows it changed."""
+        return await self._run.count(self._statements[name], parameters)
 
 
 class SqlTx:
@@ -89,18 +121,13 @@ class SqlTx:
         slot: int,
         rules: DeliveryRules,
     ) -> None:
-        self._execute, self._dialect, self._statements = run, dialect, statements
+        self._run, self._dialect = ByName(run, statements, dialect), dialect
+        self._rows = self._run.rows
         self._slot, self._delivery_rules = slot, rules
-
-    async def _run(self, name: str, parameters: Mapping[str, Any] = NOTHING) -> Sequence[Any]:
-        return await self._execute(self._statements[name], parameters)
-
-    async def _rows(self, name: str, rows: Iterable[Sequence[Any]], **more: Any) -> Sequence[Any]:
-        statement = self._statements[name]
-        return await self._execute(statement, {**self._dialect.bind(statement, rows), **more})
+        self._longest = {"longest": rules.longest_wait, "closing": rules.longest_closing}
 
     async def _some(self, name: str, ids: Iterable[str], **more: Any) -> Sequence[Any]:
-        return await self._run(name, {"ids": self._dialect.many(ids), **more})
+        return await self._run(name, ids=self._dialect.many(ids), **more)
 
     async def now(self) -> int:
         return int((await self._run("now"))[0][0])
@@ -145,10 +172,10 @@ class SqlTx:
         return locked
 
     async def lock_due(self, limit: int) -> list[Locked]:
-        return [read_locked(row) for row in await self._run("lock_due", {"limit": limit})]
+        return [read_locked(row) for row in await self._run("lock_due", limit=limit)]
 
     async def lock_unscheduled(self, limit: int) -> list[Locked]:
-        return [read_locked(row) for row in await self._run("unscheduled", {"limit": limit})]
+        return [read_locked(row) for row in await self._run("unscheduled", limit=limit)]
 
     async def lock_cards(self, activity_ids: Sequence[str]) -> list[Card]:
         if not activity_ids:
@@ -160,7 +187,7 @@ class SqlTx:
         if not rooms:
             return due
         for *card, generation, reason, until, now in await self._rows(
-            "claim", sorted(rooms.items()), limit=limit, narrow=narrow
+            "claim", sorted(rooms.items()), limit=limit, narrow=narrow, **self._longest
         ):
             due.cards.append(read_card(card))
             due.gates[card[1]] = Gate(card[1], until, reason=reason, generation=generation)
@@ -171,7 +198,8 @@ class SqlTx:
         if not appids:
             return None
         apps = [(appid,) for appid in appids]
-        ((later,),) = await self._rows("next_attempt", apps, ids=self._dialect.many(appids))
+        ids = self._dialect.many(appids)
+        ((later,),) = await self._rows("next_attempt", apps, ids=ids, **self._longest)
         return None if later is None else int(later)
 
     async def members(self, pairs: Sequence[tuple[str, str]]) -> list[MemberRow]:
@@ -218,7 +246,7 @@ class SqlTx:
         return [ParkedRow(a, source, key, at, decode_record(record)) for a, source, key, at, record in rows]
 
     async def stale_parked(self, before: int, limit: int) -> list[str]:
-        return [row[0] for row in await self._run("stale_parked", {"before": before, "limit": limit})]
+        return [row[0] for row in await self._run("stale_parked", before=before, limit=limit)]
 
     async def lock_gates(self, appids: Sequence[str], *, wait: bool) -> dict[str, Gate]:
         if not appids:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from statemachine.gate import LONGEST
+
 ACTIVITY_COLUMNS: Final = (
     "activity_id, state, reason, choose, close_when_complete, deadline, notice, expires_at, ended_at, "
     "end_known_at, rescheduled_at, participants, done, revision, opened_digest"
@@ -62,6 +64,16 @@ GATE_COLUMNS: Final = "appid, closed_until, closed_at, reason, errcode, errmsg, 
 """In the order of `statemachine.gate.Gate`'s fields."""
 _GATES: Final = f"SELECT {GATE_COLUMNS} FROM gates"
 
+_LONGEST_CLOSING: Final = " ".join(
+    (
+        "CASE g.reason",
+        *(f"WHEN '{reason}' THEN {wait}" for reason, wait in LONGEST.items()),
+        "ELSE :closing END",
+    )
+)
+_CLOSED: Final = f"(g.closed_until > {{now}} AND g.closed_until <= {{now}} + {_LONGEST_CLOSING})"
+"""A gate, as `statemachine.gate.as_believed` has it; `:closing` is `DeliveryRules.longest_closing`."""
+
 OWED: Final = "state = 'done' AND NOT late AND delivered = 0"
 
 TRANSACTION: Final = {
@@ -93,14 +105,15 @@ TRANSACTION: Final = {
         WHERE (attempt_at IS NULL OR state = 'ended' AND due_at IS NULL)
           AND (behind_since IS NOT NULL OR suspect_at IS NOT NULL AND verdict = '') AND state <> ''
         ORDER BY seen_at LIMIT :limit {{skip locked}}""",
-    "next_attempt": """
-        SELECT min(later.at) - {now} FROM (
+    "next_attempt": f"""
+        SELECT min(later.at) - {{now}} FROM (
           SELECT (SELECT a.attempt_at FROM activities a WHERE a.appid = r.appid AND a.ending = e.ending
-              AND a.attempt_at > {now} AND a.expires_at > {now} ORDER BY a.attempt_at LIMIT 1) AS at
-            FROM {rows: appid text} JOIN gates g ON g.appid = r.appid AND g.closed_until <= {now}
+              AND a.attempt_at > {{now}} AND a.attempt_at <= {{now}} + :longest AND a.expires_at > {{now}}
+              ORDER BY a.attempt_at LIMIT 1) AS at
+            FROM {{rows: appid text}} JOIN gates g ON g.appid = r.appid AND NOT {_CLOSED}
             CROSS JOIN (SELECT true AS ending UNION ALL SELECT false) e
           UNION ALL
-          SELECT g.closed_until FROM gates g WHERE g.closed_until > {now} AND g.appid {in ids}) later""",
+          SELECT g.closed_until FROM gates g WHERE {_CLOSED} AND g.appid {{in ids}}) later""",
     "members": """
         SELECT m.activity_id, m.group_openid, m.state, m.late, m.done_at
         FROM {rows: activity_id text, group_openid text}
@@ -209,20 +222,24 @@ TRANSACTION: Final = {
 _ROOM: Final = """CASE WHEN g.reason IN ('token', 'misconfigured', 'blocked') THEN 1
             WHEN g.reason <> '' AND r.room > :narrow THEN :narrow ELSE r.room END"""
 """How many cards of an app a claim may take: one where a call has to find out whether the gate may open."""
-_DUE: Final = """a.appid = r.appid AND a.ending = e.ending AND a.attempt_at <= {now}
-              AND a.expires_at > {now} AND a.lease_until <= {now}"""
+_DUE: Final = """a.appid = r.appid AND a.ending = e.ending
+              AND a.attempt_at > w.after AND a.attempt_at <= w.until AND a.expires_at > {now}
+              AND NOT (a.lease_until > {now} AND a.lease_until <= {now} + :longest)"""
 """`lease_until` matters for the release before alone: it claims without moving `attempt_at`."""
-_PROBES: Final = """{rows: appid text, room bigint}
-          JOIN gates g ON g.appid = r.appid AND g.closed_until <= {now}
-          CROSS JOIN (SELECT true AS ending UNION ALL SELECT false) e"""
-_RANKED: Final = "row_number() OVER (PARTITION BY appid ORDER BY ending DESC, attempt_at) AS turn"
-_IN_TURN: Final = "turn <= room ORDER BY ending DESC, turn, attempt_at LIMIT :limit"
+_PROBES: Final = f"""{{rows: appid text, room bigint}}
+          JOIN gates g ON g.appid = r.appid AND NOT {_CLOSED}
+          CROSS JOIN (SELECT true AS ending UNION ALL SELECT false) e
+          CROSS JOIN (SELECT false AS too_far, -1 AS after, {{now}} AS until
+            UNION ALL SELECT true, {{now}} + :longest, {2**63 - 1}) w"""
+_FIRST: Final = "ending DESC, {}too_far DESC, attempt_at"
+_RANKED: Final = f"row_number() OVER (PARTITION BY appid ORDER BY {_FIRST.format('')}) AS turn"
+_IN_TURN: Final = f"turn <= room ORDER BY {_FIRST.format('turn, ')} LIMIT :limit"
 
 CLAIM_POSTGRES: Final = f"""
     SELECT {CARD_COLUMNS}, gate_generation, gate_reason, gate_until, {{clock}} FROM (
       SELECT due.*, {_RANKED} FROM (
-        SELECT c.*, g.generation AS gate_generation, g.reason AS gate_reason, g.closed_until AS gate_until,
-          {_ROOM} AS room
+        SELECT c.*, w.too_far, g.generation AS gate_generation, g.reason AS gate_reason,
+          g.closed_until AS gate_until, {_ROOM} AS room
         FROM {_PROBES}
           CROSS JOIN LATERAL (
             SELECT * FROM activities a WHERE {_DUE}
@@ -231,13 +248,17 @@ CLAIM_POSTGRES: Final = f"""
 CLAIM_SQLITE: Final = f"""
     SELECT {CARD_COLUMNS}, gate_generation, gate_reason, gate_until, {{clock}} FROM (
       SELECT due.*, {_RANKED} FROM (
-        SELECT c.*, g.generation AS gate_generation, g.reason AS gate_reason, g.closed_until AS gate_until,
-          {_ROOM} AS room
+        SELECT c.*, w.too_far, g.generation AS gate_generation, g.reason AS gate_reason,
+          g.closed_until AS gate_until, {_ROOM} AS room
         FROM {_PROBES}
           JOIN activities c ON c.rowid IN (
             SELECT a.rowid FROM activities a WHERE {_DUE} ORDER BY a.attempt_at LIMIT :limit)) due) ranked
     WHERE {_IN_TURN}"""
-"""What is due: two looks into the index per app that is let in, ends first, then the apps in turn."""
+"""What is due: four looks into the index per app that is let in, ends first, then the apps in turn.
+
+Due is what has been reached, and what lies further ahead than any wait (`:longest`, that is
+`DeliveryRules.longest_wait`): the other end of the same index.
+"""
 
 _CAP = 10_001
 
@@ -251,7 +272,11 @@ def _backlog(name: str, table: str, where: str, oldest: str, order: str) -> str:
     )
 
 
+_OPENED: Final = """
+        SELECT activity_id, appid, template, version, title, publisher, choose, expires_at FROM activities"""
+
 READS: Final = {
+    "standing": "SELECT version_num, {writable}, {encoding} FROM alembic_version",
     "next_due": "SELECT min(due_at) - {now} FROM activities WHERE due_at IS NOT NULL",
     "backlog": "SELECT "
     + ", ".join(
@@ -285,6 +310,12 @@ READS: Final = {
     "show_skipped": """
         SELECT group_openid FROM members WHERE activity_id = :id AND delivered = 2
         ORDER BY group_openid LIMIT 20""",
+    "openings": f"""
+        {_OPENED} WHERE opened_at IS NOT NULL ORDER BY opened_at DESC, activity_id LIMIT :limit""",
+    "opening": f"{_OPENED} WHERE opened_at IS NOT NULL AND activity_id = :id",
+    "listed": """
+        SELECT activity_id, group_openid FROM members WHERE activity_id {in ids}
+        ORDER BY activity_id, group_openid""",
     "show_parked": "SELECT count(*), min(parked_at) FROM parked WHERE activity_id = :id",
     "show_attempts": """
         SELECT activity_id, revision, fence, at, duration, target_state, members, outcome, errcode, errmsg,
@@ -309,11 +340,9 @@ UPKEEP: Final = {
         INSERT INTO relays (owner, until) VALUES (:owner, {now} + :lease)
         ON CONFLICT (owner) DO UPDATE SET until = excluded.until""",
     "sign_off": "DELETE FROM relays WHERE owner = :owner",
-    "forget_relays": "DELETE FROM relays WHERE until < {now}",
-    "count_relays": "SELECT count(*) FROM relays WHERE until >= {now}",
-    "lock_shards": """
-        SELECT shard,
-          CASE WHEN until < {now} THEN '' ELSE owner END FROM relay_leases ORDER BY shard {for update}""",
+    "forget_relays": "DELETE FROM relays WHERE until < {now} OR until > {now} + :lease",
+    "count_relays": "SELECT count(*) FROM relays",
+    "lock_shards": "SELECT shard, owner, until - {now} FROM relay_leases ORDER BY shard {for update}",
     "write_shards": """
         UPDATE relay_leases SET owner = r.owner, until = CASE WHEN r.owner = '' THEN 0 ELSE {now} + :lease END
         FROM {rows: shard bigint, owner text} WHERE relay_leases.shard = r.shard""",

@@ -9,6 +9,12 @@ UNOPENED_AGE: Final = 3_600_000_000
 """µs after which an unopened activity with nothing parked is forgotten."""
 
 
+def is_held(left: int, lease: int) -> bool:
+    """Whether a lease that ends in `left` µs is one: neither over nor further ahead than a lease lasts, as
+    after the database's clock was set back."""
+    return 0 <= left <= lease
+
+
 def few_members(rows: Iterable[tuple[str, int, int]], limit: int) -> dict[str, int]:
     """(activity_id, pending, members) → pending by activity_id: the first ones, until their members are
     `limit` together. Members go with their activity, so one with more than that is a step of its own."""

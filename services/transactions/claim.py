@@ -12,7 +12,7 @@ from services.store.rows import Due, Writes
 from services.transactions.steps import follow
 from statemachine import delivery
 from statemachine.card import DeliveryRules
-from statemachine.gate import Gate, Passage, probed, wants_probe
+from statemachine.gate import Gate, Passage, as_believed, probed, wants_probe
 from statemachine.states import IllegalTransition
 from statemachine.step import Claimed
 
@@ -90,10 +90,11 @@ async def _passages(tx: Tx, due: Due, rules: DeliveryRules, out: Writes) -> dict
     passages = {
         appid: Passage(gate.generation, gate.reason)
         for appid, gate in due.gates.items()
-        if not wants_probe(gate, due.now)
+        if not wants_probe(as_believed(gate, due.now, rules.longest_closing), due.now)
     }
     doubtful = sorted(due.gates.keys() - passages.keys())
-    for appid, gate in (await tx.lock_gates(doubtful, wait=False)).items():
+    for appid, stored in (await tx.lock_gates(doubtful, wait=False)).items():
+        gate = as_believed(stored, due.now, rules.longest_closing)
         if wants_probe(gate, due.now):
             out.gates.append(probed(gate, due.now, rules.lease))
             passages[appid] = Passage(gate.generation, gate.reason, probe=gate.closed_until)

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
 
-from contracts.times import LATEST
 from services.store.ports import Store
 from services.store.rows import Writes
-from statemachine.gate import UNKNOWN_APP, Gate
-
-NEVER: Final = LATEST
-"""Until when a gate is closed that only the apps file opens."""
+from statemachine.gate import NEVER, UNKNOWN_APP, Gate
 
 
 async def close_gates_of_unknown(store: Store, appids: Collection[str], known: Collection[str]) -> list[str]:

@@ -68,8 +68,10 @@ class _Settling:
         self.cards = {card.activity_id: card for card in await tx.lock_cards(sorted(names))}
         if dead & self.cards.keys():
             self.rows = await tx.lock(sorted(dead & self.cards.keys()))
-        self.gates = await tx.lock_gates(sorted({_appid(e) for e in results if _concerns_gate(e)}), wait=True)
+        gates = await tx.lock_gates(sorted({_appid(e) for e in results if _concerns_gate(e)}), wait=True)
         self.now = await tx.now()
+        longest = self.rules.longest_closing
+        self.gates = {appid: gate.as_believed(each, self.now, longest) for appid, each in gates.items()}
 
     async def read_more(self, tx: Tx) -> None:
         """Who was skipped before, of cards whose members were not to blame; the activities of cards that were

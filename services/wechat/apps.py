@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from services.runtime.secret_file import SecretFileError, read_secret
+from services.runtime.secret_file import SecretFileError, read_secret, signature
 from services.runtime.settings import Secret, Settings
 
 LOG = structlog.get_logger("livecard.wechat")
@@ -26,7 +26,7 @@ class AppBook:
     def __init__(self, secrets: dict[str, str], path: Path | None = None) -> None:
         self._secrets = {appid: Secret(secret) for appid, secret in secrets.items()}
         self._path = path
-        self._seen = _signature(path) if path else None
+        self._seen = signature(path) if path else None
 
     @classmethod
     def load(cls, settings: Settings) -> AppBook:
@@ -59,7 +59,7 @@ class AppBook:
 
     def refresh(self) -> set[str]:
         """Read the file again if it changed; a broken one leaves what was known, and is told once."""
-        if self._path is None or (seen := _signature(self._path)) == self._seen:
+        if self._path is None or (seen := signature(self._path)) == self._seen:
             return set()
         self._seen = seen
         try:
@@ -71,15 +71,6 @@ class AppBook:
         self._secrets = fresh
         LOG.info("the apps file was read again", apps=len(fresh), renewed=sorted(renewed))
         return renewed
-
-
-def _signature(path: Path) -> tuple[int, ...] | None:
-    """What changes with the file's content, and (ctime) with who may read it."""
-    try:
-        seen = path.stat()
-    except OSError:
-        return None
-    return seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino
 
 
 def _read(path: Path) -> dict[str, str]:

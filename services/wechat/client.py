@@ -48,7 +48,8 @@ class WeChatClient:
     """Implements `services.wechat.ports.WeChat`.
 
     `in_flight` bounds the messages under way; `deadline` (seconds, total) is for the calls that have
-    none of their own; `transport` replaces aiohttp's (the simulation's has no socket).
+    none of their own; `authorities` is a PEM file of who may sign WeChat's certificate, if it is not one of
+    the public list; `transport` replaces aiohttp's (the simulation's has no socket).
     """
 
     def __init__(
@@ -59,9 +60,10 @@ class WeChatClient:
         *,
         in_flight: int = 64,
         deadline: float = 10.0,
+        authorities: str = "",
         transport: Transport | None = None,
     ) -> None:
-        self._transport = transport or AiohttpTransport(base)
+        self._transport = transport or AiohttpTransport(base, authorities)
         self._messages = Limited(self._transport, in_flight)
         self._others = Limited(self._transport, OTHERS)
         self._tokens = TokenKeeper(self._others, apps, clock)
@@ -190,8 +192,8 @@ class _Sending:
         return self._answer or Answer(verdict, errmsg=f"not sent: {why}")
 
 
-_QUOTA: Final = msgspec.json.Decoder(QuotaAnswer)
-_CREATED: Final = msgspec.json.Decoder(CreateActivityIdAnswer)
+_QUOTA: Final = msgspec.json.Decoder(QuotaAnswer, strict=False)
+_CREATED: Final = msgspec.json.Decoder(CreateActivityIdAnswer, strict=False)
 
 
 def _no_token(token: Token, *, sent: bool) -> Answer:

@@ -26,7 +26,8 @@ class _Said(msgspec.Struct, frozen=True):
     errmsg: object = None
 
 
-_SAID: Final = msgspec.json.Decoder(_Said)
+# Not strict: a gateway in between may write numbers as texts, or as 0.0 (wechat-api.md §2).
+_SAID: Final = msgspec.json.Decoder(_Said, strict=False)
 
 
 def read(decoder: msgspec.json.Decoder[T], got: Exchange) -> T | None:

@@ -147,7 +147,7 @@ class TokenKeeper:
         return Token(Secret(answer.access_token), began + lives)
 
 
-_ANSWER: Final = msgspec.json.Decoder(TokenAnswer)
+_ANSWER: Final = msgspec.json.Decoder(TokenAnswer, strict=False)
 
 
 def _failed(why: str) -> Token:

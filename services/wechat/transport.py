@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import select
 import ssl
 from collections.abc import Callable, Mapping
@@ -11,10 +10,12 @@ from typing import Final, Protocol
 from weakref import WeakSet
 
 import aiohttp
-import certifi
 import msgspec
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+
+from services.runtime.tls import refused_certificate
+from services.wechat.authorities import SETTING, Authorities
 
 LARGEST_ANSWER: Final = 64 << 10
 """Bytes; more than that is no answer of WeChat's."""
@@ -78,11 +79,13 @@ class AiohttpTransport:
     """aiohttp without what we must not have: a second send, redirects, cookies, proxies, decompression.
 
     Its pool has no limit of its own (the callers have, see `Limited`), so no exchange waits in it.
+    `authorities`: the PEM file of who may sign the certificate, empty for the public list. Raises `TlsError`
+    for one that cannot be used.
     """
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, authorities: str = "") -> None:
         self._base = base.rstrip("/")
-        self._tls: ssl.SSLContext | bool = _authorities() if base.startswith("https:") else True
+        self._authorities = Authorities(authorities) if base.startswith("https:") else None
         self._session: aiohttp.ClientSession | None = None
 
     async def exchange(
@@ -97,13 +100,14 @@ class AiohttpTransport:
                 data=body,
                 headers=None if body is None else _JSON,
                 allow_redirects=False,
+                ssl=self._authorities.context() if self._authorities else True,
             )
             try:
                 return await _read(response)
             finally:
                 response.close()  # an answer that was read whole has given its connection back by now
         except _NOT_CONNECTED as error:
-            return Exchange(unsent=True, why=_name(error))
+            return Exchange(unsent=True, why=_unconnected(error))
         except Exception as error:  # noqa: BLE001 - whatever broke, the request may have been applied
             return Exchange(why=_name(error))
 
@@ -117,7 +121,7 @@ class AiohttpTransport:
         """The session; made at the first use, since it belongs to the loop that runs then."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE, ssl=self._tls),
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE),
                 # sock_read stays unset: aiohttp 3.14 lets it strike idle connections (its issue 12953).
                 timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT),
                 headers={"accept-encoding": "identity", "user-agent": "livecard"},
@@ -132,14 +136,6 @@ class AiohttpTransport:
 _JSON: Final = {"content-type": "application/json"}
 _NOT_CONNECTED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """Name, connection or TLS failed; aiohttp raises them before it writes anything."""
-
-
-def _authorities() -> ssl.SSLContext:
-    """Mozilla's list, or what one of the two variables names that OpenSSL itself reads."""
-    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    context = ssl.create_default_context(cafile=file or (None if folder else certifi.where()), capath=folder)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 async def _read(response: aiohttp.ClientResponse) -> Exchange:
@@ -205,6 +201,16 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
             raise
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
             raise _BrokenError from error
+
+
+def _unconnected(error: Exception) -> str:
+    """Why no connection came about; a certificate's fault in words, since somebody has to act."""
+    cause = error.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return refused_certificate(cause, "WeChat's", SETTING)
+    if isinstance(cause, ssl.SSLError):
+        return f"the TLS handshake failed ({cause.reason or 'unknown reason'}); does this port speak TLS?"
+    return _name(error)
 
 
 def _name(error: Exception) -> str:

@@ -77,7 +77,7 @@ def test_a_table_in_a_pipe_is_whole() -> None:
     line = next(line for line in printed.splitlines() if line.startswith("LIVECARD_APPS_FILE"))
     assert code == 0
     assert path in line
-    assert line.endswith("readable by its owner only")
+    assert line.endswith("nobody else may read it")
     assert len([line for line in printed.splitlines() if not line.startswith("LIVECARD_")]) == 1
 
 
@@ -134,7 +134,6 @@ def test_a_file_that_is_not_there() -> None:
         (["send", "-"], {}, ["LIVECARD_KAFKA is not set"]),
         (["lifecycle"], {}, ["LIVECARD_KAFKA is not set", "livecard up"]),
         (["init"], {}, ["LIVECARD_KAFKA is not set"]),
-        (["init"], {"LIVECARD_KAFKA": "127.0.0.1:1"}, ["127.0.0.1:1"]),
         (["ledger"], {}, ["livecard init", "LIVECARD_DATABASE is not set", "livecard.sqlite3"]),
         (
             ["replay", "--reason", "typo"],
@@ -162,6 +161,20 @@ def test_what_is_missing_is_named(
     assert "canary" not in printed
     for word in words:
         assert word in printed, printed
+
+
+@pytest.mark.parametrize("command", ["init", "lifecycle", "clock", "dispatcher", "up"])
+def test_a_real_broker_wants_a_database_that_is_named(tmp_path: Path, command: str) -> None:
+    """A company's events are not for a file in a home folder; no such file is made."""
+    code, printed = livecard(command, LIVECARD_KAFKA="127.0.0.1:1", XDG_STATE_HOME=str(tmp_path))
+    assert code == 1
+    assert printed.startswith("livecard: LIVECARD_DATABASE is not set, though LIVECARD_KAFKA names a broker")
+    assert "postgresql+asyncpg://" in printed
+    assert list(tmp_path.iterdir()) == []
+    meant = printed.rpartition("LIVECARD_DATABASE=")[2].strip()
+    assert meant == f"sqlite+aiosqlite:///{tmp_path}/livecard/livecard.sqlite3"
+    code, printed = livecard("init", LIVECARD_KAFKA="127.0.0.1:1", LIVECARD_DATABASE=meant)
+    assert f"database: {meant} is up to date" in printed
 
 
 def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:

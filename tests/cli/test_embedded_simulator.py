@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from services.cli.embedded_simulator import simulator_server
+from services.cli.embedded_simulator import simulator_server, warn_about
 from services.dispatcher.app import build
 from services.runtime.clock import RealClock
 from services.runtime.metrics import Metrics
@@ -27,8 +27,9 @@ def test_a_file_of_faults_that_gives_none_is_told(tmp_path: Path, content: str |
     path = tmp_path / "faults.json"
     if content is not None:
         path.write_text(content)
+    server = simulator_server(Settings(simulator_faults=str(path)), "127.0.0.1", 0, None)
     with capture_logs() as lines:
-        simulator_server(Settings(simulator_faults=str(path)), "127.0.0.1", 0, None)
+        warn_about(server, "127.0.0.1", str(path))
     (line,) = lines
     assert told in line["event"]
     assert line["path"] == str(path)
@@ -38,8 +39,9 @@ def test_one_that_is_right_is_not(tmp_path: Path) -> None:
     """Its rules are in force from the start."""
     path = tmp_path / "faults.json"
     path.write_text('[{"action": {"errcode": -1}}]')
+    server = simulator_server(Settings(simulator_faults=str(path)), "127.0.0.1", 0, None)
     with capture_logs() as lines:
-        server = simulator_server(Settings(simulator_faults=str(path)), "127.0.0.1", 0, None)
+        warn_about(server, "127.0.0.1", str(path))
     assert lines == []
     assert len(server.faults.view()) == 1
 
@@ -50,7 +52,8 @@ async def test_a_dispatcher_without_any_app_says_so(apps: str, lines: int) -> No
     store = MemoryStore(RealClock().wall)
     settings = Settings(kafka="localhost:9092", apps=Secret(apps))
     parts = Parts("d", settings, RealClock(), random.Random(1), store, MemoryBus(), Kicks(), Metrics())
+    (service,) = build(parts)
+    service.stop()
     with capture_logs() as told:
-        build(parts)
-    assert len(told) == lines
-    assert all("no app is named" in line["event"] for line in told)
+        await service.run()
+    assert len([line for line in told if "no app is named" in line["event"]]) == lines

@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.runtime.environment import SettingsError, load, read
-from services.runtime.settings import Settings, database_url, describe
+from services.runtime.environment import load, read
+from services.runtime.settings import Settings, SettingsError, database_url, describe
 
 
 def test_nothing_set_means_defaults() -> None:
@@ -69,6 +69,11 @@ def test_an_empty_variable_is_not_set() -> None:
         ({"LIVECARD_WECHAT": "https://:443"}, ["LIVECARD_WECHAT"]),
         ({"LIVECARD_WECHAT": "http://wechat:x"}, ["LIVECARD_WECHAT"]),
         ({"LIVECARD_WECHAT": "https://wechat?a=b"}, ["LIVECARD_WECHAT"]),
+        ({"LIVECARD_WECHAT": "https://me@gateway"}, ["LIVECARD_WECHAT holds a user", "before the @"]),
+        (
+            {"LIVECARD_WECHAT": "http://gateway", "LIVECARD_WECHAT_CA": "ca.pem"},
+            ["LIVECARD_WECHAT_CA is set", "https://"],
+        ),
         (
             {"LIVECARD_KAFKA": "a:9092,http://b:9092"},
             ["LIVECARD_KAFKA: 'http://b:9092' is not host:port", "without http://"],
@@ -92,6 +97,47 @@ def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         load({"LIVECARD_COALESCE": "x", "LIVECARD_SWEEP": "y", "LIVECARD_NOPE": "z"})
     assert all(name in str(caught.value) for name in ("LIVECARD_COALESCE", "LIVECARD_SWEEP", "LIVECARD_NOPE"))
+
+
+LINKS = {
+    "LIVECARD_SERVICE_HOST": "10.96.7.7",
+    "LIVECARD_SERVICE_PORT": "8081",
+    "LIVECARD_SERVICE_PORT_HTTP": "8081",
+    "LIVECARD_PORT": "tcp://10.96.7.7:8081",
+    "LIVECARD_PORT_8081_TCP": "tcp://10.96.7.7:8081",
+    "LIVECARD_PORT_8081_TCP_PROTO": "tcp",
+    "LIVECARD_PORT_8081_TCP_PORT": "8081",
+    "LIVECARD_PORT_8081_TCP_ADDR": "10.96.7.7",
+    "LIVECARD_KAFKA_SERVICE_HOST": "fd00::7",
+    "LIVECARD_KAFKA_PORT": "tcp://[fd00::7]:9092",
+    "LIVECARD_KAFKA_PORT_53_UDP": "udp://[fd00::7]:53",
+    "LIVECARD_KAFKA_PORT_53_UDP_ADDR": "fd00::7",
+    "LIVECARD_1_METRICS_SERVICE_PORT_8081_TCP": "8081",
+}
+"""What Kubernetes sets for Services named livecard, livecard-kafka and livecard-1-metrics."""
+
+
+def test_links_to_the_services_of_kubernetes_are_no_settings() -> None:
+    """They are in every container of the namespace, and no person wrote them."""
+    assert load(LINKS) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("LIVECARD_PORT", "8081"),
+        ("LIVECARD_HTTP_PORT", "8081"),
+        ("LIVECARD_SERVICE", "10.96.7.7"),
+        ("LIVECARD_SERVICE_HOST", "db.example.org"),
+        ("LIVECARD_SERVICE_PORT", "http"),
+        ("LIVECARD_PORT_8081", "tcp://10.96.7.7:8081"),
+        ("LIVECARD_DATABSE", "tcp://10.96.7.7:8081"),
+    ],
+)
+def test_what_a_person_wrote_is_told_beside_them(variable: str, value: str) -> None:
+    """It only looks like a link."""
+    with pytest.raises(SettingsError, match=f"^{variable}: no such setting"):
+        load({**LINKS, variable: value})
 
 
 def test_a_value_that_cannot_be_read_contradicts_no_other() -> None:
@@ -151,6 +197,16 @@ def test_secrets_never_show() -> None:
     assert canary not in repr(settings)
     assert "LIVECARD_KAFKA_SASL_PLAIN_PASSWORD=***" in repr(settings)
     assert "postgresql+asyncpg://me:***@db/livecard" in {row.value for row in describe(settings)}
+
+
+def test_a_password_for_a_gateway_is_refused_and_does_not_show() -> None:
+    """It would never be sent, and was printed in clear."""
+    found = read({"LIVECARD_WECHAT": "https://me:canary-7d1f@gateway/wechat"})
+    assert "LIVECARD_WECHAT holds a user or a password" in found.report()
+    assert "canary-7d1f" not in f"{found.report()}{found.described()}{found.settings!r}"
+    assert {row.variable for row in found.described() if row.wrong} == {"LIVECARD_WECHAT"}
+    plain = {"LIVECARD_WECHAT": "http://127.0.0.1:8084/a/b"}
+    assert plain["LIVECARD_WECHAT"] in {row.value for row in read(plain).described()}
 
 
 @pytest.mark.parametrize(

@@ -121,20 +121,27 @@ async def test_a_store_that_is_away_is_waited_for() -> None:
     hands = Hands()
     store = MemoryStore(hands.wall)
     clock = a_clock(hands, store)
-    asked = asyncio.Event()
+    asked, answered = asyncio.Event(), asyncio.Event()
     round_ = clock.round
+
+    async def back() -> float:
+        rest = await round_()
+        answered.set()
+        return rest
 
     async def away() -> float:
         asked.set()
-        clock.round = round_  # type: ignore[method-assign]  # away once, then back
+        clock.round = back  # type: ignore[method-assign]  # away once, then back
         raise StoreUnavailable("gone for a moment")
 
     clock.round = away  # type: ignore[method-assign]  # see above
     task = asyncio.create_task(clock.run())
     await asked.wait()
+    assert await clock.ready() == "gone for a moment"
+    await answered.wait()
+    assert await clock.ready() is None
     clock.stop()
     await task
-    assert await clock.ready() is None
 
 
 async def test_a_long_outage_is_over_within_seconds_and_waiting_is_not_standing_still() -> None:

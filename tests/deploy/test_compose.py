@@ -95,10 +95,36 @@ def test_named_volumes_are_declared() -> None:
 
 def test_the_image_is_pinned_locked_and_unprivileged() -> None:
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
-    assert all(re.fullmatch(r"python:\d+\.\d+\.\d+-slim-\w+", base) for base in bases)
+    assert len(set(bases)) == 1
+    assert re.fullmatch(r"\$\{REGISTRY\}/library/python:\d+\.\d+\.\d+-slim-\w+", bases[0])
     for install in re.findall(r"pip install [^&\n]+", DOCKERFILE):
         assert "--require-hashes" in install or "--no-index" in install
-    assert re.search(r"^USER (?!root|0)", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"^USER [1-9]\d+$", DOCKERFILE, re.MULTILINE), "runAsNonRoot believes numbers only"
+
+
+def test_mirrors_and_proxies_are_build_arguments() -> None:
+    """The default is Docker Hub and pip's own index; what a company passes is not left in the image."""
+    before, *stages = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)
+    assert re.findall(r"^ARG (.+)$", before, re.MULTILINE) == ["REGISTRY=docker.io"]
+    assert re.findall(r"^ARG (.+)$", stages[0], re.MULTILINE) == ["PIP_INDEX_URL", "PIP_TRUSTED_HOST"]
+    assert stages[0].index("ARG PIP_INDEX_URL") < stages[0].index("RUN ")
+    assert "ARG" not in stages[-1]
+    docker_knows = {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}
+    declared = set(re.findall(r"^ARG (\w+)", DOCKERFILE, re.MULTILINE))
+    for service in OURS.values():
+        assert set(service["build"]["args"]) == declared | docker_knows
+    images = [service["image"] for name, service in SERVICES.items() if name not in OURS]
+    assert all(image.startswith("${REGISTRY:-docker.io}/") for image in images)
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_readme_says_where_compose_listens_and_what_the_build_takes(page: str) -> None:
+    """Every published port, and every argument."""
+    text = (ROOT / page).read_text("utf-8")
+    ports = {port.split(":")[1] for service in SERVICES.values() for port in service.get("ports", [])}
+    assert [port for port in sorted(ports) if f"127.0.0.1:{port}" not in text] == []
+    args = OURS["init"]["build"]["args"]
+    assert [name for name in args if f"`{name}`" not in text] == []
 
 
 def test_the_image_gets_every_file_it_copies() -> None:

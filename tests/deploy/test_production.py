@@ -48,7 +48,7 @@ def test_a_service_starts_without_extras(service: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("module", ["main", "processes", "inspect", "send"])
+@pytest.mark.parametrize("module", ["main", "commands", "processes", "inspect", "send"])
 def test_a_command_runs_without_extras(module: str) -> None:
     done = run_without_extras(f"import services.cli.{module}")
     assert done.returncode == 0, done.stderr

@@ -87,13 +87,15 @@ def in_virtual_time(
 
 
 class LoopClock:
-    """The loop's time as a process sees it."""
+    """The loop's time as a process and the store see it; `back`: seconds by which it was set back."""
+
+    back = 0.0
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
 
     def wall(self) -> int:
-        return BASE + round(self.monotonic() * SECOND)
+        return BASE + round((self.monotonic() - self.back) * SECOND)
 
 
 class BookOfApps:
@@ -347,9 +349,10 @@ class Make:
 
     async def __call__(self, **settings: Any) -> World:
         """A world with these settings, within the running loop."""
-        store = await self._store(LoopClock().wall)
+        clock = LoopClock()
+        store = await self._store(clock.wall)
         self._made.append(store)
-        return World(store, **settings)
+        return World(store, clock, **settings)
 
     async def close(self) -> None:
         """Give the stores' connections back."""

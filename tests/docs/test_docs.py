@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from contracts.records import DeadReason
 from scripts.diagrams import __main__ as diagrams
-from services.cli.main import app
+from services.cli.commands import app
 from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings
 

@@ -66,6 +66,9 @@ class Figures:
 class Trouble:
     """Takes engines away and gives them back."""
 
+    more = 0.0
+    """Seconds of load after `afterwards`."""
+
     def __init__(self, kafka: Kafka, postgres: Postgres, of: Engine, manner: Manner) -> None:
         self._kafka = kafka if of != "postgres" else None
         self._postgres = postgres if of != "kafka" else None
@@ -97,6 +100,9 @@ class Trouble:
                 self._kafka.start()
             if self._postgres:
                 self._postgres.start()
+
+    def afterwards(self) -> None:
+        """What else happens once everybody is ready again."""
 
 
 def family(parents: Iterable[int]) -> list[int]:
@@ -257,7 +263,7 @@ async def outage(line: Line, trouble: Trouble, figures: Figures, rate: float) ->
         await producer.start()
         stack.push_async_callback(producer.stop)
         await line.start(*SERVICES, *SERVICES)
-        people = round((BEFORE + seconds + 5) * rate / len(load.names)) + 5
+        people = round((BEFORE + seconds + 5 + trouble.more) * rate / len(load.names)) + 5
         await load.begin(deadlines, people)
         sending = asyncio.create_task(load.send(producer))
         watching = asyncio.create_task(observer.run())
@@ -279,11 +285,16 @@ async def outage(line: Line, trouble: Trouble, figures: Figures, rate: float) ->
         await asyncio.to_thread(trouble.mend)
         back = loop.time()
         more = asyncio.create_task(load.make(5.0))
+        patience = PATIENCE + seconds / 10
 
         async def another() -> bool:
             return await observer.events() > handled
 
-        patience = PATIENCE + seconds / 10
+        async def all_ready() -> None:
+            await until(lambda: all(observer.ready.values()), "all are ready again", patience)
+            figures.last_ready = round(loop.time() - back, 2)
+
+        becoming = asyncio.create_task(all_ready())
         try:
             await until(another, "an event is handled", patience)
             figures.first_event = round(loop.time() - back, 2)
@@ -291,8 +302,9 @@ async def outage(line: Line, trouble: Trouble, figures: Figures, rate: float) ->
                 lambda: load.right(owed, ends=True), "the cards show what happened in the outage", patience
             )
             figures.last_card = round(loop.time() - back, 2)
-            await until(lambda: all(observer.ready.values()), "all are ready again", patience)
-            figures.last_ready = round(loop.time() - back, 2)
+            await becoming
+            await asyncio.to_thread(trouble.afterwards)
+            await load.make(trouble.more)
             await more
             load.finish()
             await sending
@@ -305,7 +317,7 @@ async def outage(line: Line, trouble: Trouble, figures: Figures, rate: float) ->
         for service in line.services:
             if (code := await service.terminate()) != 0:
                 figures.wrong.append(f"{name_of(service)} left with {code}")
-        for task in (more, sending):
+        for task in (more, sending, becoming):
             task.cancel()
     return figures
 

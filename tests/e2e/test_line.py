@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -10,17 +11,24 @@ import pytest
 from contracts.changes import ActivityChanged, CardDelivered, EventRefused, ParticipantDone
 from contracts.times import SECOND, format_rfc3339
 from tests.e2e.line import Line, a_line, now, until
+from tests.engines.support import pooled
 
 SERVICES = ("lifecycle", "clock", "dispatcher")
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-async def line(kafka: str, postgres_database: str, topic_prefix: str, tmp_path: Path) -> AsyncIterator[Line]:
-    async with a_line(kafka, postgres_database, topic_prefix, tmp_path) as line:
-        yield line
+async def line(
+    request: pytest.FixtureRequest, kafka: str, postgres_database: str, topic_prefix: str, tmp_path: Path
+) -> AsyncIterator[Line]:
+    """As a parameter it takes the mode of a PgBouncer to go through."""
+    mode = getattr(request, "param", "")
+    with pooled(postgres_database, mode, sessions=6) if mode else nullcontext(postgres_database) as url:
+        async with a_line(kafka, url, topic_prefix, tmp_path) as line:
+            yield line
 
 
+@pytest.mark.parametrize("line", ["", "transaction"], indirect=True, ids=["direct", "through PgBouncer"])
 async def test_an_activity_lives_its_life(line: Line) -> None:
     """Early, on time, repeated, refused and late completions; near and end by timer: each call right."""
     people = [f"gp-{name}" for name in ("alex", "bob", "dora", "evan")]

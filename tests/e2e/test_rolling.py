@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import httpx
@@ -90,12 +91,13 @@ class Gap:
 
     async def run(self) -> None:
         """Until cancelled."""
-        connection = await asyncpg.connect(self._database.replace("+asyncpg", ""))
+        connection = await connected(self._database)
         loop = asyncio.get_running_loop()
         known, since = -1, loop.time()
         try:
             while True:
-                count = await connection.fetchval("SELECT count(*) FROM inbox")
+                async with connection.transaction():
+                    count = await connection.fetchval("SELECT count(*) FROM inbox")
                 if count != known:
                     known, since = count, loop.time()
                 self.longest = max(self.longest, loop.time() - since)
@@ -104,18 +106,24 @@ class Gap:
             await connection.close()
 
 
+async def connected(database: str) -> Any:
+    """A connection of our own, which may lead through a pooler: no statement of it has a name."""
+    return await asyncpg.connect(database.replace("+asyncpg", ""), statement_cache_size=0)
+
+
 async def leases_of(database: str, holder: str) -> int:
     """What in the database still waits for this process."""
-    connection = await asyncpg.connect(database.replace("+asyncpg", ""))
+    connection = await connected(database)
     try:
-        return int(
-            await connection.fetchval(
-                "SELECT (SELECT count(*) FROM activities WHERE lease_by = $1)"
-                " + (SELECT count(*) FROM relay_leases WHERE owner = $1)"
-                " + (SELECT count(*) FROM relays WHERE owner = $1)",
-                holder,
+        async with connection.transaction():
+            return int(
+                await connection.fetchval(
+                    "SELECT (SELECT count(*) FROM activities WHERE lease_by = $1)"
+                    " + (SELECT count(*) FROM relay_leases WHERE owner = $1)"
+                    " + (SELECT count(*) FROM relays WHERE owner = $1)",
+                    holder,
+                )
             )
-        )
     finally:
         await connection.close()
 

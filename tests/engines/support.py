@@ -4,8 +4,9 @@ import asyncio
 import os
 import secrets
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import AuthenticationError
@@ -16,8 +17,10 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from scripts.engines import EngineError, Kafka, Postgres
+from scripts.engines import EngineError, Kafka, PgBouncer, Postgres
 from scripts.engines.kafka import missing as kafka_missing
+from scripts.engines.pgbouncer import Mode
+from scripts.engines.pgbouncer import missing as pgbouncer_missing
 from scripts.engines.postgres import missing as postgres_missing
 
 REQUIRED = os.environ.get("LIVECARD_REQUIRE_ENGINES", "") not in {"", "0"}
@@ -150,6 +153,19 @@ def sources(desk: tuple[str, str] | None = None) -> dict[str, Source]:
         for name, source in known.items():
             source.ask = partial(ask, desk, name)
     return known
+
+
+@contextmanager
+def pooled(url: str, mode: str, *, sessions: int = 20) -> Iterator[str]:
+    """The same database through a PgBouncer in this mode, with so many sessions of the server."""
+    if reason := pgbouncer_missing():
+        if REQUIRED:
+            pytest.fail(f"PgBouncer is required by LIVECARD_REQUIRE_ENGINES: {reason}", pytrace=False)
+        pytest.skip(f"PGBOUNCER IS MISSING: {reason}")
+    parts = urlsplit(url)
+    kind: Mode = "transaction" if mode == "transaction" else "session"
+    with PgBouncer(parts.port or 5432, kind, sessions=sessions) as pooler:
+        yield parts._replace(netloc=f"{parts.username}@127.0.0.1:{pooler.port}").geturl()
 
 
 def run_apart(work: Coroutine[Any, Any, object]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from scripts.patience import PATIENCE
 from services.kafka.admin import create_topics
@@ -23,6 +24,18 @@ async def settings_for(kafka: str, prefix: str, **more: Any) -> Settings:
     settings = Settings(kafka=kafka, topic_prefix=prefix, **{"partitions": 4, "kafka_session": 6.0, **more})
     await create_topics(settings)
     return settings
+
+
+async def make_topics(kafka: str, topics: Mapping[str, Mapping[str, str]], partitions: int = 1) -> None:
+    """Topics with these settings, the broker's defaults for all others."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.split(","))
+    await admin.start()
+    try:
+        await admin.create_topics(
+            [NewTopic(name, partitions, 1, topic_configs=dict(config)) for name, config in topics.items()]
+        )
+    finally:
+        await admin.close()
 
 
 @asynccontextmanager

@@ -30,6 +30,10 @@ class Membership:
     async def start(self) -> None:
         """It is a member."""
 
+    def topic_exists(self) -> bool:
+        """It does."""
+        return True
+
     async def stop(self, _grace: float) -> None:
         """It is none any more."""
 

@@ -6,6 +6,8 @@ import random
 from collections.abc import Sequence
 from itertools import pairwise
 
+import pytest
+
 from contracts.records import Record
 from services.lifecycle.dividing import SIDE_BY_SIDE, WORTH_ONE, side_by_side
 from services.store.ports import Store
@@ -20,9 +22,10 @@ __all__ = ["bench", "migrated_postgres", "migrated_sqlite", "postgres"]
 NAMES = [f"a{number:02}" for number in range(40)]
 
 
-def large(size: int, seed: int = 1) -> list[Record]:
-    """Openings, then completions, closes, repetitions and things that are no events, at random."""
-    chance = random.Random(seed)
+def large(size: int, *, shared: bool = False) -> list[Record]:
+    """Openings, then completions, closes, repetitions and things that are no events, at random; `shared`:
+    also keys that two activities share, or an event and what is none."""
+    chance = random.Random(1)
     values: list[bytes] = [opened(name, close_when_complete=False) for name in NAMES]
     while len(values) < size:
         name, number = chance.choice(NAMES), len(values)
@@ -33,14 +36,16 @@ def large(size: int, seed: int = 1) -> list[Record]:
             values.append(chance.choice(values))
         elif kind < 0.93:
             values.append(event("activity.closed", f"e{number}", name))
-        elif kind < 0.96:
-            values.append(completed(f"c{chance.randrange(number)}", name, "m-1"))  # a key for two activities
+        elif kind < 0.95 and shared:
+            values.append(completed(f"c{chance.randrange(number)}", name, "m-1"))
+        elif kind < 0.96 and shared:
+            values.append(event("heard.of.by.nobody", f"c{chance.randrange(2 * number)}", name))
         else:
             values.append(b"no event")
     return [record(offset, value) for offset, value in enumerate(values)]
 
 
-async def outcome(store: Store, bus: MemoryBus) -> object:
+async def outcome(store: Store, bus: MemoryBus) -> tuple[object, ...]:
     """What can be seen of a batch: activities, members, the ledger and the dead letters."""
     activities = []
     for name in NAMES:
@@ -63,6 +68,8 @@ def test_an_activity_and_a_key_are_in_one_part_in_order() -> None:
     arrivals = [read_arrival(each) for each in large(2_000)]
     parts = side_by_side(arrivals)
     assert len(parts) == SIDE_BY_SIDE
+    together = [read_arrival(each) for each in large(2_000, shared=True)]
+    assert side_by_side(together) == [together]
     assert sorted(each.record.offset for part in parts for each in part) == list(range(2_000))
     for part in parts:
         assert all(one.record.offset < other.record.offset for one, other in pairwise(part))
@@ -81,9 +88,10 @@ def _first_of_each_key(records: Sequence[Record]) -> list[Record]:
     return first
 
 
-async def test_it_comes_to_what_one_event_after_the_other_comes_to(bench: Bench) -> None:
+@pytest.mark.parametrize("shared", [False, True], ids=["keys of one's own", "shared keys"])
+async def test_it_comes_to_what_one_event_after_the_other_comes_to(bench: Bench, shared: bool) -> None:
     """On each engine; that counts repetitions too."""
-    records = large(1_500)
+    records = large(1_500, shared=shared)
     bus, one_by_one, alone = MemoryBus(), MemoryBus(), TroubledStore()
     await make_ingest(bench.store, bus).take(records)
     ingest = make_ingest(alone, one_by_one)

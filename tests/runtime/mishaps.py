@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import typer
 
-from services.cli import main as command
-from services.runtime import logs, watchdog
+from services.cli import commands
+from services.runtime import watchdog
 from services.runtime.environment import load
 from services.runtime.host import serve
 from services.runtime.process import Parts, Service
@@ -56,8 +56,7 @@ def build(parts: Parts) -> list[Service]:
 if __name__ == "__main__":
     watchdog.ROUND = 0.1  # type: ignore[misc]  # so that a minute's patience takes seconds
     settings = load()
-    logs.configure(settings)
     try:
-        command._run(serve("clock", settings, [build]), settings)
+        commands._serve(serve("clock", settings, [build]), settings)
     except typer.Exit as left:
         sys.exit(left.exit_code)

@@ -1,10 +1,15 @@
-"""What a process's metrics hold back: labels that anybody could make."""
+"""Which series a process has: those it knows of from the start, and no labels that anybody could make."""
 
 from __future__ import annotations
 
+from itertools import product
+from typing import Any, get_args
+
+from contracts.records import DeadReason
+from contracts.wechat import VERDICTS, Verdict, verdict_of_answer, verdict_of_token
 from services.runtime.metrics import MOST_GATES, Metrics
-from services.transactions.gates import NEVER
-from statemachine.gate import UNKNOWN_APP, Gate
+from services.runtime.series import OPEN, SERIES
+from statemachine.gate import NEVER, UNKNOWN_APP, Gate
 
 
 def series(metrics: Metrics, name: str) -> list[str]:
@@ -28,3 +33,41 @@ def test_apps_that_producers_made_up_do_not_hide_those_that_are_held() -> None:
     assert {"wx1", "wx2", "a0"} <= {*told}
     metrics.gates([*(Gate(each.appid) for each in strangers), held])
     assert "wx1" in series(metrics, "livecard_gate_closed_until_seconds")
+
+
+def labelled(metrics: Metrics) -> dict[str, Any]:
+    """Metric with labels → itself; told by the client's registry, so that none is forgotten."""
+    known = vars(metrics.registry)["_collector_to_names"]
+    return {each._name: each for each in known if getattr(each, "_labelnames", ())}
+
+
+def test_every_series_of_a_fixed_label_set_exists_from_the_start() -> None:
+    """An alert on an increase does not see a series that is born with its first event."""
+    for name, metric in labelled(Metrics()).items():
+        found = set(metric._metrics)
+        if OPEN & set(metric._labelnames):
+            assert name not in SERIES
+            assert found == set(), name
+        else:
+            assert found == set(SERIES[name]) != set(), name
+
+
+def test_no_series_is_born_later() -> None:
+    """Everything that services tell, in every way that the contracts know."""
+    metrics = Metrics()
+    before = {name: set(each._metrics) for name, each in labelled(metrics).items()}
+    for reason in get_args(DeadReason):
+        metrics.dead_lettered(reason, 1)
+    for status, code in product((200, 429, 500), (None, 12345, *VERDICTS)):
+        metrics.called(verdict_of_answer(status, code), code, 0.1)
+    for code in VERDICTS:
+        metrics.called(verdict_of_token(code), code, 0.1)
+        metrics.called(Verdict.no_token, code, 0.1)
+    for verdict in Verdict:
+        metrics.called(verdict, None, 0.1)
+    for role in ("changes", "dead"):
+        metrics.published(role, 1)
+    for what in ("store", "broker"):
+        metrics.waited(what)
+    after = {name: set(each._metrics) for name, each in labelled(metrics).items()}
+    assert after == before

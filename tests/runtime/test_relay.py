@@ -169,6 +169,34 @@ async def test_a_store_that_is_away_or_mad_does_not_end_it() -> None:
     await serve(relay(store, bus), lambda: len(bus.published) == 3, "all are out")
 
 
+async def answer(one: Relay, *, ready: bool) -> str | None:
+    """What it says of its readiness, once it is or is not ready."""
+    async with asyncio.timeout(PATIENCE):
+        while (await one.ready() is None) is not ready:  # noqa: ASYNC110 (the relay tells nobody)
+            await asyncio.sleep(0.01)
+    return await one.ready()
+
+
+async def test_who_could_not_relay_for_want_of_the_store_is_not_ready_and_for_want_of_the_broker_is() -> None:
+    """Output topics need not exist; the database must take writes."""
+    store, bus = TroubledStore(), MemoryBus()
+    await fill(store, 1)
+    one, lease = relay(store, bus), store.lease_shards
+
+    async def failing(owner: str, microseconds: int) -> list[int]:
+        raise StoreUnavailable("it takes no writes")
+
+    store.lease_shards = failing  # type: ignore[method-assign, assignment]  # that is the fault
+    serving = asyncio.create_task(one.run())
+    assert await answer(one, ready=False) == "it takes no writes"
+    bus.failures = 1
+    store.lease_shards = lease  # type: ignore[method-assign]  # it is back
+    await until(lambda: bus.tries == 1, "the broker was asked")
+    assert await answer(one, ready=True) is None
+    one.stop()
+    await serving
+
+
 async def test_a_lease_that_ran_out_while_reading_publishes_nothing() -> None:
     """The lease counts by the monotonic clock from before it was asked for."""
     store, bus, hands = TroubledStore(), MemoryBus(), Hands()

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
-from services.cli.embedded_simulator import is_loopback, simulator_server
+from services.cli.embedded_simulator import is_loopback, simulator_server, warn_about
 from services.runtime.clock import RealClock
 from services.runtime.health import Health
 from services.runtime.host import DEFAULT_ADDRESS
@@ -28,11 +28,12 @@ def test_nothing_listens_beyond_this_machine_by_default() -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "simulator.example.org"])
 def test_a_simulator_that_others_can_reach_is_told(host: str) -> None:
     """It has no passwords: whoever reaches it can do everything with it."""
+    server = simulator_server(Settings(), host, 0, None)
     with structlog.testing.capture_logs() as told:
-        simulator_server(Settings(), "127.0.0.1", 0, None)
-        simulator_server(Settings(), "localhost", 0, None)
+        warn_about(server, "127.0.0.1", "")
+        warn_about(server, "localhost", "")
         assert told == []
-        simulator_server(Settings(), host, 0, None)
+        warn_about(server, host, "")
     assert [each["host"] for each in told] == [host]
 
 

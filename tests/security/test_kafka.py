@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import traceback
 from collections.abc import AsyncIterator
 from functools import partial
@@ -27,6 +28,7 @@ from services.runtime.clock import RealClock
 from services.runtime.environment import load
 from services.runtime.settings import Settings
 from tests.e2e.line import Line, Service, a_line, free_port, until
+from tests.security.authority import Pair
 from tests.security.conftest import MECHANISMS, PASSWORD, Fortress
 
 WAYS_IN = [
@@ -73,6 +75,37 @@ async def test_every_client_comes_in_by_every_door(
 ) -> None:
     environment = fortress.environment(door, **more, topic_prefix=topic_prefix, partitions="1")
     await all_clients(load(environment))
+
+
+async def test_a_certificate_that_is_renewed_on_disk_counts_from_the_next_connection(
+    fortress: Fortress, topic_prefix: str, tmp_path: Path
+) -> None:
+    """For clients that were made before: cert-manager renews daily, and nobody starts anew for it."""
+    certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+
+    def renew(pair: Pair) -> None:
+        shutil.copy(pair.key, key)
+        shutil.copy(pair.certificate, certificate)
+
+    renew(fortress.client)
+    files = {"kafka_ssl_certfile": str(certificate), "kafka_ssl_keyfile": str(key)}
+    settings = load(fortress.environment("MUTUAL", **files, topic_prefix=topic_prefix, partitions="1"))
+    await create_topics(settings)
+    topics, bus = Topics(topic_prefix), KafkaBus(settings)
+    renew(fortress.stranger.sign("stranger-client"))
+    await bus.start()
+    with pytest.raises(BusUnavailable, match="does not accept our certificate"):
+        await bus.publish(topics.events, [Message(b"a", b"refused")])
+    listener = NudgeConsumer(settings, topics.dispatcher_group, lambda _: None, RealClock())
+    await listener.start()
+    try:
+        await until(lambda: "certificate" in (listener.waiting() or ""), "the consumer is refused, too")
+        renew(fortress.client)
+        await bus.publish(topics.events, [Message(b"a", b"taken")])
+        await until(lambda: listener.waiting() is None, "the consumer has joined")
+    finally:
+        await listener.stop()
+        await bus.stop()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import traceback
 from pathlib import Path
 from urllib.parse import quote
@@ -89,6 +90,26 @@ async def test_whoever_is_not_let_in_is_told_why_without_the_password(vault: Vau
     assert words in str(second.value)
     for error in (first.value, second.value):
         assert "canary" not in "".join(traceback.format_exception(error))
+
+
+async def test_files_that_are_renewed_count_from_the_next_connection(vault: Vault, tmp_path: Path) -> None:
+    """A running service need not be started again: first the authority is a stranger, then ours."""
+    await migrate(vault.url())
+    file = tmp_path / "ca.pem"
+    shutil.copy(vault.stranger.file, file)
+    store = await open_store(vault.url(f"sslmode=verify-full&sslrootcert={file}"))
+    try:
+        with pytest.raises(StoreUnavailable, match="certificate is not accepted"):
+            await store.ping()
+        shutil.copy(vault.authority.file, file)
+        await store.ping()
+        file.write_text("half of a certificate")
+        await store.ping()
+        await store.engine.dispose()
+        with pytest.raises(StoreUnavailable, match="sslrootcert"):
+            await store.ping()
+    finally:
+        await store.close()
 
 
 async def test_a_server_without_tls_is_not_spoken_to(vault: Vault, postgres_url: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aiohttp import web
 
-from contracts.wechat import SET_CHAT_TOOL_MSG_PATH, STABLE_TOKEN_PATH
+from contracts.wechat import SET_CHAT_TOOL_MSG_PATH, STABLE_TOKEN_PATH, rid_of
 from services.simulator.app import SimulatorServer
 
 
@@ -97,6 +97,34 @@ async def test_no_secret_is_shown_anywhere(card):
             text = await response.text()
         assert card.token not in text
         assert '"s1"' not in text
+
+
+@pytest.mark.parametrize("path", ["/", "/sns/nothing", "/wxa/business/x", "/cgi-bin/whatever"])
+async def test_any_other_path_is_answered_as_wechat_does(client, path):
+    async with client.http.post(path) as response:
+        assert response.status == 200
+        answer = await response.json()
+    assert answer["errcode"] == 40066
+    assert rid_of(answer["errmsg"])
+
+
+async def test_a_control_that_is_none_is_404(client):
+    async with client.http.post("/control/nothing") as response:
+        assert response.status == 404
+        assert "no such control" in (await response.json())["error"]
+
+
+async def test_an_app_takes_its_secret_from_the_addresses_of_its_list_only(client):
+    """Calls with a token are not guarded by it (wechat-api.md §9)."""
+    await client.log_in()
+    await client.declare()
+    await client.post("/control/addresses", {"appid": "wx1", "addresses": ["127.0.0.9"]})
+    refused = await client.log_in()
+    assert refused["errcode"] == 40164
+    assert "127.0.0.1, not in whitelist" in refused["errmsg"]
+    assert (await client.send(1, ["alex"]))["errcode"] == 0
+    await client.post("/control/addresses", {"appid": "wx1", "addresses": None})
+    assert "access_token" in await client.log_in()
 
 
 async def test_the_page_needs_nothing_from_elsewhere(client):

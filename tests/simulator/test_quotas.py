@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from contracts.wechat import CLEAR_QUOTA_PATH, CODE2SESSION_PATH, QUOTA_GET_PATH, SET_CHAT_TOOL_MSG_PATH
+from contracts.wechat import (
+    CLEAR_QUOTA_PATH,
+    CODE2SESSION_PATH,
+    QUOTA_GET_PATH,
+    SET_CHAT_TOOL_MSG_PATH,
+    rid_of,
+)
+from services.simulator.model import OLD_CLEAR_QUOTA_PATH, RID_GET_PATH
 
 
 async def limit(client, **limits):
@@ -46,11 +53,14 @@ async def test_quota_get_tells_what_is_left(card):
     await card.send(1)
     await card.send(1)
     assert await quota(card) == {
+        "errcode": 0,
+        "errmsg": "ok",
         "quota": {"daily_limit": 5, "used": 2, "remain": 3},
         "rate_limit": {"call_count": 60, "refresh_second": 60},
     }
-    unknown = await card.post(QUOTA_GET_PATH, {"cgi_path": "/cgi-bin/no"}, access_token=card.token)
-    assert unknown["errcode"] == 40066
+    for path, code in (("/cgi-bin/no", 76021), (CODE2SESSION_PATH, 76022)):
+        answer = await card.post(QUOTA_GET_PATH, {"cgi_path": path}, access_token=card.token)
+        assert answer["errcode"] == code
 
 
 async def test_refused_calls_change_nothing_and_use_up_nothing(card):
@@ -72,6 +82,40 @@ async def test_clearing_gives_the_day_back_ten_times_a_month(card, clock):
     clock.advance(10 * 24 * 3600)
     assert (await card.post(CLEAR_QUOTA_PATH, body))["errcode"] == 0
     assert (await card.post(CLEAR_QUOTA_PATH, {**body, "appsecret": "no"}))["errcode"] == 40125
+
+
+async def test_clearing_by_query_parameters_or_by_token_counts_alike(card):
+    """SDKs send the two fields either way; the older call has a token instead of the secret."""
+    await limit(card, daily=1)
+    body = {"appid": "wx1"}
+    for _ in range(5):
+        assert [(await card.send(1))["errcode"] for _ in range(2)] == [0, 45009]
+        assert (await card.post(CLEAR_QUOTA_PATH, appid="wx1", appsecret="s1"))["errcode"] == 0
+        assert [(await card.send(1))["errcode"] for _ in range(2)] == [0, 45009]
+        assert (await card.post(OLD_CLEAR_QUOTA_PATH, body, access_token=card.token))["errcode"] == 0
+    assert (await card.post(OLD_CLEAR_QUOTA_PATH, body, access_token=card.token))["errcode"] == 48006
+    assert (await card.post(CLEAR_QUOTA_PATH, appid="wx1", appsecret="no"))["errcode"] == 40125
+    assert (await card.post(OLD_CLEAR_QUOTA_PATH, {"appid": "wx2"}, access_token=card.token))[
+        "errcode"
+    ] == 40013
+    assert (await card.post(OLD_CLEAR_QUOTA_PATH, body))["errcode"] == 41001
+
+
+async def test_a_rid_tells_the_app_what_was_refused_and_no_secret(card):
+    refused = await card.send(9)
+    rid = rid_of(refused["errmsg"])
+    told = await card.post(RID_GET_PATH, {"rid": rid}, access_token=card.token)
+    assert (told["errcode"], told["errmsg"]) == (0, "ok")
+    assert told["request"].keys() == {
+        *("invoke_time", "cost_in_ms", "request_url", "request_body", "response_body", "client_ip")
+    }
+    assert '"target_state"' in told["request"]["request_body"]
+    assert rid in told["request"]["response_body"]
+    assert card.token not in str(told)
+    for wish, code in (("", 76002), ("6501-0a1b-2c3d", 76001)):
+        assert (await card.post(RID_GET_PATH, {"rid": wish}, access_token=card.token))["errcode"] == code
+    await card.log_in("wx2", "s2")
+    assert (await card.post(RID_GET_PATH, {"rid": rid}, access_token=card.token))["errcode"] == 76003
 
 
 async def test_a_login_code_works_once(client):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,19 @@ from sqlalchemy import text
 
 from scripts.patience import PATIENCE
 from services.store import migrating
-from services.store.migrating import NEEDED, NEWEST
+from services.store.migrating import ADVISORY_LOCK, NEEDED, NEWEST
 from services.store.open import migrate, open_store
 from services.store.ports import StoreUnavailable
 from services.store.rows import Writes
+from tests.engines.support import administer, sibling
 
 OF_OLDER = {"activities_behind", "activities_behind_expiry", "activities_ready", "activities_stranded"}
 OF_TODAY = {"activities_attempt", "activities_unscheduled"}
-SECOND_INIT = (
-    "datname = current_database() AND query LIKE '%pg_%advisory_lock%' AND query NOT LIKE '%activity%'"
-)
+SECOND_INIT = """
+import asyncio, sys
+from services.store.open import migrate
+asyncio.run(migrate(sys.argv[1], wait=600, tell=lambda what: print(what, flush=True)))
+"""
 FIND_INDEXES = {
     True: "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema()",
     False: "SELECT name FROM sqlite_master WHERE type = 'index'",
@@ -136,9 +140,11 @@ async def test_building_an_index_waits_for_old_transactions_and_blocks_no_new_on
     await watcher.execute("INSERT INTO activities (activity_id, seen_at) VALUES ('held', 0)")
     init = asyncio.create_task(migrate(postgres_database))
     await _until(store, "SELECT count(*) FROM pg_stat_progress_create_index")
-    program = "import asyncio, sys; from services.store.open import migrate as m; asyncio.run(m(sys.argv[1]))"
-    second = await asyncio.create_subprocess_exec(sys.executable, "-c", program, postgres_database)
-    await _until(store, f"SELECT count(*) > 0 FROM pg_stat_activity WHERE {SECOND_INIT}")
+    second = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SECOND_INIT, postgres_database, stdout=asyncio.subprocess.PIPE
+    )
+    assert second.stdout is not None
+    assert b"waiting: another session migrates this database" in await second.stdout.readline()
     for round_ in range(3):
         async with store.transaction() as tx:
             await tx.write(Writes(counters={"x": 1}))
@@ -178,6 +184,45 @@ async def test_an_index_whose_building_was_interrupted_is_made_anew(
     made = await watcher.fetchval("SELECT pg_get_indexdef('activities_ready'::regclass)")
     assert "retry_at" in made
     assert await watcher.fetchval("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 0
+
+
+async def test_who_holds_the_migrations_lock_is_told_and_not_waited_for_without_end(
+    postgres_database: str, watcher: Any
+) -> None:
+    """A job that was killed leaves its connection half open, for hours."""
+    await watcher.execute("SET application_name = 'a job that was killed'")
+    await watcher.execute(f"SELECT pg_advisory_lock({ADVISORY_LOCK})")
+    pid, heard = watcher.get_server_pid(), list[str]()
+    with pytest.raises(StoreUnavailable, match=rf"pg_terminate_backend\({pid}\). Nothing is changed"):
+        await migrate(postgres_database, wait=1.0, tell=heard.append)
+    (line,) = heard
+    assert f"pid {pid} (a job that was killed from 127.0.0.1), since 2" in line
+    await watcher.execute(f"SELECT pg_advisory_unlock({ADVISORY_LOCK})")
+    assert await migrate(postgres_database) == NEWEST
+
+
+async def test_a_database_that_is_not_utf_8_is_refused_with_the_command_that_makes_one(
+    postgres_url: str,
+) -> None:
+    """Chinese and emoji would become dead letters."""
+    name = f"latin{uuid.uuid4().hex}"
+    make = f"CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    await administer(postgres_url, make + " LOCALE_PROVIDER libc")
+    url = sibling(postgres_url, name)
+    try:
+        with pytest.raises(StoreUnavailable, match=r"LATIN1.*CREATE DATABASE livecard ENCODING 'UTF8'"):
+            await migrate(url)
+        store = await open_store(url)
+        with pytest.raises(StoreUnavailable, match="not migrated"):
+            await store.ping()
+        async with store.engine.begin() as connection:
+            await connection.exec_driver_sql("CREATE TABLE alembic_version (version_num text)")
+            await connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{NEWEST}')")
+        with pytest.raises(StoreUnavailable, match="LATIN1"):
+            await store.ping()
+        await store.close()
+    finally:
+        await administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def _until(store: Any, query: str) -> None:

@@ -13,7 +13,7 @@ from services.store import statements
 from services.store.dialect import Dialect, Statement
 from services.store.ports import Tx
 from services.store.rows import Progress, Writes
-from statemachine.card import CALLING, DUE, Phase, phase
+from statemachine.card import CALLING, DUE, DeliveryRules, Phase, phase
 from statemachine.delivery import raise_revision
 from tests.store.benches import DAY, PostgresBench, rolled_back
 from tests.store.support import Scene
@@ -55,19 +55,21 @@ async def crowded(postgres: PostgresBench) -> PostgresBench:
     await postgres.admin.execute(
         "INSERT INTO gates (appid, closed_until) SELECT 'wx' || n, 0 FROM generate_series(0, 9) n"
     )
-    await postgres.admin.execute("INSERT INTO gates (appid, closed_until) VALUES ('closed', $1)", now + DAY)
+    await postgres.admin.execute(
+        "INSERT INTO gates (appid, closed_until, reason) VALUES ('closed', $1, 'daily_limit')", now + DAY
+    )
     await postgres.admin.execute("ANALYZE activities; ANALYZE gates")
     return postgres
 
 
 APPS = [*(f"wx{place}" for place in range(10)), "closed"]
+LONGEST = {"longest": DeliveryRules().longest_wait, "closing": DeliveryRules().longest_closing}
 
 
 async def test_a_claim_does_not_read_those_behind_a_closed_gate(crowded: PostgresBench) -> None:
     """By the partial index, app by app: neither those in sync nor the 100,000 waiting ones are read."""
-    plan, pages = await _plan(
-        crowded, statements.CLAIM_POSTGRES, limit=100, narrow=4, appid=APPS, room=[100] * len(APPS)
-    )
+    rooms = {"appid": APPS, "room": [100] * len(APPS)}
+    plan, pages = await _plan(crowded, statements.CLAIM_POSTGRES, limit=100, narrow=4, **rooms, **LONGEST)
     assert "Index Scan using activities_attempt" in plan
     assert "Seq Scan on activities" not in plan
     assert "Seq Scan on gates" in plan or "gates_pkey" in plan
@@ -82,11 +84,26 @@ async def test_finding_nothing_is_cheap(crowded: PostgresBench) -> None:
     )
     await crowded.admin.execute("VACUUM ANALYZE activities")
     rooms = {"appid": APPS, "room": [64] * len(APPS)}
-    plan, pages = await _plan(crowded, statements.CLAIM_POSTGRES, limit=64, narrow=4, **rooms)
+    plan, pages = await _plan(crowded, statements.CLAIM_POSTGRES, limit=64, narrow=4, **rooms, **LONGEST)
     assert pages < 200, plan
-    plan, pages = await _plan(crowded, statements.TRANSACTION["next_attempt"], appid=APPS, ids=APPS)
+    plan, pages = await _plan(
+        crowded, statements.TRANSACTION["next_attempt"], appid=APPS, ids=APPS, **LONGEST
+    )
     assert "Seq Scan on activities" not in plan, plan
     assert pages < 200, plan
+
+
+async def test_what_lies_too_far_ahead_is_found_at_the_other_end_of_the_index(crowded: PostgresBench) -> None:
+    """The database's clock was set back: 100,000 cards of one app, of which a claim has room for 64."""
+    await crowded.admin.execute(
+        f"UPDATE activities SET attempt_at = attempt_at + {DAY} / 48 WHERE appid = 'closed'; "
+        "UPDATE gates SET closed_until = 0, reason = ''"
+    )
+    await crowded.admin.execute("VACUUM ANALYZE activities")
+    rooms = {"appid": APPS, "room": [64] * len(APPS)}
+    plan, pages = await _plan(crowded, statements.CLAIM_POSTGRES, limit=64, narrow=4, **rooms, **LONGEST)
+    assert "Seq Scan on activities" not in plan, plan
+    assert pages < 2_000, plan
 
 
 @pytest.mark.parametrize("found", [0, 400])
@@ -144,9 +161,9 @@ async def _heap_only(bench: PostgresBench, work: Callable[[Tx], Awaitable[object
     async with rolled_back(bench.store) as tx:
         inside: Any = tx
         ask = Statement("count", count, ())
-        (before,) = await inside._execute(ask, {})  # not reported yet, of this session
+        (before,) = await inside._run._run(ask, {})  # not reported yet, of this session
         await work(tx)
-        (after,) = await inside._execute(ask, {})
+        (after,) = await inside._run._run(ask, {})
     return after[0] - before[0], after[1] - before[1]
 
 

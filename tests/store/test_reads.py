@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from services.store.rows import MemberCounts, Parked, Seen, shard_of
+from services.store.rows import MemberCounts, OpenedActivity, Parked, Seen, shard_of
 from statemachine.gate import Gate
 from tests.store.benches import START
 from tests.store.support import Scene
@@ -42,6 +42,35 @@ async def test_the_outbox_is_read_in_order_by_shard(scene: Scene) -> None:
     await scene.store.delete_outbox([])
     await scene.complete("a49", "m")
     assert [row.seq for row in await scene.outbox()][1] > rows[39].seq
+
+
+async def test_openings_are_the_last_ones_newest_first_with_who_is_listed(scene: Scene) -> None:
+    """As the events named them, whoever is added included; none for everyone, none that is only parked."""
+    people = {"choose": "listed", "participants": ["gp-2", "gp-1"]}
+    await scene.open("a", "b", title="团建", publisher="gp-c", **people)
+    await scene.bench.advance(1)
+    await scene.open("c", choose="everyone")
+    await scene.feed(scene.completed("d", "m"), scene.completed("c", "m"))
+    await scene.feed(scene.event("participant.added", "b", members=["gp-3"]))
+    found = await scene.store.openings(10)
+    assert [each.activity_id for each in found] == ["c", "a", "b"]
+    assert [each.listed for each in found] == [(), ("gp-1", "gp-2"), ("gp-1", "gp-2", "gp-3")]
+    seen = await scene.store.show("a")
+    assert seen is not None
+    assert found[1] == OpenedActivity(
+        activity_id="a",
+        appid=seen.card.appid,
+        template=seen.card.template,
+        version=seen.card.version,
+        title="团建",
+        publisher="gp-c",
+        choose="listed",
+        expires_at=seen.activity.expires_at,
+        listed=("gp-1", "gp-2"),
+    )
+    assert await scene.store.openings(2) == found[:2]
+    assert await scene.store.openings(1, "b") == found[2:]
+    assert await scene.store.openings(1, "d") == []
 
 
 async def test_next_due_is_relative_and_negative_when_overdue(scene: Scene) -> None:

@@ -203,7 +203,8 @@ async def test_what_is_asked_again_and_again_reads_no_whole_table(sqlite_databas
     source = sources.get(name, statements.CLAIM_SQLITE)
     text = str(Dialect(postgres=False).statement(name, source).clause)
     connection = sqlite3.connect(sqlite_database.removeprefix("sqlite+aiosqlite:///"))
-    values = {**dict.fromkeys(("limit", "before", "age", "narrow"), 1), "rows": "[]", "ids": "[]"}
+    numbers = ("limit", "before", "age", "narrow", "longest", "closing")
+    values = {**dict.fromkeys(numbers, 1), "rows": "[]", "ids": "[]"}
     steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", values)]
     connection.close()
     # An index that holds all rows is a whole table too: only partial ones may be walked.

@@ -84,10 +84,15 @@ class GatedRun(DriverRun):
             await session.gate(statement.positional)
         return await super().__call__(statement, parameters)
 
-    async def commit(self, transaction: Any) -> None:
+    async def count(self, statement: Statement, parameters: Mapping[str, Any]) -> int:
+        if session := PLAYING.get(None):
+            await session.gate(statement.positional)
+        return await super().count(statement, parameters)
+
+    async def commit(self) -> None:
         if session := PLAYING.get(None):
             await session.gate("COMMIT")
-        await super().commit(transaction)
+        await super().commit()
 
 
 class Conductor:

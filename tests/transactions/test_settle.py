@@ -155,7 +155,7 @@ async def test_a_late_answer_to_an_end_that_is_shown_reopens_the_card(behind: Sc
     assert phase(await behind.card("a")) is UNCERTAIN
     assert stale.next_in == 30 * SECOND
     assert await behind.store.next_due() == START + 86_400 * SECOND - behind.bench.now
-    await behind.shut("wx1", "blocked", START + 2 * 86_400 * SECOND)
+    await behind.shut("wx1", "unknown_app", START + 2 * 86_400 * SECOND)
     await behind.bench.advance(86_400)
     assert (await behind.tick()).closed == 1
     assert phase(await behind.card("a")) is CLOSED

@@ -114,7 +114,7 @@ async def test_its_lease_is_over_and_nobody_took_the_card(scene: Scene) -> None:
     await scene.complete("a", "m1")
     (first,) = await scene.claim("a")
     await scene.bench.advance(31)
-    await scene.shut("wx1", "blocked", scene.bench.now + 3_600 * SECOND)
+    await scene.shut("wx1", "daily_limit", scene.bench.now + 3_600 * SECOND)
     assert await scene.claim() == []
     (settled,) = await scene.settle(scene.result(first))
     assert (settled.stale, settled.delivered) == (False, True)

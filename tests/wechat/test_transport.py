@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from services.runtime.tls import TlsError
 from services.wechat import transport
 from services.wechat.transport import AiohttpTransport, Exchange
 from tests.security.authority import Authority
@@ -78,7 +79,48 @@ async def test_without_a_tls_handshake_it_was_not_sent(listen, tmp_path: Path) -
     served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     served.load_cert_chain(pair.certificate, pair.key)
     got = await once("https://" + await listen(silent, served))
-    assert got == Exchange(unsent=True, why="SSLCertVerificationError")
+    assert got.unsent
+    assert got.why.startswith("WeChat's certificate is not accepted: ")
+    assert got.why.endswith("(LIVECARD_WECHAT_CA names the authorities that are)")
+
+
+async def test_a_companys_own_authority_counts_and_is_read_again_when_it_changes(
+    listen, tmp_path: Path
+) -> None:
+    """Another one signs from today on; a file that is spoilt meanwhile leaves what was known."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+        writer.close()
+
+    async def gateway(authority: Authority, name: str) -> str:
+        pair = authority.sign(name)
+        served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        served.load_cert_chain(pair.certificate, pair.key)
+        return f"https://{await listen(serve, served)}"
+
+    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
+    file = tmp_path / "gateway.pem"
+    file.write_bytes(old.file.read_bytes())
+    client = AiohttpTransport(await gateway(old, "first"), str(file))
+    assert await client.exchange("GET", "/", {}, None) == Exchange(200, b"{}")
+    file.write_bytes(b"spoilt")
+    assert await client.exchange("GET", "/", {}, None) == Exchange(200, b"{}")
+    client._base = await gateway(new, "second")
+    assert (await client.exchange("GET", "/", {}, None)).unsent
+    file.write_bytes(new.file.read_bytes())
+    assert await client.exchange("GET", "/", {}, None) == Exchange(200, b"{}")
+    await client.close()
+
+
+def test_authorities_that_cannot_be_used_are_told_at_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.pem"
+    with pytest.raises(TlsError, match="LIVECARD_WECHAT_CA: cannot read"):
+        AiohttpTransport("https://gateway", str(file))
+    file.write_text("no certificate")
+    with pytest.raises(TlsError, match=r"LIVECARD_WECHAT_CA: .* holds no certificate in PEM form"):
+        AiohttpTransport("https://gateway", str(file))
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

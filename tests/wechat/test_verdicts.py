@@ -26,7 +26,8 @@ UNKNOWN = {
     "two objects": raw(GOOD + GOOD),
     "no errcode": json(errmsg="ok"),
     "errcode null": json(errcode=None),
-    "errcode as text": json(errcode="0"),
+    "errcode as a text that is no number": json(errcode="ok"),
+    "errcode as half a number": json(errcode="0.5"),
     "errcode true": json(errcode=True),
     "errcode beyond four bytes": json(errcode=2**40),
     "not UTF-8": raw(b'{"errcode":0,"errmsg":"\xff"}'),
@@ -50,6 +51,19 @@ async def test_each_code_has_the_verdict_of_the_table(platform: Platform, send, 
     assert (answer.verdict, answer.sent, answer.errcode) == (verdict, True, code)
     assert (answer.errmsg, answer.rid) == ("because rid: 6501-0a1b-2c3d", "6501-0a1b-2c3d")
     assert len(platform.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "verdict"),
+    [("0", Verdict.ok), (0.0, Verdict.ok), ("47504", Verdict.expired), ("-1", Verdict.busy)],
+)
+async def test_a_whole_number_in_a_text_is_read_as_one(platform: Platform, send, written, verdict) -> None:
+    """Gateways that write WeChat's JSON anew; the token's life as well."""
+    platform.token = json(access_token=platform.value, expires_in="7200")
+    platform.message = json(errcode=written, errmsg="said")
+    answer = await send()
+    assert (answer.verdict, answer.sent) == (verdict, True)
+    assert platform.story == ["token", "message"]
 
 
 @pytest.mark.parametrize("name", UNKNOWN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from alembic import op
 
 
@@ -20,8 +22,8 @@ def create_index(name: str, on: str) -> None:
             .first()
         )
         if unfinished:
-            op.execute(f"DROP INDEX CONCURRENTLY {name}")
-        op.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {on}")
+            _alone(f"DROP INDEX CONCURRENTLY {name}")
+        _alone(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {on}")
         _as_before()
 
 
@@ -32,16 +34,22 @@ def drop_index(name: str) -> None:
         return
     with op.get_context().autocommit_block():
         _patiently()
-        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        _alone(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
         _as_before()
 
 
 def _patiently() -> None:
     """Nobody queues behind a concurrent build, and it must outwait every transaction that is open."""
-    op.execute("SET lock_timeout = 0")
-    op.execute("SET statement_timeout = 0")
+    _alone("SET lock_timeout = 0")
+    _alone("SET statement_timeout = 0")
 
 
 def _as_before() -> None:
-    op.execute("RESET lock_timeout")
-    op.execute("RESET statement_timeout")
+    _alone("RESET lock_timeout")
+    _alone("RESET statement_timeout")
+
+
+def _alone(statement: str) -> None:
+    """Outside a transaction, in one message: a pooler may cut in two what is prepared first."""
+    connection: Any = op.get_bind().connection.dbapi_connection
+    connection.run_async(lambda driver: driver.execute(statement))

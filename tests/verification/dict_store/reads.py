@@ -15,12 +15,13 @@ from services.store.rows import (
     SKIPPED,
     Attempt,
     InboxKey,
+    OpenedActivity,
     OutboxRow,
     Parked,
     Seen,
 )
 from services.store.sql import count_members
-from services.store.upkeep import UNOPENED_AGE, few_members
+from services.store.upkeep import UNOPENED_AGE, few_members, is_held
 from statemachine.gate import Gate, opened
 from statemachine.states import ENDED
 from tests.verification.dict_store.tables import Tables, copied
@@ -52,9 +53,11 @@ class Reads(Tables):
     async def lease_shards(self, owner: str, lease: int) -> list[int]:
         now = self.clock()
         self.relays[owner] = now + lease
-        self.relays = {name: until for name, until in self.relays.items() if until >= now}
+        self.relays = {name: until for name, until in self.relays.items() if is_held(until - now, lease)}
         share = -(-SHARDS // len(self.relays))
-        owners = {shard: who if until >= now else "" for shard, (who, until) in self.leases.items()}
+        owners = {
+            shard: who if is_held(until - now, lease) else "" for shard, (who, until) in self.leases.items()
+        }
         mine = [shard for shard, who in owners.items() if who == owner][:share]
         free = [shard for shard, who in owners.items() if not who]
         mine = sorted(mine + free[: share - len(mine)])
@@ -177,6 +180,26 @@ class Reads(Tables):
             attempts=tuple(await self.attempts(activity_id, SHOWN_ATTEMPTS)),
             now=self.clock(),
         )
+
+    async def openings(self, limit: int, activity_id: str | None = None) -> list[OpenedActivity]:
+        rows = [row for row in self.rows.values() if row.details.get("opened_at") is not None]
+        rows.sort(key=lambda row: (-row.details["opened_at"], row.activity.activity_id))
+        names = [row.activity.activity_id for row in rows]
+        return [
+            OpenedActivity(
+                activity_id=name,
+                appid=row.card.appid,
+                template=row.card.template,
+                version=row.card.version,
+                title=row.details["title"],
+                publisher=row.details["publisher"],
+                choose=row.activity.choose,
+                expires_at=row.activity.expires_at,
+                listed=tuple(sorted(row.members)) if row.activity.choose == "listed" else (),
+            )
+            for name, row in zip(names, rows, strict=True)
+            if activity_id in (None, name)
+        ][:limit]
 
     async def attempts(self, activity_id: str, limit: int) -> list[Attempt]:
         return [each for each in reversed(self.log) if each.activity_id == activity_id][:limit]

@@ -30,9 +30,10 @@ from services.store.rows import (
     Writes,
 )
 from statemachine.card import Card, DeliveryRules
-from statemachine.gate import PROBED, Gate
+from statemachine.gate import PROBED, Gate, as_believed
 from statemachine.model import Activity
 from statemachine.step import Owed
+from statemachine.waits import believed
 from tests.verification.dict_store.reads import Reads
 from tests.verification.dict_store.tables import Row, Tables, copied
 
@@ -171,15 +172,15 @@ class MemoryTx:
         ranked = []
         for appid, width in sorted(rooms.items()):
             gate = self._tables.gates.get(appid)
-            if gate is None or gate.closed_until > now:
+            if gate is None or self._closed(gate, now):
                 continue
             room = 1 if gate.reason in PROBED else min(width, narrow) if gate.reason else width
             rows = [row for row in self._tables.rows.values() if self._due(row, appid, now)]
-            rows.sort(key=lambda row: (not row.card.ending, row.attempt_at))
+            rows.sort(key=lambda row: _since(row, now))
             ending = self._free_rows((row for row in rows if row.ending), room)
             others = self._free_rows((row for row in rows if not row.ending), room)
             ranked += [
-                (not row.ending, turn, row.attempt_at, row)
+                (not row.ending, turn, _since(row, now), row)
                 for turn, row in enumerate([*ending, *others][:room])
             ]
             due.gates[appid] = msgspec.structs.replace(gate)
@@ -189,19 +190,28 @@ class MemoryTx:
         due.now = now
         return due
 
+    def _closed(self, gate: Gate, now: int) -> bool:
+        return as_believed(gate, now, self._tables.rules.longest_closing).closed_until > now
+
     def _due(self, row: Row, appid: str, now: int) -> bool:
-        living = row.activity.expires_at > now and row.card.lease_until <= now
-        return row.card.appid == appid and row.attempt_at is not None and row.attempt_at <= now and living
+        if row.card.appid != appid or row.attempt_at is None or row.activity.expires_at <= now:
+            return False
+        longest = self._tables.rules.longest_wait
+        return all(believed(at, now, longest) <= now for at in (row.attempt_at, row.card.lease_until))
 
     async def next_attempt(self, appids: Sequence[str]) -> int | None:
         await self._step()
         now = self._now()
-        gates = {appid: gate for appid, gate in self._tables.gates.items() if appid in appids}
-        times = [gate.closed_until for gate in gates.values()]
-        for row in self._tables.rows.values():
-            gate = gates.get(row.card.appid)
-            if gate and gate.closed_until <= now and row.attempt_at and row.activity.expires_at > now:
-                times.append(row.attempt_at)
+        gates = [gate for appid, gate in self._tables.gates.items() if appid in appids]
+        closed = {gate.appid: gate.closed_until for gate in gates if self._closed(gate, now)}
+        let_in = {gate.appid for gate in gates} - closed.keys()
+        longest = self._tables.rules.longest_wait
+        times = [
+            believed(row.attempt_at, now, longest)
+            for row in self._tables.rows.values()
+            if row.card.appid in let_in and row.attempt_at and row.activity.expires_at > now
+        ]
+        times += closed.values()
         return min((at - now for at in times if at > now), default=None)
 
     async def members(self, pairs: Sequence[tuple[str, str]]) -> list[MemberRow]:
@@ -279,6 +289,12 @@ class MemoryTx:
     async def write(self, writes: Writes) -> None:
         await self._step()
         self._writes.append(writes)
+
+
+def _since(row: Row, now: int) -> tuple[bool, int]:
+    """Since when a card that is due is so: what lies too far ahead was written before the others."""
+    at = row.attempt_at or 0
+    return at <= now, at
 
 
 class MemoryStore(Reads):

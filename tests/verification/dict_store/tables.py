@@ -119,7 +119,7 @@ class Tables:
     """Everything there is."""
 
     def __init__(self, now: Callable[[], int], rules: DeliveryRules) -> None:
-        self.clock, self._rules = now, rules
+        self.clock, self.rules = now, rules
         self.locks = Locks()
         self.inbox: dict[InboxKey, InboxEntry] = {}
         self.rows: dict[str, Row] = {}
@@ -160,7 +160,7 @@ class Tables:
             row.activity.done, row.activity.revision = activity.done, activity.revision
             row.card.revision, row.card.retry_at = card.revision, card.retry_at
             row.card.behind_since = card.behind_since
-            row.attempt_at = attempt_at(card, self._rules)
+            row.attempt_at = attempt_at(card, self.rules)
         for card in writes.cards:
             row = self.rows[card.activity_id]
             row.activity.revision = card.revision
@@ -183,7 +183,7 @@ class Tables:
     def _write_card(self, row: Row, card: Card) -> None:
         fixed = {name: getattr(row.card, name) for name in ("appid", "template", "version")}
         row.card = msgspec.structs.replace(card, **fixed)
-        row.attempt_at = attempt_at(card, self._rules)
+        row.attempt_at = attempt_at(card, self.rules)
 
     def _write_members(self, writes: Writes) -> None:
         for member in writes.members:

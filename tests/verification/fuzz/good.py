@@ -124,9 +124,11 @@ class Life:
         ignored = wire.pop("ignored", ())
         if chance.random() < 0.8:
             for each in msgspec.structs.fields(data):
-                if each.name == "ignored":
-                    continue
-                if wire[each.name] == each.default and (each.name != "deadline" or isinstance(data, Opened)):
+                if (
+                    each.name in wire
+                    and wire[each.name] == each.default
+                    and (each.name != "deadline" or isinstance(data, Opened))
+                ):
                     del wire[each.name]
         wire |= {name: text(wire[name]) for name in MOMENTS if wire.get(name) is not None}
         wire |= dict.fromkeys(ignored, "p1")

@@ -371,7 +371,7 @@ def prepare() -> None:
     changes: tuple[tuple[Any, str, Any], ...] = (
         (settler, "IDLE", 40.0),  # how often a loop without work shows that it is alive
         (dispatcher, "IDLE", 40.0),
-        (apps, "_signature", lambda file: file.version),
+        (apps, "signature", lambda file: file.version),
         (apps, "_read", lambda file: dict(file.secrets)),
         (asyncio, "timeout", Timeout),
         (engine, "greenlet_spawn", spawn),

@@ -206,7 +206,7 @@ async def test_the_end_that_the_old_clock_fires_is_closed_at_expiry_by_the_new_o
     await scene.complete("called", "m1")
     await scene.deliver("called")
     await scene.complete("owing", "m1")
-    await scene.shut("wx1", "blocked", START + 2 * LATE * SECOND)
+    await scene.shut("wx1", "unknown_app", START + 2 * LATE * SECOND)
     await scene.bench.advance(HALF)
     (nudged,) = await old(["tick"])
     assert nudged.keys() == {"idle", "owing", "called"}

@@ -1,0 +1,51 @@
+"""TLS contexts that follow their files: a certificate renewed on disk counts from the next connection on.
+
+aiokafka keeps the context that it is given for as long as a client lives. So each of its connections asks
+here for the latest one (`services.kafka.bootstrap`).
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from services.runtime.secret_file import signature
+from services.runtime.tls import Files, client_context
+
+Signatures = tuple[tuple[int, ...] | None, ...]
+
+
+class _Source:
+    """Where a context comes from, what its files were when it was last read, and that reading."""
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+        self.seen, self.latest = _signatures(files), client_context(files)
+
+
+_SOURCES: Final[WeakKeyDictionary[ssl.SSLContext, _Source]] = WeakKeyDictionary()
+
+
+def renewable(files: Files) -> ssl.SSLContext:
+    """The context of these files, of which `latest` knows. Raises `TlsError`."""
+    source = _Source(files)
+    _SOURCES[context := client_context(files)] = source
+    return context
+
+
+def latest(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    """This context, or one made of its files as they are now. Raises `TlsError` where they are of no use."""
+    source = _SOURCES.get(context) if context is not None else None
+    if source is None:
+        return context
+    if (seen := _signatures(source.files)) != source.seen:
+        source.latest = client_context(source.files)
+        source.seen = seen
+    return source.latest
+
+
+def _signatures(files: Files) -> Signatures:
+    paths = (files.authorities, files.certificate, files.key)
+    return tuple(signature(Path(each)) for each in paths if each)

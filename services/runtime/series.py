@@ -1,0 +1,44 @@
+"""Every series of a label set that is known beforehand: it exists from the start.
+
+A series that is born with its first event hides that event: `increase()` sees no change.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Final, get_args
+
+from contracts.events import ADDED, CLOSED, COMPLETED, OPENED, RESCHEDULED
+from contracts.records import DeadReason
+from contracts.wechat import INVALID_CREDENTIAL, VERDICTS, Verdict
+from services.store.rows import CHANGES, DEAD
+from statemachine.model import OutcomeKind
+
+Labels = tuple[str, ...]
+
+_TYPES = (OPENED, RESCHEDULED, CLOSED, COMPLETED, ADDED)
+_KINDS = [kind for kind in get_args(OutcomeKind) if kind != "dead"]
+_ANY_CODE = (Verdict.unknown, Verdict.busy, Verdict.no_token)
+"""Verdicts that go by the HTTP status, or by the fetch of a token: with whatever code."""
+_NO_CODE = ("none", "other")
+
+SERIES: Final[dict[str, list[Labels]]] = {
+    "livecard_events": [*product(_TYPES, _KINDS), ("", "dead")],
+    "livecard_dead_letters": [(reason,) for reason in get_args(DeadReason)],
+    "livecard_waits": [("store",), ("broker",)],
+    "livecard_relayed": [(CHANGES,), (DEAD,)],
+    "livecard_pruned_rows": [
+        (table,) for table in ("inbox", "attempts", "members", "activities", "unopened")
+    ],
+    "livecard_calls": sorted(
+        {
+            *((verdict.value, str(code)) for code, verdict in VERDICTS.items()),
+            *((verdict.value, str(code)) for verdict, code in product(_ANY_CODE, VERDICTS)),
+            *((verdict.value, code) for verdict, code in product(Verdict, _NO_CODE)),
+            (Verdict.misconfigured.value, str(INVALID_CREDENTIAL)),
+        }
+    ),
+}
+"""Metric → its label values, in the order of its labels."""
+OPEN: Final = frozenset({"appid", "partition"})
+"""Labels whose values are known only later: a metric that has one begins without series."""

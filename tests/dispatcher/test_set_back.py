@@ -1,0 +1,49 @@
+"""The database's clock is set back by half an hour while dispatchers work."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from contracts.events import Completed
+from statemachine.card import CLOSED, IN_SYNC, phase
+from tests.dispatcher.scripted import Reply, Sent
+from tests.dispatcher.world import LoopClock, Make, in_virtual_time
+
+HALF_AN_HOUR = 1_800.0
+ANSWERS: tuple[Reply, ...] = (0, -1, "cut", "hang")
+
+
+def trouble(sent: Sent) -> Reply:
+    """Each activity has an answer of its own; the second app has used up its minute."""
+    return 45011 if sent.appid == "wx2" else ANSWERS[int(sent.activity_id[1:]) % len(ANSWERS)]
+
+
+@pytest.mark.parametrize("after", [3.0, 25.0])
+@in_virtual_time()
+async def test_no_card_waits_for_it(make: Make, after: float) -> None:
+    """Throttled, backing off, in doubt, called for, left by a process that died, behind a gate: all are
+    delivered within the longest of their waits, none of which began before."""
+    world = await make()
+    world.wechat.script = trouble
+    (orphan,) = await world.owe(1, prefix="d")
+    await world.claim_and_die(orphan)
+    async with world.running("d1", "d2"):
+        names = [*await world.owe(12), *await world.owe(3, appid="wx2", prefix="b")]
+        await asyncio.sleep(after)
+        await world.feed(*((name, Completed(("m2",))) for name in [*names, orphan]))
+        await world.close("a1")
+        names.append(orphan)
+        cast("LoopClock", world.clock).back = HALF_AN_HOUR
+        world.wechat.script = lambda _: 0
+        assert await world.settled(*names) < world.rules.lease / 1_000_000
+
+        async def trusted() -> bool:
+            cards = [await world.card(name) for name in names]
+            return all(phase(card) in (IN_SYNC, CLOSED) for card in cards)
+
+        await world.until(trusted, patience=3 * world.rules.longest_wait / 1_000_000)
+    assert all({(name, "m1"), (name, "m2")} <= world.wechat.posts.keys() for name in names)
+    assert world.wechat.shown["a1"] == 3
