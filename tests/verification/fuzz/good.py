@@ -16,6 +16,11 @@ from tests.verification.fuzz.makings import HUGE, PARTITIONS, Headers, Makings, 
 from tests.verification.lives.life import Range, Weights, draw_life
 from tests.verification.lives.wire import MOMENTS, event
 
+STRUCTURED: Final = (
+    b"application/cloudevents+json",
+    b"application/cloudevents+json; charset=UTF-8",
+    b"Application/CloudEvents",
+)
 OTHERS: Final = ("newcomer", "stranger", "nobody", "陌生人")
 """Who is not listed, unless they are added."""
 DAYS: Final = DAY / SECOND
@@ -96,6 +101,8 @@ class Life:
             more["participants"] = (*data.participants, *guests)
         if chance.random() < 0.2 and not data.title:
             more |= {"title": "团建报名" * 250, "publisher": "gp-🎈"}
+        if chance.random() < 0.1:
+            more["ignored"] = ("particpants", "报名🎈")
         return msgspec.structs.replace(data, **more)
 
     def time(self, data: EventData) -> int:
@@ -114,7 +121,7 @@ class Life:
         """Its data as this producer writes it: repeated members count once, defaults may be left out."""
         chance, text = self.makings.chance, self.makings.text
         wire: dict[str, Any] = msgspec.to_builtins(data)
-        wire.pop("ignored", None)  # what a reader says of it
+        ignored = wire.pop("ignored", ())
         if chance.random() < 0.8:
             for each in msgspec.structs.fields(data):
                 if (
@@ -124,6 +131,7 @@ class Life:
                 ):
                     del wire[each.name]
         wire |= {name: text(wire[name]) for name in MOMENTS if wire.get(name) is not None}
+        wire |= dict.fromkeys(ignored, "p1")
         if isinstance(data, Completed | Added) and chance.random() < 0.1:
             wire["members"] += tuple(chance.choices(data.members, k=2))
         return wire
@@ -148,11 +156,16 @@ def written(makings: Makings, event: Event, wire: dict[str, Any]) -> Message:
     if way < 0.2:
         said = base64.b64encode(makings.json(envelope.pop("data"))).decode()
         envelope |= {"data_base64": said, "data": None}
+    elif way < 0.23:  # the content type decides, whatever attributes stand beside it
+        stray = [("ce_specversion", b"1.0"), ("ce_id", b"another"), ("ce_type", chance.choice([b"x", None]))]
+        headers += stray
+        chance.shuffle(headers)
+        headers.append(("content-type", chance.choice(STRUCTURED)))  # the last counts
     elif way < 0.3:
         odd = [1e300, [[[]]], {"id": "another"}, "\u0000", 10**40, None, makings.noise(0, 500)]
         envelope |= {"traceparent": chance.choice(odd), "datacontenttype": 7}
         envelope = dict(sorted(envelope.items(), key=lambda _: chance.random()))
-        if event.type != OPENED:  # whose change tells of such fields
+        if event.type != OPENED:  # its opening change would tell
             wire["unknown"] = chance.choice(odd)
     elif way < 0.31:
         deep = chance.randint(10, 200)

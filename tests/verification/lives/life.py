@@ -35,7 +35,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     the opening, else from `begins` on. They name some of `whom`, `together` of them. A reschedule takes the
     deadline away (`undated`) or moves it within `moves`, with one of `moved_notices`. `flips`: it is moved to
     and fro, too. `dealt`: a share of `whom`, each of whom finishes in just one event. `closes`: when its
-    publisher closes it, and not only by chance.
+    publisher closes it, and not only by chance. `ignored`: unknown fields in the opening of a list.
 
     `lags`: by how many seconds the time of an event lies before its publication.
     """
@@ -66,6 +66,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     flips: bool = False
     dealt: Range | None = None
     closes: Range | None = None
+    ignored: tuple[str, ...] = ()
     lags: Sequence[float] = (0.0,)
 
 
@@ -125,6 +126,7 @@ class _Life:
             deadline=self._within(weights.deadlines) if self._strikes(weights.dated) else None,
             notice=one(chance, weights.notices),
             close_when_complete=listed and self._strikes(weights.complete),
+            ignored=weights.ignored if listed else (),
         )
 
     def _news(self) -> EventData:

@@ -92,5 +92,6 @@ def _weights(weather: Weather) -> Weights:
         moves=((10, 90),),
         moved_notices=(None, 5, 15),
         flips=weather.flips,
+        ignored=("particpants",),
         lags=(0.0, 0.0, 1.0, 20.0),
     )
