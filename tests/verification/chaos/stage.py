@@ -74,10 +74,7 @@ class WatchedWeChat(SimulatorServer):
 
     def routes(self) -> list[web.RouteDef]:
         """The messages' path leads through our book."""
-        return [
-            web.route(each.method, each.path, self._watched) if each.path == SET_CHAT_TOOL_MSG_PATH else each
-            for each in super().routes()
-        ]
+        return [web.route("*", SET_CHAT_TOOL_MSG_PATH, self._watched), *super().routes()]
 
     async def _watched(self, request: web.Request) -> web.StreamResponse:
         came = now()
