@@ -3,11 +3,12 @@
 import pwd
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from scripts.engines.postgres import USER, query, server_user
+from scripts.engines.postgres import USER, answers, server_user
 from scripts.engines.process import EngineError, EngineProcess, free_ports, new_folder
 from scripts.patience import PATIENCE
 
@@ -54,7 +55,7 @@ class PgBouncer:
             raise EngineError(f"PgBouncer cannot be started: {reason}")
         try:
             self.process.start([binary() or "", str(self._configuration)], end=signal.SIGINT)
-            self.process.wait_ready(self._answers, PATIENCE)
+            self.process.wait_ready(partial(answers, self.port), PATIENCE)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -66,10 +67,3 @@ class PgBouncer:
         """Remove it."""
         self.process.kill9()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _answers(self) -> bool:
-        try:
-            query(self.port)
-        except (OSError, EngineError):
-            return False
-        return True

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -75,6 +76,15 @@ def query(port: int, statement: str = "", *, database: str = "postgres") -> None
         link.sendall(b"X" + struct.pack(">i", 4))
 
 
+def answers(port: int) -> bool:
+    """Whether one can log in, perhaps through a pooler."""
+    try:
+        query(port)
+    except (OSError, EngineError):
+        return False
+    return True
+
+
 def _until_ready(read: Callable[[int], bytes]) -> None:
     problem: str | None = None
     while True:
@@ -131,7 +141,7 @@ class Postgres:
             if not self.running:
                 self._launch()
             try:
-                self.process.wait_ready(self._answers, limit - time.monotonic())
+                self.process.wait_ready(partial(answers, self.port), limit - time.monotonic())
                 break
             except EngineError as error:
                 # After kill -9 of the postmaster its orphans still hold the memory until they notice.
@@ -198,13 +208,6 @@ class Postgres:
     ) -> None:
         """Remove the server."""
         self.destroy()
-
-    def _answers(self) -> bool:
-        try:
-            query(self.port)
-        except (OSError, EngineError):
-            return False
-        return True
 
     def _launch(self) -> None:
         if reason := missing():

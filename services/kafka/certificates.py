@@ -18,11 +18,12 @@ Signatures = tuple[tuple[int, ...] | None, ...]
 
 
 class _Source:
-    """Where a context comes from, what its files were when it was last read, and that reading."""
+    """Where a context comes from: its files, what they were when they were last read, and that reading, once
+    there was a second one."""
 
     def __init__(self, files: Files) -> None:
-        self.files = files
-        self.seen, self.latest = _signatures(files), client_context(files)
+        self.files, self.seen = files, _signatures(files)
+        self.latest: ssl.SSLContext | None = None
 
 
 _SOURCES: Final[WeakKeyDictionary[ssl.SSLContext, _Source]] = WeakKeyDictionary()
@@ -43,7 +44,7 @@ def latest(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
     if (seen := _signatures(source.files)) != source.seen:
         source.latest = client_context(source.files)
         source.seen = seen
-    return source.latest
+    return source.latest or context
 
 
 def _signatures(files: Files) -> Signatures:

@@ -16,7 +16,7 @@ PostgreSQL cuts off a transaction that lets it wait for 5 s, so that a heavier o
 SIDE_BY_SIDE: Final = 4
 """Most transactions of one batch at once."""
 WORTH_ONE: Final = 250
-"""Events that are worth a transaction of their own: a commit costs as much as some fifty."""
+"""Events that are worth a transaction of their own: 3 ms for the disk are as much as some sixty."""
 
 
 def bounded(arrivals: Sequence[Arrival]) -> Iterator[Sequence[Arrival]]:

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
 
+from contracts.events import Event
 from contracts.records import Record
+from services.lifecycle import ingest
 from services.lifecycle.dividing import SIDE_BY_SIDE, WORTH_ONE, side_by_side
-from services.store.ports import Store
-from services.transactions.arrivals import read_arrival
+from services.store.ports import Store, StoreUnavailable
+from services.transactions.apply import Applied, apply
+from services.transactions.arrivals import Arrival, read_arrival
 from services.transactions.ledger import read_ledger
-from tests.lifecycle.support import MemoryBus, TroubledStore, completed, event, make_ingest, opened, record
+from statemachine.model import Rules
+from tests.lifecycle.support import (
+    MemoryBus,
+    TroubledStore,
+    completed,
+    event,
+    make_ingest,
+    opened,
+    record,
+    until,
+)
 from tests.store.benches import Bench
 from tests.store.conftest import bench, migrated_postgres, migrated_sqlite, postgres
 
@@ -100,7 +114,7 @@ async def test_it_comes_to_what_one_event_after_the_other_comes_to(bench: Bench,
     assert await outcome(bench.store, bus) == await outcome(alone, one_by_one)
 
 
-async def test_what_one_part_waits_for_is_told_until_it_is_in_and_the_others_are_not_undone() -> None:
+async def test_an_event_that_one_part_is_refused_for_undoes_no_other() -> None:
     records = _first_of_each_key(large(1_500))
     store, bus = TroubledStore(), MemoryBus()
     blamed = read_arrival(records[-1]).key
@@ -111,3 +125,27 @@ async def test_what_one_part_waits_for_is_told_until_it_is_in_and_the_others_are
     assert sum(store.batches) >= len(records) - 1
     reasons = [dict(message.headers)["livecard-reason"] for _, message in bus.published]
     assert reasons.count(b"unprocessable") == 1
+
+
+async def test_what_one_part_waits_for_is_told_though_the_others_are_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    records = _first_of_each_key(large(1_500))
+    store, bus, away = TroubledStore(), MemoryBus(), ["a05"]
+
+    async def apart(store: Store, arrivals: Sequence[Arrival], rules: Rules) -> Applied:
+        names = {each.content.activity_id for each in arrivals if isinstance(each.content, Event)}
+        if names & {*away}:
+            raise StoreUnavailable("away for one part")
+        return await apply(store, arrivals, rules)
+
+    monkeypatch.setattr(ingest, "apply", apart)
+    monkeypatch.setattr(ingest, "PATIENCE", 1_000)
+    taking = make_ingest(store, bus)
+    work = asyncio.create_task(taking.take(records))
+    await until(lambda: len(store.batches) == SIDE_BY_SIDE - 1, "the other parts are in")
+    await until(lambda: "away for one part" in (taking.waiting or ""), "it says what it waits for")
+    away.clear()
+    await work
+    assert taking.waiting is None
+    assert len(store.inbox) == len(records)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
@@ -11,6 +14,17 @@ from services.kafka.bus import KafkaBus
 from tests.kafka.reading import bus_of, settings_for
 from tests.lifecycle.support import TroubledStore, until
 from tests.lifecycle.test_consumer_kafka import consuming, openings, ready
+
+
+@asynccontextmanager
+async def administering(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """What a platform team does to topics."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
 
 
 async def test_partitions_that_are_added_are_read_without_a_restart(
@@ -23,10 +37,8 @@ async def test_partitions_that_are_added_are_read_without_a_restart(
     topics, store = Topics(topic_prefix), TroubledStore()
     async with consuming(settings, store, KafkaBus(settings)) as one:
         await ready(one)
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-        await admin.start()
-        await admin.create_partitions({topics.events: NewPartitions(4)})
-        await admin.close()
+        async with administering(kafka) as admin:
+            await admin.create_partitions({topics.events: NewPartitions(4)})
         async with bus_of(settings) as bus:
             await bus.publish(topics.events, openings())
         await until(lambda: len(store.ids) == 20, "all are in")
@@ -39,10 +51,8 @@ async def test_a_topic_that_is_deleted_and_made_anew_is_joined_again(kafka: str,
     topics, store = Topics(topic_prefix), TroubledStore()
     async with consuming(settings, store, KafkaBus(settings)) as one:
         await ready(one)
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-        await admin.start()
-        await admin.delete_topics([topics.events])
-        await admin.close()
+        async with administering(kafka) as admin:
+            await admin.delete_topics([topics.events])
         await until(lambda: "does not exist" in one._joining, "it says what is missing")
         assert "does not exist" in (await one.ready() or "")
         await settings_for(kafka, topic_prefix, partitions=1)

@@ -14,7 +14,7 @@ from scripts.patience import PATIENCE
 from services.store.open import migrate, open_store
 from services.store.ports import StoreRejected, StoreUnavailable
 from services.store.rows import Attempt, Writes
-from services.store.sql import SLOTS_OF_A_PROCESS
+from services.store.sql import SLOTS_OF_A_PROCESS, SqlStore
 from tests.store.benches import PostgresBench, rolled_back
 from tests.store.support import Scene
 
@@ -226,3 +226,18 @@ async def test_an_unmigrated_database_is_told_with_what_to_do(postgres_database:
 async def _see(store: Any, name: str = "a") -> None:
     async with store.transaction() as tx:
         await tx.lock([name])
+
+
+async def test_what_is_shown_is_one_snapshot(postgres: PostgresBench) -> None:
+    """Whatever is committed between two of its statements."""
+    scene, store = Scene(postgres), postgres.store
+    assert isinstance(store, SqlStore)
+    await scene.open("a")
+    async with store._reading(alone=False) as run:
+        (before,) = await run("show_activity", id="a")
+        await scene.complete("a", "m")
+        assert await run("show_members", id="a") == []
+        assert await run("show_activity", id="a") == [before]
+    seen = await store.show("a")
+    assert seen is not None
+    assert seen.members.done == seen.activity.done == 1
