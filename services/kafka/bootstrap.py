@@ -21,7 +21,6 @@ from aiokafka.errors import KafkaConnectionError
 
 from services.kafka.certificates import latest
 from services.kafka.errors import NoConnection, explain
-from services.runtime.tls import TlsError
 
 LEAVE_DEADLINE: Final = 1.0
 """Seconds for closing a connection that is of no use."""
@@ -42,12 +41,7 @@ _create_conn, _bootstrap = aiokafka.client.create_conn, AIOKafkaClient.bootstrap
 @functools.wraps(_create_conn)
 async def _telling(host: str, port: int, **options: Any) -> Any:
     tries = _tries.get()
-    try:
-        options["ssl_context"] = latest(options.get("ssl_context"))
-    except TlsError as error:
-        if tries is not None:
-            tries.failures.append(f"{host}:{port}: {error}")
-        raise NoConnection(str(error)) from None
+    options["ssl_context"] = latest(options.get("ssl_context"))
     connection = AIOKafkaConnection(host, port, **options)
     try:
         await connection.connect()

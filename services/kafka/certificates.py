@@ -11,8 +11,13 @@ from pathlib import Path
 from typing import Final
 from weakref import WeakKeyDictionary
 
+import structlog
+
+from services.runtime.ports import SELDOM
 from services.runtime.secret_file import signature
-from services.runtime.tls import Files, client_context
+from services.runtime.tls import Files, TlsError, client_context
+
+LOG = structlog.get_logger("livecard.bus")
 
 Signatures = tuple[tuple[int, ...] | None, ...]
 
@@ -37,13 +42,19 @@ def renewable(files: Files) -> ssl.SSLContext:
 
 
 def latest(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
-    """This context, or one made of its files as they are now. Raises `TlsError` where they are of no use."""
+    """This context, or one made of its files as they are now; where these are of no use, half renewed say,
+    the one before, with a warning."""
     source = _SOURCES.get(context) if context is not None else None
     if source is None:
         return context
     if (seen := _signatures(source.files)) != source.seen:
-        source.latest = client_context(source.files)
-        source.seen = seen
+        try:
+            source.latest = client_context(source.files)
+            source.seen = seen
+        except TlsError as error:
+            LOG.warning(
+                "files of TLS cannot be used; those of before still are", error=str(error), every=SELDOM
+            )
     return source.latest or context
 
 

@@ -219,6 +219,7 @@ class Ingest:
                 failures += 1
                 await self._wait(failures, "broker", error)
             else:
+                self._waits.pop(asyncio.current_task(), None)
                 break
         for each in dead:
             self._metrics.dead_lettered(each.reason, 1)

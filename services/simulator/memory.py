@@ -20,7 +20,8 @@ class MemoryFileError(Exception):
 
 
 class Memory:
-    """Written with every change, before it is answered: what a card shows is never forgotten."""
+    """Written with every change, before it is answered. Where that fails, a warning says so, and the next
+    change writes both."""
 
     def __init__(self, path: Path) -> None:
         """Raises `MemoryFileError`."""
@@ -46,7 +47,7 @@ class Memory:
         try:
             model.cards |= {name: _CARD.decode(body) for name, body in self._rows("cards")}
             model.given |= {name: _GIVEN.decode(body) for name, body in self._rows("given")}
-        except (msgspec.DecodeError, sqlite3.Error):
+        except (msgspec.DecodeError, sqlite3.Error, TypeError):
             self.close()
             raise MemoryFileError(
                 f"{self._path} does not hold the simulator's cards: delete it, and the simulator begins anew"
@@ -62,9 +63,11 @@ class Memory:
         model.changed = {}
 
     def forget(self) -> None:
-        """Everything."""
-        for table in _TABLES:
-            self._db.execute(f"DELETE FROM {table}")  # noqa: S608 (a name of ours)
+        """Everything. Raises `sqlite3.Error`, and has forgotten nothing then."""
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            for table in _TABLES:
+                self._db.execute(f"DELETE FROM {table}")  # noqa: S608 (a name of ours)
 
     def close(self) -> None:
         """Give the file back."""

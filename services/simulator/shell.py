@@ -97,10 +97,7 @@ class Shell:
     def changed(self) -> None:
         """Keep what changed in the model, and wake who waits for a change."""
         if self.memory is not None and self.model.changed:
-            try:
-                self.memory.keep(self.model)
-            except sqlite3.Error as error:
-                LOG.warning("the simulator will not remember what happens", error=str(error), every=SELDOM)
+            self._remember(lambda memory: memory.keep(self.model))
         for watcher in self._watchers:
             watcher.set()
 
@@ -117,9 +114,16 @@ class Shell:
         self.release()
         self.faults.remove()
         self.offset = 0
+        self._remember(Memory.forget)
         self.model.reset()
+
+    def _remember(self, write: Callable[[Memory], None]) -> None:
+        """Write to the file, if there is one; who cannot says so and goes on."""
         if self.memory is not None:
-            self.memory.forget()
+            try:
+                write(self.memory)
+            except sqlite3.Error as error:
+                LOG.warning("the simulator will not remember what happens", error=str(error), every=SELDOM)
 
     async def until(self, true: Callable[[WeChatModel], bool], deadline: float) -> None:
         """Wait until a condition on the model holds. Raises TimeoutError after `deadline` seconds."""

@@ -18,11 +18,15 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import asyncpg
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.runtime.ports import SELDOM
 from services.store.dialect import Statement
-from services.store.ports import StoreLost
+from services.store.ports import StoreLost, StoreUnavailable
 from services.store.primary import connect
+
+LOG = structlog.get_logger("livecard.store")
 
 STATEMENTS: Final = 200
 """Prepared statements that a session keeps, where it is ours alone."""
@@ -51,13 +55,14 @@ class Sessions:
 
     def __init__(self, tls: Callable[[], Mapping[str, Any]], *, pooled: bool | None = None) -> None:
         self._tls, self.pooled = tls, pooled
+        self._files: Mapping[str, Any] = tls()
 
     async def connect(self, *args: Any, **how: Any) -> Any:
         """One session of the driver's."""
         while True:
             believed = self.pooled
             names = STATEMENTS if believed is False else 0
-            own = {**self._tls(), "statement_cache_size": names, "connection_class": _Session}
+            own = {**self._renewed(), "statement_cache_size": names, "connection_class": _Session}
             driver = await connect(*args, **{**how, **own})
             try:
                 if not believed:
@@ -70,6 +75,16 @@ class Sessions:
             if bool(names) is not self.pooled:
                 return driver
             driver.terminate()  # it was made for the other kind
+
+    def _renewed(self) -> Mapping[str, Any]:
+        """TLS by its files as they are now; where these are of no use, half renewed say, as they were."""
+        try:
+            self._files = self._tls()
+        except StoreUnavailable as error:
+            LOG.warning(
+                "files of TLS cannot be used; those of before still are", error=str(error), every=SELDOM
+            )
+        return self._files
 
     def begin(self, how: str = "") -> str:
         """The statements that begin a transaction, in one round trip."""
@@ -103,8 +118,9 @@ class DriverRun:
         return int(said.rpartition(" ")[2])  # `DELETE 12`
 
     async def commit(self) -> None:
-        """Commit."""
-        await self._driver.execute("COMMIT")
+        """Commit. A transaction in which a statement failed is rolled back, which the server says quietly."""
+        if (said := await self._driver.execute("COMMIT")) != "COMMIT":
+            raise StoreUnavailable(f"the transaction was not committed: {said}")
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ READ_ONLY: Final = (
 )
 OPTION: Final = "target_session_attrs"
 _DEFAULT: Final = "read-write"
+_NO_CONNECTION: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 _CHOICES: Final = (_DEFAULT, "primary", "any")
 
 
@@ -66,6 +67,10 @@ async def _one(*args: Any, **how: Any) -> Any:
         return await asyncpg.connect(*args, **how)
     except TargetServerAttributeNotMatched as error:
         raise StoreLost(READ_ONLY) from error
+    except _NO_CONNECTION:
+        raise
+    except Exception as error:  # the driver trips over what it is told
+        raise StoreUnavailable("what answers there does not speak PostgreSQL's protocol") from error
 
 
 async def _first(asked: Sequence[asyncio.Future[Any]]) -> Any:
@@ -74,10 +79,10 @@ async def _first(asked: Sequence[asyncio.Future[Any]]) -> Any:
     for each in asyncio.as_completed(asked):
         try:
             return await each
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            problems.append(error)
         except StoreLost as error:
             problems.insert(0, error)
+        except (*_NO_CONNECTION, StoreUnavailable) as error:
+            problems.append(error)
     raise problems[0]
 
 

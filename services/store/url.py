@@ -14,6 +14,7 @@ from services.store.ports import StoreUnavailable
 from services.store.tls import OPTIONS
 
 _SEVERAL: Final = re.compile(r"(postgresql\+asyncpg://(?:[^@/?]*@)?)([^@/?]*,[^@/?]*)(/[^?]*)?(?:\?(.*))?$")
+_HOST: Final = re.compile(r"(\[[^\]]+\]|[^:/?#]+):\d+")
 _PORT: Final = re.compile(r":\d+$")
 
 
@@ -67,6 +68,8 @@ def _several_hosts(url: URL) -> URL:
     if ports:
         hosts = [f"{host}:{port}" for host, port in zip(hosts, ports, strict=True)]
     hosts = [host if _PORT.search(host) else f"{host}:5432" for host in hosts]
+    if wrong := [host for host in hosts if not _HOST.fullmatch(host)]:
+        raise StoreUnavailable(f"LIVECARD_DATABASE: {wrong[0]} is no host:port")
     return url.difference_update_query(["port"]).update_query_dict({"host": tuple(hosts)})
 
 

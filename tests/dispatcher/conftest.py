@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.store.ports import Store
+from statemachine.card import DeliveryRules
 from tests.dispatcher.inline import migrated, sqlite_in_virtual_time
 from tests.dispatcher.world import Make
 from tests.verification.dict_store.store import MemoryStore
@@ -20,9 +21,9 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     if request.param == "sqlite":
         migrated(path)
 
-    async def store(wall: Callable[[], int]) -> Store:
+    async def store(wall: Callable[[], int], rules: DeliveryRules) -> Store:
         if request.param == "dict":
-            return MemoryStore(wall)
-        return await sqlite_in_virtual_time(path, wall)
+            return MemoryStore(wall, rules=rules)
+        return await sqlite_in_virtual_time(path, wall, rules)
 
     return Make(store)

@@ -12,6 +12,7 @@ import aiosqlite
 
 from services.store.open import migrate, open_store
 from services.store.sql import SqlStore
+from statemachine.card import DeliveryRules
 
 NOW = "virtual_now()"
 
@@ -36,7 +37,7 @@ class _Inline:
                 future.set_result(result)
 
 
-async def sqlite_in_virtual_time(path: Path, wall: Callable[[], int]) -> SqlStore:
+async def sqlite_in_virtual_time(path: Path, wall: Callable[[], int], rules: DeliveryRules) -> SqlStore:
     """A migrated SQLite store whose clock is `wall`."""
 
     def connect() -> sqlite3.Connection:
@@ -50,7 +51,7 @@ async def sqlite_in_virtual_time(path: Path, wall: Callable[[], int]) -> SqlStor
         connection._tx = connection._thread = inline
         return await connection
 
-    return await open_store(f"sqlite+aiosqlite:///{path}", now=NOW, async_creator=create)
+    return await open_store(f"sqlite+aiosqlite:///{path}", now=NOW, async_creator=create, rules=rules)
 
 
 def migrated(path: Path) -> None:

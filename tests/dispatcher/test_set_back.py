@@ -47,3 +47,18 @@ async def test_no_card_waits_for_it(make: Make, after: float) -> None:
         await world.until(trusted, patience=3 * world.rules.longest_wait / 1_000_000)
     assert all({(name, "m1"), (name, "m2")} <= world.wechat.posts.keys() for name in names)
     assert world.wechat.shown["a1"] == 3
+
+
+@in_virtual_time()
+async def test_a_clock_that_is_stepped_back_a_little_takes_no_card_from_its_holder(make: Make) -> None:
+    """As NTP does it, where the lease is the longest of all waits: nobody else calls for the card."""
+    world = await make(lease=90.0, stalled_after=200.0)
+    world.wechat.script = lambda _: "hang"
+    async with world.running("d1", "d2"):
+        (name,) = await world.owe(1)
+        await world.until(lambda: world.wechat.calls)
+        fence = (await world.card(name)).fence
+        cast("LoopClock", world.clock).back = 4.0
+        await asyncio.sleep(5)
+        assert (await world.card(name)).fence == fence
+        world.wechat.script = lambda _: 0

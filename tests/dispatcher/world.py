@@ -27,7 +27,7 @@ from services.transactions.arrivals import Arrival
 from services.transactions.claim import claim
 from services.transactions.fire_due import fire_due
 from services.wechat.ports import WeChat
-from statemachine.card import Card
+from statemachine.card import Card, DeliveryRules
 from statemachine.gate import Gate
 from statemachine.model import Rules
 from tests.dispatcher.faulty import FaultyStore
@@ -343,14 +343,14 @@ class World:
 class Make:
     """The fixture `make`: makes worlds on the store that the test is run with."""
 
-    def __init__(self, store: Callable[[Callable[[], int]], Awaitable[Store]]) -> None:
+    def __init__(self, store: Callable[[Callable[[], int], DeliveryRules], Awaitable[Store]]) -> None:
         self._store = store
         self._made: list[Store] = []
 
     async def __call__(self, **settings: Any) -> World:
         """A world with these settings, within the running loop."""
         clock = LoopClock()
-        store = await self._store(clock.wall)
+        store = await self._store(clock.wall, delivery_rules(Settings(**settings)))
         self._made.append(store)
         return World(store, clock, **settings)
 

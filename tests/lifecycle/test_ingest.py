@@ -6,10 +6,11 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
-from services.lifecycle import ingest
+from services.lifecycle import dividing, ingest
 from services.lifecycle.ingest import SilentIngest
 from services.store.rows import ParkedCount
 from services.transactions import apply
@@ -250,6 +251,26 @@ async def test_dead_letters_wait_for_the_broker_and_are_never_skipped() -> None:
     assert [message.value for _, message in bus.published] == [b"no", b"nor this"]
     assert told.seen["waited:broker"] == 3
     assert told.seen["dead:malformed"] == 2
+
+
+async def test_what_is_waited_for_is_over_once_the_letters_are_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though more of the batch is to come: nothing is said to wait that goes on."""
+    monkeypatch.setattr(dividing, "MOST_MEMBERS", 1)
+    store, bus = TroubledStore(), MemoryBus()
+    taking, seen = make_ingest(store, bus), list[str | None]()
+    bus.failures = 1
+    really = apply.apply
+
+    async def watched(*args: Any) -> Any:
+        seen.append(taking.waiting)
+        return await really(*args)
+
+    monkeypatch.setattr(ingest, "apply", watched)
+    await taking.take(
+        [record(0, b"no event"), record(1, completed("c1", "a")), record(2, completed("c2", "a"))]
+    )
+    assert bus.tries == 2
+    assert seen == [None, None]
 
 
 async def test_nudges_do_not_wait_for_dead_letters() -> None:

@@ -21,12 +21,14 @@ from scripts.patience import PATIENCE
 from services.cli.replay import _letters
 from services.kafka.admin import BrokerError, create_topics
 from services.kafka.bus import KafkaBus
+from services.kafka.certificates import latest, renewable
 from services.kafka.nudges import NudgeConsumer
 from services.kafka.ports import BusUnavailable, Message
 from services.lifecycle.subscription import broker
 from services.runtime.clock import RealClock
 from services.runtime.environment import load
 from services.runtime.settings import Settings
+from services.runtime.tls import Files
 from tests.e2e.line import Line, Service, a_line, free_port, until
 from tests.security.authority import Pair
 from tests.security.conftest import MECHANISMS, PASSWORD, Fortress
@@ -106,6 +108,22 @@ async def test_a_certificate_that_is_renewed_on_disk_counts_from_the_next_connec
     finally:
         await listener.stop()
         await bus.stop()
+
+
+def test_a_pair_that_is_renewed_by_half_leaves_the_one_before_in_use(
+    fortress: Fortress, tmp_path: Path
+) -> None:
+    """Until the other half has come."""
+    certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    first, second = fortress.client, fortress.authority.sign("second")
+    shutil.copy(first.key, key)
+    shutil.copy(first.certificate, certificate)
+    context = renewable(Files("", str(certificate), str(key), ("authorities", "certificate", "key")))
+    assert latest(context) is context
+    shutil.copy(second.certificate, certificate)
+    assert latest(context) is context
+    shutil.copy(second.key, key)
+    assert latest(context) is not context
 
 
 @pytest.fixture

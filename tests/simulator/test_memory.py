@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -86,6 +88,33 @@ def test_a_file_that_is_none_of_its_own_is_named(tmp_path: Path) -> None:
     path = tmp_path / "simulator.sqlite3"
     path.write_bytes(b"x" * 5_000)
     with pytest.raises(MemoryFileError, match=f"cannot use {path}.*delete it"):
+        SimulatorServer().remember(path)
+
+
+async def test_a_reset_that_cannot_be_written_is_answered_and_forgets_nothing_by_halves(
+    start, tmp_path: Path
+) -> None:
+    server, client = await start()
+    await client.declare()
+    other = sqlite3.connect(tmp_path / "state" / "simulator.sqlite3", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    server.shell.memory._db.execute("PRAGMA busy_timeout = 0")
+    await client.post("/control/reset")
+    assert (await client.get("/control/activities"))["total"] == 0
+    other.execute("ROLLBACK")
+    other.close()
+    _, client = await start()
+    assert (await client.get("/control/activities"))["total"] == 1
+
+
+async def test_a_file_with_a_spoilt_card_is_named(start, tmp_path: Path) -> None:
+    server, client = await start()
+    await client.declare()
+    await server.stop()
+    path = tmp_path / "state" / "simulator.sqlite3"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("UPDATE cards SET body = 7")
+    with pytest.raises(MemoryFileError, match="does not hold the simulator's cards"):
         SimulatorServer().remember(path)
 
 

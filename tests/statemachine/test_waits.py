@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from contracts.wechat import Verdict
 from statemachine.card import (
     CALLING,
+    CLOCK_STEP,
     CLOSED,
     DUE,
     IN_SYNC,
@@ -74,9 +75,9 @@ def test_people_are_told_no_moment_that_nobody_waits_for(where):
     assert told.until in (None, NOW - BACK)
 
 
-def test_the_longest_wait_of_a_card_is_the_longest_of_its_settings():
+def test_the_longest_wait_of_a_card_is_the_longest_of_its_settings_and_a_step_of_the_clock():
     for name in ("lease", "coalesce", "backoff_cap", "repair_after"):
-        assert DeliveryRules(**{name: 100 * SECOND}).longest_wait == 100 * SECOND
+        assert DeliveryRules(**{name: 100 * SECOND}).longest_wait == 100 * SECOND + CLOCK_STEP
     assert DeliveryRules(lease=70 * SECOND).longest_closing == 70 * SECOND
     assert RULES.longest_closing == RULES.probe
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from typing import Any
 
@@ -241,3 +242,19 @@ async def test_what_is_shown_is_one_snapshot(postgres: PostgresBench) -> None:
     seen = await store.show("a")
     assert seen is not None
     assert seen.members.done == seen.activity.done == 1
+
+
+async def test_what_was_not_committed_is_not_said_to_be(postgres: PostgresBench) -> None:
+    """The server answers COMMIT with ROLLBACK where a statement failed and nobody minded."""
+    store = postgres.store
+
+    async def careless() -> None:
+        async with store.transaction() as tx:
+            await tx.lock(["a"])
+            with contextlib.suppress(asyncpg.PostgresError):
+                await tx.write(Writes(counters={"x": (1 << 63) - 1}))
+                await tx.write(Writes(counters={"x": 1}))
+
+    with pytest.raises(StoreUnavailable, match="was not committed: ROLLBACK"):
+        await careless()
+    assert await store.show("a") is None

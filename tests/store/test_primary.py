@@ -204,3 +204,22 @@ async def test_one_address_that_leads_to_a_standby_for_a_while(postgres_url: str
                 await fill(store)
         finally:
             await address.stop()
+
+
+@pytest.mark.parametrize("nonsense", [b"R\x00\x00\x00\x05zzzz", b"Z\x00\x00\x00\x06TTT"])
+async def test_a_host_that_talks_nonsense_keeps_nobody_from_the_one_that_does_not(
+    servers: tuple[Postgres, Postgres], nonsense: bytes
+) -> None:
+    """It answers first: another program has the port. Alone it is told in words."""
+
+    async def babble(_: asyncio.StreamReader, out: asyncio.StreamWriter) -> None:
+        out.write(nonsense)
+        await out.drain()
+        out.close()
+
+    async with await asyncio.start_server(babble, "127.0.0.1", 0) as babbling:
+        port = babbling.sockets[0].getsockname()[1]
+        async with opened(f"{url_of(port, servers[0].port)}&sslmode=disable") as store:
+            await write(store)
+        async with opened(f"{url_of(port)}&sslmode=disable") as store:
+            assert "does not speak PostgreSQL's protocol" in await refusal(store)

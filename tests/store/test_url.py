@@ -42,6 +42,7 @@ def test_the_port_of_a_host_without_one_is_postgresqls() -> None:
     ("url", "said"),
     [
         (f"{START}me:secret@/db?host=a,b,c&port=1,2", "one port, or one for each"),
+        (f"{START}me:secret@/db?host=a:one,b:2", "a:one:5432 is no host:port"),
         (f"{START}me:secret@a:one/db", "not an SQLAlchemy URL"),
         (f"{START}me:secret@a/db?statement_cash_size=0", "knows no option statement_cash_size"),
         ("mysql://me:secret@a/db", "speaks postgresql+asyncpg://"),
