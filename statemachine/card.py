@@ -30,8 +30,6 @@ class Phase(StrEnum):
 
 IN_SYNC, DUE, CALLING, UNCERTAIN, GIVEN_UP, CLOSED = Phase
 
-CLOCK_STEP: Final = 5_000_000
-"""µs by which a clock may be set back and it is no matter: what NTP steps, or what two servers differ by."""
 EXPIRED: Final = "expired"
 """The `verdict` of a card that was closed because its id is dead."""
 
@@ -119,8 +117,8 @@ class DeliveryRules(msgspec.Struct, frozen=True):
     @property
     def longest_wait(self) -> int:
         """Nothing that `attempt_at` may be lies further ahead. The column does not say what is waited for, so
-        this is the longest of all, and more: a clock that is stepped back takes no lease from its holder."""
-        return max(self.lease, self.coalesce, self.backoff_cap, self.repair_after) + CLOCK_STEP
+        this is the longest of all."""
+        return max(self.lease, self.coalesce, self.backoff_cap, self.repair_after)
 
     @property
     def longest_closing(self) -> int:

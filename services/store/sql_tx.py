@@ -28,6 +28,7 @@ from statemachine.card import Card, DeliveryRules, attempt_at
 from statemachine.gate import Gate
 from statemachine.model import Activity
 from statemachine.step import Owed
+from statemachine.waits import CLOCK_STEP
 
 _MEMBERS = msgspec.json.Decoder(tuple[str, ...])
 
@@ -124,7 +125,8 @@ class SqlTx:
         self._run, self._dialect = ByName(run, statements, dialect), dialect
         self._rows = self._run.rows
         self._slot, self._delivery_rules = slot, rules
-        self._longest = {"longest": rules.longest_wait, "closing": rules.longest_closing}
+        waits = {"longest": rules.longest_wait, "closing": rules.longest_closing}
+        self._longest = {name: wait + CLOCK_STEP for name, wait in waits.items()}
 
     async def _some(self, name: str, ids: Iterable[str], **more: Any) -> Sequence[Any]:
         return await self._run(name, ids=self._dialect.many(ids), **more)

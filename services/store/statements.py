@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from statemachine.gate import LONGEST
+from statemachine.waits import CLOCK_STEP
 
 ACTIVITY_COLUMNS: Final = (
     "activity_id, state, reason, choose, close_when_complete, deadline, notice, expires_at, ended_at, "
@@ -67,12 +68,13 @@ _GATES: Final = f"SELECT {GATE_COLUMNS} FROM gates"
 _LONGEST_CLOSING: Final = " ".join(
     (
         "CASE g.reason",
-        *(f"WHEN '{reason}' THEN {wait}" for reason, wait in LONGEST.items()),
+        *(f"WHEN '{reason}' THEN {wait + CLOCK_STEP}" for reason, wait in LONGEST.items()),
         "ELSE :closing END",
     )
 )
 _CLOSED: Final = f"(g.closed_until > {{now}} AND g.closed_until <= {{now}} + {_LONGEST_CLOSING})"
-"""A gate, as `statemachine.gate.as_believed` has it; `:closing` is `DeliveryRules.longest_closing`."""
+"""A gate, as `statemachine.gate.as_believed` has it; `:closing` is `DeliveryRules.longest_closing` and a step
+of the clock."""
 
 OWED: Final = "state = 'done' AND NOT late AND delivered = 0"
 
@@ -257,7 +259,7 @@ CLAIM_SQLITE: Final = f"""
 """What is due: four looks into the index per app that is let in, ends first, then the apps in turn.
 
 Due is what has been reached, and what lies further ahead than any wait (`:longest`, that is
-`DeliveryRules.longest_wait`): the other end of the same index.
+`DeliveryRules.longest_wait` and a step of the clock): the other end of the same index.
 """
 
 _CAP = 10_001

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from contracts.wechat import Verdict
 from statemachine.card import (
     CALLING,
-    CLOCK_STEP,
     CLOSED,
     DUE,
     IN_SYNC,
@@ -22,7 +21,7 @@ from statemachine.card import (
 )
 from statemachine.gate import LONGEST, MINUTE, NEVER, SPREAD, UNKNOWN_APP, Gate, as_believed, first_wait
 from statemachine.states import ENDED
-from statemachine.waits import believed
+from statemachine.waits import CLOCK_STEP, believed
 from tests.statemachine.cards import (
     IN,
     NOW,
@@ -41,26 +40,28 @@ from tests.statemachine.test_delivery_anything import Life, steps
 BACK = 1_800 * SECOND
 
 
-def test_a_wait_is_believed_up_to_its_longest_and_over_beyond():
+def test_a_wait_is_believed_up_to_its_longest_and_a_step_of_the_clock():
     assert believed(NOW - 1, NOW, SECOND) == NOW - 1
-    assert believed(NOW + SECOND, NOW, SECOND) == NOW + SECOND
-    assert believed(NOW + SECOND + 1, NOW, SECOND) == NOW
+    furthest = NOW + SECOND + CLOCK_STEP
+    assert believed(furthest, NOW, SECOND) == furthest
+    assert believed(furthest + 1, NOW, SECOND) == NOW
 
 
 @pytest.mark.parametrize(
     ("column", "longest"), [("throttled_until", RULES.coalesce), ("retry_at", RULES.backoff_cap)]
 )
 def test_a_claim_believes_each_wait_up_to_its_own_longest(column, longest):
-    assert claim(due_card(**{column: NOW + longest}), ("ann",)).claimed is None
-    assert take(due_card(**{column: NOW + longest + 1}), ("ann",)).call.members == ("ann",)
+    furthest = NOW + longest + CLOCK_STEP
+    assert claim(due_card(**{column: furthest}), ("ann",)).claimed is None
+    assert take(due_card(**{column: furthest + 1}), ("ann",)).call.members == ("ann",)
 
 
 def test_a_lease_further_ahead_than_a_lease_lasts_is_a_lapse():
     held = IN[CALLING]()
-    assert claim(held, ("ann",)).claimed is None  # exactly one lease ahead
-    taken = take(held, ("ann",), NOW - 1)
+    assert claim(held, ("ann",), NOW - CLOCK_STEP).claimed is None  # exactly one lease and a step ahead
+    taken = take(held, ("ann",), NOW - CLOCK_STEP - 1)
     assert taken.card.fence == held.fence + 2  # the lapse's and the claim's
-    assert taken.card.doubt_at == NOW - 1
+    assert taken.card.doubt_at == NOW - CLOCK_STEP - 1
 
 
 @pytest.mark.parametrize("where", [DUE, UNCERTAIN, CALLING])
@@ -75,9 +76,9 @@ def test_people_are_told_no_moment_that_nobody_waits_for(where):
     assert told.until in (None, NOW - BACK)
 
 
-def test_the_longest_wait_of_a_card_is_the_longest_of_its_settings_and_a_step_of_the_clock():
+def test_the_longest_wait_of_a_card_is_the_longest_of_its_settings():
     for name in ("lease", "coalesce", "backoff_cap", "repair_after"):
-        assert DeliveryRules(**{name: 100 * SECOND}).longest_wait == 100 * SECOND + CLOCK_STEP
+        assert DeliveryRules(**{name: 100 * SECOND}).longest_wait == 100 * SECOND
     assert DeliveryRules(lease=70 * SECOND).longest_closing == 70 * SECOND
     assert RULES.longest_closing == RULES.probe
 
@@ -98,10 +99,10 @@ def test_a_call_claimed_before_the_clock_was_set_back_clears_no_doubt_of_since()
 
 @pytest.mark.parametrize("reason", sorted(LONGEST))
 def test_a_gate_is_believed_up_to_the_longest_closing_for_its_reason(reason):
-    gate = Gate("wx1", NOW + LONGEST[reason], reason=reason)
+    gate = Gate("wx1", NOW + CLOCK_STEP + LONGEST[reason], reason=reason)
     assert as_believed(gate, NOW, 1) is gate
     assert as_believed(gate, NOW - 1, 1).closed_until == NOW - 1
-    setting = Gate("wx1", NOW + SECOND, reason="blocked")
+    setting = Gate("wx1", NOW + CLOCK_STEP + SECOND, reason="blocked")
     assert as_believed(setting, NOW, SECOND) is setting
     assert as_believed(setting, NOW - 1, SECOND).closed_until == NOW - 1
 
@@ -137,9 +138,9 @@ def test_whatever_happened_a_claim_after_the_clock_was_set_back_leaves_no_longer
         return
     now = life.now - back
     after = claim(life.card, life.owed, now).card
-    assert all(ahead <= getattr(RULES, name) for name, ahead in waits(after, now).items()), after
+    assert all(ahead <= getattr(RULES, name) + CLOCK_STEP for name, ahead in waits(after, now).items()), after
     at = attempt_at(after, RULES)
-    assert at is None or at <= now + RULES.longest_wait
+    assert at is None or at <= now + RULES.longest_wait + CLOCK_STEP
 
 
 @pytest.mark.parametrize("state", ["open", ENDED])

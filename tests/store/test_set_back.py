@@ -11,6 +11,7 @@ from contracts.wechat import Verdict
 from services.store.rows import SHARDS
 from statemachine.card import CALLING, DUE, IN_SYNC, UNCERTAIN, phase, status
 from statemachine.gate import LONGEST, NEVER, PROBED, UNKNOWN_APP
+from statemachine.waits import CLOCK_STEP
 from tests.store.benches import START
 from tests.store.support import Scene
 from tests.store.test_columns import CELLS, _put
@@ -26,9 +27,9 @@ WAITING = [each for each in CELLS if each[1]]
 async def test_whatever_a_card_waits_for_half_an_hour_ahead_it_is_due(
     scene: Scene, at: int, values: dict[str, Any]
 ) -> None:
-    """At the longest of all waits it is believed, one microsecond further ahead it is not."""
+    """At the longest of all waits and a step of the clock it is believed, a microsecond further it is not."""
     await _put(scene, "cards", values)
-    longest = scene.cards.longest_wait
+    longest = scene.cards.longest_wait + CLOCK_STEP
     await scene.bench.advance((at - START - longest) / SECOND)
     assert await scene.due() == []
     assert await _next_attempt(scene) == longest
@@ -146,7 +147,7 @@ async def test_no_gate_is_closed_longer_than_ever_for_its_reason(scene: Scene, r
     """To the microsecond; then it counts as open, or one call of all processes finds out."""
     await scene.open("a")
     await scene.complete("a", "m")
-    longest = LONGEST.get(reason, scene.cards.longest_closing)
+    longest = LONGEST.get(reason, scene.cards.longest_closing) + CLOCK_STEP
     await scene.shut("wx1", reason, START + longest + 1)
     await scene.bench.advance(0.000001)
     assert await scene.due() == []
