@@ -16,7 +16,7 @@ from services.kafka.ports import Bus, BusUnavailable, Message
 from services.runtime.ports import SELDOM, Chance, Clock
 from services.runtime.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
-from services.store.rows import CHANGES, DEAD, PAGE_SIZE, OutboxRow
+from services.store.rows import CHANGES, DEAD, EVENTS, PAGE_SIZE, OutboxRow
 
 LOG = structlog.get_logger("livecard.relay")
 
@@ -38,7 +38,7 @@ class RelayMetrics(Protocol):
     """What the relay tells telemetry."""
 
     def published(self, topic: str, rows: int) -> None:
-        """Rows acknowledged by the broker; `topic` by role (`changes`, `dead`)."""
+        """Rows acknowledged by the broker; `topic` by role (`changes`, `dead`, `events`)."""
         ...
 
     def relay_failed(self) -> None:
@@ -82,7 +82,7 @@ class Relay:
         self._store, self._bus = store, bus
         self._clock, self._chance = clock, chance
         self._poll, self._lease = settings.relay_poll, settings.relay_lease
-        self._topics = {CHANGES: topics.changes, DEAD: topics.dead}
+        self._topics = {CHANGES: topics.changes, DEAD: topics.dead, EVENTS: topics.events}
         self._owner, self._page = owner, page
         self._metrics: RelayMetrics = metrics or SilentRelay()
         self._shards: list[int] = []

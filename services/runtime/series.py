@@ -11,7 +11,7 @@ from typing import Final, get_args
 from contracts.events import ADDED, CLOSED, COMPLETED, OPENED, RESCHEDULED
 from contracts.records import DeadReason
 from contracts.wechat import INVALID_CREDENTIAL, VERDICTS, Verdict
-from services.store.rows import CHANGES, DEAD
+from services.store.rows import CHANGES, DEAD, EVENTS
 from statemachine.model import OutcomeKind
 
 Labels = tuple[str, ...]
@@ -26,7 +26,7 @@ SERIES: Final[dict[str, list[Labels]]] = {
     "livecard_events": [*product(_TYPES, _KINDS), ("", "dead")],
     "livecard_dead_letters": [(reason,) for reason in get_args(DeadReason)],
     "livecard_waits": [("store",), ("broker",)],
-    "livecard_relayed": [(CHANGES,), (DEAD,)],
+    "livecard_relayed": [(CHANGES,), (DEAD,), (EVENTS,)],
     "livecard_pruned_rows": [
         (table,) for table in ("inbox", "attempts", "members", "activities", "unopened")
     ],

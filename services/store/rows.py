@@ -23,6 +23,7 @@ SKIPPED: Final = 2
 
 CHANGES: Final = "changes"
 DEAD: Final = "dead"
+EVENTS: Final = "events"
 """An outbox row's `topic`, by role; the relay knows the topic's real name."""
 
 SHARDS: Final = 16
@@ -110,7 +111,8 @@ def pages(waiting: Iterable[Waiting]) -> Iterator[list[InboxKey]]:
 class OutboxRow(msgspec.Struct):
     """One message to publish. `id` is the CloudEvent's (a dead letter's coordinates).
 
-    `body`: for `changes` the CloudEvent as JSON text; for `dead` the `Record` as JSON text
+    `body`: for `changes` and `events` (what the gateway took in, what waited for a binding) the CloudEvent as
+    JSON text; for `dead` the `Record` as JSON text
     (contracts.records.encode_record), with headers as they will be published.
     `seq` is given by the store and rises within an activity.
     """
