@@ -11,13 +11,13 @@ from litestar.di import Provide
 from services.gateway.keys import ApiKeys, Caller, allowed
 from services.gateway.parts import Gateway
 from services.gateway.problems import answer_problem
-from services.gateway.routes import events
+from services.gateway.routes import activities, delivery, events, gates
 from services.gateway.service import GatewayService
 from services.runtime.process import Parts, Service
 from services.wechat.apps import AppBook
 from services.wechat.client import WeChatClient
 
-ROUTES: Sequence[Any] = (events.router,)
+ROUTES: Sequence[Any] = (events.router, activities.router, delivery.router, gates.router)
 """Every topic's routes."""
 
 LARGEST_BODY = 1 << 20
@@ -71,6 +71,7 @@ def build(parts: Parts) -> list[Service]:
         relay=parts.relay,
         settings=parts.settings,
         metrics=parts.metrics,
+        rules=parts.delivery_rules,
     )
     keys = ApiKeys.load(parts.settings.api_keys_file)
     return [GatewayService(application(gateway, keys), gateway, keys)]

@@ -12,6 +12,7 @@ from services.runtime.settings import Settings
 from services.store.ports import Store
 from services.wechat.client import WeChatClient
 from services.wechat.ports import Apps
+from statemachine.card import DeliveryRules
 
 
 class Seal(Protocol):
@@ -38,6 +39,7 @@ class Gateway:
     relay: Kick
     settings: Settings
     metrics: Metrics
+    rules: DeliveryRules = field(default_factory=DeliveryRules)
     session_keys: Any = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the gateway drains: whoever streams ends then."""
