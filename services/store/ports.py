@@ -13,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 
+from services.store.pages import Pages
 from services.store.rows import (
     ANY,
     Admission,
@@ -147,7 +148,7 @@ class Tx(Protocol):
         ...
 
 
-class Store(Protocol):
+class Store(Pages, Protocol):
     """An engine, with its reads and its housekeeping that need no activity's lock."""
 
     def transaction(self) -> AbstractAsyncContextManager[Tx]:

@@ -31,6 +31,7 @@ from services.store.rows import (
     Parked,
     Seen,
 )
+from services.store.sql_pages import OUT_OF_SYNC_POSTGRES, OUT_OF_SYNC_SQLITE, PAGES, SqlPages
 from services.store.sql_tx import AlchemyRun, ByName, Run, SqlTx, read_locked
 from services.store.upkeep import UNOPENED_AGE, few_members, is_held
 from statemachine.card import DeliveryRules
@@ -42,7 +43,7 @@ SLOTS: Final = 64
 SLOTS_OF_A_PROCESS: Final = 4
 
 
-class SqlStore:
+class SqlStore(SqlPages):
     """Implements `services.store.ports.Store` on PostgreSQL or SQLite.
 
     `slot` is where this process begins to add to the ledger (0–63): its transactions take turns at some
@@ -71,7 +72,9 @@ class SqlStore:
             **statements.TRANSACTION,
             **statements.READS,
             **statements.UPKEEP,
+            **PAGES,
             "claim": claim,
+            "out_of_sync": OUT_OF_SYNC_POSTGRES if dialect.postgres else OUT_OF_SYNC_SQLITE,
         }
         self._statements: Mapping[str, Statement] = {
             name: dialect.statement(name, source.replace("{in shards}", _in_shards(dialect)))

@@ -24,10 +24,11 @@ from services.store.sql import count_members
 from services.store.upkeep import UNOPENED_AGE, few_members, is_held
 from statemachine.gate import Gate, opened
 from statemachine.states import ENDED
-from tests.verification.dict_store.tables import Tables, copied
+from tests.verification.dict_store.pages import Paged
+from tests.verification.dict_store.tables import copied
 
 
-class Reads(Tables):
+class Reads(Paged):
     """Every read of `services.store.ports.Store`, and the housekeeping, over the tables."""
 
     async def next_due(self) -> int | None:
