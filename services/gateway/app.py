@@ -8,16 +8,20 @@ from typing import Any
 from litestar import Litestar, Request
 from litestar.di import Provide
 
+from services.gateway.feed import Feed
+from services.gateway.feeding import FeedService
 from services.gateway.keys import ApiKeys, Caller, allowed
 from services.gateway.parts import Gateway
 from services.gateway.problems import answer_problem
 from services.gateway.routes import activities, delivery, events, gates
+from services.gateway.routes import feed as streams
 from services.gateway.service import GatewayService
+from services.kafka.tail import Tail
 from services.runtime.process import Parts, Service
 from services.wechat.apps import AppBook
 from services.wechat.client import WeChatClient
 
-ROUTES: Sequence[Any] = (events.router, activities.router, delivery.router, gates.router)
+ROUTES: Sequence[Any] = (events.router, activities.router, streams.router, delivery.router, gates.router)
 """Every topic's routes."""
 
 LARGEST_BODY = 1 << 20
@@ -62,6 +66,7 @@ def build(parts: Parts) -> list[Service]:
         deadline=parts.settings.call_deadline,
         authorities=parts.settings.wechat_ca,
     )
+    feed = Feed(parts.clock, parts.metrics)
     gateway = Gateway(
         store=parts.store,
         wechat=wechat,
@@ -71,7 +76,9 @@ def build(parts: Parts) -> list[Service]:
         relay=parts.relay,
         settings=parts.settings,
         metrics=parts.metrics,
+        feed=feed,
         rules=parts.delivery_rules,
     )
     keys = ApiKeys.load(parts.settings.api_keys_file)
-    return [GatewayService(application(gateway, keys), gateway, keys)]
+    tail = Tail(parts.settings, parts.topics.changes, feed, parts.clock)
+    return [GatewayService(application(gateway, keys), gateway, keys), FeedService(feed, tail)]

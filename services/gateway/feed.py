@@ -13,7 +13,7 @@ import re
 from collections import deque
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import msgspec
 import structlog
@@ -37,7 +37,9 @@ OVERHEAD: Final = 500
 CHUNK: Final = 64 * 1024
 """Bytes handed over together, if there is more than one change."""
 
-Ending = Literal["left", "slow", "gap", "drained"]
+Ending = Literal["left", "revoked", "slow", "gap", "drained"]
+"""Why a stream ended: its client left, its key is not allowed any more, its client does not read, changes were
+lost, the process leaves."""
 
 
 class NotReading(Exception):
@@ -46,6 +48,28 @@ class NotReading(Exception):
 
 class TooManyStreams(Exception):
     """This process has as many as it may have."""
+
+
+class FeedMetrics(Protocol):
+    """What the feed tells telemetry."""
+
+    def streams(self, count: int) -> None:
+        """So many are open."""
+        ...
+
+    def stream_ended(self, why: Ending) -> None:
+        """One that was open ended."""
+        ...
+
+
+class Silent:
+    """Tells nobody."""
+
+    def streams(self, count: int) -> None:
+        """Nothing."""
+
+    def stream_ended(self, why: Ending) -> None:
+        """Nothing."""
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -111,6 +135,8 @@ class Stream:
 
     def push(self, frame: bytes) -> None:
         """One more, or its end where too much waits."""
+        if self.ending is not None:
+            return
         if self._frames and (self._waiting + len(frame) > STREAM_MEMORY or self._feed.crowded):
             self.end("slow")
             return
@@ -127,7 +153,7 @@ class Stream:
         self._count(-self._waiting)
         self._news.set()
         self.ended.set()
-        self._feed.drop(self)
+        self._feed.drop(self, why)
 
     def _count(self, bytes_: int) -> None:
         self._waiting += bytes_
@@ -137,8 +163,16 @@ class Stream:
 class Feed:
     """`services.kafka.tail.Reader`: takes changes, keeps the last hour's, tells the streams."""
 
-    def __init__(self, clock: Clock, *, memory: int = MEMORY, streams: int = STREAMS) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        metrics: FeedMetrics | None = None,
+        *,
+        memory: int = MEMORY,
+        streams: int = STREAMS,
+    ) -> None:
         self._clock, self._memory, self._most = clock, memory, streams
+        self._metrics: FeedMetrics = metrics or Silent()
         self._reading = self._draining = False
         self._kept: deque[Kept] = deque()
         self._by_activity: dict[str, dict[str, Kept]] = {}
@@ -176,6 +210,7 @@ class Feed:
                 stream = Stream(self, activity_id)
         self._streams.setdefault(activity_id, set()).add(stream)
         self._open += 1
+        self._metrics.streams(self._open)
         return stream
 
     def _after(self, activity_id: str, last: str) -> list[Kept] | None:
@@ -189,11 +224,13 @@ class Feed:
             return None
         return changes[list(kept).index(last) + 1 :]
 
-    def drop(self, stream: Stream) -> None:
+    def drop(self, stream: Stream, why: Ending) -> None:
         """Forget one that ended."""
         of_one = self._streams.get(stream.activity_id, set())
         if stream in of_one:
             self._open -= 1
+            self._metrics.streams(self._open)
+            self._metrics.stream_ended(why)
             of_one.remove(stream)
             if not of_one:
                 del self._streams[stream.activity_id]

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from services.gateway.feed import Feed
 from services.runtime.metrics import Metrics
 from services.runtime.ports import Chance, Clock, Kick
 from services.runtime.settings import Settings
@@ -39,6 +40,7 @@ class Gateway:
     relay: Kick
     settings: Settings
     metrics: Metrics
+    feed: Feed
     rules: DeliveryRules = field(default_factory=DeliveryRules)
     session_keys: Any = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

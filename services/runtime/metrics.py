@@ -33,7 +33,7 @@ class Metrics:
         self._ingest()
         self._calls()
         self._store()
-        for labelled in (self.events, self.dead, self.waits, self.relayed, self.calls, self.rows_pruned):
+        for labelled in (self.events, self.dead, self.waits, self.relayed, self.calls, self.rows_pruned, self.streams_ended):
             for values in SERIES[labelled._name]:  # noqa: SLF001 (the client tells it nowhere else)
                 labelled.labels(*values)
 
@@ -139,6 +139,10 @@ class Metrics:
             "due": gauge("timers_due", "Timers that should have fired (10001: or more)."),
             "due_age": gauge("timers_due_oldest_seconds", "How late the oldest of them is."),
         }
+        self.streams_open = gauge("streams", "Streams of the API that are open.")
+        self.streams_ended = Counter(
+            "livecard_streams_ended", "Streams of the API that ended, by cause.", ["why"], registry=registry
+        )
         self.gate_closed = Gauge(
             "livecard_gate_closed_until_seconds",
             "Until when (Unix time) an app's gate is closed; 0: open.",
@@ -249,6 +253,14 @@ class Metrics:
         """(type, outcome) → how many events."""
         for (kind, outcome), count in outcomes.items():
             self.events.labels(kind, outcome).inc(count)
+
+    def streams(self, count: int) -> None:
+        """`services.gateway.feed.FeedMetrics`."""
+        self.streams_open.set(count)
+
+    def stream_ended(self, why: str) -> None:
+        """`services.gateway.feed.FeedMetrics`."""
+        self.streams_ended.labels(why).inc()
 
 
 def _hidden(gate: Gate) -> int:

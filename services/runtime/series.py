@@ -30,6 +30,7 @@ SERIES: Final[dict[str, list[Labels]]] = {
     "livecard_pruned_rows": [
         (table,) for table in ("inbox", "attempts", "members", "activities", "unopened")
     ],
+    "livecard_streams_ended": [("left",), ("revoked",), ("slow",), ("gap",), ("drained",)],
     "livecard_calls": sorted(
         {
             *((verdict.value, str(code)) for code, verdict in VERDICTS.items()),
