@@ -151,6 +151,7 @@ class Reads(Tables):
         return {
             "inbox": len(old_keys),
             "attempts": len(gone),
+            "requests": self.prune_requests(limit),
             "members": members,
             "activities": len(deleted),
             "unopened": len(unopened),
