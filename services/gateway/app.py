@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from litestar import Litestar, Request
+from litestar import Litestar
 from litestar.di import Provide
 
 from services.gateway.feed import Feed
 from services.gateway.feeding import FeedService
-from services.gateway.keys import ApiKeys, Caller, allowed
+from services.gateway.guard import allowed, the_caller
+from services.gateway.keys import ApiKeys
 from services.gateway.parts import Gateway
 from services.gateway.problems import answer_problem
 from services.gateway.routes import activities, delivery, events, gates
@@ -45,18 +46,12 @@ def application(gateway: Gateway, keys: ApiKeys, routes: Sequence[Any] = ROUTES)
         # Sets of dependencies are ours; nothing is read of the environment.
         debug=False,
     )
-    app.state.keys = keys
+    app.state.api_keys = keys
     return app
 
 
-async def the_caller(request: Request[Any, Any, Any]) -> Caller:
-    """Whom the guard let in."""
-    caller: Caller = request.state.caller
-    return caller
-
-
-def build(parts: Parts) -> list[Service]:
-    """The services of a gateway process."""
+def build(parts: Parts, keys: ApiKeys | None = None) -> list[Service]:
+    """The services of a gateway process; `keys` stand in for those of the settings' file."""
     apps = AppBook.load(parts.settings)
     wechat = WeChatClient(
         parts.settings.wechat,
@@ -79,6 +74,6 @@ def build(parts: Parts) -> list[Service]:
         feed=feed,
         rules=parts.delivery_rules,
     )
-    keys = ApiKeys.load(parts.settings.api_keys_file)
+    keys = keys or ApiKeys.load(parts.settings.api_keys_file)
     tail = Tail(parts.settings, parts.topics.changes, feed, parts.clock)
     return [GatewayService(application(gateway, keys), gateway, keys), FeedService(feed, tail)]

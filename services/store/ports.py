@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from services.store.pages import Pages
+from services.store.requests import RequestsTx
 from services.store.rows import (
     ANY,
     Admission,
@@ -60,7 +61,7 @@ class Backlog(msgspec.Struct, frozen=True):
     due_age: int
 
 
-class Tx(Protocol):
+class Tx(RequestsTx, Protocol):
     """One transaction. Leaving it normally commits; an exception rolls back.
 
     Locks: `admit` takes inbox rows in sorted order, `lock` and `lock_cards` activity rows in order
@@ -207,7 +208,7 @@ class Store(Pages, Protocol):
 
     async def prune(self, *, inbox: int, attempts: int, activities: int, limit: int) -> dict[str, int]:
         """One step: delete up to `limit` rows a table that are older than these ages (µs): inbox rows
-        by arrival (never `parked` ones), attempts by time, activities with members by expires_at
+        by arrival (never `parked` ones), attempts by time, answers kept for a repeated request, activities with members by expires_at
         (their pending revisions count as expired) until these are `limit` members together, unopened
         activities with nothing parked. Rows that somebody holds are left for later, so any number may
         prune at once. Near `limit` in any table: there is more."""

@@ -152,6 +152,7 @@ class Reads(Paged):
         return {
             "inbox": len(old_keys),
             "attempts": len(gone),
+            "requests": self.prune_requests(limit),
             "members": members,
             "activities": len(deleted),
             "unopened": len(unopened),

@@ -35,6 +35,7 @@ from statemachine.model import Activity
 from statemachine.step import Owed
 from statemachine.waits import believed
 from tests.verification.dict_store.reads import Reads
+from tests.verification.dict_store.requests import MemoryRequests
 from tests.verification.dict_store.tables import Row, Tables, copied
 
 LOCK_TIMEOUT: Final = 5.0
@@ -43,7 +44,7 @@ Pause = Callable[[], Awaitable[None] | None]
 """None: nobody comes in between, so that nothing is waited for."""
 
 
-class MemoryTx:
+class MemoryTx(MemoryRequests):
     """One transaction over `Tables`."""
 
     def __init__(self, tables: Tables, now: Callable[[], int], pause: Pause | None) -> None:
@@ -52,6 +53,7 @@ class MemoryTx:
         self._admitted: dict[InboxKey, str] = {}
         self._seen: set[str] = set()
         self._writes: list[Writes] = []
+        self.changed_requests = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -99,6 +101,7 @@ class MemoryTx:
         self._tables.admit(self._admitted, now)
         for name in self._seen:
             self._tables.see(name, now)
+        self._tables.change_requests(self.changed_requests)
         for writes in self._writes:
             self._tables.write(writes, now)
 

@@ -1,0 +1,35 @@
+"""The API on SQLite, each test with a file of its own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.store.open import migrate
+from tests.engines.support import run_apart
+from tests.gateway.world import World
+from tests.store.benches import SqliteBench
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file to copy."""
+    path = tmp_path_factory.mktemp("gateway") / "migrated.sqlite3"
+    run_apart(migrate(f"sqlite+aiosqlite:///{path}", finish=True))
+    return path
+
+
+@pytest.fixture
+async def world(migrated_file: Path, tmp_path: Path) -> AsyncIterator[World]:
+    """The API, its store empty."""
+    path = tmp_path / "store.sqlite3"
+    shutil.copy(migrated_file, path)
+    bench = SqliteBench(path)
+    await bench.begin()
+    made = World(bench)
+    yield made
+    await made.close()
+    await bench.close()
