@@ -19,9 +19,9 @@ from services.gateway.feed import (
     last_event_id,
     snapshot,
 )
-from services.gateway.keys import ApiKeys, Caller
+from services.gateway.keys import ApiKeys
 from services.gateway.ownership import check_own, named
-from services.gateway.parts import Gateway
+from services.gateway.parts import ActivityId, TheCaller, TheGateway
 from services.gateway.problems import unavailable
 from services.transactions.views import view_activity
 
@@ -48,7 +48,7 @@ HEADERS: Final = [
     summary="The changes of an activity, as they happen",
 )
 async def events(
-    activity_id: str, request: Request[Any, Any, Any], caller: Caller, gateway: Gateway
+    request: Request[Any, Any, Any], activity_id: ActivityId, caller: TheCaller, gateway: TheGateway
 ) -> ASGIApp:
     """Server-sent events: a `snapshot` (the body of the activity's GET), then its changes as on
     `activity.changes`, each with its `id`. Those of just before the snapshot may come again: drop them by their
@@ -64,7 +64,7 @@ async def events(
     except BaseException:
         stream.end("left")
         raise
-    keys: ApiKeys = request.app.state.keys
+    keys: ApiKeys = request.app.state.api_keys
     appid = view.seen.card.appid
     return EventStream(stream, first, lambda: keys.still(caller, "read", appid))
 
