@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
+import aiohttp
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
 
 from contracts.changes import decode_change
 from scripts.patience import PATIENCE
@@ -20,9 +22,11 @@ from services.gateway.keys import ApiKeys, KeyEntry, hash_of
 from services.gateway.routes import feed as routes
 from services.kafka.tail import Tail
 from services.runtime.clock import RealClock
+from services.runtime.health import Health
+from services.runtime.http import HttpServer
 from services.runtime.settings import Settings
 from services.store.rows import CHANGES
-from tests.gateway.changes import ids
+from tests.gateway.changes import change, ids
 from tests.gateway.world import ALL_KEY, OTHER_KEY, SCOPE_KEYS, World
 
 
@@ -270,3 +274,46 @@ async def test_where_no_stream_can_be_had_one_may_try_again(world: World) -> Non
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         assert (await other.api.get("/v1/activities/a-1")).status_code == 200
         await other.close()
+
+
+async def test_over_a_socket_changes_come_at_once_and_a_client_that_leaves_is_noticed(world: World) -> None:
+    await world.scene.open("a-1")
+    server = HttpServer("127.0.0.1:0", Health(lambda: [], RealClock(), 60.0), CollectorRegistry(), world.front)
+    await server.start()
+    url, headers = f"{server.url}/v1/activities/a-1/events", {"authorization": f"Bearer {ALL_KEY}"}
+    async with asyncio.timeout(PATIENCE), aiohttp.ClientSession(headers=headers) as http:
+        async with http.get(url) as answer:
+            assert await answer.content.readuntil(b"\n\n") == b"retry: 2000\n\n"
+            assert (await answer.content.readuntil(b"\n\n")).startswith(b"event: snapshot\ndata: {")
+            await world.scene.complete("a-1", "gp-1")
+            last = (await relay(world))[-1]
+            while f"id: {last}\n".encode() not in await answer.content.readuntil(b"\n\n"):
+                pass
+        while len(world.gateway.feed):  # noqa: ASYNC110 (the server notices it)
+            await asyncio.sleep(0.01)
+        async with http.get(url) as answer:
+            world.gateway.feed.close()
+            assert (await answer.read()).endswith(b"\n\n")
+    await world.front.drained()
+    await server.stop()
+
+
+async def test_over_a_socket_a_client_that_reads_nothing_is_cut_off(world: World) -> None:
+    """Buffers of the system and of the server fill first; they are bounded, too."""
+    await world.scene.open("a-1")
+    server = HttpServer("127.0.0.1:0", Health(lambda: [], RealClock(), 60.0), CollectorRegistry(), world.front)
+    await server.start()
+    _, port = server.url.rsplit(":", 1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(port), limit=1)
+    request = f"GET /v1/activities/a-1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALL_KEY}\r\n\r\n"
+    writer.write(request.encode())
+    await reader.read(1)
+    feed, number = world.gateway.feed, 0
+    async with asyncio.timeout(PATIENCE):
+        while len(feed):
+            number += 1
+            feed.take(0, b"a-1", change(number, member="m" * 50_000))
+            await asyncio.sleep(0)
+        await world.front.drained()
+    writer.close()
+    await server.stop()

@@ -51,6 +51,7 @@ class Log:
         self.partitions: dict[int, list[str]] = {int(name[1:]): list(each) for name, each in partitions.items()}
         self.young: dict[int, int] = {}
         self.failures: list[Exception] = []
+        self.refused: list[tuple[int, int]] = []
         self.made = 0
 
     def consumer(self, **options: Any) -> FakeConsumer:
@@ -67,7 +68,9 @@ class FakeConsumer:
         self._log = log
         self._at: dict[TopicPartition, int] = {}
         self._client = SimpleNamespace(add_topic=self._nothing)
-        self._subscription = SimpleNamespace(subscription=None)
+        self._state = SimpleNamespace()
+        assignment = SimpleNamespace(tps=["one"], state_value=lambda _: self._state)
+        self._subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
 
     async def _nothing(self, *_: object) -> None:
         return None
@@ -114,6 +117,8 @@ class FakeConsumer:
     async def getmany(self, *, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Any]]:
         await asyncio.sleep(0.001)
         self._fail()
+        if self._log.refused:  # as `services.kafka.patches.lost_records` keeps it
+            self._state.jumps = [self._log.refused.pop()]
         found = {}
         for place, at in self._at.items():
             records = self._log.partitions.get(place.partition, [])[at:][:max_records]
@@ -201,6 +206,34 @@ async def test_a_topic_that_was_away_has_a_gap(monkeypatch: pytest.MonkeyPatch, 
         log.partitions = anew
         await until(lambda: sorted(heard.values) == sorted(sum(anew.values(), [])), "it reads on")
         assert set(heard.signs[1:]) == {"gap"}
+
+
+async def test_records_that_were_deleted_unread_are_a_gap_before_what_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = Log(p0=[])
+    async with tailing(log, monkeypatch) as heard:
+        await until(lambda: heard.signs == ["begin"], "it reads")
+        heard.take = lambda *_: heard.signs.append("record")  # type: ignore[method-assign]  # one list for both
+        log.refused = [(3, 9)]
+        log.partitions[0].append("x")
+        await until(lambda: heard.signs == ["begin", "gap", "record"], "in this order")
+
+
+async def test_a_topic_made_anew_while_it_is_read_back_may_never_grow_so_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = Log(p0=["a", "b", "c"])
+    log.young = {0: 0}
+    log.refused = [(3, 0)]
+    log.failures = [KafkaConnectionError("away")]
+    monkeypatch.setattr(FakeConsumer, "end_offsets", lambda *_: _ends())
+    async with tailing(log, monkeypatch) as heard:
+        await until(lambda: heard.signs == ["gap", "begin"], "it reads")
+
+
+async def _ends() -> dict[TopicPartition, int]:
+    return {TopicPartition(TOPIC, 0): 1_000}
 
 
 def messages(first: int, count: int) -> list[Message]:
