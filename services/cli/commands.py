@@ -283,7 +283,9 @@ def redeliver(
 
 @app.command()
 def key(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Who calls with it: part of its events' source.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Who calls with it: part of its events' source.")
+    ],
     scope: Annotated[
         list[str] | None,
         typer.Option(metavar="SCOPE", help="What it allows: read, write, rooms, operate. May be repeated."),

@@ -53,7 +53,9 @@ def _entry(name: str, scopes: Sequence[str], appids: Sequence[str]) -> KeyEntry:
         raise CommandError(f"a key without a scope may do nothing: add --scope, of {', '.join(SCOPES)}")
     if not appids or not all(appids):
         raise CommandError("a key without an app sees nothing: add --app APPID")
-    return KeyEntry(name, cast("tuple[Scope, ...]", tuple(dict.fromkeys(scopes))), tuple(dict.fromkeys(appids)))
+    return KeyEntry(
+        name, cast("tuple[Scope, ...]", tuple(dict.fromkeys(scopes))), tuple(dict.fromkeys(appids))
+    )
 
 
 def add(path: Path, digest: str, entry: KeyEntry) -> None:

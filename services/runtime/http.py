@@ -197,7 +197,9 @@ async def _send(answer: Answer, scope: Any, send: ASGISendCallable) -> None:
     ]
     if answer.status == 405:
         headers.append((b"allow", b"GET, HEAD"))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers, "trailers": False})
+    await send(
+        {"type": "http.response.start", "status": answer.status, "headers": headers, "trailers": False}
+    )
     body = b"" if scope["method"] == "HEAD" else answer.body
     await send({"type": "http.response.body", "body": body, "more_body": False})
 

@@ -57,8 +57,12 @@ async def test_a_key_counts_for_its_caller_and_path(world: World) -> None:
     await world.scene.open("a-3", appid="wx2")
     paths = [(world.api, "a-1"), (world.api, "a-2"), (world.client(OTHER_KEY), "a-3")]
     for client, name in paths:
-        assert (await client.post(f"/v1/activities/{name}/complete", json=BODY, headers=KEY)).status_code == 202
-    assert (await world.api.post("/v1/activities/a-1/participants", json=BODY, headers=KEY)).status_code == 202
+        assert (
+            await client.post(f"/v1/activities/{name}/complete", json=BODY, headers=KEY)
+        ).status_code == 202
+    assert (
+        await world.api.post("/v1/activities/a-1/participants", json=BODY, headers=KEY)
+    ).status_code == 202
     assert len(await events(world)) == 4
 
 
@@ -84,7 +88,9 @@ async def test_after_a_day_a_key_is_new(world: World) -> None:
     assert len(await events(world)) == 2
 
 
-async def test_cut_off_between_commit_and_answer_nothing_is_repeated(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cut_off_between_commit_and_answer_nothing_is_repeated(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The caller hears 503, asks again with the same key, and gets what was committed."""
     await world.scene.open("a-1")
     store = world.bench.store
@@ -109,7 +115,9 @@ async def test_cut_off_between_commit_and_answer_nothing_is_repeated(world: Worl
     assert [again.json()["event_id"]] == made == await events(world)
 
 
-async def test_killed_before_its_commit_a_request_is_under_way_for_a_minute(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_killed_before_its_commit_a_request_is_under_way_for_a_minute(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await world.scene.open("a-1")
     store = world.bench.store
     real = store.transaction

@@ -53,9 +53,7 @@ class MemoryRequests:
         entry, now = self._request(row.id), self._now()
         if entry is not None and not entry.over(row, now):
             return msgspec.structs.replace(entry.row)
-        self.changed_requests[row.id] = RequestEntry(
-            msgspec.structs.replace(row, status=None, body=""), now
-        )
+        self.changed_requests[row.id] = RequestEntry(msgspec.structs.replace(row, status=None, body=""), now)
         return None
 
     async def keep_request(self, row: RequestRow) -> bool:
