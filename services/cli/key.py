@@ -25,7 +25,13 @@ def new_key() -> str:
 
 
 def make(
-    settings: Settings, out: Console, err: Console, name: str, scopes: Sequence[str], appids: Sequence[str]
+    settings: Settings,
+    name: str,
+    scopes: Sequence[str],
+    appids: Sequence[str],
+    *,
+    out: Console,
+    err: Console,
 ) -> None:
     """Make one, keep its hash, print it. Raises `CommandError`."""
     if not settings.api_keys_file:

@@ -28,7 +28,7 @@ PROBLEMS: Final = {
     415: "The body is said to be no JSON.",
     422: "The data is wrong: `errors` says where.",
     500: "A fault of the gateway's, told in its log.",
-    503: "The store is away, WeChat cannot be asked, or too much is going on: try again after `Retry-After` seconds.",
+    503: "The store is away, WeChat cannot be asked, or too much is under way: see `Retry-After`.",
 }
 ALWAYS: Final = (401, 403, 500, 503)
 POSTED: Final = (400, 409, 413, 415, 422)

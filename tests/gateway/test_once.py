@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,6 @@ import httpx
 import msgspec
 import pytest
 
-from services.gateway import once as once_module
 from services.store.ports import StoreUnavailable
 from services.store.rows import EVENTS
 from tests.gateway.world import OTHER_KEY, World
@@ -67,7 +66,7 @@ async def test_a_key_counts_for_its_caller_and_path(world: World) -> None:
 
 
 async def test_a_refusal_of_the_data_is_kept_and_no_other(world: World) -> None:
-    bad = {"members": []}
+    bad: dict[str, list[str]] = {"members": []}
     unknown = await world.api.post(URL, json=bad, headers=KEY)
     await world.scene.open("a-1")
     refused = await world.api.post(URL, json=bad, headers=KEY)
@@ -146,25 +145,19 @@ async def test_who_was_taken_for_dead_undoes_its_work(world: World, monkeypatch:
     """It comes back after the minute in which another has taken its request over: one of them counts."""
     await world.scene.open("a-1")
     held, go = asyncio.Event(), asyncio.Event()
-    plain = once_module.Keep.__call__
-
-    async def late(self: Any, tx: Any, reply: Any) -> Any:
-        return await plain(self, tx, reply)
-
     first_call = True
-    real_work: Callable[..., Awaitable[Any]] = world.bench.store.transaction
+    real_work = world.bench.store.transaction
 
     @asynccontextmanager
     async def slow() -> AsyncIterator[Any]:
         nonlocal first_call
-        async with real_work() as tx:  # type: ignore[attr-defined]  # a context manager, patched
+        async with real_work() as tx:
             yield tx
         if first_call:
             first_call = False
             held.set()
             await go.wait()
 
-    monkeypatch.setattr(once_module.Keep, "__call__", late)
     monkeypatch.setattr(world.bench.store, "transaction", slow)
     slept = asyncio.create_task(world.api.post(URL, json=BODY, headers=KEY))
     await held.wait()
