@@ -208,10 +208,10 @@ class Store(Pages, Protocol):
 
     async def prune(self, *, inbox: int, attempts: int, activities: int, limit: int) -> dict[str, int]:
         """One step: delete up to `limit` rows a table that are older than these ages (µs): inbox rows
-        by arrival (never `parked` ones), attempts by time, answers kept for a repeated request, activities with members by expires_at
-        (their pending revisions count as expired) until these are `limit` members together, unopened
-        activities with nothing parked. Rows that somebody holds are left for later, so any number may
-        prune at once. Near `limit` in any table: there is more."""
+        by arrival (never `parked` ones), attempts by time, answers kept under an `Idempotency-Key` after
+        a day, activities with members by expires_at (their pending revisions count as expired) until these
+        are `limit` members together, unopened activities with nothing parked. Rows that somebody holds are
+        left for later, so any number may prune at once. Near `limit` in any table: there is more."""
         ...
 
     async def show(self, activity_id: str) -> Seen | None:
