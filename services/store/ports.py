@@ -13,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 
+from services.store.rooms import RoomsStore, RoomsTx
 from services.store.rows import (
     ANY,
     Admission,
@@ -59,7 +60,7 @@ class Backlog(msgspec.Struct, frozen=True):
     due_age: int
 
 
-class Tx(Protocol):
+class Tx(RoomsTx, Protocol):
     """One transaction. Leaving it normally commits; an exception rolls back.
 
     Locks: `admit` takes inbox rows in sorted order, `lock` and `lock_cards` activity rows in order
@@ -147,7 +148,7 @@ class Tx(Protocol):
         ...
 
 
-class Store(Protocol):
+class Store(RoomsStore, Protocol):
     """An engine, with its reads and its housekeeping that need no activity's lock."""
 
     def transaction(self) -> AbstractAsyncContextManager[Tx]:
