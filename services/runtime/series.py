@@ -28,7 +28,7 @@ SERIES: Final[dict[str, list[Labels]]] = {
     "livecard_waits": [("store",), ("broker",)],
     "livecard_relayed": [(CHANGES,), (DEAD,), (EVENTS,)],
     "livecard_pruned_rows": [
-        (table,) for table in ("inbox", "attempts", "members", "activities", "unopened")
+        (table,) for table in ("inbox", "attempts", "requests", "members", "activities", "unopened")
     ],
     "livecard_calls": sorted(
         {
@@ -40,5 +40,5 @@ SERIES: Final[dict[str, list[Labels]]] = {
     ),
 }
 """Metric → its label values, in the order of its labels."""
-OPEN: Final = frozenset({"appid", "partition"})
+OPEN: Final = frozenset({"appid", "partition", "route"})
 """Labels whose values are known only later: a metric that has one begins without series."""
