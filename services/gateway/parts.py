@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
+from litestar.di import NamedDependency
+from litestar.params import PathParameter
+
+from services.gateway.keys import Caller
 from services.runtime.metrics import Metrics
 from services.runtime.ports import Chance, Clock, Kick
 from services.runtime.settings import Settings
@@ -43,3 +47,13 @@ class Gateway:
     session_keys: Any = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the gateway drains: whoever streams ends then."""
+
+
+TheGateway = NamedDependency[Gateway]
+"""How a route takes the parts: `gateway: TheGateway`."""
+TheCaller = NamedDependency[Caller]
+"""How it takes who calls: `caller: TheCaller`."""
+ActivityId = Annotated[
+    str, PathParameter(description="The activity's id, percent-encoded (a slash is `%2F`).")
+]
+"""How it takes an id of its path: `activity_id: ActivityId`. It is decoded."""
