@@ -9,6 +9,7 @@ import msgspec
 
 from services.store.ports import Backlog
 from services.store.rows import (
+    ANY,
     PAGE_SIZE,
     SHARDS,
     SHOWN_ATTEMPTS,
@@ -42,7 +43,7 @@ class Reads(Paged):
         parked = [row.parked_at for row in self.parked.values()]
         outbox = [row.created_at for row in self.outbox_rows.values()]
         due = [row.due_at for row in rows if row.due_at is not None and row.due_at <= now]
-        unbound = [*self.unbound_rows.values()]
+        unbound = [since for since, _ in self.unbound_rows.values()]
         numbers: list[int] = []
         for times, aged in (
             (behind, behind),
@@ -53,7 +54,7 @@ class Reads(Paged):
         ):
             numbers += [min(len(times), 10_001), now - min(aged, default=now)]
         bindings = sum(bool(each.group_openid) for each in self.bindings.values())
-        return Backlog(*numbers, bindings=min(bindings, 10_001))
+        return Backlog(*numbers, min(bindings, 10_001))
 
     async def totals(self) -> tuple[dict[str, int], int, int, int]:
         pending = sum(max(0, row.activity.revision - row.card.settled) for row in self.rows.values())
@@ -113,7 +114,7 @@ class Reads(Paged):
         return {key: self.inbox[key].outcome for key in keys if key in self.inbox}
 
     async def prune(
-        self, *, inbox: int, attempts: int, activities: int, bindings: int, limit: int
+        self, *, inbox: int, attempts: int, activities: int, bindings: int = ANY, limit: int
     ) -> dict[str, int]:
         now = self.clock()
         old_keys = [
