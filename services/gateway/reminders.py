@@ -22,10 +22,10 @@ class Notify(msgspec.Struct, frozen=True):
 
 
 def short_title(title: str) -> str:
-    """As much of the title as `wx.notifyGroupMembers` takes; whatever is not certainly narrow counts 2."""
+    """As much of the title as `wx.notifyGroupMembers` takes; whatever some font shows wide counts 2."""
     width = 0
     for place, character in enumerate(title):
-        width += 2 if east_asian_width(character) in "WFA" else 1
+        width += 2 if character > "\xff" and east_asian_width(character) in "WFA" else 1
         if width > WIDEST_TITLE:
             return title[:place]
     return title

@@ -15,6 +15,7 @@ import msgspec
 
 from services.store.pages import Pages
 from services.store.requests import RequestsTx
+from services.store.rooms import RoomsStore, RoomsTx
 from services.store.rows import (
     ANY,
     Admission,
@@ -59,9 +60,12 @@ class Backlog(msgspec.Struct, frozen=True):
     outbox_age: int
     due: int
     due_age: int
+    unbound: int
+    unbound_age: int
+    bindings: int
 
 
-class Tx(RequestsTx, Protocol):
+class Tx(RoomsTx, RequestsTx, Protocol):
     """One transaction. Leaving it normally commits; an exception rolls back.
 
     Locks: `admit` takes inbox rows in sorted order, `lock` and `lock_cards` activity rows in order
@@ -149,7 +153,7 @@ class Tx(RequestsTx, Protocol):
         ...
 
 
-class Store(Pages, Protocol):
+class Store(Pages, RoomsStore, Protocol):
     """An engine, with its reads and its housekeeping that need no activity's lock."""
 
     def transaction(self) -> AbstractAsyncContextManager[Tx]:
@@ -172,9 +176,10 @@ class Store(Pages, Protocol):
         """Counts and ages."""
         ...
 
-    async def totals(self) -> tuple[dict[str, int], int, int]:
+    async def totals(self) -> tuple[dict[str, int], int, int, int]:
         """In one snapshot: the ledger's counters summed over slots; the sum of revision − settled
-        over all activities; how many events are parked (both counted from the rows)."""
+        over all activities; how many events are parked, and how many openids of events wait for their
+        binding (all three counted from the rows)."""
         ...
 
     async def lease_shards(self, owner: str, lease: int) -> list[int]:
@@ -206,12 +211,15 @@ class Store(Pages, Protocol):
         """The outcomes of these events, those still remembered."""
         ...
 
-    async def prune(self, *, inbox: int, attempts: int, activities: int, limit: int) -> dict[str, int]:
+    async def prune(
+        self, *, inbox: int, attempts: int, activities: int, bindings: int = ANY, limit: int
+    ) -> dict[str, int]:
         """One step: delete up to `limit` rows a table that are older than these ages (µs): inbox rows
-        by arrival (never `parked` ones), attempts by time, answers kept under an `Idempotency-Key` after
-        a day, activities with members by expires_at (their pending revisions count as expired) until these
-        are `limit` members together, unopened activities with nothing parked. Rows that somebody holds are
-        left for later, so any number may prune at once. Near `limit` in any table: there is more."""
+        by arrival (never `parked` ones), attempts by time, answers kept for a repeated request, bindings by
+        when they were last bound, activities with members, and whoever waits in them for a binding, by expires_at
+        (their pending revisions count as expired) until these are `limit` members together, unopened
+        activities with nothing parked. Rows that somebody holds are left for later, so any number may
+        prune at once. Near `limit` in any table: there is more."""
         ...
 
     async def show(self, activity_id: str) -> Seen | None:

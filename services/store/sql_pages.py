@@ -58,7 +58,7 @@ PAGES: Final = {
           UNION
           SELECT b.group_openid FROM a
           JOIN bindings b ON b.appid = a.appid AND b.room_id = a.room_id AND a.choose = 'everyone'
-          WHERE b.group_openid > :after AND NOT EXISTS (
+          WHERE b.group_openid <> '' AND b.group_openid > :after AND NOT EXISTS (
             SELECT 1 FROM members d
             WHERE d.activity_id = :id AND d.group_openid = b.group_openid AND d.state = 'done')
           ORDER BY group_openid LIMIT :limit) m ON true

@@ -1,4 +1,4 @@
-"""The API on SQLite, each test with a file of its own."""
+"""The API on SQLite, each test with a file of its own; and on every engine, for what is read there."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import pytest
 
 from services.store.open import migrate
 from tests.engines.support import run_apart
+from tests.gateway.reading import Api
 from tests.gateway.world import World
-from tests.store.benches import SqliteBench
+from tests.store.benches import Bench, SqliteBench
+from tests.store.conftest import bench, migrated_postgres, migrated_sqlite, postgres
+
+__all__ = ["bench", "migrated_postgres", "migrated_sqlite", "postgres"]
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +37,12 @@ async def world(migrated_file: Path, tmp_path: Path) -> AsyncIterator[World]:
     yield made
     await made.close()
     await bench.close()
+
+
+@pytest.fixture
+async def api(bench: Bench) -> AsyncIterator[Api]:  # noqa: F811  # the fixture of this name
+    """The API on each engine, to read from; the ledger balances afterwards."""
+    made = World(bench)
+    yield Api(made)
+    await made.close()
+    await made.scene.balance()

@@ -10,10 +10,11 @@ from services.store.pages import ListedMember, MembersPage, MissingPage, OutOfSy
 from statemachine.card import not_in_sync_since
 from statemachine.gate import Gate
 from statemachine.states import DONE, PENDING
-from tests.verification.dict_store.tables import Row, Tables, copied
+from tests.verification.dict_store.rooms import RoomsReads
+from tests.verification.dict_store.tables import Row, copied
 
 
-class Paged(Tables):
+class Paged(RoomsReads):
     """Implements `services.store.pages.Pages` over the tables."""
 
     def _owned(self, activity_id: str) -> Row | None:
@@ -44,13 +45,10 @@ class Paged(Tables):
             found = (name for name, each in row.members.items() if each.state == PENDING)
         else:
             done = {name for name, each in row.members.items() if each.state == DONE}
-            found = self._bound(row) - done
+            bound = self._bound_in(*row.room) if row.room else []
+            found = {each.group_openid for each in bound} - done
         names = sorted(name for name in found if name > after)[:limit]
         return MissingPage(row.card.appid, row.details.get("title", ""), row.card.template, tuple(names))
-
-    def _bound(self, row: Row) -> set[str]:
-        """Who is bound to the room of this activity."""
-        return set()
 
     async def out_of_sync(self, appids: Collection[str], after: Place | None, limit: int) -> OutOfSync:
         found = []

@@ -9,6 +9,7 @@ import msgspec
 
 from services.store.ports import Backlog
 from services.store.rows import (
+    ANY,
     PAGE_SIZE,
     SHARDS,
     SHOWN_ATTEMPTS,
@@ -42,14 +43,22 @@ class Reads(Paged):
         parked = [row.parked_at for row in self.parked.values()]
         outbox = [row.created_at for row in self.outbox_rows.values()]
         due = [row.due_at for row in rows if row.due_at is not None and row.due_at <= now]
+        unbound = [since for since, _ in self.unbound_rows.values()]
         numbers: list[int] = []
-        for times, aged in ((behind, behind), (parked, parked), (outbox, outbox[:1]), (due, due)):
+        for times, aged in (
+            (behind, behind),
+            (parked, parked),
+            (outbox, outbox[:1]),
+            (due, due),
+            (unbound, unbound),
+        ):
             numbers += [min(len(times), 10_001), now - min(aged, default=now)]
-        return Backlog(*numbers)
+        bindings = sum(bool(each.group_openid) for each in self.bindings.values())
+        return Backlog(*numbers, min(bindings, 10_001))
 
-    async def totals(self) -> tuple[dict[str, int], int, int]:
+    async def totals(self) -> tuple[dict[str, int], int, int, int]:
         pending = sum(max(0, row.activity.revision - row.card.settled) for row in self.rows.values())
-        return dict(self.ledger), pending, len(self.parked)
+        return dict(self.ledger), pending, len(self.parked), len(self.unbound_rows)
 
     async def lease_shards(self, owner: str, lease: int) -> list[int]:
         now = self.clock()
@@ -104,7 +113,9 @@ class Reads(Paged):
     async def outcomes(self, keys: Sequence[InboxKey]) -> dict[InboxKey, str]:
         return {key: self.inbox[key].outcome for key in keys if key in self.inbox}
 
-    async def prune(self, *, inbox: int, attempts: int, activities: int, limit: int) -> dict[str, int]:
+    async def prune(
+        self, *, inbox: int, attempts: int, activities: int, bindings: int = ANY, limit: int
+    ) -> dict[str, int]:
         now = self.clock()
         old_keys = [
             key
@@ -152,6 +163,8 @@ class Reads(Paged):
         return {
             "inbox": len(old_keys),
             "attempts": len(gone),
+            "bindings": self.prune_bindings(now - bindings, limit),
+            "unbound": self.drop_unbound([*deleted]),
             "requests": self.prune_requests(limit),
             "members": members,
             "activities": len(deleted),
