@@ -38,8 +38,8 @@ CHUNK: Final = 64 * 1024
 """Bytes handed over together, if there is more than one change."""
 
 Ending = Literal["left", "revoked", "slow", "gap", "drained"]
-"""Why a stream ended: its client left, its key is not allowed any more, its client does not read, changes were
-lost, the process leaves."""
+"""Why a stream ended: its client left, its key is not allowed any more, its client does not read, changes
+were lost, the process leaves."""
 
 
 class NotReading(Exception):
@@ -102,7 +102,7 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
 
 
 class Stream:
-    """What waits for one client. `after` what it named, or, with `fresh`, after a snapshot that is read now."""
+    """What waits for one client; with `fresh` it begins with a snapshot, which is to be read now."""
 
     def __init__(self, feed: Feed, activity_id: str) -> None:
         self._feed = feed
@@ -137,7 +137,7 @@ class Stream:
         """One more, or its end where too much waits."""
         if self.ending is not None:
             return
-        if self._frames and (self._waiting + len(frame) > STREAM_MEMORY or self._feed.crowded):
+        if self._frames and (self._waiting + len(frame) > STREAM_MEMORY or self._feed.full):
             self.end("slow")
             return
         self._frames.append(frame)
@@ -187,14 +187,14 @@ class Feed:
         return self._open
 
     @property
-    def crowded(self) -> bool:
+    def full(self) -> bool:
         """Whether too much waits for clients, all together."""
         return self.waiting > self._memory
 
     def open(self, activity_id: str, last: str | None) -> Stream:
-        """A stream of everything that is published from now on, or after the change `last` if that is one of the
-        last hour's and nothing after it can be missing here; else `fresh`, for which a snapshot is to be
-        read *after* this. Raises `NotReading` or `TooManyStreams`."""
+        """A stream of everything that is published after the change `last`, if that is one of the last hour's
+        and nothing after it can be missing here; else `fresh`, of everything that is published from now on:
+        a snapshot is to be read *after* this. Raises `NotReading` or `TooManyStreams`."""
         if not self._reading or self._draining:
             raise NotReading
         if self._open >= self._most:
@@ -214,8 +214,8 @@ class Feed:
         return stream
 
     def _after(self, activity_id: str, last: str) -> list[Kept] | None:
-        """What came after `last`; None where that is not known, or the order is not to be trusted: a partition
-        was added, or a change was published once more, so that another process saw another order."""
+        """What came after `last`; None where that is not known, or the order is not to be trusted: a
+        partition was added, or a change was published once more, so that others saw another order."""
         kept = self._by_activity.get(activity_id, {})
         if last not in kept:
             return None
@@ -239,7 +239,9 @@ class Feed:
         """A record of the topic; what is none of our changes is passed over, and so is a repeat."""
         change = _read(partition, key, value, self._clock.monotonic())
         if change is None:
-            LOG.warning("a record of activity.changes is no change of ours", partition=partition, every=SELDOM)
+            LOG.warning(
+                "a record of activity.changes is no change of ours", partition=partition, every=SELDOM
+            )
             return
         kept = self._by_activity.setdefault(change.activity_id, {})
         if change.id in kept:

@@ -36,5 +36,5 @@ class FeedService:
         return {"changes": self._tail.moved}
 
     async def ready(self) -> str | None:
-        """Always: without Kafka only streams have to wait, and are told so. All else goes through the store."""
+        """Always: without Kafka only streams have to wait, and are told so. All else needs but the store."""
         return None

@@ -1,4 +1,4 @@
-"""Reads a whole topic as it grows: every partition, in no consumer group, so that each process sees all of it."""
+"""Reads a whole topic as it grows: every partition, in no consumer group, so each process sees all of it."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Tail:
         return True
 
     async def _place(self, consumer: Any, new: list[TopicPartition]) -> None:
-        """Where to begin: at first not too far back, later, in a partition that was added, at its beginning."""
+        """Where to begin: at first not too far back; later, in a partition that was added, at its start."""
         begins: dict[TopicPartition, int] = await consumer.beginning_offsets(new)
         if self._ends is None:
             ends: dict[TopicPartition, int] = await consumer.end_offsets(new)
@@ -151,9 +151,7 @@ class Tail:
             self._ends = {place.partition: end for place, end in ends.items()}
         self._next |= {place.partition: begin for place, begin in begins.items()}
 
-    async def _an_hour_ago(
-        self, consumer: Any, ends: dict[TopicPartition, int]
-    ) -> dict[TopicPartition, int]:
+    async def _an_hour_ago(self, consumer: Any, ends: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
         """Offsets; the end where nothing is so young. The embedded broker, which knows no times, says so too:
         it is as old as this process."""
         at = max(0, self._clock.wall() // 1000 - round(BACK * 1000))
@@ -182,7 +180,7 @@ class Tail:
         return True
 
     def _tell_gaps(self, consumer: Any) -> None:
-        """Offsets that the broker had no more: retention was shorter than our absence, or the topic is a new one."""
+        """Offsets that the broker had no more: our absence was longer than retention, or the topic is new."""
         known = consumer._subscription.subscription  # noqa: SLF001 (nothing public tells)
         if known is None or known.assignment is None:
             return

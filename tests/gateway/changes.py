@@ -25,6 +25,4 @@ def publish(
 
 def ids(frames: bytes) -> list[str]:
     """The ids of the changes in these frames, in order."""
-    return [
-        line.removeprefix("id: ") for line in frames.decode().split("\n") if line.startswith("id: ")
-    ]
+    return [line.removeprefix("id: ") for line in frames.decode().split("\n") if line.startswith("id: ")]

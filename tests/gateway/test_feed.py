@@ -7,13 +7,11 @@ from collections import Counter
 
 import pytest
 
-from contracts.changes import CONTENT_TYPE, decode_change
+from contracts.changes import decode_change
 from services.gateway import feed as feeds
 from services.gateway.feed import Ending, Feed, NotReading, TooManyStreams, last_event_id
 from tests.gateway.changes import NOW, change, ids, publish
 from tests.wechat.conftest import HandClock
-
-assert CONTENT_TYPE  # what is streamed is what is published
 
 
 class Told:
@@ -108,7 +106,7 @@ async def test_a_repeat_is_told_once() -> None:
 
 
 async def test_an_order_that_is_not_vouched_for_is_not_resumed() -> None:
-    """A partition was added meanwhile; or a change came once more after later ones, here for the first time."""
+    """A partition was added meanwhile; or a change came again after later ones, here for the first time."""
     moved, repeated = reading(), reading()
     publish(moved, 1)
     publish(moved, 2, partition=7)

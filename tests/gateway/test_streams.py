@@ -26,6 +26,7 @@ from services.runtime.health import Health
 from services.runtime.http import HttpServer
 from services.runtime.settings import Settings
 from services.store.rows import CHANGES
+from services.transactions.views import view_activity
 from tests.gateway.changes import change, ids
 from tests.gateway.world import ALL_KEY, OTHER_KEY, SCOPE_KEYS, World
 
@@ -110,6 +111,11 @@ async def listening(
     await one.end()
 
 
+def asgi(world: World) -> Any:
+    """The API: litestar and uvicorn spell its type in two ways."""
+    return world.front
+
+
 @pytest.fixture(autouse=True)
 def begun(world: World) -> None:
     """The tail has caught up."""
@@ -156,15 +162,17 @@ async def test_what_happens_while_the_snapshot_is_read_is_streamed(
     """Just before it is read, and just after: neither is lost."""
     await world.scene.open("a-1")
     await relay(world)
-    read, told = routes.view_activity, []
+    told = []
 
     async def busy(*given: Any) -> Any:
-        for member in ("gp-before", "gp-after"):
-            await world.scene.complete("a-1", member)
-            told.append((await relay(world))[-1])
-            if member == "gp-before":
-                view = await read(*given)
+        await happen("gp-before")
+        view = await view_activity(*given)
+        await happen("gp-after")
         return view
+
+    async def happen(member: str) -> None:
+        await world.scene.complete("a-1", member)
+        told.append((await relay(world))[-1])
 
     monkeypatch.setattr(routes, "view_activity", busy)
     async with listening(world) as one:
@@ -278,7 +286,7 @@ async def test_where_no_stream_can_be_had_one_may_try_again(world: World) -> Non
 
 async def test_over_a_socket_changes_come_at_once_and_a_client_that_leaves_is_noticed(world: World) -> None:
     await world.scene.open("a-1")
-    server = HttpServer("127.0.0.1:0", Health(lambda: [], RealClock(), 60.0), CollectorRegistry(), world.front)
+    server = HttpServer("127.0.0.1:0", Health(list, RealClock(), 60.0), CollectorRegistry(), asgi(world))
     await server.start()
     url, headers = f"{server.url}/v1/activities/a-1/events", {"authorization": f"Bearer {ALL_KEY}"}
     async with asyncio.timeout(PATIENCE), aiohttp.ClientSession(headers=headers) as http:
@@ -301,7 +309,7 @@ async def test_over_a_socket_changes_come_at_once_and_a_client_that_leaves_is_no
 async def test_over_a_socket_a_client_that_reads_nothing_is_cut_off(world: World) -> None:
     """Buffers of the system and of the server fill first; they are bounded, too."""
     await world.scene.open("a-1")
-    server = HttpServer("127.0.0.1:0", Health(lambda: [], RealClock(), 60.0), CollectorRegistry(), world.front)
+    server = HttpServer("127.0.0.1:0", Health(list, RealClock(), 60.0), CollectorRegistry(), asgi(world))
     await server.start()
     _, port = server.url.rsplit(":", 1)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(port), limit=1)

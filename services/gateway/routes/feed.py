@@ -20,7 +20,7 @@ from services.gateway.feed import (
     snapshot,
 )
 from services.gateway.keys import ApiKeys
-from services.gateway.ownership import check_own, named
+from services.gateway.ownership import check_id, check_own
 from services.gateway.parts import ActivityId, TheCaller, TheGateway
 from services.gateway.problems import unavailable
 from services.transactions.views import view_activity
@@ -51,13 +51,13 @@ async def events(
     request: Request[Any, Any, Any], activity_id: ActivityId, caller: TheCaller, gateway: TheGateway
 ) -> ASGIApp:
     """Server-sent events: a `snapshot` (the body of the activity's GET), then its changes as on
-    `activity.changes`, each with its `id`. Those of just before the snapshot may come again: drop them by their
-    ids. With `Last-Event-ID` the stream goes on after that change and has no snapshot, unless it is more than an
-    hour old or too much has happened since."""
-    name = named(activity_id)
-    stream = _opened(gateway.feed, name, last_event_id(request.headers))
+    `activity.changes`, each with its `id`. Those of just before the snapshot may come again: drop them by
+    their ids. With `Last-Event-ID` the stream goes on after that change and has no snapshot, unless it is
+    more than an hour old or too much has happened since."""
+    check_id(activity_id)
+    stream = _opened(gateway.feed, activity_id, last_event_id(request.headers))
     try:
-        view = await view_activity(gateway.store, name, gateway.rules)
+        view = await view_activity(gateway.store, activity_id, gateway.rules)
         check_own(caller, None if view is None else view.seen.card.appid)
         assert view is not None  # or it would be nobody's
         first = snapshot(msgspec.json.encode(activity_body(view))) if stream.fresh else b""
@@ -79,8 +79,8 @@ def _opened(feed: Feed, activity_id: str, last: str | None) -> Stream:
 
 
 class EventStream:
-    """The answer, as an ASGI application: it ends when the client leaves, when its stream does, or when its key
-    is not `allowed` any more."""
+    """The answer, as an ASGI application: it ends when the client leaves, when its stream does, or when its
+    key is not `allowed` any more."""
 
     def __init__(self, stream: Stream, first: bytes, allowed: Callable[[], bool]) -> None:
         self._stream, self._first, self._allowed = stream, first, allowed
@@ -94,7 +94,9 @@ class EventStream:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():  # a client that does not read would hold it open
-                await asyncio.wait((writing, leaving), timeout=LAST_WORDS, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    (writing, leaving), timeout=LAST_WORDS, return_when=asyncio.FIRST_COMPLETED
+                )
         finally:
             self._stream.end("left")
             for task in tasks:
