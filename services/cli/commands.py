@@ -154,6 +154,12 @@ def dispatcher() -> None:
 
 
 @app.command()
+def gateway() -> None:
+    """Serve: the HTTP API, to create activities, say what happened and read how far everything is."""
+    _serve_kind("gateway")
+
+
+@app.command()
 def simulator() -> None:
     """Serve: a stand-in for WeChat, with a page that shows the chat. For trying out and tests."""
     _serve_kind("simulator")

@@ -13,7 +13,7 @@ from services.cli.embedded_simulator import is_loopback, simulator_server, warn_
 from services.runtime.clock import RealClock
 from services.runtime.health import Health
 from services.runtime.host import DEFAULT_ADDRESS
-from services.runtime.http import HealthServer, split_address
+from services.runtime.http import HttpServer, split_address
 from services.runtime.settings import Settings
 
 MEGABYTES = 1 << 20
@@ -40,7 +40,7 @@ def test_a_simulator_that_others_can_reach_is_told(host: str) -> None:
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
     """The simulator as `livecard simulator` serves it, with health and metrics."""
-    http = HealthServer("127.0.0.1:0", Health(list, RealClock(), 60.0), CollectorRegistry())
+    http = HttpServer("127.0.0.1:0", Health(list, RealClock(), 60.0), CollectorRegistry())
     http.app.add_routes(simulator_server(Settings(), "127.0.0.1", 0, None).routes())
     await http.start()
     yield f"http://127.0.0.1:{http.port}"

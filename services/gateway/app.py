@@ -1,0 +1,76 @@
+"""The gateway's composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from litestar import Litestar, Request
+from litestar.di import Provide
+
+from services.gateway.keys import ApiKeys, Caller, allowed
+from services.gateway.parts import Gateway
+from services.gateway.problems import answer_problem
+from services.gateway.routes import events
+from services.gateway.service import GatewayService
+from services.runtime.process import Parts, Service
+from services.wechat.apps import AppBook
+from services.wechat.client import WeChatClient
+
+ROUTES: Sequence[Any] = (events.router,)
+"""Every topic's routes."""
+
+LARGEST_BODY = 1 << 20
+"""Bytes of a request."""
+
+
+def application(gateway: Gateway, keys: ApiKeys, routes: Sequence[Any] = ROUTES) -> Litestar:
+    """The API as an ASGI application."""
+
+    async def the_gateway() -> Gateway:
+        return gateway
+
+    app = Litestar(
+        route_handlers=list(routes),
+        guards=[allowed],
+        dependencies={"gateway": Provide(the_gateway), "caller": Provide(the_caller)},
+        exception_handlers={Exception: answer_problem},
+        request_max_body_size=LARGEST_BODY,
+        openapi_config=None,
+        logging_config=None,
+        # Sets of dependencies are ours; nothing is read of the environment.
+        debug=False,
+    )
+    app.state.keys = keys
+    return app
+
+
+async def the_caller(request: Request[Any, Any, Any]) -> Caller:
+    """Whom the guard let in."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+def build(parts: Parts) -> list[Service]:
+    """The services of a gateway process."""
+    apps = AppBook.load(parts.settings)
+    wechat = WeChatClient(
+        parts.settings.wechat,
+        apps,
+        parts.clock,
+        in_flight=parts.settings.in_flight,
+        deadline=parts.settings.call_deadline,
+        authorities=parts.settings.wechat_ca,
+    )
+    gateway = Gateway(
+        store=parts.store,
+        wechat=wechat,
+        apps=apps,
+        clock=parts.clock,
+        chance=parts.chance,
+        relay=parts.relay,
+        settings=parts.settings,
+        metrics=parts.metrics,
+    )
+    keys = ApiKeys.load(parts.settings.api_keys_file)
+    return [GatewayService(application(gateway, keys), gateway, keys)]

@@ -1,0 +1,135 @@
+"""API keys: who calls, and what the key allows (LIVECARD_API_KEYS_FILE holds hashes only)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from codecs import BOM_UTF8
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+import msgspec
+import structlog
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+
+from services.gateway.problems import Problem
+from services.runtime.secret_file import SecretFileError, read_secret, signature
+
+LOG = structlog.get_logger("livecard.gateway")
+
+Scope = Literal["read", "write", "rooms", "operate"]
+SCOPES: Final = get_args(Scope)
+
+
+class ApiKeysError(Exception):
+    """The keys' file cannot be used; the text says what to do."""
+
+
+class KeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One key as the file describes it."""
+
+    name: str
+    scopes: tuple[Scope, ...]
+    appids: tuple[str, ...]
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who calls. `key` is the hash of the API key: it tells two keys apart and is no secret."""
+
+    name: str
+    scopes: frozenset[str]
+    appids: frozenset[str]
+    key: str = ""
+
+    def owns(self, appid: str) -> bool:
+        """Whether the key is one of this app."""
+        return appid in self.appids
+
+
+def hash_of(key: str) -> str:
+    """How a key is kept: SHA-256 in hex. A key has 256 random bits, so no salt and no slow hash is needed."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class ApiKeys:
+    """The callers by their keys' hashes. What is compared is the hash, so time tells nothing of a key."""
+
+    def __init__(self, entries: Mapping[str, KeyEntry], path: Path | None = None) -> None:
+        self._callers = _callers(entries)
+        self._path = path
+        self._seen = signature(path) if path else None
+
+    @classmethod
+    def load(cls, file: str) -> ApiKeys:
+        """Read the file; an empty name: no key at all. Raises `ApiKeysError`."""
+        if not file:
+            return cls({})
+        path = Path(file)
+        return cls(read_keys(path), path)
+
+    def __len__(self) -> int:
+        return len(self._callers)
+
+    def find(self, key: str) -> Caller | None:
+        """Who has this key."""
+        return self._callers.get(hash_of(key))
+
+    def refresh(self) -> None:
+        """Read the file again if it changed; a broken one leaves the keys of before, and is told."""
+        if self._path is None or (seen := signature(self._path)) == self._seen:
+            return
+        self._seen = seen
+        try:
+            self._callers = _callers(read_keys(self._path))
+        except ApiKeysError as error:
+            LOG.error("the file of API keys cannot be used; the keys of before still count", error=str(error))
+            return
+        LOG.info("the file of API keys was read again", keys=len(self._callers))
+
+
+def read_keys(path: Path) -> dict[str, KeyEntry]:
+    """The entries by hash. Raises `ApiKeysError`; never quotes the content."""
+    where = f"LIVECARD_API_KEYS_FILE: {path}"
+    try:
+        entries = msgspec.json.decode(read_secret(path).removeprefix(BOM_UTF8), type=dict[str, KeyEntry])
+    except SecretFileError as error:
+        raise ApiKeysError(f"LIVECARD_API_KEYS_FILE: {error}") from None
+    except msgspec.ValidationError as error:
+        raise ApiKeysError(f"{where}: {error}; `livecard key` writes it") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ApiKeysError(f"{where} is not a JSON object of keys; `livecard key` writes it") from None
+    return entries
+
+
+def _callers(entries: Mapping[str, KeyEntry]) -> dict[str, Caller]:
+    return {
+        digest: Caller(each.name, frozenset(each.scopes), frozenset(each.appids), digest)
+        for digest, each in entries.items()
+    }
+
+
+def allowed(connection: ASGIConnection[object, object, object, object], handler: BaseRouteHandler) -> None:
+    """The guard of every route: who calls, and whether the route's `scope` is one of the key's.
+
+    A route without a scope answers nobody, unless it says `opt={"open": True}`.
+    """
+    if handler.opt.get("open"):
+        return
+    connection.state.caller = caller = _caller(connection)
+    scope = handler.opt.get("scope")
+    if scope not in caller.scopes:
+        raise Problem(403, f"the key {caller.name!r} has not the scope {scope!r}")
+
+
+def _caller(connection: ASGIConnection[object, object, object, object]) -> Caller:
+    kind, _, key = connection.headers.get("authorization", "").partition(" ")
+    keys: ApiKeys = connection.app.state.keys
+    caller = keys.find(key.strip()) if kind.lower() == "bearer" else None
+    if caller is None:
+        raise Problem(
+            401,
+            "send a key of this gateway in the header Authorization: Bearer KEY; `livecard key` makes one",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    return caller

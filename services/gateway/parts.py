@@ -1,0 +1,43 @@
+"""What every route is handed."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from services.runtime.metrics import Metrics
+from services.runtime.ports import Chance, Clock, Kick
+from services.runtime.settings import Settings
+from services.store.ports import Store
+from services.wechat.client import WeChatClient
+from services.wechat.ports import Apps
+
+
+class Seal(Protocol):
+    """Encrypts what the store may not keep in plain. `about` is bound to it and kept nowhere."""
+
+    def seal(self, plain: bytes, about: bytes) -> str:
+        """The sealed text."""
+        ...
+
+    def unseal(self, sealed: str, about: bytes) -> bytes | None:
+        """What was sealed; None where the key is gone, or it is about something else."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The parts of the process, as routes take them (the dependency `gateway`)."""
+
+    store: Store
+    wechat: WeChatClient
+    apps: Apps
+    clock: Clock
+    chance: Chance
+    relay: Kick
+    settings: Settings
+    metrics: Metrics
+    session_keys: Any = None
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the gateway drains: whoever streams ends then."""
