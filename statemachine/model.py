@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -47,6 +47,29 @@ class Activity(msgspec.Struct):
     opened_digest: str = ""
 
 
+class Room(NamedTuple):
+    """A chat as one app sees it. `room_id`: its `opengid` or `open_single_roomid`."""
+
+    appid: str
+    room_id: str
+
+
+class Unbound(NamedTuple):
+    """Somebody whom an event names by an openid that is not bound in the activity's room yet: he waits.
+
+    `time`: the event's, µs.
+    """
+
+    appid: str
+    room_id: str
+    openid: str
+    activity_id: str
+    source: str
+    id: str
+    type: str
+    time: int
+
+
 class Opening(msgspec.Struct, frozen=True):
     """What an `opened` fixes for good about the card; the machines do not look at it."""
 
@@ -57,6 +80,12 @@ class Opening(msgspec.Struct, frozen=True):
     publisher: str | None
     opengid: str | None
     open_single_roomid: str | None
+
+    @property
+    def room(self) -> Room | None:
+        """The chat that the card was sent to, if the opening says which."""
+        room_id = self.opengid or self.open_single_roomid
+        return Room(self.appid, room_id) if room_id else None
 
 
 class Member(msgspec.Struct):

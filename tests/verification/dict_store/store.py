@@ -35,6 +35,7 @@ from statemachine.model import Activity
 from statemachine.step import Owed
 from statemachine.waits import believed
 from tests.verification.dict_store.reads import Reads
+from tests.verification.dict_store.rooms import RoomsTx
 from tests.verification.dict_store.tables import Row, Tables, copied
 
 LOCK_TIMEOUT: Final = 5.0
@@ -43,10 +44,11 @@ Pause = Callable[[], Awaitable[None] | None]
 """None: nobody comes in between, so that nothing is waited for."""
 
 
-class MemoryTx:
+class MemoryTx(RoomsTx):
     """One transaction over `Tables`."""
 
     def __init__(self, tables: Tables, now: Callable[[], int], pause: Pause | None) -> None:
+        super().__init__()
         self._tables, self._now, self._pause = tables, now, pause
         self._held: list[Hashable] = []
         self._admitted: dict[InboxKey, str] = {}
@@ -101,6 +103,7 @@ class MemoryTx:
             self._tables.see(name, now)
         for writes in self._writes:
             self._tables.write(writes, now)
+        self.commit_rooms(now)
 
     async def now(self) -> int:
         await self._step()
