@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from services.store.rooms import RoomsStore, RoomsTx
+from services.store.requests import RequestsTx
 from services.store.rows import (
     ANY,
     Admission,
@@ -63,7 +64,7 @@ class Backlog(msgspec.Struct, frozen=True):
     bindings: int
 
 
-class Tx(RoomsTx, Protocol):
+class Tx(RequestsTx, RoomsTx, Protocol):
     """One transaction. Leaving it normally commits; an exception rolls back.
 
     Locks: `admit` takes inbox rows in sorted order, `lock` and `lock_cards` activity rows in order
@@ -213,8 +214,9 @@ class Store(RoomsStore, Protocol):
         self, *, inbox: int, attempts: int, activities: int, bindings: int, limit: int
     ) -> dict[str, int]:
         """One step: delete up to `limit` rows a table that are older than these ages (µs): inbox rows
-        by arrival (never `parked` ones), attempts by time, bindings by when they were last bound,
-        activities with members, and whoever waits in them for a binding, by expires_at
+        by arrival (never `parked` ones), attempts by time, bindings by when they were last bound, answers
+        kept for a repeated request, activities with members, and whoever waits in them for a binding, by
+        expires_at
         (their pending revisions count as expired) until these are `limit` members together, unopened
         activities with nothing parked. Rows that somebody holds are left for later, so any number may
         prune at once. Near `limit` in any table: there is more."""

@@ -222,6 +222,8 @@ class SqlStore(SqlRoomsStore):
             async with self._writing() as run:
                 pruned[table] = await run.count(f"prune_{table}", age=age, limit=limit)
         async with self._writing() as run:
+            pruned["requests"] = await run.count("prune_requests", limit=limit)
+        async with self._writing() as run:
             old = few_members(await run("old_activities", age=activities, limit=limit), limit)
             pending = sum(count for count in old.values() if count > 0)
             pruned["members"], pruned["unbound"], pruned["activities"] = 0, 0, len(old)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.records import decode_record, encode_record
 from services.store.dialect import Dialect, Statement
+from services.store.requests import SqlRequests
 from services.store.rows import (
     ANY,
     Admission,
@@ -112,7 +113,7 @@ class ByName:
         return await self._run.count(self._statements[name], parameters)
 
 
-class SqlTx(SqlRoomsTx):
+class SqlTx(SqlRequests, SqlRoomsTx):
     """Implements `services.store.ports.Tx` inside one transaction of `run`'s connection."""
 
     def __init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from services.store.requests import PRUNE_REQUESTS, REQUESTS
 from statemachine.gate import LONGEST
 from statemachine.waits import CLOCK_STEP
 
@@ -79,6 +80,7 @@ of the clock."""
 OWED: Final = "state = 'done' AND NOT late AND delivered = 0"
 
 TRANSACTION: Final = {
+    **REQUESTS,
     "now": "SELECT {clock}",
     "admit": """
         INSERT INTO inbox (source, id, activity_id, outcome, reason, received_at)
@@ -366,6 +368,7 @@ UPKEEP: Final = {
     ),
     "prune_attempts": _delete_oldest("attempts", "at < {now} - :age", "at"),
     "prune_bindings": _delete_oldest("bindings", "bound_at < {now} - :age", "bound_at"),
+    "prune_requests": _delete_oldest("requests", PRUNE_REQUESTS, "started_at"),
     "old_activities": """
         SELECT activity_id, revision - settled, CASE WHEN participants > done THEN participants ELSE done END
         FROM activities

@@ -164,6 +164,7 @@ class Reads(RoomsReads):
             "attempts": len(gone),
             "bindings": self.prune_bindings(now - bindings, limit),
             "unbound": self.drop_unbound([*deleted]),
+            "requests": self.prune_requests(limit),
             "members": members,
             "activities": len(deleted),
             "unopened": len(unopened),

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from services.store.rooms import Binding, BindingKey
+from services.store.requests import KEPT
 from services.store.rows import (
     OWED,
     SHARDS,
@@ -25,6 +26,7 @@ from statemachine.gate import Gate
 from statemachine.model import Activity, Room, Unbound
 from statemachine.states import DONE, ENDED
 from statemachine.step import Owed
+from tests.verification.dict_store.requests import RequestEntry
 
 
 class Locks:
@@ -136,6 +138,7 @@ class Tables:
         self.gates: dict[str, Gate] = {}
         self.bindings: dict[BindingKey, Binding] = {}
         self.unbound_rows: dict[Unbound, int] = {}
+        self.requests: dict[str, RequestEntry] = {}
         self.ledger: Counter[str] = Counter()
         self.relays: dict[str, int] = {}
         self.leases: dict[int, tuple[str, int]] = dict.fromkeys(range(SHARDS), ("", 0))
@@ -145,6 +148,25 @@ class Tables:
         """Insert inbox rows."""
         for key, activity_id in keys.items():
             self.inbox[key] = InboxEntry(activity_id, "applied", "", now)
+
+    def change_requests(self, changed: Mapping[str, RequestEntry | None]) -> None:
+        """Write and delete rows of `requests`."""
+        for name, entry in changed.items():
+            if entry is None:
+                self.requests.pop(name, None)
+            else:
+                self.requests[name] = entry
+
+    def prune_requests(self, limit: int) -> int:
+        """Forget the oldest answers."""
+        old = sorted(
+            (entry.started_at, name)
+            for name, entry in self.requests.items()
+            if entry.started_at < self.clock() - KEPT and ("request", name) not in self.locks.holder
+        )[:limit]
+        for _, name in old:
+            del self.requests[name]
+        return len(old)
 
     def see(self, activity_id: str, now: int) -> None:
         """Insert an unopened row."""
