@@ -98,7 +98,7 @@ class SessionKeys:
 
 def hash_of(session: str) -> str:
     """What the store keeps of a session's id."""
-    return hashlib.sha256(session.encode()).hexdigest()
+    return hashlib.sha256(session.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def new_key(chance: Chance) -> str:

@@ -31,6 +31,7 @@ from services.store.rows import (
     Waiting,
     Writes,
 )
+from services.store.sessions import SessionsStore, SessionsTx
 from statemachine.card import Card
 from statemachine.gate import Gate
 from statemachine.step import Owed
@@ -64,7 +65,7 @@ class Backlog(msgspec.Struct, frozen=True):
     bindings: int
 
 
-class Tx(RequestsTx, RoomsTx, Protocol):
+class Tx(RequestsTx, RoomsTx, SessionsTx, Protocol):
     """One transaction. Leaving it normally commits; an exception rolls back.
 
     Locks: `admit` takes inbox rows in sorted order, `lock` and `lock_cards` activity rows in order
@@ -152,7 +153,7 @@ class Tx(RequestsTx, RoomsTx, Protocol):
         ...
 
 
-class Store(RoomsStore, Protocol):
+class Store(RoomsStore, SessionsStore, Protocol):
     """An engine, with its reads and its housekeeping that need no activity's lock."""
 
     def transaction(self) -> AbstractAsyncContextManager[Tx]:
@@ -206,6 +207,10 @@ class Store(RoomsStore, Protocol):
         """Every gate, by appid."""
         ...
 
+    async def gate(self, appid: str) -> tuple[Gate, int]:
+        """The gate of this app, an open one where none was seen yet, and the database's now."""
+        ...
+
     async def outcomes(self, keys: Sequence[InboxKey]) -> dict[InboxKey, str]:
         """The outcomes of these events, those still remembered."""
         ...
@@ -215,7 +220,7 @@ class Store(RoomsStore, Protocol):
     ) -> dict[str, int]:
         """One step: delete up to `limit` rows a table that are older than these ages (µs): inbox rows
         by arrival (never `parked` ones), attempts by time, bindings by when they were last bound, answers
-        kept for a repeated request, activities with members, and whoever waits in them for a binding, by
+        kept for a repeated request and sessions once they are over, activities with members, and whoever waits in them for a binding, by
         expires_at
         (their pending revisions count as expired) until these are `limit` members together, unopened
         activities with nothing parked. Rows that somebody holds are left for later, so any number may

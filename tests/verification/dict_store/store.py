@@ -36,6 +36,7 @@ from statemachine.step import Owed
 from statemachine.waits import believed
 from tests.verification.dict_store.reads import Reads
 from tests.verification.dict_store.rooms import RoomsTx
+from tests.verification.dict_store.sessions import SessionsTx
 from tests.verification.dict_store.requests import MemoryRequests
 from tests.verification.dict_store.tables import Row, Tables, copied
 
@@ -45,7 +46,7 @@ Pause = Callable[[], Awaitable[None] | None]
 """None: nobody comes in between, so that nothing is waited for."""
 
 
-class MemoryTx(MemoryRequests, RoomsTx):
+class MemoryTx(MemoryRequests, SessionsTx, RoomsTx):
     """One transaction over `Tables`."""
 
     def __init__(self, tables: Tables, now: Callable[[], int], pause: Pause | None) -> None:
@@ -107,6 +108,7 @@ class MemoryTx(MemoryRequests, RoomsTx):
         for writes in self._writes:
             self._tables.write(writes, now)
         self.commit_rooms(now)
+        self.commit_sessions(now)
 
     async def now(self) -> int:
         await self._step()
