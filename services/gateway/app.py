@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from litestar import Litestar, Request
+from litestar import Litestar
 from litestar.di import Provide
 
-from services.gateway.keys import ApiKeys, Caller, allowed
+from services.gateway.guard import allowed, the_caller
+from services.gateway.keys import ApiKeys
 from services.gateway.parts import Gateway
 from services.gateway.problems import answer_problem
 from services.gateway.routes import events
@@ -45,14 +46,8 @@ def application(gateway: Gateway, keys: ApiKeys, routes: Sequence[Any] = ROUTES)
     return app
 
 
-async def the_caller(request: Request[Any, Any, Any]) -> Caller:
-    """Whom the guard let in."""
-    caller: Caller = request.state.caller
-    return caller
-
-
-def build(parts: Parts) -> list[Service]:
-    """The services of a gateway process."""
+def build(parts: Parts, keys: ApiKeys | None = None) -> list[Service]:
+    """The services of a gateway process; `keys` stand in for those of the settings' file."""
     apps = AppBook.load(parts.settings)
     wechat = WeChatClient(
         parts.settings.wechat,
@@ -72,5 +67,5 @@ def build(parts: Parts) -> list[Service]:
         settings=parts.settings,
         metrics=parts.metrics,
     )
-    keys = ApiKeys.load(parts.settings.api_keys_file)
+    keys = keys or ApiKeys.load(parts.settings.api_keys_file)
     return [GatewayService(application(gateway, keys), gateway, keys)]

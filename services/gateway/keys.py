@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from codecs import BOM_UTF8
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 import structlog
-from litestar.connection import ASGIConnection
-from litestar.handlers.base import BaseRouteHandler
+from msgspec import Meta
 
-from services.gateway.problems import Problem
 from services.runtime.secret_file import SecretFileError, read_secret, signature
 
 LOG = structlog.get_logger("livecard.gateway")
@@ -26,10 +24,18 @@ class ApiKeysError(Exception):
     """The keys' file cannot be used; the text says what to do."""
 
 
+NAME: Final = r"^[A-Za-z0-9._-]{1,64}\Z"
+"""A key's name: it is part of its events' source, `/livecard/api/NAME`."""
+PREFIX: Final = "lck_"
+"""A key begins so, so that whoever searches for leaked secrets finds it."""
+
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
 class KeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One key as the file describes it."""
 
-    name: str
+    name: Annotated[str, Meta(pattern=NAME)]
     scopes: tuple[Scope, ...]
     appids: tuple[str, ...]
 
@@ -62,11 +68,16 @@ class ApiKeys:
 
     @classmethod
     def load(cls, file: str) -> ApiKeys:
-        """Read the file; an empty name: no key at all. Raises `ApiKeysError`."""
+        """Read the file; no name, or no such file yet: no key at all. Raises `ApiKeysError`."""
         if not file:
             return cls({})
         path = Path(file)
-        return cls(read_keys(path), path)
+        return cls(read_keys(path) if path.exists() else {}, path)
+
+    @classmethod
+    def single(cls, key: str, name: str, appids: Iterable[str]) -> ApiKeys:
+        """One key that may do everything with these apps."""
+        return cls({hash_of(key): KeyEntry(name, SCOPES, tuple(appids))})
 
     def __len__(self) -> int:
         return len(self._callers)
@@ -89,10 +100,10 @@ class ApiKeys:
 
 
 def read_keys(path: Path) -> dict[str, KeyEntry]:
-    """The entries by hash. Raises `ApiKeysError`; never quotes the content."""
+    """The entries by hash. Raises `ApiKeysError`; an error does not quote a hash."""
     where = f"LIVECARD_API_KEYS_FILE: {path}"
     try:
-        entries = msgspec.json.decode(read_secret(path).removeprefix(BOM_UTF8), type=dict[str, KeyEntry])
+        entries = msgspec.json.decode(read_secret(path).removeprefix(BOM_UTF8), type=dict[Digest, KeyEntry])
     except SecretFileError as error:
         raise ApiKeysError(f"LIVECARD_API_KEYS_FILE: {error}") from None
     except msgspec.ValidationError as error:
@@ -107,29 +118,3 @@ def _callers(entries: Mapping[str, KeyEntry]) -> dict[str, Caller]:
         digest: Caller(each.name, frozenset(each.scopes), frozenset(each.appids), digest)
         for digest, each in entries.items()
     }
-
-
-def allowed(connection: ASGIConnection[object, object, object, object], handler: BaseRouteHandler) -> None:
-    """The guard of every route: who calls, and whether the route's `scope` is one of the key's.
-
-    A route without a scope answers nobody, unless it says `opt={"open": True}`.
-    """
-    if handler.opt.get("open"):
-        return
-    connection.state.caller = caller = _caller(connection)
-    scope = handler.opt.get("scope")
-    if scope not in caller.scopes:
-        raise Problem(403, f"the key {caller.name!r} has not the scope {scope!r}")
-
-
-def _caller(connection: ASGIConnection[object, object, object, object]) -> Caller:
-    kind, _, key = connection.headers.get("authorization", "").partition(" ")
-    keys: ApiKeys = connection.app.state.keys
-    caller = keys.find(key.strip()) if kind.lower() == "bearer" else None
-    if caller is None:
-        raise Problem(
-            401,
-            "send a key of this gateway in the header Authorization: Bearer KEY; `livecard key` makes one",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
-    return caller

@@ -33,6 +33,7 @@ class Metrics:
         self._ingest()
         self._calls()
         self._store()
+        self._requests()
         for labelled in (self.events, self.dead, self.waits, self.relayed, self.calls, self.rows_pruned):
             for values in SERIES[labelled._name]:  # noqa: SLF001 (the client tells it nowhere else)
                 labelled.labels(*values)
@@ -148,6 +149,36 @@ class Metrics:
         self.rows_pruned = Counter(
             "livecard_pruned_rows", "Rows deleted by age.", ["table"], registry=registry
         )
+
+    def _requests(self) -> None:
+        registry = self.registry
+        self.requests = Counter(
+            "livecard_http_requests",
+            "Requests to the API by route and status.",
+            ["route", "code"],
+            registry=registry,
+        )
+        self.request_time = Histogram(
+            "livecard_http_request_seconds",
+            "Time to the first byte of the answer, by route.",
+            ["route"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.requests_open = Gauge(
+            "livecard_http_requests_in_flight",
+            "Requests to the API under way, open streams included.",
+            registry=registry,
+        )
+
+    def request_answered(self, route: str, code: int, seconds: float) -> None:
+        """A request to the API has its answer; `route` is one of the API's, or empty."""
+        self.requests.labels(route, str(code)).inc()
+        self.request_time.labels(route).observe(seconds)
+
+    def requests_in_flight(self, requests: int) -> None:
+        """Requests to the API under way in this process."""
+        self.requests_open.set(requests)
 
     def backlog(self, backlog: Backlog) -> None:
         """The store's backlog as last read."""

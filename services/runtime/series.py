@@ -40,5 +40,5 @@ SERIES: Final[dict[str, list[Labels]]] = {
     ),
 }
 """Metric → its label values, in the order of its labels."""
-OPEN: Final = frozenset({"appid", "partition"})
+OPEN: Final = frozenset({"appid", "partition", "route"})
 """Labels whose values are known only later: a metric that has one begins without series."""
