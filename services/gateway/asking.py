@@ -12,7 +12,6 @@ from services.gateway.problems import Problem, unavailable, unprocessable
 from services.runtime.process import delivery_rules
 from services.transactions.passing import OF_THE_CALL, Shut, enter, leave
 from services.wechat.ports import Answer, Created, LoggedIn
-from statemachine.gate import first_wait
 
 SOON: Final = 5
 """Seconds until WeChat is worth another try, when it was away or said nothing understandable."""
@@ -34,24 +33,6 @@ class AskingMetrics(Protocol):
     def logged_in(self, outcome: str) -> None:
         """A session was asked for."""
         ...
-
-
-class Pauses:
-    """Until when this process asks WeChat for nothing of a kind, for an app: that call's limit is used up."""
-
-    def __init__(self) -> None:
-        self._until: dict[tuple[str, str], float] = {}
-
-    def left(self, call: str, appid: str, now: float) -> int:
-        """Seconds left, 0 for none; `now` is monotonic."""
-        until = self._until.get((call, appid), now)
-        if until <= now:
-            self._until.pop((call, appid), None)
-        return -int((now - until) // 1)
-
-    def begin(self, call: str, appid: str, now: float, seconds: float) -> None:
-        """Ask for nothing for so long."""
-        self._until[call, appid] = now + seconds
 
 
 async def new_activity_id(gateway: Gateway, appid: str) -> Created:
@@ -125,9 +106,8 @@ def _away(gateway: Gateway, call: str, appid: str, answer: Answer) -> Problem:
     """503. A limit of the call itself is remembered here, so that nobody asks before it is over."""
     wait = SOON
     if answer.verdict in OF_THE_CALL:
-        now = gateway.clock.wall()
-        until = first_wait(answer.verdict, now, gateway.chance.random(), MINUTE)
-        wait = _seconds(min(until, max(gateway.settings.us("quota_probe"), 2 * MINUTE)))
+        daily = answer.verdict is Verdict.daily_limit
+        wait = _seconds(gateway.settings.us("quota_probe") if daily else MINUTE)
         gateway.pauses.begin(call, appid, gateway.clock.monotonic(), wait)
     elif answer.verdict in (Verdict.misconfigured, Verdict.blocked, Verdict.address):
         wait = _seconds(gateway.settings.us("probe"))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
+from services.gateway.pauses import Pauses
+from services.gateway.session_keys import SessionKeys
 from services.runtime.metrics import Metrics
 from services.runtime.ports import Chance, Clock, Kick
 from services.runtime.settings import Settings
@@ -38,6 +40,8 @@ class Gateway:
     relay: Kick
     settings: Settings
     metrics: Metrics
-    session_keys: Any = None
+    session_keys: SessionKeys | None = None
+    """None: no sessions here."""
+    pauses: Pauses = field(default_factory=Pauses)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the gateway drains: whoever streams ends then."""
