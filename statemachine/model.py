@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -126,7 +127,8 @@ class Aggregate(msgspec.Struct):
     """An activity under its lock, with everything that events at hand may touch.
 
     `members` holds the rows at hand (those that the batch's events name); `touched` those that
-    changed; `early` the events that wait for the opening, in order of arrival.
+    changed; `early` the events that wait for the opening, in order of arrival. `bound`: who is who, by
+    (appid, room_id, openid), of those whom events name by openid; `waits`: those of them who are not bound.
     """
 
     activity: Activity
@@ -135,6 +137,9 @@ class Aggregate(msgspec.Struct):
     opening: Opening | None = None
     touched: dict[str, Member] = msgspec.field(default_factory=dict)
     published: list[Published] = msgspec.field(default_factory=list)
+    room: Room | None = None
+    bound: Mapping[tuple[str, str, str], str] = msgspec.field(default_factory=dict)
+    waits: list[Unbound] = msgspec.field(default_factory=list)
 
     def publish(self, key: str, data: Any) -> None:
         """Append one change, in order."""

@@ -28,7 +28,11 @@ SERIES: Final[dict[str, list[Labels]]] = {
     "livecard_waits": [("store",), ("broker",)],
     "livecard_relayed": [(CHANGES,), (DEAD,), (EVENTS,)],
     "livecard_pruned_rows": [
-        (table,) for table in ("inbox", "attempts", "requests", "members", "activities", "unopened")
+        (table,)
+        for table in (
+            *("inbox", "attempts", "requests", "sessions", "members", "activities", "unopened"),
+            *("bindings", "unbound"),
+        )
     ],
     "livecard_calls": sorted(
         {

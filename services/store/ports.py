@@ -216,7 +216,7 @@ class Store(RoomsStore, SessionsStore, Protocol):
         ...
 
     async def prune(
-        self, *, inbox: int, attempts: int, activities: int, bindings: int, limit: int
+        self, *, inbox: int, attempts: int, activities: int, bindings: int = ANY, limit: int
     ) -> dict[str, int]:
         """One step: delete up to `limit` rows a table that are older than these ages (µs): inbox rows
         by arrival (never `parked` ones), attempts by time, bindings by when they were last bound, answers

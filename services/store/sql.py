@@ -18,6 +18,7 @@ from services.store.ports import Backlog, StoreLost, StoreUnavailable
 from services.store.postgres import Sessions, driver_transaction
 from services.store.primary import READ_ONLY
 from services.store.rows import (
+    ANY,
     CONFIRMED,
     OWED,
     PAGE_SIZE,
@@ -222,7 +223,7 @@ class SqlStore(SqlRoomsStore, SqlSessions):
             return {InboxKey(source, name): outcome for source, name, outcome in rows}
 
     async def prune(
-        self, *, inbox: int, attempts: int, activities: int, bindings: int, limit: int
+        self, *, inbox: int, attempts: int, activities: int, bindings: int = ANY, limit: int
     ) -> dict[str, int]:
         pruned = {}
         for table, age in (("inbox", inbox), ("attempts", attempts), ("bindings", bindings)):

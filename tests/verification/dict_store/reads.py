@@ -9,6 +9,7 @@ import msgspec
 
 from services.store.ports import Backlog
 from services.store.rows import (
+    ANY,
     PAGE_SIZE,
     SHARDS,
     SHOWN_ATTEMPTS,
@@ -43,7 +44,7 @@ class Reads(RoomsReads, SessionsReads):
         parked = [row.parked_at for row in self.parked.values()]
         outbox = [row.created_at for row in self.outbox_rows.values()]
         due = [row.due_at for row in rows if row.due_at is not None and row.due_at <= now]
-        unbound = [*self.unbound_rows.values()]
+        unbound = [since for since, _ in self.unbound_rows.values()]
         numbers: list[int] = []
         for times, aged in (
             (behind, behind),
@@ -118,7 +119,7 @@ class Reads(RoomsReads, SessionsReads):
         return {key: self.inbox[key].outcome for key in keys if key in self.inbox}
 
     async def prune(
-        self, *, inbox: int, attempts: int, activities: int, bindings: int, limit: int
+        self, *, inbox: int, attempts: int, activities: int, bindings: int = ANY, limit: int
     ) -> dict[str, int]:
         now = self.clock()
         old_keys = [

@@ -57,13 +57,14 @@ class RoomsTx:
 
     async def take_unbound(self, key: BindingKey) -> list[Unbound]:
         await self._step()
-        found = [(since, row) for row, since in self._tables.unbound_rows.items() if row[:3] == key]
-        self._taken = [row for _, row in sorted(found)]
+        found = sorted(each for each in self._tables.unbound_rows.values() if each[1][:3] == key)
+        self._taken = [row for _, row in found]
         return self._taken
 
     async def unbound(self, activity_ids: Sequence[str]) -> list[Unbound]:
         await self._step()
-        return sorted(row for row in self._tables.unbound_rows if row.activity_id in activity_ids)
+        rows = (row for _, row in self._tables.unbound_rows.values())
+        return sorted(row for row in rows if row.activity_id in activity_ids)
 
     def commit_rooms(self, now: int) -> None:
         """What was seen, bound and taken becomes true."""
@@ -80,7 +81,7 @@ class RoomsTx:
                 bound_at=now,
             )
         for row in self._taken:
-            tables.unbound_rows.pop(row, None)
+            tables.unbound_rows.pop(row[:-2], None)
 
 
 class RoomsReads(Tables):
@@ -122,8 +123,8 @@ class RoomsReads(Tables):
 
     def drop_unbound(self, activity_ids: Sequence[str]) -> int:
         """Nobody waits any longer in activities that are deleted."""
-        gone = [row for row in self.unbound_rows if row.activity_id in activity_ids]
-        for row in gone:
-            del self.unbound_rows[row]
+        gone = [key for key, (_, row) in self.unbound_rows.items() if row.activity_id in activity_ids]
+        for key in gone:
+            del self.unbound_rows[key]
         self.ledger["openids.dropped"] += len(gone)
         return len(gone)

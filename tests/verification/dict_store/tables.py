@@ -138,9 +138,9 @@ class Tables:
         self.log: list[Attempt] = []
         self.gates: dict[str, Gate] = {}
         self.bindings: dict[BindingKey, Binding] = {}
-        self.unbound_rows: dict[Unbound, int] = {}
         self.requests: dict[str, RequestEntry] = {}
         self.sessions: dict[str, tuple[SessionRow, int]] = {}
+        self.unbound_rows: dict[tuple[str, ...], tuple[int, Unbound]] = {}
         self.ledger: Counter[str] = Counter()
         self.relays: dict[str, int] = {}
         self.leases: dict[int, tuple[str, int]] = dict.fromkeys(range(SHARDS), ("", 0))
@@ -177,7 +177,8 @@ class Tables:
     def write(self, writes: Writes, now: int) -> None:
         """As `Tx.write`, in the SQL engine's order."""
         for waits in writes.wait:
-            if self.unbound_rows.setdefault(waits, now) == now:
+            if waits[:-2] not in self.unbound_rows:  # the primary key: all but what the event says
+                self.unbound_rows[waits[:-2]] = now, waits
                 self.ledger["openids.waited"] += 1
         for outcome in writes.outcomes:
             entry = self.inbox[InboxKey(outcome.source, outcome.id)]
