@@ -14,6 +14,7 @@ from services.runtime.settings import Settings
 from services.store.ports import Store
 from services.wechat.client import WeChatClient
 from services.wechat.ports import Apps
+from statemachine.card import DeliveryRules
 
 
 class Seal(Protocol):
@@ -43,5 +44,6 @@ class Gateway:
     session_keys: SessionKeys | None = None
     """None: no sessions here."""
     pauses: Pauses = field(default_factory=Pauses)
+    rules: DeliveryRules = field(default_factory=DeliveryRules)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the gateway drains: whoever streams ends then."""

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 
+from services.store.pages import Pages
 from services.store.rooms import RoomsStore, RoomsTx
 from services.store.requests import RequestsTx
 from services.store.rows import (
@@ -153,7 +154,7 @@ class Tx(RequestsTx, RoomsTx, SessionsTx, Protocol):
         ...
 
 
-class Store(RoomsStore, SessionsStore, Protocol):
+class Store(Pages, RoomsStore, SessionsStore, Protocol):
     """An engine, with its reads and its housekeeping that need no activity's lock."""
 
     def transaction(self) -> AbstractAsyncContextManager[Tx]:

@@ -33,6 +33,7 @@ from services.store.rows import (
     Seen,
 )
 from services.store.sessions import SESSIONS, SqlSessions
+from services.store.sql_pages import OUT_OF_SYNC_POSTGRES, OUT_OF_SYNC_SQLITE, PAGES, SqlPages
 from services.store.sql_rooms import ROOMS, SqlRoomsStore
 from services.store.sql_tx import AlchemyRun, ByName, Run, SqlTx, read_locked
 from services.store.upkeep import UNOPENED_AGE, few_members, is_held
@@ -45,7 +46,7 @@ SLOTS: Final = 64
 SLOTS_OF_A_PROCESS: Final = 4
 
 
-class SqlStore(SqlRoomsStore, SqlSessions):
+class SqlStore(SqlPages, SqlRoomsStore, SqlSessions):
     """Implements `services.store.ports.Store` on PostgreSQL or SQLite.
 
     `slot` is where this process begins to add to the ledger (0–63): its transactions take turns at some
@@ -74,9 +75,11 @@ class SqlStore(SqlRoomsStore, SqlSessions):
             **statements.TRANSACTION,
             **statements.READS,
             **statements.UPKEEP,
+            **PAGES,
             **ROOMS,
             **SESSIONS,
             "claim": claim,
+            "out_of_sync": OUT_OF_SYNC_POSTGRES if dialect.postgres else OUT_OF_SYNC_SQLITE,
         }
         self._statements: Mapping[str, Statement] = {
             name: dialect.statement(name, source.replace("{in shards}", _in_shards(dialect)))

@@ -25,12 +25,12 @@ from services.store.sql import count_members
 from services.store.upkeep import ANNOUNCED_AGE, UNOPENED_AGE, few_members, is_held
 from statemachine.gate import Gate, opened
 from statemachine.states import ENDED
-from tests.verification.dict_store.rooms import RoomsReads
+from tests.verification.dict_store.pages import Paged
 from tests.verification.dict_store.sessions import SessionsReads
 from tests.verification.dict_store.tables import copied
 
 
-class Reads(RoomsReads, SessionsReads):
+class Reads(Paged, SessionsReads):
     """Every read of `services.store.ports.Store`, and the housekeeping, over the tables."""
 
     async def next_due(self) -> int | None:
