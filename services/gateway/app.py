@@ -51,7 +51,7 @@ def application(gateway: Gateway, keys: ApiKeys, routes: Sequence[Any] = ROUTES)
         # Sets of dependencies are ours; nothing is read of the environment.
         debug=False,
     )
-    app.state.keys = keys
+    app.state.api_keys = keys
     return app
 
 

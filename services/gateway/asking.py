@@ -9,7 +9,6 @@ from contracts.times import MINUTE, SECOND
 from contracts.wechat import BAD_JS_CODE, BLOCKED_USER, USED_JS_CODE, Verdict
 from services.gateway.parts import Gateway
 from services.gateway.problems import Problem, unavailable, unprocessable
-from services.runtime.process import delivery_rules
 from services.transactions.passing import OF_THE_CALL, Shut, enter, leave
 from services.wechat.ports import Answer, Created, LoggedIn
 
@@ -42,8 +41,7 @@ async def new_activity_id(gateway: Gateway, appid: str) -> Created:
     if wait := gateway.pauses.left("create", appid, gateway.clock.monotonic()):
         gateway.metrics.created("paused")
         raise unavailable(f"WeChat gives {appid} no more activity ids for now", wait)
-    rules = delivery_rules(gateway.settings)
-    passage = await enter(gateway.store, appid, rules)
+    passage = await enter(gateway.store, appid, gateway.rules)
     if isinstance(passage, Shut):
         gateway.metrics.created("closed")
         raise _shut(gateway, appid, passage.reason, passage.wait)
@@ -54,7 +52,7 @@ async def new_activity_id(gateway: Gateway, appid: str) -> Created:
         appid,
         passage,
         refused.verdict,
-        rules,
+        gateway.rules,
         jitter=gateway.chance.random(),
         errcode=refused.errcode,
         errmsg=refused.errmsg,

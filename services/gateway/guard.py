@@ -31,7 +31,7 @@ def allowed(connection: ASGIConnection[object, object, object, object], handler:
 
 def _caller(connection: ASGIConnection[object, object, object, object]) -> Caller:
     kind, _, key = connection.headers.get("authorization", "").partition(" ")
-    keys: ApiKeys = connection.app.state.keys
+    keys: ApiKeys = connection.app.state.api_keys
     caller = keys.find(key.strip()) if kind.lower() == "bearer" else None
     if caller is None:
         raise Problem(

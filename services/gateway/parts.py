@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Annotated, Protocol
 
+from litestar.di import NamedDependency
+from litestar.params import PathParameter
+
+from services.gateway.keys import Caller
 from services.gateway.pauses import Pauses
 from services.gateway.session_keys import SessionKeys
 from services.runtime.metrics import Metrics
@@ -47,3 +51,13 @@ class Gateway:
     rules: DeliveryRules = field(default_factory=DeliveryRules)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the gateway drains: whoever streams ends then."""
+
+
+TheGateway = NamedDependency[Gateway]
+"""How a route takes the parts: `gateway: TheGateway`."""
+TheCaller = NamedDependency[Caller]
+"""How it takes who calls: `caller: TheCaller`."""
+ActivityId = Annotated[
+    str, PathParameter(description="The activity's id, percent-encoded (a slash is `%2F`).")
+]
+"""How it takes an id of its path: `activity_id: ActivityId`. It is decoded."""

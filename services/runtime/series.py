@@ -34,6 +34,8 @@ SERIES: Final[dict[str, list[Labels]]] = {
             *("bindings", "unbound"),
         )
     ],
+    "livecard_activity_ids": [*((verdict.value,) for verdict in Verdict), ("closed",), ("paused",)],
+    "livecard_sessions": [*((verdict.value,) for verdict in Verdict), ("refused",), ("paused",)],
     "livecard_calls": sorted(
         {
             *((verdict.value, str(code)) for code, verdict in VERDICTS.items()),

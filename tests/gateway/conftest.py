@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, cast
 
 import httpx
@@ -13,6 +15,10 @@ from services.gateway.front import Front
 from services.gateway.keys import SCOPES, ApiKeys, KeyEntry, hash_of
 from services.gateway.parts import Gateway
 from services.runtime.settings import Settings
+from services.store.open import migrate
+from tests.engines.support import run_apart
+from tests.gateway.world import World
+from tests.store.benches import SqliteBench
 from tests.store.conftest import bench, migrated_postgres, migrated_sqlite, postgres, scene
 from tests.store.support import Scene
 
@@ -86,3 +92,24 @@ async def api(scene: Scene) -> AsyncIterator[Api]:
     made = Api(scene)
     async with made.client:
         yield made
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file to copy."""
+    path = tmp_path_factory.mktemp("gateway") / "migrated.sqlite3"
+    run_apart(migrate(f"sqlite+aiosqlite:///{path}", finish=True))
+    return path
+
+
+@pytest.fixture
+async def world(migrated_file: Path, tmp_path: Path) -> AsyncIterator[World]:
+    """The API, its store empty."""
+    path = tmp_path / "store.sqlite3"
+    shutil.copy(migrated_file, path)
+    bench = SqliteBench(path)
+    await bench.begin()
+    made = World(bench)
+    yield made
+    await made.close()
+    await bench.close()

@@ -13,7 +13,7 @@ from services.gateway.creation import Created, Creation, read_creation
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
 from services.gateway.outgoing import event_row, new_event_id
-from services.gateway.parts import Gateway
+from services.gateway.parts import Gateway, TheCaller, TheGateway
 from services.gateway.problems import Problem
 from services.gateway.times import moment
 from services.store.ports import Tx
@@ -22,7 +22,7 @@ from services.transactions.announce import announce
 
 
 @post("", status_code=201, opt={"scope": "write"})
-async def create(request: Request[Any, Any, Any], gateway: Gateway, caller: Caller) -> Response[Any]:
+async def create(request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller) -> Response[Any]:
     """WeChat is asked before the transaction, never inside: a process killed between loses an id that nobody
     has seen, and one killed after the commit answers the same again to the same `Idempotency-Key`."""
     body = await body_of(request)

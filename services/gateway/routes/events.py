@@ -13,7 +13,7 @@ from services.gateway.bodies import body_of, read_event
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
 from services.gateway.outgoing import event_row, new_event_id, normal
-from services.gateway.parts import Gateway
+from services.gateway.parts import ActivityId, Gateway, TheCaller, TheGateway
 from services.gateway.problems import not_found
 from services.store.rows import Writes
 
@@ -55,7 +55,7 @@ async def owned(gateway: Gateway, caller: Caller, activity_id: str) -> None:
 
 @post("/complete", status_code=202, opt={"scope": "write", "event": COMPLETED})
 async def complete(
-    request: Request[Any, Any, Any], gateway: Gateway, caller: Caller, activity_id: str
+    request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller, activity_id: ActivityId
 ) -> Response[Any]:
     """Members are done."""
     return await publish(request, gateway, caller, activity_id, COMPLETED)
@@ -63,7 +63,7 @@ async def complete(
 
 @post("/participants", status_code=202, opt={"scope": "write", "event": ADDED})
 async def participants(
-    request: Request[Any, Any, Any], gateway: Gateway, caller: Caller, activity_id: str
+    request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller, activity_id: ActivityId
 ) -> Response[Any]:
     """More members are listed."""
     return await publish(request, gateway, caller, activity_id, ADDED)
@@ -71,7 +71,7 @@ async def participants(
 
 @post("/reschedule", status_code=202, opt={"scope": "write", "event": RESCHEDULED})
 async def reschedule(
-    request: Request[Any, Any, Any], gateway: Gateway, caller: Caller, activity_id: str
+    request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller, activity_id: ActivityId
 ) -> Response[Any]:
     """The deadline moves, or goes."""
     return await publish(request, gateway, caller, activity_id, RESCHEDULED)
@@ -79,7 +79,7 @@ async def reschedule(
 
 @post("/close", status_code=202, opt={"scope": "write", "event": CLOSED})
 async def close(
-    request: Request[Any, Any, Any], gateway: Gateway, caller: Caller, activity_id: str
+    request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller, activity_id: ActivityId
 ) -> Response[Any]:
     """The activity ends now."""
     return await publish(request, gateway, caller, activity_id, CLOSED)

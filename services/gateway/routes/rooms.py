@@ -18,7 +18,7 @@ from services.gateway.cursors import PAGE, Cursor, Limit, read_cursor, write_cur
 from services.gateway.decrypt import LONGEST_DATA, NO_MEMBER, UNREADABLE, UnreadableError, open_room_info
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
-from services.gateway.parts import Gateway
+from services.gateway.parts import Gateway, TheCaller, TheGateway
 from services.gateway.problems import Problem, not_found, unprocessable
 from services.gateway.session_keys import NO_FILE, SessionKeys, hash_of
 from services.gateway.times import moment
@@ -99,7 +99,7 @@ class MembersBody(msgspec.Struct, frozen=True):
 
 
 @post("/sessions", status_code=201, opt={"scope": "rooms"}, summary="Log a user in")
-async def log_in(request: Request[Any, Any, Any], gateway: Gateway, caller: Caller) -> Response[Any]:
+async def log_in(request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller) -> Response[Any]:
     """A code is good for one answer of WeChat's, so a page that lost ours repeats the request under its
     `Idempotency-Key`; what is kept for that is encrypted."""
     body = await body_of(request)
@@ -125,7 +125,7 @@ async def log_in(request: Request[Any, Any, Any], gateway: Gateway, caller: Call
 
 
 @post("/rooms/bind", status_code=200, opt={"scope": "rooms"}, summary="Bind a user to a member of a room")
-async def bind(request: Request[Any, Any, Any], gateway: Gateway, caller: Caller) -> Response[Any]:
+async def bind(request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller) -> Response[Any]:
     """This openid is this group_openid in this room of this app; what waited for that is published now."""
     body = await body_of(request)
 
@@ -156,7 +156,7 @@ async def bind(request: Request[Any, Any, Any], gateway: Gateway, caller: Caller
 
 @get("/rooms/{room_id:str}/members", opt={"scope": "rooms"}, summary="The members known in a room")
 async def members(
-    room_id: str, appid: Appid, gateway: Gateway, caller: Caller, limit: Limit = PAGE, cursor: Cursor = None
+    room_id: str, appid: Appid, gateway: TheGateway, caller: TheCaller, limit: Limit = PAGE, cursor: Cursor = None
 ) -> MembersBody:
     """By group_openid; those who were bound."""
     if not caller.owns(appid):
