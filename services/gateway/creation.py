@@ -88,11 +88,15 @@ def read_creation(body: bytes) -> Creation:
     given = [bytes(each) not in _NOT_GIVEN for each in (named, said)]
     if given[0] != given[1]:
         missing = "expires_at" if given[0] else "activity_id"
-        raise unprocessable(missing, "expected activity_id and expires_at together, or neither: WeChat is asked then")
+        raise unprocessable(
+            missing, "expected activity_id and expires_at together, or neither: WeChat is asked then"
+        )
     opened = read_event(OPENED, _with_expiry(fields, said if given[1] else LATEST))
     assert isinstance(opened, Opened)
     if len(body) > LARGEST:
-        raise Problem(413, f"an event holds at most {LARGEST} bytes: list fewer participants, and add the others")
+        raise Problem(
+            413, f"an event holds at most {LARGEST} bytes: list fewer participants, and add the others"
+        )
     return Creation(opened, _read_id(named) if given[0] else None, fields)
 
 

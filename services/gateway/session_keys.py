@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import hashlib
 from base64 import b64decode, b64encode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,15 +39,15 @@ class SessionKeyError(Exception):
 class SessionKeys:
     """Seals and opens session keys. `chance` has to be one that nobody can guess."""
 
-    def __init__(self, keys: Mapping[str, AESGCM], chance: Chance, path: Path | None = None) -> None:
-        self._keys, self._chance, self._path = dict(keys), chance, path
+    def __init__(self, keys: Sequence[bytes], chance: Chance, path: Path | None = None) -> None:
+        self._keys, self._chance, self._path = _named(keys), chance, path
         self._seen = signature(path) if path else None
 
     @classmethod
     def load(cls, settings: Settings, chance: Chance) -> SessionKeys:
         """Read the file that the settings name. Raises `SessionKeyError`; no file named is no error."""
         if not settings.session_key_file:
-            return cls({}, chance)
+            return cls([], chance)
         path = Path(settings.session_key_file)
         return cls(_read(path), chance, path)
 
@@ -65,10 +65,12 @@ class SessionKeys:
             return
         self._seen = seen
         try:
-            self._keys = _read(self._path)
+            self._keys = _named(_read(self._path))
         except SessionKeyError as error:
             LOG.warning(
-                "the file of session keys cannot be used; what was known stays", error=str(error), every=SELDOM
+                "the file of session keys cannot be used; what was known stays",
+                error=str(error),
+                every=SELDOM,
             )
             return
         LOG.info("the file of session keys was read again", keys=len(self._keys))
@@ -106,20 +108,24 @@ def new_key(chance: Chance) -> str:
     return b64encode(chance.getrandbits(KEY * 8).to_bytes(KEY, "big")).decode()
 
 
+def _named(keys: Sequence[bytes]) -> dict[str, AESGCM]:
+    """By the names that sealed texts carry, in the file's order."""
+    return {hashlib.sha256(b"livecard session key " + key).hexdigest()[:12]: AESGCM(key) for key in keys}
+
+
 def _url(data: bytes) -> str:
     return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _read(path: Path) -> dict[str, AESGCM]:
-    """The keys by the names that sealed texts carry, in the file's order."""
+def _read(path: Path) -> list[bytes]:
     try:
         text = read_secret(path)
     except SecretFileError as error:
         raise SessionKeyError(f"LIVECARD_SESSION_KEY_FILE: {error}") from None
-    keys = [_key(line.strip(), number, path) for number, line in enumerate(text.split(b"\n"), 1) if line.strip()]
-    if not keys:
+    lines = [(number, line.strip()) for number, line in enumerate(text.split(b"\n"), 1) if line.strip()]
+    if not lines:
         raise SessionKeyError(f"LIVECARD_SESSION_KEY_FILE: {path} is empty: write 32 bytes in base64 to it")
-    return {hashlib.sha256(b"livecard session key " + key).hexdigest()[:12]: AESGCM(key) for key in keys}
+    return [_key(line, number, path) for number, line in lines]
 
 
 def _key(line: bytes, number: int, path: Path) -> bytes:

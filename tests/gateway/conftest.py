@@ -17,6 +17,7 @@ from services.gateway.parts import Gateway
 from services.runtime.settings import Settings
 from services.store.open import migrate
 from tests.engines.support import run_apart
+from tests.gateway.platform import Stage
 from tests.gateway.world import World
 from tests.store.benches import SqliteBench
 from tests.store.conftest import bench, migrated_postgres, migrated_sqlite, postgres, scene
@@ -110,6 +111,19 @@ async def world(migrated_file: Path, tmp_path: Path) -> AsyncIterator[World]:
     bench = SqliteBench(path)
     await bench.begin()
     made = World(bench)
+    yield made
+    await made.close()
+    await bench.close()
+
+
+@pytest.fixture
+async def stage(migrated_file: Path, tmp_path: Path) -> AsyncIterator[Stage]:
+    """The API, its store empty, and WeChat behind it."""
+    path = tmp_path / "store.sqlite3"
+    shutil.copy(migrated_file, path)
+    bench = SqliteBench(path)
+    await bench.begin()
+    made = Stage(bench)
     yield made
     await made.close()
     await bench.close()

@@ -32,7 +32,10 @@ def opened(made: Given, session_key: str = SESSION_KEY, appid: str = "wx1") -> R
         ({**TOOL, "open_single_roomid": ""}, RoomInfo(opengid="g-1", group_openid="gp-alex", chat_type=3)),
         ({"openGId": "g-2", "watermark": WATERMARK}, RoomInfo(opengid="g-2")),
         ({"openGId": "g-2", "group_openid": "gp-é"}, RoomInfo(opengid="g-2", group_openid="gp-é")),
-        ({**TOOL, "watermark": {"timestamp": 1}}, RoomInfo(opengid="g-1", group_openid="gp-alex", chat_type=3)),
+        (
+            {**TOOL, "watermark": {"timestamp": 1}},
+            RoomInfo(opengid="g-1", group_openid="gp-alex", chat_type=3),
+        ),
     ],
     ids=["getChatToolInfo", "getGroupEnterInfo", "as texts", "empty", "getShareInfo", "older", "no appid"],
 )
@@ -71,7 +74,10 @@ def wrong() -> dict[str, tuple[Given, str]]:
         "cut by a byte": (Given(base64_of(data[:-1]), made.iv), SESSION_KEY),
         "nothing": (Given("", made.iv), SESSION_KEY),
         "no base64": (Given("no base64!", made.iv), SESSION_KEY),
-        "a space for a plus": (Given(made.encrypted_data[:8] + " " + made.encrypted_data[9:], made.iv), SESSION_KEY),
+        "a space for a plus": (
+            Given(made.encrypted_data[:8] + " " + made.encrypted_data[9:], made.iv),
+            SESSION_KEY,
+        ),
         "not ascii": (Given("é" * 24, made.iv), SESSION_KEY),
         "bad padding": (changed(whole, -17), SESSION_KEY),
         "no padding": (encrypted(GOOD, padding=False), SESSION_KEY),

@@ -36,7 +36,9 @@ async def create(request: Request[Any, Any, Any], gateway: TheGateway, caller: T
         if activity_id is None:
             made = await new_activity_id(gateway, appid)
             activity_id, expires_at = made.activity_id, made.expires_at
-        return await _announce(gateway, caller, creation, Announced(activity_id, appid, creation.opened.title, expires_at), keep)
+        return await _announce(
+            gateway, caller, creation, Announced(activity_id, appid, creation.opened.title, expires_at), keep
+        )
 
     answer = await once(request, body, gateway, caller, work)
     gateway.relay.kick()

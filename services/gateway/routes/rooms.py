@@ -156,7 +156,12 @@ async def bind(request: Request[Any, Any, Any], gateway: TheGateway, caller: The
 
 @get("/rooms/{room_id:str}/members", opt={"scope": "rooms"}, summary="The members known in a room")
 async def members(
-    room_id: str, appid: Appid, gateway: TheGateway, caller: TheCaller, limit: Limit = PAGE, cursor: Cursor = None
+    room_id: str,
+    appid: Appid,
+    gateway: TheGateway,
+    caller: TheCaller,
+    limit: Limit = PAGE,
+    cursor: Cursor = None,
 ) -> MembersBody:
     """By group_openid; those who were bound."""
     if not caller.owns(appid):
