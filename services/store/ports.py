@@ -14,8 +14,8 @@ from typing import Protocol
 import msgspec
 
 from services.store.pages import Pages
-from services.store.rooms import RoomsStore, RoomsTx
 from services.store.requests import RequestsTx
+from services.store.rooms import RoomsStore, RoomsTx
 from services.store.rows import (
     ANY,
     Admission,
@@ -220,9 +220,9 @@ class Store(Pages, RoomsStore, SessionsStore, Protocol):
         self, *, inbox: int, attempts: int, activities: int, bindings: int = ANY, limit: int
     ) -> dict[str, int]:
         """One step: delete up to `limit` rows a table that are older than these ages (µs): inbox rows
-        by arrival (never `parked` ones), attempts by time, bindings by when they were last bound, answers
-        kept for a repeated request and sessions once they are over, activities with members, and whoever waits in them for a binding, by
-        expires_at
+        by arrival (never `parked` ones), attempts by time, answers kept for a repeated request and sessions
+        once they are over, bindings by when they were last bound, activities with members, and whoever waits
+        in them for a binding, by expires_at
         (their pending revisions count as expired) until these are `limit` members together, unopened
         activities with nothing parked. Rows that somebody holds are left for later, so any number may
         prune at once. Near `limit` in any table: there is more."""

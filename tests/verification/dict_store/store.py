@@ -35,9 +35,9 @@ from statemachine.model import Activity
 from statemachine.step import Owed
 from statemachine.waits import believed
 from tests.verification.dict_store.reads import Reads
+from tests.verification.dict_store.requests import MemoryRequests
 from tests.verification.dict_store.rooms import RoomsTx
 from tests.verification.dict_store.sessions import SessionsTx
-from tests.verification.dict_store.requests import MemoryRequests
 from tests.verification.dict_store.tables import Row, Tables, copied
 
 LOCK_TIMEOUT: Final = 5.0

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from services.store.rooms import Binding, BindingKey
 from services.store.requests import KEPT
+from services.store.rooms import Binding, BindingKey
 from services.store.rows import (
     OWED,
     SHARDS,
