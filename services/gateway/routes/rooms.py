@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, Router, get, post
-from litestar.params import Parameter
+from litestar.params import PathParameter, QueryParameter
 from msgspec import Meta
 
 from contracts import wire
@@ -32,7 +32,10 @@ LONGEST_TEXT = 1_000
 """Characters of a nickname, and of an avatar's address."""
 
 Appid = Annotated[
-    str, Parameter(description="the mini program whose room it is", min_length=1, max_length=LONGEST_ID)
+    str, QueryParameter(description="The mini program whose room it is.", min_length=1, max_length=LONGEST_ID)
+]
+RoomId = Annotated[
+    str, PathParameter(description="The room's opengid or open_single_roomid, percent-encoded.")
 ]
 Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 
@@ -156,7 +159,7 @@ async def bind(request: Request[Any, Any, Any], gateway: TheGateway, caller: The
 
 @get("/rooms/{room_id:str}/members", opt={"scope": "rooms"}, summary="The members known in a room")
 async def members(
-    room_id: str,
+    room_id: RoomId,
     appid: Appid,
     gateway: TheGateway,
     caller: TheCaller,
