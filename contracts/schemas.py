@@ -74,7 +74,7 @@ def schemas(kinds: list[type[msgspec.Struct]], refs: str) -> Json:
         one, other = "opengid", "open_single_roomid"
         named["RoomData"] |= {"if": _given(one), "then": _null(other), "else": _given(other)}
     for name in {"CompletedData", "AddedData"} & named.keys():  # at least one of the two is an array
-        named[name] |= {"if": _listed("members"), "then": {}, "else": _listed("openids")}
+        named[name] |= {"if": _listed("members"), "else": _listed("openids")}
     return {name: titled(name, _plain(schema)) for name, schema in named.items()}
 
 

@@ -245,8 +245,11 @@ def _wait(aggregate: Aggregate, event: Event, openids: tuple[str, ...]) -> bool:
     if aggregate.room is None:
         refuse_event(aggregate, event, "no_room")
         return False
-    home = event.activity_id, event.source, event.id, event.type, event.time
-    aggregate.waits += [Unbound(*aggregate.room, openid, *home) for openid in openids]
+    appid, room_id = aggregate.room
+    aggregate.waits += [
+        Unbound(appid, room_id, openid, event.activity_id, event.source, event.id, event.type, event.time)
+        for openid in openids
+    ]
     return True
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
-
 from contracts.events import LONGEST_ID
 from contracts.reading import plain
 from services.gateway.keys import Caller
@@ -12,13 +10,10 @@ from services.store.pages import Owner
 from services.store.ports import Store
 
 
-def named(segment: str) -> str:
-    """The id that a path's segment names, percent-encoded as it stands there. Raises `Problem` (404) for a
-    text that can be no id, so that the store is not asked."""
-    name = unquote(segment)
-    if not 0 < len(name) <= LONGEST_ID or not plain(name):
+def check_id(activity_id: str) -> None:
+    """Raise `Problem` (404) for a text that can be no id, so that the store is not asked."""
+    if not 0 < len(activity_id) <= LONGEST_ID or not plain(activity_id):
         raise unknown_activity()
-    return name
 
 
 def check_own(caller: Caller, appid: str | None) -> None:
@@ -29,6 +24,7 @@ def check_own(caller: Caller, appid: str | None) -> None:
 
 async def owned(store: Store, caller: Caller, activity_id: str) -> Owner:
     """Whose the activity is, and its state. Raises `Problem` (404) unless it is the key's."""
+    check_id(activity_id)
     owner = await store.owner(activity_id)
     if owner is None or not caller.owns(owner.appid):
         raise unknown_activity()

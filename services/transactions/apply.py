@@ -160,7 +160,7 @@ class _Batch:
             for room in rooms.get(name, ())
             for openid in openids
         }
-        self.bound.update(await self.tx.lock_bindings(sorted(people)))
+        self.bound.update((await self.tx.lock_bindings(sorted(people))).items())
         self.now = await self.tx.now()
 
     async def _read_members(self, events: Sequence[Event]) -> None:

@@ -12,7 +12,7 @@ from services.store.rooms import Binding
 from services.store.rows import CONFIRMED
 from services.transactions.views import view_activity
 from statemachine.card import Phase
-from tests.gateway.conftest import Api
+from tests.gateway.reading import Api
 from tests.store.benches import START
 
 TIMES = r"2026-11-2\dT\d\d:\d\d:\d\d\.\d{3}Z"

@@ -7,7 +7,7 @@ import pytest
 from contracts.wechat import Verdict
 from statemachine.card import CALLING, phase
 from statemachine.gate import NEVER
-from tests.gateway.conftest import Api
+from tests.gateway.reading import Api
 from tests.store.benches import START
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from litestar import Router, get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from services.gateway.answers import (
     ActivityBody,
@@ -16,16 +16,15 @@ from services.gateway.answers import (
     member_body,
 )
 from services.gateway.cursors import PAGE, Cursor, Limit, read_cursor, write_cursor
-from services.gateway.keys import Caller
-from services.gateway.ownership import check_own, named
-from services.gateway.parts import Gateway
+from services.gateway.ownership import check_id, check_own
+from services.gateway.parts import ActivityId, TheCaller, TheGateway
 from services.gateway.reminders import Notify, short_title
 from services.store.pages import PENDING_OR_DONE
 from services.transactions.views import view_activity
 
 EntrancePath = Annotated[
     str | None,
-    Parameter(
+    QueryParameter(
         description="where the reminder leads: with it, the answer has `notify` for wx.notifyGroupMembers",
         min_length=1,
         max_length=1024,
@@ -33,14 +32,16 @@ EntrancePath = Annotated[
     ),
 ]
 MemberState = Annotated[
-    Literal["pending", "done"] | None, Parameter(description="only members of this state", required=False)
+    Literal["pending", "done"] | None,
+    QueryParameter(name="state", description="only members of this state", required=False),
 ]
 
 
 @get("/{activity_id:str}", opt={"scope": "read"}, summary="One activity and its card")
-async def activity(activity_id: str, caller: Caller, gateway: Gateway) -> ActivityBody:
+async def activity(activity_id: ActivityId, caller: TheCaller, gateway: TheGateway) -> ActivityBody:
     """State, counts, where the card's delivery stands, the last calls, and what people read."""
-    view = await view_activity(gateway.store, named(activity_id), gateway.rules)
+    check_id(activity_id)
+    view = await view_activity(gateway.store, activity_id, gateway.rules)
     check_own(caller, None if view is None else view.seen.card.appid)
     assert view is not None  # or it would be nobody's
     return activity_body(view)
@@ -48,18 +49,18 @@ async def activity(activity_id: str, caller: Caller, gateway: Gateway) -> Activi
 
 @get("/{activity_id:str}/members", opt={"scope": "read"}, summary="The members of an activity")
 async def members(
-    activity_id: str,
-    caller: Caller,
-    gateway: Gateway,
-    state: MemberState = None,
+    activity_id: ActivityId,
+    caller: TheCaller,
+    gateway: TheGateway,
+    of_state: MemberState = None,
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> MembersBody:
     """Who is listed or done, and what the card shows of them; by group_openid."""
-    name = named(activity_id)
-    of = f"members {state} {name}"
+    check_id(activity_id)
+    of = f"members {of_state} {activity_id}"
     after = read_cursor(of, cursor, str) or ""
-    page = await gateway.store.members_page(name, after, limit + 1, state or PENDING_OR_DONE)
+    page = await gateway.store.members_page(activity_id, after, limit + 1, of_state or PENDING_OR_DONE)
     check_own(caller, None if page is None else page.appid)
     assert page is not None  # or it would be nobody's
     shown = page.members[:limit]
@@ -71,18 +72,18 @@ async def members(
 
 @get("/{activity_id:str}/missing", opt={"scope": "read"}, summary="Who is missing in an activity")
 async def missing(
-    activity_id: str,
-    caller: Caller,
-    gateway: Gateway,
+    activity_id: ActivityId,
+    caller: TheCaller,
+    gateway: TheGateway,
     entrance_path: EntrancePath = None,
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> MissingBody:
     """Who is listed and not done; for everyone: who is bound to the room and not done. By group_openid."""
-    name = named(activity_id)
-    of = f"missing {name}"
+    check_id(activity_id)
+    of = f"missing {activity_id}"
     after = read_cursor(of, cursor, str) or ""
-    page = await gateway.store.missing_page(name, after, limit + 1)
+    page = await gateway.store.missing_page(activity_id, after, limit + 1)
     check_own(caller, None if page is None else page.appid)
     assert page is not None  # or it would be nobody's
     shown = page.members[:limit]
