@@ -10,8 +10,8 @@ import pytest
 
 from services.store.open import migrate
 from tests.engines.support import run_apart
-from tests.gateway.reading import Api
 from tests.gateway.platform import Stage
+from tests.gateway.reading import Api
 from tests.gateway.world import World
 from tests.store.benches import Bench, SqliteBench
 from tests.store.conftest import bench, migrated_postgres, migrated_sqlite, postgres
