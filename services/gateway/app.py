@@ -8,9 +8,11 @@ from typing import Any
 
 from litestar import Litestar
 from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
 
 from services.gateway.guard import allowed, the_caller
 from services.gateway.keys import ApiKeys
+from services.gateway.openapi import config, route_of_document
 from services.gateway.parts import Gateway
 from services.gateway.problems import answer_problem
 from services.gateway.routes import activities, creations, delivery, events, gates, rooms
@@ -36,23 +38,26 @@ LARGEST_BODY = 1 << 20
 
 def application(gateway: Gateway, keys: ApiKeys, routes: Sequence[Any] = ROUTES) -> Litestar:
     """The API as an ASGI application."""
+    describing = _litestar(gateway, routes, config())
+    app = _litestar(gateway, [*routes, route_of_document(describing)], None)
+    app.state.api_keys = keys
+    return app
 
+
+def _litestar(gateway: Gateway, routes: Sequence[Any], openapi: OpenAPIConfig | None) -> Litestar:
     async def the_gateway() -> Gateway:
         return gateway
 
-    app = Litestar(
+    return Litestar(
         route_handlers=list(routes),
         guards=[allowed],
         dependencies={"gateway": Provide(the_gateway), "caller": Provide(the_caller)},
         exception_handlers={Exception: answer_problem},
         request_max_body_size=LARGEST_BODY,
-        openapi_config=None,
+        openapi_config=openapi,
         logging_config=None,
-        # Sets of dependencies are ours; nothing is read of the environment.
         debug=False,
     )
-    app.state.api_keys = keys
-    return app
 
 
 def build(parts: Parts, keys: ApiKeys | None = None) -> list[Service]:
