@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,13 +15,21 @@ from services.gateway.keys import ApiKeys
 from services.gateway.openapi import config, route_of_document
 from services.gateway.parts import Gateway
 from services.gateway.problems import answer_problem
-from services.gateway.routes import events
+from services.gateway.routes import activities, creations, delivery, events, gates, rooms
 from services.gateway.service import GatewayService
+from services.gateway.session_keys import SessionKeys
 from services.runtime.process import Parts, Service
 from services.wechat.apps import AppBook
 from services.wechat.client import WeChatClient
 
-ROUTES: Sequence[Any] = (events.router,)
+ROUTES: Sequence[Any] = (
+    creations.router,
+    events.router,
+    activities.router,
+    delivery.router,
+    gates.router,
+    rooms.router,
+)
 """Every topic's routes."""
 
 LARGEST_BODY = 1 << 20
@@ -71,6 +80,8 @@ def build(parts: Parts, keys: ApiKeys | None = None) -> list[Service]:
         relay=parts.relay,
         settings=parts.settings,
         metrics=parts.metrics,
+        session_keys=SessionKeys.load(parts.settings, random.SystemRandom()),
+        rules=parts.delivery_rules,
     )
     keys = keys or ApiKeys.load(parts.settings.api_keys_file)
     return [GatewayService(application(gateway, keys), gateway, keys)]

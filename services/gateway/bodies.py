@@ -54,6 +54,10 @@ def read_body(body: bytes, kind: type[T]) -> T:
         raise not_json() from None
 
 
+class Nothing(msgspec.Struct, frozen=True):
+    """A body of which nothing is needed."""
+
+
 def not_json() -> Problem:
     """400."""
     return Problem(400, "the body is not JSON in UTF-8")

@@ -90,7 +90,7 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, StoreRejected):
         return Problem(422, "the store refuses this data: a text that is no UTF-8, or a value out of range")
     if isinstance(error, ValidationException):
-        return Problem(400, "a parameter of the request is wrong", errors=_fields(error))
+        return Problem(422, "a parameter of the request is wrong", errors=_fields(error))
     if isinstance(error, HTTPException) and error.status_code < 500:
         return Problem(error.status_code, error.detail, headers=dict(error.headers or {}))
     LOG.error("a request failed unexpectedly", exc_info=error)

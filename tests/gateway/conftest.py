@@ -1,4 +1,4 @@
-"""The API on SQLite, each test with a file of its own."""
+"""The API on SQLite, each test with a file of its own; and on every engine, for what is read there."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ import pytest
 
 from services.store.open import migrate
 from tests.engines.support import run_apart
+from tests.gateway.platform import Stage
+from tests.gateway.reading import Api
 from tests.gateway.world import World
-from tests.store.benches import SqliteBench
+from tests.store.benches import Bench, SqliteBench
+from tests.store.conftest import bench, migrated_postgres, migrated_sqlite, postgres
+
+__all__ = ["bench", "migrated_postgres", "migrated_sqlite", "postgres"]
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +35,28 @@ async def world(migrated_file: Path, tmp_path: Path) -> AsyncIterator[World]:
     bench = SqliteBench(path)
     await bench.begin()
     made = World(bench)
+    yield made
+    await made.close()
+    await bench.close()
+
+
+@pytest.fixture
+async def api(bench: Bench) -> AsyncIterator[Api]:  # noqa: F811  # the fixture of this name
+    """The API on each engine, to read from; the ledger balances afterwards."""
+    made = World(bench)
+    yield Api(made)
+    await made.close()
+    await made.scene.balance()
+
+
+@pytest.fixture
+async def stage(migrated_file: Path, tmp_path: Path) -> AsyncIterator[Stage]:
+    """The API, its store empty, and WeChat behind it."""
+    path = tmp_path / "store.sqlite3"
+    shutil.copy(migrated_file, path)
+    bench = SqliteBench(path)
+    await bench.begin()
+    made = Stage(bench)
     yield made
     await made.close()
     await bench.close()
