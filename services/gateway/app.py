@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,15 +17,24 @@ from services.gateway.keys import ApiKeys
 from services.gateway.openapi import config, route_of_document
 from services.gateway.parts import Gateway
 from services.gateway.problems import answer_problem
-from services.gateway.routes import activities, delivery, events, gates
+from services.gateway.routes import activities, creations, delivery, events, gates, rooms
 from services.gateway.routes import feed as streams
 from services.gateway.service import GatewayService
+from services.gateway.session_keys import SessionKeys
 from services.kafka.tail import Tail
 from services.runtime.process import Parts, Service
 from services.wechat.apps import AppBook
 from services.wechat.client import WeChatClient
 
-ROUTES: Sequence[Any] = (events.router, activities.router, streams.router, delivery.router, gates.router)
+ROUTES: Sequence[Any] = (
+    creations.router,
+    events.router,
+    activities.router,
+    streams.router,
+    delivery.router,
+    gates.router,
+    rooms.router,
+)
 """Every topic's routes."""
 
 LARGEST_BODY = 1 << 20
@@ -77,6 +87,7 @@ def build(parts: Parts, keys: ApiKeys | None = None) -> list[Service]:
         settings=parts.settings,
         metrics=parts.metrics,
         feed=feed,
+        session_keys=SessionKeys.load(parts.settings, random.SystemRandom()),
         rules=parts.delivery_rules,
     )
     keys = keys or ApiKeys.load(parts.settings.api_keys_file)
