@@ -86,8 +86,8 @@ def build(parts: Parts, keys: ApiKeys | None = None) -> list[Service]:
         relay=parts.relay,
         settings=parts.settings,
         metrics=parts.metrics,
-        feed=feed,
         session_keys=SessionKeys.load(parts.settings, random.SystemRandom()),
+        feed=feed,
         rules=parts.delivery_rules,
     )
     keys = keys or ApiKeys.load(parts.settings.api_keys_file)

@@ -34,9 +34,9 @@ SERIES: Final[dict[str, list[Labels]]] = {
             *("bindings", "unbound"),
         )
     ],
-    "livecard_streams_ended": [("left",), ("revoked",), ("slow",), ("gap",), ("drained",)],
     "livecard_activity_ids": [*((verdict.value,) for verdict in Verdict), ("closed",), ("paused",)],
     "livecard_sessions": [*((verdict.value,) for verdict in Verdict), ("refused",), ("paused",)],
+    "livecard_streams_ended": [("left",), ("revoked",), ("slow",), ("gap",), ("drained",)],
     "livecard_calls": sorted(
         {
             *((verdict.value, str(code)) for code, verdict in VERDICTS.items()),
