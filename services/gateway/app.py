@@ -10,14 +10,18 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 
+from services.gateway.feed import Feed
+from services.gateway.feeding import FeedService
 from services.gateway.guard import allowed, the_caller
 from services.gateway.keys import ApiKeys
 from services.gateway.openapi import config, route_of_document
 from services.gateway.parts import Gateway
 from services.gateway.problems import answer_problem
 from services.gateway.routes import activities, creations, delivery, events, gates, rooms
+from services.gateway.routes import feed as streams
 from services.gateway.service import GatewayService
 from services.gateway.session_keys import SessionKeys
+from services.kafka.tail import Tail
 from services.runtime.process import Parts, Service
 from services.wechat.apps import AppBook
 from services.wechat.client import WeChatClient
@@ -26,6 +30,7 @@ ROUTES: Sequence[Any] = (
     creations.router,
     events.router,
     activities.router,
+    streams.router,
     delivery.router,
     gates.router,
     rooms.router,
@@ -71,6 +76,7 @@ def build(parts: Parts, keys: ApiKeys | None = None) -> list[Service]:
         deadline=parts.settings.call_deadline,
         authorities=parts.settings.wechat_ca,
     )
+    feed = Feed(parts.clock, parts.metrics)
     gateway = Gateway(
         store=parts.store,
         wechat=wechat,
@@ -81,7 +87,9 @@ def build(parts: Parts, keys: ApiKeys | None = None) -> list[Service]:
         settings=parts.settings,
         metrics=parts.metrics,
         session_keys=SessionKeys.load(parts.settings, random.SystemRandom()),
+        feed=feed,
         rules=parts.delivery_rules,
     )
     keys = keys or ApiKeys.load(parts.settings.api_keys_file)
-    return [GatewayService(application(gateway, keys), gateway, keys)]
+    tail = Tail(parts.settings, parts.topics.changes, feed, parts.clock)
+    return [GatewayService(application(gateway, keys), gateway, keys), FeedService(feed, tail)]

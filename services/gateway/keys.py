@@ -86,6 +86,11 @@ class ApiKeys:
         """Who has this key."""
         return self._callers.get(hash_of(key))
 
+    def still(self, caller: Caller, scope: str, appid: str) -> bool:
+        """Whether the key of a caller that was let in has this scope and this app now."""
+        found = self._callers.get(caller.key)
+        return found is not None and scope in found.scopes and found.owns(appid)
+
     def refresh(self) -> None:
         """Read the file again if it changed; a broken one leaves the keys of before, and is told."""
         if self._path is None or (seen := signature(self._path)) == self._seen:

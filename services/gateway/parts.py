@@ -9,6 +9,7 @@ from typing import Annotated, Protocol
 from litestar.di import NamedDependency
 from litestar.params import PathParameter
 
+from services.gateway.feed import Feed
 from services.gateway.keys import Caller
 from services.gateway.pauses import Pauses
 from services.gateway.session_keys import SessionKeys
@@ -45,6 +46,7 @@ class Gateway:
     relay: Kick
     settings: Settings
     metrics: Metrics
+    feed: Feed
     session_keys: SessionKeys | None = None
     """None: no sessions here."""
     pauses: Pauses = field(default_factory=Pauses)

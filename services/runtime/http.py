@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
+from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from services.runtime.addresses import host_and_port
 from services.runtime.health import Health
@@ -106,7 +106,7 @@ class HttpServer:
         address: str,
         health: Health,
         registry: CollectorRegistry,
-        api: ASGI3Application | None = None,
+        api: Callable[..., Awaitable[None]] | None = None,
     ) -> None:
         self.host, self.port = split_address(address)
         self._health, self._api = HealthAnswers(health, registry), api

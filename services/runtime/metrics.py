@@ -35,7 +35,7 @@ class Metrics:
         self._store()
         self._requests()
         known = (self.events, self.dead, self.waits, self.relayed, self.calls, self.rows_pruned)
-        for labelled in (*known, self.ids_created, self.logins):
+        for labelled in (*known, self.ids_created, self.logins, self.streams_ended):
             for values in SERIES[labelled._name]:  # noqa: SLF001 (the client tells it nowhere else)
                 labelled.labels(*values)
 
@@ -144,6 +144,10 @@ class Metrics:
             "unbound_age": gauge("unbound_oldest_seconds", "How long the oldest of them has waited."),
             "bindings": gauge("bindings", "Members of rooms whose openid is known (10001: or more)."),
         }
+        self.streams_open = gauge("streams", "Streams of the API that are open.")
+        self.streams_ended = Counter(
+            "livecard_streams_ended", "Streams of the API that ended, by cause.", ["why"], registry=registry
+        )
         self.gate_closed = Gauge(
             "livecard_gate_closed_until_seconds",
             "Until when (Unix time) an app's gate is closed; 0: open.",
@@ -305,6 +309,14 @@ class Metrics:
         """(type, outcome) → how many events."""
         for (kind, outcome), count in outcomes.items():
             self.events.labels(kind, outcome).inc(count)
+
+    def streams(self, count: int) -> None:
+        """`services.gateway.feed.FeedMetrics`."""
+        self.streams_open.set(count)
+
+    def stream_ended(self, why: str) -> None:
+        """`services.gateway.feed.FeedMetrics`."""
+        self.streams_ended.labels(why).inc()
 
 
 def _hidden(gate: Gate) -> int:

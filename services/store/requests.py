@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from contracts.times import DAY, MINUTE
+
+if TYPE_CHECKING:
+    from services.store.sql_tx import ByName
 
 KEPT: Final = DAY
 """µs for which an answer is kept."""
@@ -66,16 +68,10 @@ class RequestsTx(Protocol):
         ...
 
 
-class _Run(Protocol):
-    async def __call__(self, name: str, **parameters: Any) -> Sequence[Any]: ...
-
-    async def count(self, name: str, **parameters: Any) -> int: ...
-
-
 class SqlRequests:
     """`RequestsTx` on an SQL engine."""
 
-    _run: _Run
+    _run: ByName
 
     async def claim_request(self, row: RequestRow) -> RequestRow | None:
         if await self._run("claim_request", id=row.id, digest=row.digest, owner=row.owner):

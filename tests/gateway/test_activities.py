@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -15,7 +16,6 @@ from statemachine.card import Phase
 from tests.gateway.reading import Api
 from tests.store.benches import START
 
-TIMES = r"2026-11-2\dT\d\d:\d\d:\d\d\.\d{3}Z"
 READS = ("", "/members", "/missing")
 
 
@@ -48,7 +48,7 @@ async def test_an_activity_in_full(api: Api) -> None:
         },
         "attempts": [
             {
-                "at": "2026-11-21T08:00:00.250Z",
+                "at": "2026-11-21T08:00:00.229Z",
                 "duration": 0.0205,
                 "revision": 2,
                 "target_state": 1,
@@ -204,8 +204,6 @@ async def test_who_is_missing_of_everyone_is_asked_of_the_room(api: Api) -> None
 @pytest.mark.parametrize("name", ["966_NGiq/x", "团 建?#%", "a+b=/c", "..", "%2F"])
 async def test_an_id_is_percent_encoded_in_the_path(api: Api, name: str) -> None:
     """Whatever characters it has, a slash too."""
-    from urllib.parse import quote
-
     await api.scene.open(name)
     segment = "%2E%2E" if name == ".." else quote(name, safe="")
     for rest in READS:

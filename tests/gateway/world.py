@@ -9,6 +9,7 @@ import httpx
 from litestar import Litestar
 
 from services.gateway.app import application
+from services.gateway.feed import Feed
 from services.gateway.front import Front
 from services.gateway.keys import SCOPES, ApiKeys, KeyEntry, hash_of
 from services.gateway.parts import Gateway
@@ -53,6 +54,7 @@ class World:
             "relay": self.relay,
             "settings": Settings(),
             "metrics": Metrics(),
+            "feed": Feed(clock),
         }
         self.gateway = Gateway(**(given | parts))
         self.app: Litestar = application(self.gateway, keys())

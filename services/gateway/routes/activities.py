@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from litestar import Router, get
@@ -18,9 +18,11 @@ from services.gateway.answers import (
 from services.gateway.cursors import PAGE, Cursor, Limit, read_cursor, write_cursor
 from services.gateway.ownership import check_id, check_own
 from services.gateway.parts import ActivityId, TheCaller, TheGateway
+from services.gateway.problems import unprocessable
 from services.gateway.reminders import Notify, short_title
 from services.store.pages import PENDING_OR_DONE
 from services.transactions.views import view_activity
+from statemachine.states import DONE, PENDING
 
 EntrancePath = Annotated[
     str | None,
@@ -32,8 +34,13 @@ EntrancePath = Annotated[
     ),
 ]
 MemberState = Annotated[
-    Literal["pending", "done"] | None,
-    QueryParameter(name="state", description="only members of this state", required=False),
+    str | None,
+    QueryParameter(
+        name="state",
+        description="only members of this state",
+        schema_extra={"enum": [PENDING, DONE]},
+        required=False,
+    ),
 ]
 
 
@@ -58,6 +65,8 @@ async def members(
 ) -> MembersBody:
     """Who is listed or done, and what the card shows of them; by group_openid."""
     check_id(activity_id)
+    if of_state not in (None, PENDING, DONE):
+        raise unprocessable("state", f"expected {PENDING} or {DONE}")
     of = f"members {of_state} {activity_id}"
     after = read_cursor(of, cursor, str) or ""
     page = await gateway.store.members_page(activity_id, after, limit + 1, of_state or PENDING_OR_DONE)
