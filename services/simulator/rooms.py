@@ -87,7 +87,7 @@ class Rooms:
         ]
 
     def tell(self, now: int, wish: PageWish) -> Given:
-        """What the page is given. Raises ValueError for a user who has not logged in, or is not in the chat."""
+        """What the page is given. Raises ValueError for a user who has not logged in, or is not there."""
         key = self._keys.get((wish.appid, wish.openid))
         if key is None:
             raise ValueError("this user has not logged in: have a code, and exchange it by code2Session")
