@@ -19,7 +19,8 @@ _CAUSE: Final = "coalesce(behind_since, CASE WHEN verdict <> '' THEN retry_at EL
 SINCE: Final = f"CASE WHEN suspect_at < {_CAUSE} THEN suspect_at ELSE {_CAUSE} END"
 """`statemachine.card.not_in_sync_since` as SQL; the index of migration 0011 is made of the same text."""
 NOT_IN_SYNC: Final = (
-    "(behind_since IS NOT NULL OR suspect_at IS NOT NULL OR verdict <> '') AND verdict <> 'expired'"
+    "(behind_since IS NOT NULL OR suspect_at IS NOT NULL OR verdict <> '')"
+    " AND verdict NOT IN ('expired', 'continued')"
 )
 _NEXT: Final = f"""
     appid = r.appid AND {NOT_IN_SYNC}
