@@ -283,7 +283,9 @@ def redeliver(
 
 @app.command()
 def key(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Who calls with it: part of its events' source.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Who calls with it; part of its events' source.")
+    ],
     scope: Annotated[
         list[str] | None,
         typer.Option(metavar="SCOPE", help="What it allows: read, write, rooms, operate. May be repeated."),
@@ -298,7 +300,7 @@ def key(
 
     settings = load()
     try:
-        making.make(settings, OUT, ERR, name, scope or [], app_ or [])
+        making.make(settings, name, scope or [], app_ or [], out=OUT, err=ERR)
     except CommandError as error:
         ERR.print(f"livecard: {error}", markup=False)
         raise typer.Exit(1) from None

@@ -25,7 +25,13 @@ def new_key() -> str:
 
 
 def make(
-    settings: Settings, out: Console, err: Console, name: str, scopes: Sequence[str], appids: Sequence[str]
+    settings: Settings,
+    name: str,
+    scopes: Sequence[str],
+    appids: Sequence[str],
+    *,
+    out: Console,
+    err: Console,
 ) -> None:
     """Make one, keep its hash, print it. Raises `CommandError`."""
     if not settings.api_keys_file:
@@ -53,7 +59,9 @@ def _entry(name: str, scopes: Sequence[str], appids: Sequence[str]) -> KeyEntry:
         raise CommandError(f"a key without a scope may do nothing: add --scope, of {', '.join(SCOPES)}")
     if not appids or not all(appids):
         raise CommandError("a key without an app sees nothing: add --app APPID")
-    return KeyEntry(name, cast("tuple[Scope, ...]", tuple(dict.fromkeys(scopes))), tuple(dict.fromkeys(appids)))
+    return KeyEntry(
+        name, cast("tuple[Scope, ...]", tuple(dict.fromkeys(scopes))), tuple(dict.fromkeys(appids))
+    )
 
 
 def add(path: Path, digest: str, entry: KeyEntry) -> None:

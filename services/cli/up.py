@@ -113,7 +113,10 @@ async def up(settings: Settings, out: Console) -> None:
         }
 
         def serving(url: str) -> None:
-            where = {"health, metrics": f"{url}/readyz  {url}/metrics", "API": f"{url}/v1  {url}/openapi.json"}
+            where = {
+                "health, metrics": f"{url}/readyz  {url}/metrics",
+                "API": f"{url}/v1  {url}/openapi.json",
+            }
             for name, text in {**where, **rows}.items():
                 out.print(f"{name:>16}  {text}", markup=False)
             event = f"LIVECARD_KAFKA={ready.kafka} livecard send events.json"

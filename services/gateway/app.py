@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
 from litestar import Litestar
 from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
 
 from services.gateway.guard import allowed, the_caller
 from services.gateway.keys import ApiKeys
+from services.gateway.openapi import config, route_of_document
 from services.gateway.parts import Gateway
 from services.gateway.problems import answer_problem
-from services.gateway.routes import activities, delivery, events, gates
+from services.gateway.routes import activities, creations, delivery, events, gates, rooms
 from services.gateway.service import GatewayService
+from services.gateway.session_keys import SessionKeys
 from services.runtime.process import Parts, Service
 from services.wechat.apps import AppBook
 from services.wechat.client import WeChatClient
 
-ROUTES: Sequence[Any] = (events.router, activities.router, delivery.router, gates.router)
+ROUTES: Sequence[Any] = (
+    creations.router,
+    events.router,
+    activities.router,
+    delivery.router,
+    gates.router,
+    rooms.router,
+)
 """Every topic's routes."""
 
 LARGEST_BODY = 1 << 20
@@ -27,23 +38,26 @@ LARGEST_BODY = 1 << 20
 
 def application(gateway: Gateway, keys: ApiKeys, routes: Sequence[Any] = ROUTES) -> Litestar:
     """The API as an ASGI application."""
+    describing = _litestar(gateway, routes, config())
+    app = _litestar(gateway, [*routes, route_of_document(describing)], None)
+    app.state.api_keys = keys
+    return app
 
+
+def _litestar(gateway: Gateway, routes: Sequence[Any], openapi: OpenAPIConfig | None) -> Litestar:
     async def the_gateway() -> Gateway:
         return gateway
 
-    app = Litestar(
+    return Litestar(
         route_handlers=list(routes),
         guards=[allowed],
         dependencies={"gateway": Provide(the_gateway), "caller": Provide(the_caller)},
         exception_handlers={Exception: answer_problem},
         request_max_body_size=LARGEST_BODY,
-        openapi_config=None,
+        openapi_config=openapi,
         logging_config=None,
-        # Sets of dependencies are ours; nothing is read of the environment.
         debug=False,
     )
-    app.state.api_keys = keys
-    return app
 
 
 def build(parts: Parts, keys: ApiKeys | None = None) -> list[Service]:
@@ -66,6 +80,7 @@ def build(parts: Parts, keys: ApiKeys | None = None) -> list[Service]:
         relay=parts.relay,
         settings=parts.settings,
         metrics=parts.metrics,
+        session_keys=SessionKeys.load(parts.settings, random.SystemRandom()),
         rules=parts.delivery_rules,
     )
     keys = keys or ApiKeys.load(parts.settings.api_keys_file)

@@ -21,7 +21,11 @@ _NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 async def body_of(request: Request[Any, Any, Any]) -> bytes:
     """The bytes; 415 where they are said to be something else than JSON."""
     said = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if said and said != "application/json" and not (said.startswith("application/") and said.endswith("+json")):
+    if (
+        said
+        and said != "application/json"
+        and not (said.startswith("application/") and said.endswith("+json"))
+    ):
         raise Problem(415, "send JSON: content-type: application/json")
     return await request.body() or b"{}"
 

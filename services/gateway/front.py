@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from litestar import Litestar
+from litestar.enums import ScopeType
 from litestar.types import Message, Receive, Scope, Send
 
 from services.gateway.parts import Gateway
@@ -42,7 +43,7 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             return
         one = _Exchange(send, self._gateway.clock)
         if refused := self._refused(scope):
@@ -66,6 +67,7 @@ class Front:
         except TimeoutError:
             if one.status:
                 raise
+            one.answers = lambda: self._count(-1, 0)
             await one.refuse(unavailable("this took too long: try again", SHED))
         finally:
             self._count(-(not one.answered), -1)
@@ -133,8 +135,8 @@ def routes_of(app: Litestar) -> Iterator[tuple[str, Any]]:
 
 
 def canonical(raw: bytes) -> str | None:
-    """A path whose segments are percent-encoded in one way, so that an id may hold a slash. None: one is empty,
-    or no UTF-8."""
+    """A path whose segments are percent-encoded in one way, so that an id may hold a slash. None: one is
+    empty, or no UTF-8."""
     try:
         _, *segments = raw.partition(b"?")[0].decode("ascii").split("/")
         plain = [unquote(each, errors="strict") for each in segments]

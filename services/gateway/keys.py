@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
 from codecs import BOM_UTF8
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
 
@@ -94,7 +94,9 @@ class ApiKeys:
         try:
             self._callers = _callers(read_keys(self._path))
         except ApiKeysError as error:
-            LOG.error("the file of API keys cannot be used; the keys of before still count", error=str(error))
+            LOG.critical(
+                "the file of API keys cannot be used; the keys of before still count", error=str(error)
+            )
             return
         LOG.info("the file of API keys was read again", keys=len(self._callers))
 

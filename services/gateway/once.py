@@ -56,7 +56,7 @@ class Keep:
         self.kept = row is None
 
     async def __call__(self, tx: Tx, reply: Reply) -> Reply:
-        """Keep it; raises `Problem` (and so undoes the work) where somebody else has taken the request over."""
+        """Keep it. Raises `Problem`, and so undoes the work, where another has taken the request over."""
         if self._row is not None:
             about = self._row.id.encode()
             body = self._seal.seal(reply.body, about) if self._seal else reply.body.decode()

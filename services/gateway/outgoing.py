@@ -20,7 +20,9 @@ def new_event_id(chance: Chance) -> str:
     return f"{chance.getrandbits(128):032x}"
 
 
-def event_row(caller: Caller, event_id: str, kind: str, activity_id: str, now: int, data: Any) -> OutboxRow:
+def event_row(  # noqa: PLR0917 (the attributes of a CloudEvent)
+    caller: Caller, event_id: str, kind: str, activity_id: str, now: int, data: Any
+) -> OutboxRow:
     """A CloudEvent as the outbox keeps it; `data` is what is written, `now` the database's."""
     event = {
         "specversion": "1.0",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 from litestar.di import NamedDependency
 from litestar.params import PathParameter
 
 from services.gateway.keys import Caller
+from services.gateway.pauses import Pauses
+from services.gateway.session_keys import SessionKeys
 from services.runtime.metrics import Metrics
 from services.runtime.ports import Chance, Clock, Kick
 from services.runtime.settings import Settings
@@ -43,8 +45,10 @@ class Gateway:
     relay: Kick
     settings: Settings
     metrics: Metrics
+    session_keys: SessionKeys | None = None
+    """None: no sessions here."""
+    pauses: Pauses = field(default_factory=Pauses)
     rules: DeliveryRules = field(default_factory=DeliveryRules)
-    session_keys: Any = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the gateway drains: whoever streams ends then."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -22,7 +22,7 @@ STORE_AWAY: Final = 5
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """One field that is to blame: where it stands (`participants[3]`, empty for the whole) and what is wrong."""
+    """One field that is to blame: where it stands (`participants[3]`; empty: the whole), what is wrong."""
 
     path: str
     message: str
@@ -97,7 +97,7 @@ def problem_of(error: Exception) -> Problem:
     return Problem(500, "something went wrong here: the log of the gateway says what")
 
 
-def answer_problem(_request: Request[object, object, object], error: Exception) -> Response[bytes]:
+def answer_problem(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The exception handler of the whole application."""
     return problem_of(error).response()
 

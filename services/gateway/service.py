@@ -17,7 +17,7 @@ from services.gateway.parts import Gateway
 LOG = structlog.get_logger("livecard.gateway")
 
 REFRESH: Final = 1.0
-"""Seconds between two looks at the files of keys and apps."""
+"""Seconds between two looks at the files of keys, apps and session keys."""
 
 
 class GatewayService:
@@ -39,6 +39,8 @@ class GatewayService:
             self._moved = self._gateway.clock.monotonic()
             self._keys.refresh()
             self._gateway.apps.refresh()
+            if self._gateway.session_keys is not None:
+                self._gateway.session_keys.refresh()
             with suppress(TimeoutError):
                 async with asyncio.timeout(REFRESH):
                     await stopping.wait()

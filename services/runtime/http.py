@@ -7,6 +7,7 @@ import contextlib
 import errno
 import socket
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +21,7 @@ from services.runtime.health import Health
 HEALTH_ROUTES: Final = ("/healthz", "/readyz", "/metrics")
 BACKLOG: Final = 1024
 """Connections that may wait to be accepted."""
-LARGEST_HEAD: Final = 32 * 1024
+LARGEST_HEAD: Final = 16 * 1024
 """Bytes of a request's first line and headers together."""
 IDLE: Final = 15
 """Seconds for which a connection without a request stays open."""
@@ -135,8 +136,7 @@ class HttpServer:
             raise refused(self.host, self.port, error) from None
         self.port = listening.getsockname()[1]
         self._serving = asyncio.create_task(self._server.serve([listening]), name="http")
-        while not self._server.started and not self._serving.done():
-            await asyncio.sleep(0)
+        await self._server.listening.wait()
 
     @property
     def url(self) -> str:
@@ -153,18 +153,30 @@ class HttpServer:
     async def _answer(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] != "http":
             return
+        if _head(scope) > LARGEST_HEAD:  # h11 counts only what comes in pieces
+            await _send(_plain(431), scope, send)
+            return
         if (found := await self._health.answer(scope["path"])) is None:
             if self._api is not None:
                 await self._api(scope, receive, send)
                 return
-            found = Answer(404, "text/plain; charset=utf-8", b"404: Not Found")
+            found = _plain(404)
         elif scope["method"] not in ("GET", "HEAD"):
-            found = Answer(405, "text/plain; charset=utf-8", b"405: Method Not Allowed")
+            found = _plain(405)
         await _send(found, scope, send)
 
 
 class _Server(uvicorn.Server):
-    """Signals are the host's."""
+    """Signals are the host's; who starts it is told when it serves."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve on these."""
+        await super().startup(sockets=sockets)
+        self.listening.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -183,7 +195,7 @@ async def _listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(BACKLOG)
-        listening.setblocking(False)
+        listening.settimeout(0)
     except OSError:
         listening.close()
         raise
@@ -197,9 +209,22 @@ async def _send(answer: Answer, scope: Any, send: ASGISendCallable) -> None:
     ]
     if answer.status == 405:
         headers.append((b"allow", b"GET, HEAD"))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers, "trailers": False})
+    await send(
+        {"type": "http.response.start", "status": answer.status, "headers": headers, "trailers": False}
+    )
     body = b"" if scope["method"] == "HEAD" else answer.body
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _head(scope: Any) -> int:
+    """Bytes of a request's first line and headers, nearly."""
+    fields = sum(len(name) + len(value) for name, value in scope["headers"])
+    return fields + len(scope["raw_path"]) + len(scope["query_string"])
+
+
+def _plain(status: int) -> Answer:
+    phrase = HTTPStatus(status).phrase
+    return Answer(status, "text/plain; charset=utf-8", f"{status}: {phrase}".encode())
 
 
 def _json(body: Mapping[str, object], *, ok: bool) -> Answer:

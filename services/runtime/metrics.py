@@ -34,7 +34,8 @@ class Metrics:
         self._calls()
         self._store()
         self._requests()
-        for labelled in (self.events, self.dead, self.waits, self.relayed, self.calls, self.rows_pruned):
+        known = (self.events, self.dead, self.waits, self.relayed, self.calls, self.rows_pruned)
+        for labelled in (*known, self.ids_created, self.logins):
             for values in SERIES[labelled._name]:  # noqa: SLF001 (the client tells it nowhere else)
                 labelled.labels(*values)
 
@@ -173,6 +174,27 @@ class Metrics:
             "Requests to the API under way, open streams included.",
             registry=registry,
         )
+
+        self.ids_created = Counter(
+            "livecard_activity_ids",
+            "Activity ids that callers of the API wanted of WeChat, by what came of it.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.logins = Counter(
+            "livecard_sessions",
+            "Sessions that callers of the API wanted, by what WeChat said of the login.",
+            ["outcome"],
+            registry=registry,
+        )
+
+    def created(self, outcome: str) -> None:
+        """An activity id was wanted: a verdict, `closed` (the gate) or `paused` (a limit)."""
+        self.ids_created.labels(outcome).inc()
+
+    def logged_in(self, outcome: str) -> None:
+        """A session was wanted: a verdict, `refused` (the code) or `paused` (a limit)."""
+        self.logins.labels(outcome).inc()
 
     def request_answered(self, route: str, code: int, seconds: float) -> None:
         """A request to the API has its answer; `route` is one of the API's, or empty."""

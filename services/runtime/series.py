@@ -30,10 +30,12 @@ SERIES: Final[dict[str, list[Labels]]] = {
     "livecard_pruned_rows": [
         (table,)
         for table in (
-            *("inbox", "attempts", "requests", "members", "activities", "unopened"),
+            *("inbox", "attempts", "requests", "sessions", "members", "activities", "unopened"),
             *("bindings", "unbound"),
         )
     ],
+    "livecard_activity_ids": [*((verdict.value,) for verdict in Verdict), ("closed",), ("paused",)],
+    "livecard_sessions": [*((verdict.value,) for verdict in Verdict), ("refused",), ("paused",)],
     "livecard_calls": sorted(
         {
             *((verdict.value, str(code)) for code, verdict in VERDICTS.items()),

@@ -1,4 +1,4 @@
-"""What the gateway answered under an `Idempotency-Key`: its row, its statements, its part of a transaction."""
+"""What the gateway answered under an `Idempotency-Key`: the row, its statements, its primitives."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ UNDER_WAY: Final = MINUTE
 
 
 class RequestRow(msgspec.Struct):
-    """A request under an `Idempotency-Key`. `id` is a hash of API key, method, path and that key; `digest` one
-    of the body; `owner` this very attempt. `status` None: it is under way."""
+    """A request under an `Idempotency-Key`. `id` is a hash of API key, method, path and that key; `digest`
+    one of the body; `owner` this very attempt. `status` None: it is under way."""
 
     id: str
     digest: str

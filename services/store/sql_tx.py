@@ -25,6 +25,7 @@ from services.store.rows import (
     Waiting,
     Writes,
 )
+from services.store.sessions import SqlSessionsTx
 from services.store.sql_rooms import SqlRoomsTx
 from statemachine.card import Card, DeliveryRules, attempt_at
 from statemachine.gate import Gate
@@ -113,7 +114,7 @@ class ByName:
         return await self._run.count(self._statements[name], parameters)
 
 
-class SqlTx(SqlRoomsTx, SqlRequests):
+class SqlTx(SqlRequests, SqlRoomsTx, SqlSessionsTx):
     """Implements `services.store.ports.Tx` inside one transaction of `run`'s connection."""
 
     def __init__(
@@ -265,6 +266,7 @@ class SqlTx(SqlRoomsTx, SqlRequests):
         fields = msgspec.structs.astuple
         for name, rows in (
             ("outcomes", writes.outcomes),
+            ("announced", writes.announced),
             ("opened", [(each.activity_id, *fields(each.opening)) for each in writes.opened]),
             (
                 "activities",

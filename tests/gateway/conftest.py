@@ -10,6 +10,7 @@ import pytest
 
 from services.store.open import migrate
 from tests.engines.support import run_apart
+from tests.gateway.platform import Stage
 from tests.gateway.reading import Api
 from tests.gateway.world import World
 from tests.store.benches import Bench, SqliteBench
@@ -46,3 +47,16 @@ async def api(bench: Bench) -> AsyncIterator[Api]:
     yield Api(made)
     await made.close()
     await made.scene.balance()
+
+
+@pytest.fixture
+async def stage(migrated_file: Path, tmp_path: Path) -> AsyncIterator[Stage]:
+    """The API, its store empty, and WeChat behind it."""
+    path = tmp_path / "store.sqlite3"
+    shutil.copy(migrated_file, path)
+    bench = SqliteBench(path)
+    await bench.begin()
+    made = Stage(bench)
+    yield made
+    await made.close()
+    await bench.close()

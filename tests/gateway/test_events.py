@@ -40,12 +40,16 @@ async def test_an_event_is_published_through_the_outbox(world: World, route: str
     (row,) = await published(world)
     event = decode_structured(row.body.encode())
     assert isinstance(event, Event), event
-    assert (event.source, event.id, event.type) == ("/livecard/api/all", answer.json()["event_id"], KINDS[route])
+    assert (event.source, event.id, event.type) == (
+        "/livecard/api/all",
+        answer.json()["event_id"],
+        KINDS[route],
+    )
     assert (row.activity_id, row.id, event.time) == ("a-1", event.id, world.bench.now)
     assert world.relay.kicked == 1
 
 
-@pytest.mark.parametrize("activity", ["a/b", "100%", "活动-1", "a b", "a?b#c", "%2F", "..", "a+b"])
+@pytest.mark.parametrize("activity", ["a/b", "100%", "活动-1", "a b", "a?b#c", "%2F", "...", "a+b"])
 async def test_an_id_is_percent_encoded_in_the_path(world: World, activity: str) -> None:
     await world.scene.open(activity)
     answer = await world.api.post(f"/v1/activities/{quote(activity, safe='')}/close")
@@ -79,7 +83,7 @@ async def test_what_is_wrong_is_told_by_its_path(world: World, body: bytes, path
     assert await published(world) == []
 
 
-@pytest.mark.parametrize("body", [b"{", b"\xff", b'{"members": ["\xff"]}', b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"{", b"\xff", b'{"members": ["\xff"]}', b'{"x": ' + b"[" * 100_000])
 async def test_what_is_no_json_is_told(world: World, body: bytes) -> None:
     await world.scene.open("a-1")
     answer = await world.api.post("/v1/activities/a-1/complete", content=body)
@@ -89,8 +93,15 @@ async def test_what_is_no_json_is_told(world: World, body: bytes) -> None:
 
 async def test_another_kind_of_content_is_refused(world: World) -> None:
     await world.scene.open("a-1")
-    for kind, status in (("text/plain", 415), ("application/x-www-form-urlencoded", 415), ("application/json; charset=utf-8", 202), ("application/cloudevents+json", 202)):
-        answer = await world.api.post("/v1/activities/a-1/close", content=b"{}", headers={"content-type": kind})
+    for kind, status in (
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("application/json; charset=utf-8", 202),
+        ("application/cloudevents+json", 202),
+    ):
+        answer = await world.api.post(
+            "/v1/activities/a-1/close", content=b"{}", headers={"content-type": kind}
+        )
         assert answer.status_code == status, kind
 
 
@@ -103,7 +114,9 @@ async def test_a_large_body_is_refused(world: World) -> None:
 
 async def test_what_the_type_does_not_know_is_told_and_left_out(world: World) -> None:
     await world.scene.open("a-1")
-    answer = await world.api.post("/v1/activities/a-1/complete", json={"members": ["m"], "mood": "x" * 100_000})
+    answer = await world.api.post(
+        "/v1/activities/a-1/complete", json={"members": ["m"], "mood": "x" * 100_000}
+    )
     assert answer.json()["ignored"] == ["mood"]
     (row,) = await published(world)
     assert msgspec.json.decode(row.body)["data"] == {"members": ["m"]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,6 @@ import httpx
 import msgspec
 import pytest
 
-from services.gateway import once as once_module
 from services.store.ports import StoreUnavailable
 from services.store.rows import EVENTS
 from tests.gateway.world import OTHER_KEY, World
@@ -57,13 +56,17 @@ async def test_a_key_counts_for_its_caller_and_path(world: World) -> None:
     await world.scene.open("a-3", appid="wx2")
     paths = [(world.api, "a-1"), (world.api, "a-2"), (world.client(OTHER_KEY), "a-3")]
     for client, name in paths:
-        assert (await client.post(f"/v1/activities/{name}/complete", json=BODY, headers=KEY)).status_code == 202
-    assert (await world.api.post("/v1/activities/a-1/participants", json=BODY, headers=KEY)).status_code == 202
+        assert (
+            await client.post(f"/v1/activities/{name}/complete", json=BODY, headers=KEY)
+        ).status_code == 202
+    assert (
+        await world.api.post("/v1/activities/a-1/participants", json=BODY, headers=KEY)
+    ).status_code == 202
     assert len(await events(world)) == 4
 
 
 async def test_a_refusal_of_the_data_is_kept_and_no_other(world: World) -> None:
-    bad = {"members": []}
+    bad: dict[str, list[str]] = {"members": []}
     unknown = await world.api.post(URL, json=bad, headers=KEY)
     await world.scene.open("a-1")
     refused = await world.api.post(URL, json=bad, headers=KEY)
@@ -84,7 +87,9 @@ async def test_after_a_day_a_key_is_new(world: World) -> None:
     assert len(await events(world)) == 2
 
 
-async def test_cut_off_between_commit_and_answer_nothing_is_repeated(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cut_off_between_commit_and_answer_nothing_is_repeated(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The caller hears 503, asks again with the same key, and gets what was committed."""
     await world.scene.open("a-1")
     store = world.bench.store
@@ -109,7 +114,9 @@ async def test_cut_off_between_commit_and_answer_nothing_is_repeated(world: Worl
     assert [again.json()["event_id"]] == made == await events(world)
 
 
-async def test_killed_before_its_commit_a_request_is_under_way_for_a_minute(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_killed_before_its_commit_a_request_is_under_way_for_a_minute(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await world.scene.open("a-1")
     store = world.bench.store
     real = store.transaction
@@ -138,25 +145,19 @@ async def test_who_was_taken_for_dead_undoes_its_work(world: World, monkeypatch:
     """It comes back after the minute in which another has taken its request over: one of them counts."""
     await world.scene.open("a-1")
     held, go = asyncio.Event(), asyncio.Event()
-    plain = once_module.Keep.__call__
-
-    async def late(self: Any, tx: Any, reply: Any) -> Any:
-        return await plain(self, tx, reply)
-
     first_call = True
-    real_work: Callable[..., Awaitable[Any]] = world.bench.store.transaction
+    real_work = world.bench.store.transaction
 
     @asynccontextmanager
     async def slow() -> AsyncIterator[Any]:
         nonlocal first_call
-        async with real_work() as tx:  # type: ignore[attr-defined]  # a context manager, patched
+        async with real_work() as tx:
             yield tx
         if first_call:
             first_call = False
             held.set()
             await go.wait()
 
-    monkeypatch.setattr(once_module.Keep, "__call__", late)
     monkeypatch.setattr(world.bench.store, "transaction", slow)
     slept = asyncio.create_task(world.api.post(URL, json=BODY, headers=KEY))
     await held.wait()

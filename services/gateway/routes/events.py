@@ -53,34 +53,46 @@ async def owned(gateway: Gateway, caller: Caller, activity_id: str) -> None:
         raise not_found("there is no such activity")
 
 
-@post("/complete", status_code=202, opt={"scope": "write", "event": COMPLETED})
+@post(
+    "/complete",
+    status_code=202,
+    opt={"scope": "write", "event": COMPLETED, "example": {"members": ["gp-alex", "gp-bob"]}},
+)
 async def complete(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller, activity_id: ActivityId
-) -> Response[Any]:
+) -> Response[Accepted]:
     """Members are done."""
     return await publish(request, gateway, caller, activity_id, COMPLETED)
 
 
-@post("/participants", status_code=202, opt={"scope": "write", "event": ADDED})
+@post(
+    "/participants",
+    status_code=202,
+    opt={"scope": "write", "event": ADDED, "example": {"members": ["gp-carol"]}},
+)
 async def participants(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller, activity_id: ActivityId
-) -> Response[Any]:
+) -> Response[Accepted]:
     """More members are listed."""
     return await publish(request, gateway, caller, activity_id, ADDED)
 
 
-@post("/reschedule", status_code=202, opt={"scope": "write", "event": RESCHEDULED})
+@post(
+    "/reschedule",
+    status_code=202,
+    opt={"scope": "write", "event": RESCHEDULED, "example": {"deadline": "2026-11-21T18:00:00Z"}},
+)
 async def reschedule(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller, activity_id: ActivityId
-) -> Response[Any]:
+) -> Response[Accepted]:
     """The deadline moves, or goes."""
     return await publish(request, gateway, caller, activity_id, RESCHEDULED)
 
 
-@post("/close", status_code=202, opt={"scope": "write", "event": CLOSED})
+@post("/close", status_code=202, opt={"scope": "write", "event": CLOSED, "example": {"note": "enough"}})
 async def close(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller, activity_id: ActivityId
-) -> Response[Any]:
+) -> Response[Accepted]:
     """The activity ends now."""
     return await publish(request, gateway, caller, activity_id, CLOSED)
 

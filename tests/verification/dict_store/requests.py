@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from services.store.requests import KEPT, UNDER_WAY, RequestRow
+
+if TYPE_CHECKING:
+    from tests.verification.dict_store.tables import Tables
 
 
 class RequestEntry(msgspec.Struct):
@@ -23,16 +26,10 @@ class RequestEntry(msgspec.Struct):
         return age >= KEPT or given_up
 
 
-class Requests(Protocol):
-    """Where they are kept."""
-
-    requests: dict[str, RequestEntry]
-
-
 class MemoryRequests:
     """`services.store.requests.RequestsTx` in dicts; `changed_requests` become true with the commit."""
 
-    _tables: Requests
+    _tables: Tables
     _now: Callable[[], int]
     changed_requests: dict[str, RequestEntry | None]
 
@@ -53,22 +50,20 @@ class MemoryRequests:
         entry, now = self._request(row.id), self._now()
         if entry is not None and not entry.over(row, now):
             return msgspec.structs.replace(entry.row)
-        self.changed_requests[row.id] = RequestEntry(
-            msgspec.structs.replace(row, status=None, body=""), now
-        )
+        self.changed_requests[row.id] = RequestEntry(msgspec.structs.replace(row, status=None, body=""), now)
         return None
 
     async def keep_request(self, row: RequestRow) -> bool:
-        if (entry := await self._held(row)) is None:
+        if (entry := await self._own_request(row)) is None:
             return False
         self.changed_requests[row.id] = RequestEntry(msgspec.structs.replace(row), entry.started_at)
         return True
 
     async def release_request(self, row: RequestRow) -> None:
-        if await self._held(row) is not None:
+        if await self._own_request(row) is not None:
             self.changed_requests[row.id] = None
 
-    async def _held(self, row: RequestRow) -> RequestEntry | None:
+    async def _own_request(self, row: RequestRow) -> RequestEntry | None:
         await self._step()
         await self._lock(("request", row.id))
         entry = self._request(row.id)

@@ -37,6 +37,7 @@ from statemachine.waits import believed
 from tests.verification.dict_store.reads import Reads
 from tests.verification.dict_store.requests import MemoryRequests
 from tests.verification.dict_store.rooms import RoomsTx
+from tests.verification.dict_store.sessions import SessionsTx
 from tests.verification.dict_store.tables import Row, Tables, copied
 
 LOCK_TIMEOUT: Final = 5.0
@@ -45,7 +46,7 @@ Pause = Callable[[], Awaitable[None] | None]
 """None: nobody comes in between, so that nothing is waited for."""
 
 
-class MemoryTx(RoomsTx, MemoryRequests):
+class MemoryTx(MemoryRequests, SessionsTx, RoomsTx):
     """One transaction over `Tables`."""
 
     def __init__(self, tables: Tables, now: Callable[[], int], pause: Pause | None) -> None:
@@ -107,6 +108,7 @@ class MemoryTx(RoomsTx, MemoryRequests):
         for writes in self._writes:
             self._tables.write(writes, now)
         self.commit_rooms(now)
+        self.commit_sessions(now)
 
     async def now(self) -> int:
         await self._step()

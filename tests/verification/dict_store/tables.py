@@ -21,6 +21,7 @@ from services.store.rows import (
     ParkedRow,
     Writes,
 )
+from services.store.sessions import SessionRow
 from statemachine.card import Card, DeliveryRules, attempt_at
 from statemachine.gate import Gate
 from statemachine.model import Activity, Room, Unbound
@@ -137,8 +138,9 @@ class Tables:
         self.log: list[Attempt] = []
         self.gates: dict[str, Gate] = {}
         self.bindings: dict[BindingKey, Binding] = {}
-        self.unbound_rows: dict[tuple[str, ...], tuple[int, Unbound]] = {}
         self.requests: dict[str, RequestEntry] = {}
+        self.sessions: dict[str, tuple[SessionRow, int]] = {}
+        self.unbound_rows: dict[tuple[str, ...], tuple[int, Unbound]] = {}
         self.ledger: Counter[str] = Counter()
         self.relays: dict[str, int] = {}
         self.leases: dict[int, tuple[str, int]] = dict.fromkeys(range(SHARDS), ("", 0))
@@ -181,6 +183,11 @@ class Tables:
         for outcome in writes.outcomes:
             entry = self.inbox[InboxKey(outcome.source, outcome.id)]
             entry.outcome, entry.reason = outcome.outcome, outcome.reason
+        for name, appid, title, expires_at in writes.announced:
+            row = self.rows[name]
+            if not row.activity.state:
+                row.card.appid, row.activity.expires_at = appid, expires_at
+                row.details = {"title": title}
         for opened in writes.opened:
             row, opening = self.rows[opened.activity_id], opened.opening
             row.card.appid, row.card.template = opening.appid, opening.template
