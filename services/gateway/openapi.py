@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
 import msgspec
 from litestar import Litestar, Response, get
+from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
+from litestar.types.internal_types import PathParameterDefinition
 
 from contracts.schemas import schemas
 from contracts.wire import WIRE
@@ -42,9 +46,9 @@ _IDEMPOTENCY: Final[Json] = {
 }
 
 
-def route_of_document(app: Litestar) -> Any:
+def route_of_document(routes: tuple[Any, ...]) -> Any:
     """`GET /openapi.json`, for everybody."""
-    made = msgspec.json.encode(document(app))
+    made = encoded(routes)
 
     @get("/openapi.json", opt={"open": True}, include_in_schema=False, sync_to_thread=False)
     def openapi_json() -> Response[bytes]:
@@ -54,19 +58,38 @@ def route_of_document(app: Litestar) -> Any:
     return openapi_json
 
 
-def config() -> OpenAPIConfig:
-    """What Litestar needs to know."""
-    return OpenAPIConfig(
+@cache
+def encoded(routes: tuple[Any, ...]) -> bytes:
+    """The document of these routes. An application is made for it that serves nobody: Litestar puts pages of
+    its own beside a document that it serves."""
+    config = OpenAPIConfig(
         title="livecard",
         version=version("livecard"),
         description="Create cards, say what happened, and read how far everything is.",
         use_handler_docstrings=True,
-        operation_id_creator=lambda handler, _method, _path: handler.handler_name,
+        operation_id_creator=_name,
     )
+    handed = {"gateway": Provide(_no_gateway), "caller": Provide(_nobody)}
+    app = Litestar(list(routes), dependencies=handed, openapi_config=config, logging_config=None, debug=False)
+    return msgspec.json.encode(document(app))
+
+
+async def _no_gateway() -> None:
+    """Stands for the parts."""
+
+
+async def _nobody() -> None:
+    """Stands for who calls."""
+
+
+def _name(_handler: object, method: Any, path: Sequence[str | PathParameterDefinition]) -> str:
+    """`getActivitiesMembers`: the method, and the path without version and parameters."""
+    words = [each for each in path if isinstance(each, str) and each != "v1"]
+    return str(method).lower() + "".join(each.title() for each in words)
 
 
 def document(app: Litestar) -> Json:
-    """Everything a generator of clients needs. `app` is made with `config()` and serves nobody."""
+    """Everything a generator of clients needs."""
     made: Json = app.openapi_schema.to_schema()
     handlers = dict(routes_of(app))
     structs = [
