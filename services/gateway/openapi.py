@@ -23,14 +23,14 @@ Json = dict[str, Any]
 
 REFS: Final = "#/components/schemas"
 PROBLEMS: Final = {
-    400: "The body is no JSON in UTF-8, or a parameter is wrong.",
+    400: "The body is no JSON in UTF-8.",
     401: "No key, or an unknown one.",
     403: "The key has not the scope, or not an app that the request names.",
     404: "Unknown, deleted, or another app's.",
     409: f"It cannot be done as things are; or a request with this {HEADER} is under way.",
     413: "The body is larger than a mebibyte.",
     415: "The body is said to be no JSON.",
-    422: "The data is wrong: `errors` says where.",
+    422: "The data or a parameter is wrong: `errors` says where.",
     500: "A fault of the gateway's, told in its log.",
     503: "The store is away, WeChat cannot be asked, or too much is under way: see `Retry-After`.",
 }
@@ -123,7 +123,7 @@ def _complete(operation: Json, path: str, method: str, opt: Json) -> None:
         operation["requestBody"] = _body(opt)
         problems |= {*POSTED}
     if operation.get("parameters"):
-        problems.add(400)
+        problems.add(422)
     responses = {code: each for code, each in operation["responses"].items() if code.startswith("2")}
     operation["responses"] = responses | {
         str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(problems)
