@@ -1,4 +1,4 @@
-"""Two lifecycles and a gateway on PostgreSQL: whoever is named while he becomes known is told exactly once."""
+"""Two lifecycles and a gateway on PostgreSQL: who is named while he becomes known is told exactly once."""
 
 from __future__ import annotations
 
@@ -126,7 +126,11 @@ async def test_every_order_of_their_statements_tells_once(scene: Scene, conducto
         _, over = await conductor.play(seed, name, become)
         waits += conductor.waits
         assert await told(scene) == over, conductor.story
-        owed = [each for each in await scene.owed("a") if each.startswith(who) and each[len(who) :][:1] in ("", "-")]
+        owed = [
+            each
+            for each in await scene.owed("a")
+            if each.startswith(who) and each[len(who) :][:1] in ("", "-")
+        ]
         assert owed in ([who], [f"{who}-before"] if seed % 3 == 2 else []), conductor.story
         fates.add((seed % 3, over, *owed))
     assert (await scene.store.totals())[3] == 0

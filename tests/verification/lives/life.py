@@ -158,7 +158,7 @@ class _Life:
             yield self._moment_after(first), self._about(Completed, tuple(left[:together]))
             left = left[together:]
 
-    def _about(self, kind: type[Added] | type[Completed], whom: tuple[str, ...]) -> Added | Completed:
+    def _about(self, kind: type[Added | Completed], whom: tuple[str, ...]) -> Added | Completed:
         if not self._strikes(self.weights.by_openid):
             return kind(whom)
         named = self.chance.randrange(len(whom))

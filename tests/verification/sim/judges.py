@@ -160,15 +160,16 @@ class Judges:
         told = []
         for row in rows:
             event = decode(row.body.encode())
-            if not isinstance(event, Event):
-                self.fail(f"an event of ours cannot be read: {event}")
-                raise AssertionError
-            told.append((event.activity_id, event.type, event.time, event.data))
-            self.world.republished(event, row.body.encode())
+            self.expect(isinstance(event, Event), f"an event of ours cannot be read: {event}")
+            if isinstance(event, Event):
+                told.append((event.activity_id, event.type, event.time, event.data))
+                self.world.republished(event, row.body.encode())
         wanted = []
         for (activity, _, _, kind, time), member in waited:
             wanted.append((activity, kind, time, Added((member,)) if kind == ADDED else Completed((member,))))
-        self.expect(sorted(told, key=repr) == sorted(wanted, key=repr), f"told are {told}, to be were {wanted}")
+        self.expect(
+            sorted(told, key=repr) == sorted(wanted, key=repr), f"told are {told}, to be were {wanted}"
+        )
 
     def _buried(self, commit: Commit, writes: Writes) -> None:
         for each in writes.outcomes:

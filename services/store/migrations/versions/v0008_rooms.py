@@ -24,7 +24,7 @@ TABLES = (
         session_key text NOT NULL, key_id text NOT NULL, created_at bigint NOT NULL,
         expires_at bigint NOT NULL""",
     ),
-    # Without a `group_openid` it is a row made on first sight, which both sides lock; `bound_at` is then when.
+    # Without a `group_openid` it was made on first sight, at `bound_at`: both sides lock it.
     (
         "bindings",
         "",

@@ -51,7 +51,9 @@ ROOMS: Final = (
         profile="rooms",
         engines=("dict",),
     ),
-    Plant("a-binding-leaves-who-waited", 60, {f"{DICT}.take_unbound": _kept}, profile="rooms", engines=("dict",)),
+    Plant(
+        "a-binding-leaves-who-waited", 60, {f"{DICT}.take_unbound": _kept}, profile="rooms", engines=("dict",)
+    ),
     Plant(
         "who-waited-is-told-by-the-time-of-the-binding",
         20,
