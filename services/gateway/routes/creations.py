@@ -28,12 +28,18 @@ EXAMPLE = {
     "participants": ["gp-alex", "gp-bob"],
     "deadline": "2026-11-21T18:00:00Z",
 }
+BOTH_OR_NEITHER = {
+    "if": {"required": ["activity_id"], "properties": {"activity_id": {"type": "string"}}},
+    "then": {"required": ["expires_at"], "properties": {"expires_at": {"type": "string"}}},
+    "else": {"properties": {"expires_at": {"type": "null"}}},
+}
+"""Of `activity_id` and `expires_at`, as a JSON Schema."""
 
 
 @post(
     "",
     status_code=201,
-    opt={"scope": "write", "body": CreationData, "example": EXAMPLE},
+    opt={"scope": "write", "body": CreationData, "rule": BOTH_OR_NEITHER, "example": EXAMPLE},
     summary="Create an activity and its card",
 )
 async def create(
