@@ -36,7 +36,7 @@ EXAMPLE = {
     opt={"scope": "write", "body": CreationData, "example": EXAMPLE},
     summary="Create an activity and its card",
 )
-async def create(
+async def create_activity(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller
 ) -> Response[Created]:
     """WeChat is asked before the transaction, never inside: a process killed between loses an id that nobody
@@ -82,4 +82,4 @@ async def _announce(
     return reply
 
 
-router = Router("/v1/activities", route_handlers=[create])
+router = Router("/v1/activities", route_handlers=[create_activity])
