@@ -10,7 +10,7 @@ import pytest
 
 from contracts.wechat import Verdict
 from services.store.rooms import Binding
-from services.store.rows import CONFIRMED
+from services.store.rows import CONFIRMED, Announced, Writes
 from services.transactions.views import view_activity
 from statemachine.card import Phase
 from tests.gateway.reading import Api
@@ -91,8 +91,8 @@ async def test_the_delivery_is_told_as_the_machine_tells_it(api: Api, how: str) 
             (claimed,) = await scene.claim("a") or [claimed]
     else:
         never = 4_133_980_800_000_000 - 1
-        reason, until = ("unknown_app", never) if how == "unknown_app" else ("blocked", START + 30_000_000)
-        await scene.shut("wx1", reason, until)
+        reason, end = ("unknown_app", never) if how == "unknown_app" else ("blocked", START + 30_000_000)
+        await scene.shut("wx1", reason, end)
     body = (await api.get("/v1/activities/a"))["delivery"]
     view = await view_activity(scene.store, "a", api.gateway.rules)
     assert view is not None
@@ -100,12 +100,15 @@ async def test_the_delivery_is_told_as_the_machine_tells_it(api: Api, how: str) 
     told = (body["phase"], body["why"] or "", body["until"])
     until = "2026-11-21T08:00:30.000Z" if how == "gate" else None
     assert told == (view.delivery.phase, view.delivery.why, until)
-    assert told[:2] == {
-        "closed": ("closed", "ended"),
-        "gate": ("due", "gate:blocked"),
-        "unknown_app": ("due", "gate:unknown_app"),
-        "given_up": ("given_up", "unknown_code"),
-    }[how]
+    assert (
+        told[:2]
+        == {
+            "closed": ("closed", "ended"),
+            "gate": ("due", "gate:blocked"),
+            "unknown_app": ("due", "gate:unknown_app"),
+            "given_up": ("given_up", "unknown_code"),
+        }[how]
+    )
 
 
 async def test_an_activity_that_ended_says_why(api: Api) -> None:
@@ -140,7 +143,9 @@ async def test_members_with_what_the_card_shows_of_them(api: Api) -> None:
     await scene.feed(scene.completed("a", "m4", time=START + 250_000))
     at, late = "2026-11-21T08:00:00.500Z", "2026-11-21T08:00:00.250Z"
 
-    def member(name: str, state: str, done_at: str | None, delivered: str | None, *, late: bool = False) -> Any:
+    def member(
+        name: str, state: str, done_at: str | None, delivered: str | None, *, late: bool = False
+    ) -> Any:
         return {
             "group_openid": name,
             "state": state,
@@ -253,7 +258,7 @@ async def test_limit_and_cursor_are_checked(api: Api, path: str) -> None:
         problem = await api.refused(422, "GET", path, cursor=cursor)
         assert [each["path"] for each in problem["errors"]] == ["cursor"]
     assert (await api.refused(422, "GET", "/v1/activities/b/members", cursor=first["next"]))["errors"]
-    assert (await api.refused(422, "GET", "/v1/activities/a/members", cursor=first["next"], state="done"))
+    assert await api.refused(422, "GET", "/v1/activities/a/members", cursor=first["next"], state="done")
 
 
 async def test_the_state_of_members_and_the_entrance_path_are_checked(api: Api) -> None:
@@ -281,3 +286,37 @@ async def test_reading_needs_its_scope(api: Api, rest: str) -> None:
 def test_every_phase_is_one_of_the_contract() -> None:
     """The API's phases are the machine's."""
     assert set(Phase) == {"in_sync", "due", "calling", "uncertain", "given_up", "closed"}
+
+
+async def _announce(api: Api, name: str) -> None:
+    """As a creation leaves it: its opening event is on the way to Kafka and back."""
+    async with api.scene.store.transaction() as tx:
+        await tx.lock([name])
+        await tx.write(Writes(announced=[Announced(name, "wx1", "团建", START + 3_600_000_000)]))
+
+
+async def test_an_activity_is_opening_between_its_creation_and_its_event(api: Api) -> None:
+    """Its own key sees it at once, with what is known; nobody is a member, nobody missing, nothing to try
+    again."""
+    await _announce(api, "new")
+    body = await api.get("/v1/activities/new")
+    known = {
+        "activity_id": "new",
+        "appid": "wx1",
+        "title": "团建",
+        "state": "opening",
+        "expires_at": "2026-11-21T09:00:00.000Z",
+        "done": 0,
+        "revision": 0,
+        "attempts": [],
+    }
+    assert {name: value for name, value in body.items() if value is not None} == known
+    assert await api.get("/v1/activities/new/members") == {"members": [], "next": None}
+    assert await api.get("/v1/activities/new/missing", entrance_path="/p") == {"members": [], "next": None}
+    assert (await api.get("/v1/delivery"))["cards"] == []
+    for rest in READS:
+        await api.refused(404, "GET", f"/v1/activities/new{rest}", "other")
+    problem = await api.refused(409, "POST", "/v1/activities/new/redeliver")
+    assert problem["detail"] == "it is not open yet: try again in a moment"
+    await api.scene.open("new", title="团建")
+    assert (await api.get("/v1/activities/new"))["state"] == "open"

@@ -55,10 +55,11 @@ async def activity(activity_id: ActivityId, caller: TheCaller, gateway: TheGatew
 
 
 @get("/{activity_id:str}/members", opt={"scope": "read"}, summary="The members of an activity")
-async def members(
+async def activity_members(
     activity_id: ActivityId,
     caller: TheCaller,
     gateway: TheGateway,
+    *,
     of_state: MemberState = None,
     limit: Limit = PAGE,
     cursor: Cursor = None,
@@ -84,6 +85,7 @@ async def missing(
     activity_id: ActivityId,
     caller: TheCaller,
     gateway: TheGateway,
+    *,
     entrance_path: EntrancePath = None,
     limit: Limit = PAGE,
     cursor: Cursor = None,
@@ -103,4 +105,4 @@ async def missing(
     return MissingBody(shown, write_cursor(of, shown[-1]) if more else None, notify)
 
 
-router = Router("/v1/activities", route_handlers=[activity, members, missing])
+router = Router("/v1/activities", route_handlers=[activity, activity_members, missing])
