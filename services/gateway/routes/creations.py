@@ -9,7 +9,7 @@ from litestar import Request, Response, Router, post
 from contracts.events import OPENED
 from services.gateway.asking import new_activity_id
 from services.gateway.bodies import body_of
-from services.gateway.creation import Created, Creation, CreationData, read_creation
+from services.gateway.creation import Created, Creation, CreationData, CreationOfOwnData, read_creation
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
 from services.gateway.outgoing import event_row, new_event_id
@@ -33,7 +33,7 @@ EXAMPLE = {
 @post(
     "",
     status_code=201,
-    opt={"scope": "write", "body": CreationData, "example": EXAMPLE},
+    opt={"scope": "write", "body": (CreationData, CreationOfOwnData), "example": EXAMPLE},
     summary="Create an activity and its card",
 )
 async def create_activity(
