@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
 
 from contracts import wire
 from contracts.events import LONGEST_ID, OPENED, Opened
@@ -24,17 +25,12 @@ _NOT_GIVEN: Final = (b"", b"null")
 
 
 class CreationData(wire.OpenedData, frozen=True, kw_only=True):
-    """The data of `livecard.activity.opened`; WeChat is asked for the id, and says when it dies."""
+    """The data of `livecard.activity.opened`. With both `activity_id` and `expires_at` WeChat is not asked
+    for an id; one alone is refused."""
 
-    activity_id: None = None
-    expires_at: None = None  # type: ignore[assignment]  # of an event it is required
-
-
-class CreationOfOwnData(wire.OpenedData, frozen=True, kw_only=True):
-    """The same with an id that the caller has, and when it dies, as WeChat said; nobody is asked."""
-
-    activity_id: wire.Id
-    expires_at: wire.Time
+    activity_id: Annotated[wire.Id | None, Meta(description="an id that the caller has already")] = None
+    # Of an event it is required, here WeChat may say it; this type is for the API's document alone.
+    expires_at: Annotated[wire.Time | None, Meta(description="when that id dies, as WeChat said")] = None  # type: ignore[assignment]  # see above
 
 
 class TemplateInfo(msgspec.Struct, frozen=True, rename="camel"):

@@ -34,7 +34,6 @@ PROBLEMS: Final = {
     500: "A fault of the gateway's, told in its log.",
     503: "The store is away, WeChat cannot be asked, or too much is under way: see `Retry-After`.",
 }
-NOTHING: Final[Json] = {"type": "object", "maxProperties": 0}
 ALWAYS: Final = (401, 403, 500, 503)
 POSTED: Final = (400, 409, 413, 415, 422)
 
@@ -96,7 +95,7 @@ def document(app: Litestar) -> Json:
     structs = [
         ProblemBody,
         *WIRE.values(),
-        *(body for each in handlers.values() for body in _bodies(each.opt)),
+        *(body for each in handlers.values() if (body := each.opt.get("body"))),
     ]
     named = schemas(list(dict.fromkeys(structs)), REFS)
     made["components"] = {
@@ -126,27 +125,21 @@ def _complete(operation: Json, path: str, method: str, opt: Json) -> None:
     if operation.get("parameters"):
         problems.add(422)
     responses = {code: each for code, each in operation["responses"].items() if code.startswith("2")}
+    responses.get("204", {}).pop("content", None)
     operation["responses"] = responses | {
         str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(problems)
     }
 
 
-def _bodies(opt: Json) -> tuple[type[msgspec.Struct], ...]:
-    """What the body of a request may be; none: an empty object."""
-    if "event" in opt:
-        return (WIRE[opt["event"]],)
-    body = opt.get("body", ())
-    return body if isinstance(body, tuple) else (body,)
-
-
 def _body(opt: Json) -> Json:
-    structs = _bodies(opt)
-    among: list[Json] = [{"$ref": f"{REFS}/{each.__name__}"} for each in structs]
-    schema: Json = {"anyOf": among} if len(among) > 1 else among[0] if among else NOTHING
+    struct = WIRE[opt["event"]] if "event" in opt else opt.get("body")
+    schema: Json = {"$ref": f"{REFS}/{struct.__name__}"} if struct else {"type": "object", "maxProperties": 0}
+    if rule := opt.get("rule"):
+        schema = {"allOf": [schema, rule]}
     content: Json = {"schema": schema}
     if example := opt.get("example"):
         content["example"] = example
-    needed = any(field.required for each in structs for field in msgspec.structs.fields(each))
+    needed = bool(struct and any(each.required for each in msgspec.structs.fields(struct)))
     return {"required": needed, "content": {"application/json": content}}
 
 

@@ -9,7 +9,7 @@ from litestar import Request, Response, Router, post
 from contracts.events import OPENED
 from services.gateway.asking import new_activity_id
 from services.gateway.bodies import body_of
-from services.gateway.creation import Created, Creation, CreationData, CreationOfOwnData, read_creation
+from services.gateway.creation import Created, Creation, CreationData, read_creation
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
 from services.gateway.outgoing import event_row, new_event_id
@@ -28,12 +28,18 @@ EXAMPLE = {
     "participants": ["gp-alex", "gp-bob"],
     "deadline": "2026-11-21T18:00:00Z",
 }
+BOTH_OR_NEITHER = {
+    "if": {"required": ["activity_id"], "properties": {"activity_id": {"type": "string"}}},
+    "then": {"required": ["expires_at"], "properties": {"expires_at": {"type": "string"}}},
+    "else": {"properties": {"expires_at": {"type": "null"}}},
+}
+"""Of `activity_id` and `expires_at`, as a JSON Schema."""
 
 
 @post(
     "",
     status_code=201,
-    opt={"scope": "write", "body": (CreationData, CreationOfOwnData), "example": EXAMPLE},
+    opt={"scope": "write", "body": CreationData, "rule": BOTH_OR_NEITHER, "example": EXAMPLE},
     summary="Create an activity and its card",
 )
 async def create_activity(
