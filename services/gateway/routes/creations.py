@@ -42,7 +42,7 @@ BOTH_OR_NEITHER = {
     opt={"scope": "write", "body": CreationData, "rule": BOTH_OR_NEITHER, "example": EXAMPLE},
     summary="Create an activity and its card",
 )
-async def create(
+async def create_activity(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller
 ) -> Response[Created]:
     """WeChat is asked before the transaction, never inside: a process killed between loses an id that nobody
@@ -88,4 +88,4 @@ async def _announce(
     return reply
 
 
-router = Router("/v1/activities", route_handlers=[create])
+router = Router("/v1/activities", route_handlers=[create_activity])
