@@ -10,13 +10,15 @@ from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
 from services.gateway.keys import ApiKeys, Caller
+from services.gateway.parts import TheGateway
 from services.gateway.problems import Problem
 
 
-def allowed(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+async def allowed(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """The guard of every route: who calls, and whether the route's `scope` is one of the key's.
 
-    A route without a scope answers nobody, unless it says `opt={"open": True}`.
+    It is a coroutine, since Litestar runs a function in a thread, which costs more than the whole request. A
+    route without a scope answers nobody, unless it says `opt={"open": True}`.
     """
     if handler.opt.get("open"):
         return
@@ -42,7 +44,8 @@ def _caller(connection: ASGIConnection[Any, Any, Any, Any]) -> Caller:
     return caller
 
 
-async def the_caller(request: Request[Any, Any, Any]) -> Caller:
-    """Whom the guard let in: the dependency `caller`."""
+async def the_caller(request: Request[Any, Any, Any], gateway: TheGateway) -> Caller:
+    """Whom the guard let in: the dependency `caller`. It names the other one, so that Litestar makes one
+    after the other: what is independent it makes in tasks, which cost more than all the rest of it."""
     caller: Caller = request.state.caller
     return caller
