@@ -28,15 +28,21 @@ EXAMPLE = {
     "participants": ["gp-alex", "gp-bob"],
     "deadline": "2026-11-21T18:00:00Z",
 }
+BOTH_OR_NEITHER = {
+    "if": {"required": ["activity_id"], "properties": {"activity_id": {"type": "string"}}},
+    "then": {"required": ["expires_at"], "properties": {"expires_at": {"type": "string"}}},
+    "else": {"properties": {"expires_at": {"type": "null"}}},
+}
+"""Of `activity_id` and `expires_at`, as a JSON Schema."""
 
 
 @post(
     "",
     status_code=201,
-    opt={"scope": "write", "body": CreationData, "example": EXAMPLE},
+    opt={"scope": "write", "body": CreationData, "rule": BOTH_OR_NEITHER, "example": EXAMPLE},
     summary="Create an activity and its card",
 )
-async def create(
+async def create_activity(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller
 ) -> Response[Created]:
     """WeChat is asked before the transaction, never inside: a process killed between loses an id that nobody
@@ -82,4 +88,4 @@ async def _announce(
     return reply
 
 
-router = Router("/v1/activities", route_handlers=[create])
+router = Router("/v1/activities", route_handlers=[create_activity])
