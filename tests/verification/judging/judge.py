@@ -15,7 +15,7 @@ from contracts.changes import (
     EventRefused,
     ParticipantDone,
 )
-from tests.verification.model.reference import Expected, Key, Result
+from tests.verification.model.facts import Expected, Key, Result
 
 FATES: Final = ("applied", "duplicate", "late", "refused", "dead", "parked")
 OF_STATES: Final = (ActivityChanged, CardExpiring, ParticipantDone, EventRefused)

@@ -238,10 +238,8 @@ class CardJudge:
         """Skipped is whom WeChat does not know, or for whom the end no longer waits."""
         card = self.cards[name]
         if delivered == SKIPPED:
-            strange = (
-                card.verdict == CONTINUED
-                or (bool(commit.results)
-                and member in self.world.strangers.get(name, ()))
+            strange = card.verdict == CONTINUED or (
+                bool(commit.results) and member in self.world.strangers.get(name, ())
             )
             ends = not commit.results and card.state == ENDED and card.may_show == 3
             over = ends and (card.end_by is None or card.end_by <= commit.now or self._called(name, card))
