@@ -120,7 +120,7 @@ def _opens(said: Said, name: str) -> bool:
 
 
 def _continuing(chance: random.Random, data: Opened, earlier: str, first: Said) -> Opened:
-    """Mostly of the same app, and with little that is given anew."""
+    """Mostly in the same room, and with little that is given anew."""
     before = first.event.data
     assert isinstance(before, Opened)
     strange = chance.random() < 0.1
@@ -128,7 +128,7 @@ def _continuing(chance: random.Random, data: Opened, earlier: str, first: Said) 
         data,
         continues=earlier,
         appid=before.appid,
-        room=Room(opengid="g-other") if strange else None,
+        room=Room(opengid="r9") if strange else before.room,
         choose=before.choose if chance.random() < 0.8 else data.choose,
         participants=data.participants if chance.random() < 0.3 else (),
         deadline=data.deadline if chance.random() < 0.4 else None,
