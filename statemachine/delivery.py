@@ -6,7 +6,7 @@ Nothing else in livecard changes a card's delivery, and each change is checked a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from types import MappingProxyType
 from typing import Final, cast
@@ -117,14 +117,17 @@ def postpone(card: Card, now: int, rules: DeliveryRules) -> Step:
     return step
 
 
-def settle(card: Card, result: Result, now: int, rules: DeliveryRules) -> Step | None:
+def settle(
+    card: Card, result: Result, now: int, rules: DeliveryRules, owed: Collection[str] = ()
+) -> Step | None:
     """What a call came to becomes what the card knows. None: this very result was settled before.
 
-    Without the fence it was claimed with nothing is written but a doubt, and which members WeChat confirmed.
+    Without the fence it was claimed with nothing is written but a doubt, and which members WeChat confirmed;
+    `owed`: who is owed to WeChat, asked only then.
     """
     claimed = result.claimed
     if card.fence != claimed.card.fence:
-        return doubt_late(card, result, now)
+        return doubt_late(card, result, now, owed)
     if not card.lease_until:
         return None
     trigger, follow = _BY_VERDICT[result.verdict]
@@ -141,12 +144,18 @@ def settle(card: Card, result: Result, now: int, rules: DeliveryRules) -> Step |
     return step
 
 
-def doubt_late(card: Card, result: Result, now: int) -> Step:
-    """A call is settled by whoever has lost its fence: if it was sent, WeChat may apply it any time."""
+def doubt_late(card: Card, result: Result, now: int, owed: Collection[str]) -> Step:
+    """A call is settled by whoever has lost its fence: if it was sent, WeChat may apply it any time.
+
+    Members that it confirmed, and nobody else before, are told with the next revision that is delivered.
+    """
     before, step = phase(card), Step(copy(card))
     step.count("settles.stale")
     if result.verdict is Verdict.ok:
         step.confirmed = result.claimed.call.members
+        news = tuple(each for each in step.confirmed if each in owed)
+        if news and before is not CLOSED:
+            step.progress(news)
     if result.sent and step.card.verdict != EXPIRED and now < step.card.expires_at:
         step.card.doubt_at = now
         step.card.may_show = max(step.card.may_show, result.claimed.call.target_state)
@@ -187,6 +196,8 @@ def close(card: Card, owed: Sequence[str], now: int) -> Step:
 
 def _close(step: Step, owed: Sequence[str], now: int, result: Result | None = None) -> None:
     card = step.card
+    if card.progress_calls:
+        step.tell_progress(card.revision)
     if card.behind or result is not None:
         step.fail("expired", card.revision, result, owed)
     step.settle(card.revision, "expired", now)
@@ -264,8 +275,7 @@ def _confirm(step: Step, result: Result, now: int, rules: DeliveryRules) -> None
     if claimed.repair:
         step.count("repairs")
         return
-    card.progress_calls += 1
-    card.progress_members = (*card.progress_members, *call.members)
+    step.progress(call.members)
     if claimed.more:
         card.throttled_until = 0
     else:

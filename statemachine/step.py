@@ -104,6 +104,13 @@ class Step(msgspec.Struct):
         key = f"failed:{revision}:{verdict}:{self.card.fence}" + (":members" if members else "")
         self.published.append((key, msgspec.convert(fields, CardFailed)))
 
+    def progress(self, members: Sequence[str]) -> None:
+        """One more call of an unfinished plan has confirmed these; each is told once."""
+        card = self.card
+        card.progress_calls += 1
+        told = set(card.progress_members)
+        card.progress_members += tuple(each for each in members if each not in told)
+
     def tell_progress(self, revision: int) -> None:
         """Publish what the calls of this plan have confirmed."""
         card = self.card

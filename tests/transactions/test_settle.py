@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from contracts.changes import CardFailed, decode_change
+from contracts.changes import CardDelivered, CardFailed, decode_change
 from contracts.times import SECOND
 from contracts.wechat import Verdict
 from services.transactions.ledger import read_ledger
@@ -201,3 +201,41 @@ async def test_the_members_of_a_request_that_was_wrong_are_owed_again(scene: Sce
     told = [decode_change(row.body.encode()).data for row in await scene.outbox()]
     failed = [each.members or None for each in told if isinstance(each, CardFailed)]
     assert failed == [("m1",), ("m2",), ("m3",), None]
+
+
+async def test_whom_a_late_answer_confirmed_is_told_just_once(scene: Scene) -> None:
+    """A frozen dispatcher wakes after its lease, and whoever took the card over dies without a call; or calls
+    for the same members, and is answered before or after."""
+    for name in ("dies", "before", "after"):
+        await scene.open(name)
+        await scene.complete(name, "m1", "m2")
+    frozen = {each.card.activity_id: scene.result(each) for each in await scene.claim(holder="h1")}
+    await scene.bench.advance(scene.cards.lease / SECOND)
+    taken = {each.card.activity_id: scene.result(each) for each in await scene.claim(holder="h2")}
+    assert frozen.keys() == taken.keys() == {"dies", "before", "after"}
+    assert [late.stale for late in await scene.settle(frozen["dies"], frozen["before"])] == [True, True]
+    await scene.settle(taken["before"], taken["after"])
+    await scene.settle(frozen["after"])
+    await scene.bench.advance(scene.cards.lease / SECOND)
+    await scene.claim(holder="h3")
+    told: dict[str, list[str]] = {}
+    for row in await scene.outbox():
+        change = decode_change(row.body.encode())
+        if isinstance(change.data, CardDelivered):
+            told.setdefault(change.activity_id, []).extend(change.data.members)
+    assert told == {name: ["m1", "m2"] for name in frozen}
+
+
+async def test_what_a_plan_had_confirmed_when_the_id_died_is_told(scene: Scene) -> None:
+    """The rest is told as expired."""
+    await scene.open("a", life=100)
+    await scene.complete("a", *(f"m{number:03}" for number in range(150)))
+    await scene.deliver("a")
+    await scene.bench.advance(101)
+    await scene.tick()  # it ends
+    await scene.tick()  # its card is closed
+    told = [decode_change(row.body.encode()).data for row in await scene.outbox()]
+    (delivered,) = [each for each in told if isinstance(each, CardDelivered)]
+    (failed,) = [each for each in told if isinstance(each, CardFailed)]
+    assert (len(delivered.members), delivered.calls, failed.verdict) == (100, 1, "expired")
+    assert {*delivered.members, *(failed.members or ())} == {f"m{number:03}" for number in range(150)}
