@@ -15,7 +15,9 @@ from contracts.changes import FailedVerdict
 from contracts.wechat import ILLEGAL_STATE, Verdict
 from statemachine.card import (
     CLOSED,
+    CONTINUED,
     EXPIRED,
+    FINAL,
     GIVEN_UP,
     Card,
     DeliveryRules,
@@ -156,7 +158,7 @@ def doubt_late(card: Card, result: Result, now: int, owed: Collection[str]) -> S
         news = tuple(each for each in step.confirmed if each in owed)
         if news and before is not CLOSED:
             step.progress(news)
-    if result.sent and step.card.verdict != EXPIRED and now < step.card.expires_at:
+    if result.sent and step.card.verdict not in FINAL and now < step.card.expires_at:
         step.card.doubt_at = now
         step.card.may_show = max(step.card.may_show, result.claimed.call.target_state)
         check("doubt_late", before, phase(step.card))
@@ -183,13 +185,21 @@ def redeliver(card: Card, skipped: Sequence[str], now: int) -> Step | None:
     return step
 
 
-def close(card: Card, owed: Sequence[str], now: int) -> Step:
-    """The id is dead: what was still owed is told and settled as expired, and nothing is called any more."""
+def close(card: Card, owed: Sequence[str], now: int, why: str = EXPIRED) -> Step:
+    """The id is dead: what was still owed is told and settled as expired. Or another card continues it, from
+    this revision on, which it supersedes: whoever was owed is owed there. Nothing is called any more."""
     before, step = phase(card), Step(copy(card))
     if step.card.lease_until:  # whoever had it must not settle over this
         step.card.fence += 1
         step.card.lease_until, step.card.lease_by = 0, ""
-    _close(step, owed, now)
+    if why == CONTINUED:
+        if step.card.progress_calls:
+            step.tell_progress(card.revision)
+        step.skipped = tuple(owed)
+        step.settle(card.revision, "superseded", now)
+        step.card.doubt_at, step.card.verdict = None, CONTINUED
+    else:
+        _close(step, owed, now)
     check("close", before, phase(step.card))
     return step
 

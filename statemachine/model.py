@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from contracts.changes import ActivityChanged, EventRefused, ParticipantDone
+from contracts.changes import ActivityChanged, CardExpiring, EventRefused, ParticipantDone
 from contracts.events import Event
 from statemachine.states import DONE, PENDING, UNOPENED
 
-Change = ActivityChanged | ParticipantDone | EventRefused
+Change = ActivityChanged | ParticipantDone | EventRefused | CardExpiring
 OutcomeKind = Literal["applied", "late", "duplicate", "refused", "parked", "dead"]
 
 BEST_FIRST: Final = ("applied", "late", "duplicate", "refused")
@@ -18,16 +18,19 @@ BEST_FIRST: Final = ("applied", "late", "duplicate", "refused")
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """The settings that decide states. `margin`: how long before `expires_at` we end, µs."""
+    """The settings that decide states, µs. `margin`: how long before `expires_at` we end; `expiring`: how
+    long before it is told that the id is about to die (0: never)."""
 
     margin: int = 60_000_000
+    expiring: int = 0
 
 
 class Activity(msgspec.Struct):
     """One activity as the lifecycle sees it. All times µs since the epoch; `""` = unopened.
 
-    `deadline` is as given; the effective end is `timers.end_at`. `ended_at` is the moment up to
-    which a completion counts as late rather than refused; `end_known_at` is when we learnt of it.
+    `deadline` is as given; the effective end is `timers.end_at`. `ended_at` is the moment
+    up to which a completion counts as late rather than refused; `end_known_at` is when we learnt of it.
+    `told_expiring`: whether it was told that the id is about to die.
     """
 
     activity_id: str
@@ -45,6 +48,14 @@ class Activity(msgspec.Struct):
     done: int = 0
     revision: int = 0
     opened_digest: str = ""
+    told_expiring: bool = False
+
+
+class Room(NamedTuple):
+    """A chat as one app sees it. `room_id`: its `opengid` or `open_single_roomid`."""
+
+    appid: str
+    room_id: str
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -57,6 +68,12 @@ class Opening(msgspec.Struct, frozen=True):
     publisher: str | None
     opengid: str | None
     open_single_roomid: str | None
+
+    @property
+    def room(self) -> Room | None:
+        """The chat that the card was sent to, if the opening says which."""
+        room_id = self.opengid or self.open_single_roomid
+        return Room(self.appid, room_id) if room_id else None
 
 
 class Member(msgspec.Struct):
@@ -97,15 +114,23 @@ class Aggregate(msgspec.Struct):
     """An activity under its lock, with everything that events at hand may touch.
 
     `members` holds the rows at hand (those that the batch's events name); `touched` those that
-    changed; `early` the events that wait for the opening, in order of arrival.
+    changed; `early` the events that wait for the opening, in order of arrival; `heirs` the openings of
+    other activities that wait for it, since they continue this one.
+
+    `appid` and `room` are the card's, where somebody wants to know: of an activity that is continued, whose
+    `members` are all at hand. `continues` is the one that this one continues, once it is opened.
     """
 
     activity: Activity
     members: dict[str, Member] = msgspec.field(default_factory=dict)
     early: list[Event] = msgspec.field(default_factory=list)
+    heirs: list[Event] = msgspec.field(default_factory=list)
     opening: Opening | None = None
+    appid: str = ""
+    continues: str | None = None
     touched: dict[str, Member] = msgspec.field(default_factory=dict)
     published: list[Published] = msgspec.field(default_factory=list)
+    room: Room | None = None
 
     def publish(self, key: str, data: Any) -> None:
         """Append one change, in order."""

@@ -41,7 +41,7 @@ class Gatekeeper:
     ) -> None:
         self._store, self._wechat, self._apps, self._clock = store, wechat, apps, clock
         self._every, self._quota_every = settings.sweep, settings.quota_probe
-        self._rules = Rules(margin=settings.us("expiry_margin"))
+        self._rules = Rules(margin=settings.us("expiry_margin"), expiring=settings.us("expiring"))
         self._opened = opened
         self._stopping = asyncio.Event()
         self._asked: dict[tuple[str, str], float] = {}

@@ -62,7 +62,7 @@ class Parts:
     @property
     def rules(self) -> Rules:
         """The settings that decide states."""
-        return Rules(margin=self.settings.us("expiry_margin"))
+        return Rules(margin=self.settings.us("expiry_margin"), expiring=self.settings.us("expiring"))
 
     @property
     def delivery_rules(self) -> DeliveryRules:

@@ -31,6 +31,7 @@ from services.store.rows import (
 )
 from statemachine.card import Card
 from statemachine.gate import Gate
+from statemachine.model import Room
 from statemachine.step import Owed
 
 
@@ -108,6 +109,14 @@ class Tx(Protocol):
 
     async def members(self, pairs: Sequence[tuple[str, str]]) -> list[MemberRow]:
         """The members named by (activity_id, group_openid), those that exist."""
+        ...
+
+    async def rooms(self, activity_ids: Sequence[str]) -> dict[str, Room]:
+        """The rooms of these activities, of those that were opened in one; an opening fixes it for good."""
+        ...
+
+    async def all_members(self, activity_ids: Sequence[str]) -> list[MemberRow]:
+        """Every member of these activities, in any order."""
         ...
 
     async def owed(self, activity_ids: Sequence[str]) -> dict[str, list[Owed]]:

@@ -26,7 +26,7 @@ from services.store.rows import (
 )
 from statemachine.card import Card, DeliveryRules, attempt_at
 from statemachine.gate import Gate
-from statemachine.model import Activity
+from statemachine.model import Activity, Room
 from statemachine.step import Owed
 from statemachine.waits import CLOCK_STEP
 
@@ -43,6 +43,7 @@ def read_activity(row: Sequence[Any]) -> Activity:
     """A row of ACTIVITY_COLUMNS; SQLite keeps booleans as numbers."""
     activity = Activity(*row)
     activity.close_when_complete = bool(activity.close_when_complete)
+    activity.told_expiring = bool(activity.told_expiring)
     return activity
 
 
@@ -210,6 +211,17 @@ class SqlTx:
         return [
             MemberRow(a, m, s, bool(late), at) for a, m, s, late, at in await self._rows("members", pairs)
         ]
+
+    async def rooms(self, activity_ids: Sequence[str]) -> dict[str, Room]:
+        if not activity_ids:
+            return {}
+        return {name: Room(*room) for name, *room in await self._some("rooms", activity_ids)}
+
+    async def all_members(self, activity_ids: Sequence[str]) -> list[MemberRow]:
+        if not activity_ids:
+            return []
+        rows = await self._some("all_members", activity_ids)
+        return [MemberRow(a, m, s, bool(late), at) for a, m, s, late, at in rows]
 
     async def owed(self, activity_ids: Sequence[str]) -> dict[str, list[Owed]]:
         owed: dict[str, list[Owed]] = {}

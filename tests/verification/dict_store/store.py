@@ -31,7 +31,7 @@ from services.store.rows import (
 )
 from statemachine.card import Card, DeliveryRules
 from statemachine.gate import PROBED, Gate, as_believed
-from statemachine.model import Activity
+from statemachine.model import Activity, Room
 from statemachine.step import Owed
 from statemachine.waits import believed
 from tests.verification.dict_store.reads import Reads
@@ -223,6 +223,23 @@ class MemoryTx:
             if member is not None:
                 found.append(MemberRow(activity_id, group_openid, member.state, member.late, member.done_at))
         return found
+
+    async def rooms(self, activity_ids: Sequence[str]) -> dict[str, Room]:
+        await self._step()
+        rows = ((name, self._tables.rows[name]) for name in activity_ids if name in self._tables.rows)
+        found = {
+            name: row.details.get("opengid") or row.details.get("open_single_roomid") for name, row in rows
+        }
+        return {name: Room(self._tables.rows[name].card.appid, room) for name, room in found.items() if room}
+
+    async def all_members(self, activity_ids: Sequence[str]) -> list[MemberRow]:
+        await self._step()
+        return [
+            MemberRow(name, who, member.state, member.late, member.done_at)
+            for name in activity_ids
+            if name in self._tables.rows
+            for who, member in self._tables.rows[name].members.items()
+        ]
 
     async def owed(self, activity_ids: Sequence[str]) -> dict[str, list[Owed]]:
         await self._step()

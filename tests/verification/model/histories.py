@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from contracts.events import Added, Closed, Completed, Event, EventData, Opened, Rescheduled
+from contracts.events import Added, Closed, Completed, Event, EventData, Opened, Rescheduled, Room
 from contracts.times import SECOND
 from tests.verification.lives.wire import TYPES
 
@@ -64,6 +64,20 @@ openings = st.builds(
     close_when_complete=st.booleans(),
     ignored=st.sampled_from([(), (), ("particpants",), ("room.opengId", "deadlin")]),
 )
+rooms = st.sampled_from([None, None, None, Room(opengid="g-1")])
+successions = st.builds(
+    opened,
+    appid=st.sampled_from(["wx1", "wx1", "wx1", "wx2"]),
+    room=rooms,
+    expires_at=st.just(at(LAST)) | st.integers(0, LAST).map(at),
+    participants=st.just(()) | sets_of_people,
+    deadline=st.none() | deadlines,
+    notice=st.none() | notices,
+    choose=st.sampled_from(["listed", "listed", "everyone"]),
+    close_when_complete=st.booleans(),
+    continues=st.sampled_from(["a", "a", "b", "b", "c"]),
+)
+"""Openings that continue another card, of which some are of another app or room, or the very same."""
 completions = st.builds(Completed, groups)
 additions = st.builds(Added, groups)
 reschedules = st.builds(Rescheduled, deadline=deadlines, notice=st.none() | notices)
@@ -71,14 +85,16 @@ closings = st.builds(Closed, note=st.none() | st.just("over"))
 news: st.SearchStrategy[EventData] = st.one_of(completions, completions, additions, reschedules, closings)
 
 
-def events(data: st.SearchStrategy[Any] = openings | news) -> st.SearchStrategy[Event]:
-    """Events of two activities and two sources with few ids: the same id also comes with other content."""
+def events(
+    data: st.SearchStrategy[Any] = openings | news, homes: tuple[str, ...] = ("a", "a", "b")
+) -> st.SearchStrategy[Event]:
+    """Events of few activities and two sources with few ids: the same id also comes with other content."""
     return st.builds(
         event,
         data,
         st.integers(0, 9),
         time=moments,
-        home=st.sampled_from(["a", "a", "b"]),
+        home=st.sampled_from(homes),
         source=st.sampled_from(["/s", "/t"]),
     )
 
@@ -92,6 +108,14 @@ def histories(longest: int = 20) -> st.SearchStrategy[list[Step]]:
     happenings = events() | events() | events() | st.none() | st.sampled_from(["a", "b"])
     wild = st.lists(st.tuples(happenings, moments), max_size=longest)
     return wild | wild.map(_in_order) | _lives(longest)
+
+
+def lines(longest: int = 20) -> st.SearchStrategy[list[Step]]:
+    """Steps of three activities that continue each other, in order and in disorder."""
+    happenings = events(openings | successions | successions | news, ("a", "b", "c"))
+    happens: st.SearchStrategy[Event | str | None] = happenings | happenings | st.none()
+    steps: st.SearchStrategy[list[Step]] = st.lists(st.tuples(happens, moments), min_size=2, max_size=longest)
+    return steps | steps.map(_in_order)
 
 
 def _lives(longest: int) -> st.SearchStrategy[list[Step]]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from contracts.changes import ActivityChanged, EventRef, EventRefused, ParticipantDone
+from contracts.changes import ActivityChanged, CardExpiring, EventRef, EventRefused, ParticipantDone
 from contracts.events import Added, Closed, Completed, Event, Opened, Rescheduled
+from contracts.times import format_rfc3339
 
 Key = tuple[str, str]
-Change = ActivityChanged | ParticipantDone | EventRefused
+Change = ActivityChanged | ParticipantDone | EventRefused | CardExpiring
 Result = tuple[str, str]
 """An outcome and, when it is `refused`, why; otherwise `""`."""
 
@@ -52,12 +53,14 @@ class _Life:
 
     opening: Opened | None = None
     waiting: list[Event] = field(default_factory=list)
+    followers: list[Event] = field(default_factory=list)
     state: str = NOTHING_YET
     reason: str = ""
     revision: int = 0
     deadline: int | None = None
     notice_us: int = 0
     last_reschedule: int | None = None
+    warned: bool = False
     ended_at: int | None = None
     listed: set[str] = field(default_factory=set)
     done_in_time: set[str] = field(default_factory=set)
@@ -67,10 +70,11 @@ class _Life:
 
 
 class Reference:
-    """Activities as they should be. `margin_us`: how long before `expires_at` an activity ends."""
+    """Activities as they should be. `margin_us`: how long before `expires_at` one ends; `expiring_us`:
+    how long before it people are warned (0: never)."""
 
-    def __init__(self, margin_us: int) -> None:
-        self.margin = margin_us
+    def __init__(self, margin_us: int, expiring_us: int = 0) -> None:
+        self.margin, self.expiring = margin_us, expiring_us
         self.lives: dict[str, _Life] = {}
         self.seen: set[Key] = set()
         self.repeats = 0
@@ -81,13 +85,17 @@ class Reference:
             self.repeats += 1
             return
         self.seen.add((event.source, event.id))
+        self._arrive(event, now)
+
+    def _arrive(self, event: Event, now: int, *, alone: bool = False) -> None:
+        """`alone`: the card that it continues will never be."""
         life = self.lives.setdefault(event.activity_id, _Life())
         if life.state != NOTHING_YET:
             self._timers(life, now)
             self._meet(life, event, now)
             self._timers(life, now)
         elif isinstance(event.data, Opened):
-            self._begin(life, event, event.data, now)
+            self._open(life, event, event.data, now, alone=alone)
         else:
             life.waiting.append(event)
             self._note(life, event, "parked")
@@ -101,7 +109,7 @@ class Reference:
     def expire(self, activity_id: str, now: int) -> None:
         """WeChat said 47504: the id is dead."""
         life = self.lives.get(activity_id, _Life())
-        self._timers(life, now)
+        self._turns(life, now)
         if life.state in ("open", "nearing"):
             self._finish(life, "expired", now)
 
@@ -112,10 +120,11 @@ class Reference:
     def bury(self, event: Event) -> None:
         """A parked event waited too long: it is dead, and sent again it counts as new."""
         life = self.lives[event.activity_id]
-        if event in life.waiting:
-            life.waiting.remove(event)
-            self._note(life, event, "dead")
-            self.seen.discard((event.source, event.id))
+        for waiting in (life.waiting, *(each.followers for each in self.lives.values())):
+            if event in waiting:
+                waiting.remove(event)
+                self._note(life, event, "dead")
+                self.seen.discard((event.source, event.id))
 
     def expected(self, activity_id: str) -> Expected:
         """What is true of an activity now; of one never heard of, that nothing is."""
@@ -144,6 +153,15 @@ class Reference:
         return last if life.deadline is None or life.deadline > last else life.deadline
 
     def _timers(self, life: _Life, now: int) -> None:
+        self._turns(life, now)
+        if life.state not in ("open", "nearing") or life.warned or not self.expiring:
+            return
+        assert life.opening is not None
+        if now + self.expiring >= life.opening.expires_at:
+            life.warned = True
+            life.published.append(CardExpiring(format_rfc3339(life.opening.expires_at)))
+
+    def _turns(self, life: _Life, now: int) -> None:
         if life.state in (NOTHING_YET, "ended"):
             return
         near = life.deadline is not None and now + life.notice_us >= self._end(life)
@@ -175,28 +193,77 @@ class Reference:
 
     # What events do.
 
-    def _begin(self, life: _Life, event: Event, data: Opened, now: int) -> None:
-        waiting, life.waiting = life.waiting, []
+    def _open(self, life: _Life, event: Event, data: Opened, now: int, *, alone: bool) -> None:
+        """An opening of what is not open yet; it may have to wait for the card that it continues."""
         if now >= data.expires_at:
+            waiting, life.waiting = life.waiting, []
             for each in (event, *waiting):
                 self._refuse(life, each, "expired")
+            self._follow(life, now, alone=True)
             return
+        earlier = None
+        if data.continues is not None:
+            earlier = self.lives.setdefault(data.continues, _Life())
+            if alone or earlier is life:
+                self._refuse(life, event, "unknown_predecessor")
+                return
+            if earlier.opening is None:
+                earlier.followers.append(event)
+                self._note(life, event, "parked")
+                return
+            there = earlier.opening
+            if (there.appid, there.room) != (data.appid, data.room):
+                self._refuse(life, event, "unknown_predecessor")
+                return
+            self._timers(earlier, now)
+        self._begin(life, event, data, now, earlier)
+        self._follow(life, now)
+
+    def _follow(self, life: _Life, now: int, *, alone: bool = False) -> None:
+        """Whatever waited for this one to begin goes on."""
+        followers, life.followers = life.followers, []
+        for each in followers:
+            self._arrive(each, now, alone=alone)
+
+    def _begin(self, life: _Life, event: Event, data: Opened, now: int, earlier: _Life | None) -> None:
+        waiting, life.waiting = life.waiting, []
         life.opening = data
-        life.deadline, life.notice_us = data.deadline, data.notice * 1_000_000
+        life.deadline = data.deadline
+        life.notice_us = 3_600_000_000 if data.notice is None else data.notice * 1_000_000
+        if earlier is not None and earlier.state != "ended":
+            life.deadline = earlier.deadline if data.deadline is None else data.deadline
+            life.notice_us = earlier.notice_us if data.notice is None else life.notice_us
         warnings = []
-        if data.deadline is not None and data.deadline > self._last_moment(life):
+        if life.deadline is not None and life.deadline > self._last_moment(life):
             warnings.append("deadline_after_expiry")
         if data.choose == "listed":
             life.listed = set(data.participants)
+            if earlier is not None and not life.listed:
+                life.listed = earlier.listed | earlier.done_in_time | earlier.done_late
         else:
             warnings += ["close_when_complete_ignored"] if data.close_when_complete else []
             warnings += ["participants_ignored"] if data.participants else []
         warnings += ["unknown_field:" + name for name in data.ignored]
         self._become(life, "open", "opened", tuple(warnings))
         self._note(life, event, "applied")
+        if earlier is not None:
+            self._take_over(life, earlier, min(event.time, now))
         for each in waiting:
             self._meet(life, each, now)
         self._timers(life, now)
+
+    def _take_over(self, life: _Life, earlier: _Life, time: int) -> None:
+        """Whoever was done, in time or late, is done; the earlier activity goes on here."""
+        assert life.opening is not None
+        done = earlier.done_in_time | earlier.done_late
+        if life.opening.choose == "listed":
+            done &= life.listed
+        if done:
+            life.done_in_time = done
+            life.revision += 1
+            life.published.append(ParticipantDone(tuple(sorted(done))))
+        if earlier.state != "ended":
+            self._finish(earlier, "continued", time)
 
     def _meet(self, life: _Life, event: Event, now: int) -> None:
         """An event comes to an activity that was opened, whatever has become of it since."""
