@@ -111,8 +111,8 @@ class Step(msgspec.Struct):
         told = set(card.progress_members)
         card.progress_members += tuple(each for each in members if each not in told)
 
-    def tell_progress(self, revision: int) -> None:
-        """Publish what the calls of this plan have confirmed."""
+    def tell_progress(self, revision: int, fence: int) -> None:
+        """Publish what the calls of this plan have confirmed; `fence`: of the claim that tells."""
         card = self.card
         delivered = CardDelivered(
             revision=revision,
@@ -120,5 +120,5 @@ class Step(msgspec.Struct):
             members=card.progress_members,
             calls=card.progress_calls,
         )
-        self.published.append((f"delivered:{revision}:{card.fence}", delivered))
+        self.published.append((f"delivered:{revision}:{fence}", delivered))
         card.progress_calls, card.progress_members = 0, ()

@@ -58,7 +58,7 @@ class _Settling:
         self.moved: set[str] = set()
         self.gates: dict[str, Gate] = {}
         self.skipped: dict[str, list[str]] = {}
-        self.owed: dict[str, set[str]] = {}
+        self.unconfirmed: dict[str, set[str]] = {}
         self.steps: list[Step] = []
         self.out = Writes()
 
@@ -70,8 +70,11 @@ class _Settling:
         if dead & self.cards.keys():
             self.rows = await tx.lock(sorted(dead & self.cards.keys()))
         if late := {_name(each) for each in results if self._late(each)}:
-            owed = await tx.owed(sorted(late))
-            self.owed = {name: {each.group_openid for each in members} for name, members in owed.items()}
+            owed, skipped = await tx.owed(sorted(late)), await tx.skipped(sorted(late))
+            self.unconfirmed = {
+                name: {*(each.group_openid for each in owed.get(name, ())), *skipped.get(name, ())}
+                for name in late
+            }
         gates = await tx.lock_gates(sorted({_appid(e) for e in results if _concerns_gate(e)}), wait=True)
         self.now = await tx.now()
         longest = self.rules.longest_closing
@@ -100,7 +103,7 @@ class _Settling:
         held = card.fence == result.claimed.card.fence
         ends = result.verdict is Verdict.expired and held and card.lease_until > 0
         step = delivery.settle(
-            self._ended(card) if ends else card, result, self.now, self.rules, self.owed.get(name, ())
+            self._ended(card) if ends else card, result, self.now, self.rules, self.unconfirmed.get(name, ())
         )
         if step is None:  # this very result was settled; only the answer was lost
             return Settled(name, next_in=self._next_in(card))
@@ -110,8 +113,8 @@ class _Settling:
         self._log(result)
         if phase(card) is CLOSED and phase(step.card) is not CLOSED:
             self.moved.add(name)
-        if name in self.owed:
-            self.owed[name].difference_update(step.confirmed)
+        if name in self.unconfirmed:
+            self.unconfirmed[name].difference_update(step.confirmed)
         self.cards[name] = step.card
         self.steps.append(step)
         delivered = step.card.settled > card.settled and "revisions.delivered" in step.counters

@@ -218,12 +218,41 @@ async def test_whom_a_late_answer_confirmed_is_told_just_once(scene: Scene) -> N
     await scene.settle(frozen["after"])
     await scene.bench.advance(scene.cards.lease / SECOND)
     await scene.claim(holder="h3")
-    told: dict[str, list[str]] = {}
-    for row in await scene.outbox():
-        change = decode_change(row.body.encode())
-        if isinstance(change.data, CardDelivered):
-            told.setdefault(change.activity_id, []).extend(change.data.members)
-    assert told == {name: ["m1", "m2"] for name in frozen}
+    assert {name: await _delivered(scene, name) for name in frozen} == {name: ["m1", "m2"] for name in frozen}
+
+
+async def _delivered(scene: Scene, activity: str) -> list[str]:
+    """Members as they were told."""
+    changes = [decode_change(row.body.encode()) for row in await scene.outbox()]
+    told = [each.data for each in changes if each.activity_id == activity]
+    return [member for each in told if isinstance(each, CardDelivered) for member in each.members]
+
+
+async def test_whom_the_end_left_out_and_a_late_answer_confirmed_is_told_at_once(behind: Scene) -> None:
+    """No revision follows that could tell it; the answer may be settled twice."""
+    (late,) = await behind.claim("a")
+    await behind.close("a")
+    for _ in range(2):  # the first begins the end's wait for members; nobody settles either
+        await behind.bench.advance(behind.cards.lease / SECOND + 1)
+        await behind.claim("a", holder="h2")
+    await behind.bench.advance((behind.cards.end_wait + behind.cards.lease) / SECOND)
+    await behind.deliver("a")
+    assert (await behind.card("a")).shown == 3
+    assert await behind.skipped("a") == ["m1"]
+    for _ in range(2):
+        await behind.settle(behind.result(late))
+    assert await _delivered(behind, "a") == ["m1"]
+    assert await behind.skipped("a") == []
+
+
+async def test_a_doubt_takes_back_nothing_that_a_late_answer_confirmed(behind: Scene) -> None:
+    """Both called for the same member."""
+    (late,) = await behind.claim("a")
+    await behind.bench.advance(behind.cards.lease / SECOND)
+    (taken,) = await behind.claim("a", holder="h2")
+    await behind.settle(behind.result(late))
+    await behind.settle(behind.result(taken, Verdict.unknown))
+    assert await behind.owed("a") == []
 
 
 async def test_what_a_plan_had_confirmed_when_the_id_died_is_told(scene: Scene) -> None:
