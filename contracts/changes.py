@@ -28,7 +28,9 @@ ChangeReason = Literal[
 FailedVerdict = Literal[
     "rejected", "not_lowered", "unknown_activity", "expired", "ended", "misconfigured", "unknown_code"
 ]
-RefusedReason = Literal["not_listed", "ended", "already_open", "expired", "superseded", "unknown_predecessor"]
+RefusedReason = Literal[
+    "not_listed", "ended", "already_open", "expired", "superseded", "no_room", "unknown_predecessor"
+]
 
 
 class ActivityChanged(msgspec.Struct, frozen=True, kw_only=True):

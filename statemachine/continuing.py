@@ -51,8 +51,10 @@ def filled_up(data: Opened, earlier: Aggregate) -> Opened:
 
 
 def carry_over(aggregate: Aggregate, earlier: Aggregate, event: Event, now: int) -> None:
-    """Who was done is done, as revision 2: WeChat knows nothing of this card. The earlier activity ends."""
-    aggregate.continues = earlier.activity.activity_id
+    """Who was done is done, as revision 2: WeChat knows nothing of this card. Who waits for a binding waits
+    here, too. The earlier activity ends."""
+    name = aggregate.activity.activity_id
+    aggregate.waits += [each._replace(activity_id=name) for each in (*earlier.waiting, *earlier.waits)]
     finished = []
     for member in _done_before(aggregate, earlier):
         mine = aggregate.members.setdefault(member.group_openid, Member(member.group_openid))

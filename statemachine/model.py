@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -56,6 +57,22 @@ class Room(NamedTuple):
 
     appid: str
     room_id: str
+
+
+class Unbound(NamedTuple):
+    """Somebody whom an event names by an openid that is not bound in the activity's room yet: he waits.
+
+    `time`: the event's, µs.
+    """
+
+    appid: str
+    room_id: str
+    openid: str
+    activity_id: str
+    source: str
+    id: str
+    type: str
+    time: int
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -115,10 +132,10 @@ class Aggregate(msgspec.Struct):
 
     `members` holds the rows at hand (those that the batch's events name); `touched` those that
     changed; `early` the events that wait for the opening, in order of arrival; `heirs` the openings of
-    other activities that wait for it, since they continue this one.
+    other activities that wait for it, since they continue this one. `bound`: who is who, by
+    (appid, room_id, openid), of those whom events name by openid; `waits`: those of them who are not bound.
 
-    `appid` and `room` are the card's, where somebody wants to know: of an activity that is continued, whose
-    `members` are all at hand. `continues` is the one that this one continues, once it is opened.
+    Of an activity that is continued all `members` are at hand, and `waiting`: who waited there before.
     """
 
     activity: Activity
@@ -127,10 +144,12 @@ class Aggregate(msgspec.Struct):
     heirs: list[Event] = msgspec.field(default_factory=list)
     opening: Opening | None = None
     appid: str = ""
-    continues: str | None = None
     touched: dict[str, Member] = msgspec.field(default_factory=dict)
     published: list[Published] = msgspec.field(default_factory=list)
     room: Room | None = None
+    bound: Mapping[tuple[str, str, str], str] = msgspec.field(default_factory=dict)
+    waits: list[Unbound] = msgspec.field(default_factory=list)
+    waiting: list[Unbound] = msgspec.field(default_factory=list)
 
     def publish(self, key: str, data: Any) -> None:
         """Append one change, in order."""

@@ -138,6 +138,9 @@ class Metrics:
             "outbox_age": gauge("outbox_oldest_seconds", "Age of the oldest of them."),
             "due": gauge("timers_due", "Timers that should have fired (10001: or more)."),
             "due_age": gauge("timers_due_oldest_seconds", "How late the oldest of them is."),
+            "unbound": gauge("unbound_openids", "Openids that wait for their binding (10001: or more)."),
+            "unbound_age": gauge("unbound_oldest_seconds", "How long the oldest of them has waited."),
+            "bindings": gauge("bindings", "Members of rooms whose openid is known (10001: or more)."),
         }
         self.gate_closed = Gauge(
             "livecard_gate_closed_until_seconds",

@@ -28,7 +28,8 @@ SERIES: Final[dict[str, list[Labels]]] = {
     "livecard_waits": [("store",), ("broker",)],
     "livecard_relayed": [(CHANGES,), (DEAD,), (EVENTS,)],
     "livecard_pruned_rows": [
-        (table,) for table in ("inbox", "attempts", "members", "activities", "unopened")
+        (table,)
+        for table in ("inbox", "attempts", "members", "activities", "unopened", "bindings", "unbound")
     ],
     "livecard_calls": sorted(
         {

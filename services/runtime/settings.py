@@ -183,6 +183,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_activities: Annotated[
         float, _seconds("how long after expiry activities and members are deleted (personal data)")
     ] = 2_592_000.0
+    keep_bindings: Annotated[
+        float, _seconds("how long after it was last said a binding is deleted (personal data)")
+    ] = 7_776_000.0
     prune_every: Annotated[float, _seconds("how often old rows are pruned, in small steps")] = 60.0
     stalled_after: Annotated[
         float, _seconds("a loop that has not moved for so long makes /healthz answer 503", gt=15)

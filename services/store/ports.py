@@ -13,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 
+from services.store.rooms import RoomsStore, RoomsTx
 from services.store.rows import (
     ANY,
     Admission,
@@ -31,7 +32,6 @@ from services.store.rows import (
 )
 from statemachine.card import Card
 from statemachine.gate import Gate
-from statemachine.model import Room
 from statemachine.step import Owed
 
 
@@ -58,9 +58,12 @@ class Backlog(msgspec.Struct, frozen=True):
     outbox_age: int
     due: int
     due_age: int
+    unbound: int
+    unbound_age: int
+    bindings: int
 
 
-class Tx(Protocol):
+class Tx(RoomsTx, Protocol):
     """One transaction. Leaving it normally commits; an exception rolls back.
 
     Locks: `admit` takes inbox rows in sorted order, `lock` and `lock_cards` activity rows in order
@@ -111,10 +114,6 @@ class Tx(Protocol):
         """The members named by (activity_id, group_openid), those that exist."""
         ...
 
-    async def rooms(self, activity_ids: Sequence[str]) -> dict[str, Room]:
-        """The rooms of these activities, of those that were opened in one; an opening fixes it for good."""
-        ...
-
     async def all_members(self, activity_ids: Sequence[str]) -> list[MemberRow]:
         """Every member of these activities, in any order."""
         ...
@@ -156,7 +155,7 @@ class Tx(Protocol):
         ...
 
 
-class Store(Protocol):
+class Store(RoomsStore, Protocol):
     """An engine, with its reads and its housekeeping that need no activity's lock."""
 
     def transaction(self) -> AbstractAsyncContextManager[Tx]:
@@ -179,9 +178,10 @@ class Store(Protocol):
         """Counts and ages."""
         ...
 
-    async def totals(self) -> tuple[dict[str, int], int, int]:
+    async def totals(self) -> tuple[dict[str, int], int, int, int]:
         """In one snapshot: the ledger's counters summed over slots; the sum of revision − settled
-        over all activities; how many events are parked (both counted from the rows)."""
+        over all activities; how many events are parked, and how many openids of events wait for their
+        binding (all three counted from the rows)."""
         ...
 
     async def lease_shards(self, owner: str, lease: int) -> list[int]:
@@ -213,9 +213,12 @@ class Store(Protocol):
         """The outcomes of these events, those still remembered."""
         ...
 
-    async def prune(self, *, inbox: int, attempts: int, activities: int, limit: int) -> dict[str, int]:
+    async def prune(
+        self, *, inbox: int, attempts: int, activities: int, bindings: int = ANY, limit: int
+    ) -> dict[str, int]:
         """One step: delete up to `limit` rows a table that are older than these ages (µs): inbox rows
-        by arrival (never `parked` ones), attempts by time, activities with members by expires_at
+        by arrival (never `parked` ones), attempts by time, bindings by when they were last bound,
+        activities with members, and whoever waits in them for a binding, by expires_at
         (their pending revisions count as expired) until these are `limit` members together, unopened
         activities with nothing parked. Rows that somebody holds are left for later, so any number may
         prune at once. Near `limit` in any table: there is more."""

@@ -24,9 +24,10 @@ from services.store.rows import (
     Waiting,
     Writes,
 )
+from services.store.sql_rooms import SqlRoomsTx
 from statemachine.card import Card, DeliveryRules, attempt_at
 from statemachine.gate import Gate
-from statemachine.model import Activity, Room
+from statemachine.model import Activity
 from statemachine.step import Owed
 from statemachine.waits import CLOCK_STEP
 
@@ -96,7 +97,7 @@ class ByName:
     """Runs statements by their names."""
 
     def __init__(self, run: Run, statements: Mapping[str, Statement], dialect: Dialect) -> None:
-        self._run, self._statements, self._dialect = run, statements, dialect
+        self._run, self._statements, self.dialect = run, statements, dialect
 
     async def __call__(self, name: str, **parameters: Any) -> Sequence[Any]:
         """The rows."""
@@ -105,14 +106,14 @@ class ByName:
     async def rows(self, name: str, rows: Iterable[Sequence[Any]], **more: Any) -> Sequence[Any]:
         """The rows that a statement answers to its `{rows: …}`."""
         statement = self._statements[name]
-        return await self._run(statement, {**self._dialect.bind(statement, rows), **more})
+        return await self._run(statement, {**self.dialect.bind(statement, rows), **more})
 
     async def count(self, name: str, **parameters: Any) -> int:
         """How many rows it changed."""
         return await self._run.count(self._statements[name], parameters)
 
 
-class SqlTx:
+class SqlTx(SqlRoomsTx):
     """Implements `services.store.ports.Tx` inside one transaction of `run`'s connection."""
 
     def __init__(
@@ -212,11 +213,6 @@ class SqlTx:
             MemberRow(a, m, s, bool(late), at) for a, m, s, late, at in await self._rows("members", pairs)
         ]
 
-    async def rooms(self, activity_ids: Sequence[str]) -> dict[str, Room]:
-        if not activity_ids:
-            return {}
-        return {name: Room(*room) for name, *room in await self._some("rooms", activity_ids)}
-
     async def all_members(self, activity_ids: Sequence[str]) -> list[MemberRow]:
         if not activity_ids:
             return []
@@ -270,6 +266,8 @@ class SqlTx:
 
     async def write(self, writes: Writes) -> None:
         """Everything; each non-empty list is one statement."""
+        if writes.wait:  # who waits already does so once, and is counted once
+            writes.count("openids.waited", len(await self._rows("wait", writes.wait)))
         fields = msgspec.structs.astuple
         for name, rows in (
             ("outcomes", writes.outcomes),

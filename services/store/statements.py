@@ -121,9 +121,6 @@ TRANSACTION: Final = {
         SELECT m.activity_id, m.group_openid, m.state, m.late, m.done_at
         FROM {rows: activity_id text, group_openid text}
         JOIN members m ON m.activity_id = r.activity_id AND m.group_openid = r.group_openid""",
-    "rooms": """
-        SELECT activity_id, appid, coalesce(opengid, open_single_roomid) FROM activities
-        WHERE activity_id {in ids} AND coalesce(opengid, open_single_roomid) IS NOT NULL""",
     "all_members": """
         SELECT activity_id, group_openid, state, late, done_at FROM members WHERE activity_id {in ids}""",
     "owed": f"""
@@ -274,11 +271,14 @@ _CAP = 10_001
 
 def _backlog(name: str, table: str, where: str, oldest: str, order: str) -> str:
     """A capped count and an age. Both in an index's order: the planner cannot know how few there are."""
-    rows = f"FROM {table} WHERE {where} ORDER BY {order} LIMIT"
-    return (
-        f"(SELECT count(*) FROM (SELECT 1 {rows} {_CAP}) AS {name}_some) AS {name}, "
-        f"coalesce({{now}} - (SELECT {oldest} {rows} 1), 0) AS {name}_age"
-    )
+    first = f"(SELECT {oldest} FROM {table} WHERE {where} ORDER BY {order} LIMIT 1)"
+    return f"{_count(name, table, where, order)}, coalesce({{now}} - {first}, 0) AS {name}_age"
+
+
+def _count(name: str, table: str, where: str, order: str) -> str:
+    """A capped count."""
+    rows = f"SELECT 1 FROM {table} WHERE {where} ORDER BY {order} LIMIT {_CAP}"
+    return f"(SELECT count(*) FROM ({rows}) AS {name}_some) AS {name}"
 
 
 _OPENED: Final = """
@@ -294,13 +294,16 @@ READS: Final = {
             _backlog("parked", "parked", "true", "parked_at", "parked_at"),
             _backlog("outbox", "outbox", "true", "created_at", "seq"),  # which rise together, all but exactly
             _backlog("due", "activities", "due_at <= {now}", "due_at", "due_at"),
+            _backlog("unbound", "unbound", "true", "since", "since"),
+            _count("bindings", "bindings", "group_openid <> ''", "appid, room_id, group_openid"),
         )
     ),
     "totals": """
         SELECT name, CAST(sum(value) {big}) FROM counters GROUP BY name
         UNION ALL SELECT '=pending', CAST(coalesce(sum(revision - settled), 0) {big}) FROM activities
           WHERE revision > settled AND state <> ''
-        UNION ALL SELECT '=parked', count(*) FROM parked""",
+        UNION ALL SELECT '=parked', count(*) FROM parked
+        UNION ALL SELECT '=unbound', count(*) FROM unbound""",
     "outbox_page": """
         SELECT activity_id, topic, id, body, shard, created_at, seq FROM (
           SELECT page.*, sum(octets) OVER (ORDER BY seq) - octets AS before FROM (
@@ -366,6 +369,7 @@ UPKEEP: Final = {
         "inbox", "received_at < {now} - :age AND outcome <> 'parked'", "received_at"
     ),
     "prune_attempts": _delete_oldest("attempts", "at < {now} - :age", "at"),
+    "prune_bindings": _delete_oldest("bindings", "bound_at < {now} - :age", "bound_at"),
     "old_activities": """
         SELECT activity_id, revision - settled, CASE WHEN participants > done THEN participants ELSE done END
         FROM activities

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from contracts.changes import CardExpiring
-from contracts.events import Added, Completed, Event, Opened
+from contracts.events import Completed, Event, Opened
 from contracts.records import DeadReason, Record, encode_record
 from services.store.ports import Store, Tx
 from services.store.rows import (
@@ -27,16 +27,15 @@ from services.store.rows import (
 from services.store.rows import Opened as OpenedRow
 from services.transactions.arrivals import Arrival, Failed, read_arrival
 from services.transactions.outgoing import change_rows, dead_row
+from services.transactions.people import People
 from services.transactions.steps import follow
 from statemachine import activity as machine
 from statemachine.card import CLOSED, CONTINUED, GIVEN_UP, Card, phase
 from statemachine.delivery import close, raise_revision
-from statemachine.model import Activity, Aggregate, Member, Opening, Outcome, Rules
+from statemachine.model import Activity, Aggregate, Opening, Outcome, Rules
 from statemachine.states import OPEN, UNOPENED
 from statemachine.timers import due_at
 
-NAMING: Final = (Completed, Added)
-"""Events that name members of an activity that is open already."""
 MOST_PARKED: Final = ParkedCount(5_000, 2 << 20)
 """What may wait for one opening, which applies it in one transaction. PostgreSQL ends one that lets it wait
 for 5 s, which some 500,000 members take: it would be tried again and again, and its partition stand still."""
@@ -105,24 +104,21 @@ async def _apply(store: Store, arrivals: Sequence[Arrival], rules: Rules, also: 
     return batch.applied
 
 
-class _Batch:
+class _Batch(People):
     """One transaction's worth of arrivals: read everything under the locks, fold, write."""
 
     def __init__(
         self, tx: Tx, arrivals: Sequence[Arrival], rules: Rules, also: frozenset[str] = frozenset()
     ) -> None:
-        self.tx, self.also = tx, also
+        super().__init__(tx)
+        self.also = also
         self.arrivals = [(each.key, each) for each in arrivals]
         self.rules = rules
         self.applied = Applied()
-        self.now = 0
         self.status: dict[InboxKey, Admission] = {}
-        self.aggregates: dict[str, Aggregate] = {}
-        self.before: dict[str, Card] = {}
         self.parked: set[InboxKey] = set()
         self.parked_counts: dict[str, ParkedCount] = {}
         self.records: dict[InboxKey, tuple[str, Record]] = {}
-        self.owed: dict[str, list[str]] = {}
         self.outcomes: dict[InboxKey, tuple[Event, Outcome]] = {}
         self.retried: set[InboxKey] = set()
         self.rows: dict[InboxKey, InboxOutcome] = {}
@@ -149,24 +145,18 @@ class _Batch:
         named |= {name for event in events if (name := _continued(event)) is not None}
         rows = await self.tx.lock(sorted(named | self.also)) if events else {}
         self.now = await self.tx.now()
-        self.aggregates = {name: Aggregate(row.activity) for name, row in rows.items()}
+        self.aggregates = {name: Aggregate(row.activity, bound=self.bound) for name, row in rows.items()}
         self.before = {name: row.card for name, row in rows.items()}
         early, opening, continued = set[str](), set[str](), set[str]()
-        pairs = set[tuple[str, str]]()
         for event in events:
-            name, data = event.activity_id, event.data
-            if rows[name].activity.state == UNOPENED:
-                (opening if isinstance(data, Opened) else early).add(name)
+            if not self.is_open(event.activity_id):
+                (opening if isinstance(event.data, Opened) else early).add(event.activity_id)
                 if (earlier := _continued(event)) is not None:
-                    unopened = rows[earlier].activity.state == UNOPENED
-                    (early if unopened else continued).add(earlier)
-            elif isinstance(data, NAMING):
-                pairs.update([(name, group_openid) for group_openid in data.members])
-        for row in await self.tx.members(sorted(pairs)):
-            member = Member(row.group_openid, row.state, row.late, row.done_at)
-            self.aggregates[row.activity_id].members[row.group_openid] = member
+                    (continued if self.is_open(earlier) else early).add(earlier)
         await self._read_parked(early, opening)
-        await self._read_continued(sorted(continued))
+        await self.read_continued(sorted(continued))
+        await self._read_bindings(events)
+        await self._read_members(events)
 
     async def _read_parked(self, early: set[str], opening: set[str]) -> None:
         counted = early | opening if len(opening) > 1 else early
@@ -188,17 +178,13 @@ class _Batch:
     async def _read_waiting(self, names: set[str]) -> set[str]:
         """Keep what waits for these openings; the other activities whose openings are among it."""
         heirs = set[str]()
-        unopened = [name for name in sorted(names) if not self._is_open(name)]
+        unopened = [name for name in sorted(names) if not self.is_open(name)]
         for page in pages(await self.tx.waiting(unopened)):
             for row in await self.tx.parked(page):
                 heir = self._read_early(row)
                 if heir is not None:
                     heirs.add(heir)
         return heirs
-
-    def _is_open(self, name: str) -> bool:
-        aggregate = self.aggregates.get(name)
-        return aggregate is not None and aggregate.activity.state != UNOPENED
 
     def _read_early(self, row: ParkedRow) -> str | None:
         """Keep what a parked record says, not the record; the activity that it opens, if that is another."""
@@ -215,18 +201,6 @@ class _Batch:
                 self.out.outbox.append(letter)  # its record's offset is long committed
                 self._die(key, row.record, content)
         return content.activity_id if isinstance(content, Event) and heir else None
-
-    async def _read_continued(self, names: Sequence[str]) -> None:
-        """Everybody in activities that are continued, where they are, and who is owed there."""
-        rooms = await self.tx.rooms(names)
-        for name in names:
-            aggregate = self.aggregates[name]
-            aggregate.appid, aggregate.room = self.before[name].appid, rooms.get(name)
-        for row in await self.tx.all_members(names):
-            member = Member(row.group_openid, row.state, row.late, row.done_at)
-            self.aggregates[row.activity_id].members[row.group_openid] = member
-        for name, owed in (await self.tx.owed(names)).items():
-            self.owed[name] = [each.group_openid for each in owed]
 
     def fold(self) -> None:
         """Each record in order; a key seen before in this batch or another is a repeat."""
@@ -288,7 +262,7 @@ class _Batch:
         if not isinstance(event.data, Opened):
             return event.activity_id
         earlier = _continued(event)
-        waits = earlier is not None and self.now < event.data.expires_at and not self._is_open(earlier)
+        waits = earlier is not None and self.now < event.data.expires_at and not self.is_open(earlier)
         return earlier if waits else None
 
     def _too_many_parked(self, name: str, record: Record) -> bool:
@@ -345,6 +319,7 @@ class _Batch:
     def _write_activity(self, name: str, aggregate: Aggregate) -> None:
         out, activity = self.out, aggregate.activity
         out.outbox.extend(change_rows(name, aggregate.published, self.now))
+        out.wait.extend(aggregate.waits)
         if activity.state == UNOPENED:  # an `opened` refused as expired leaves the row as it was
             return
         card = self.before[name]

@@ -12,6 +12,7 @@ from tests.verification.model.histories import (
     MARGIN,
     PEOPLE,
     STEP,
+    Bind,
     Step,
     additions,
     at,
@@ -20,6 +21,7 @@ from tests.verification.model.histories import (
     event,
     events,
     histories,
+    known,
     lines,
     moments,
     opened,
@@ -41,6 +43,9 @@ def run(line: Machines | Reference, steps: list[Step]) -> None:
     for what, now in steps:
         if isinstance(what, Event):
             line.feed(what, now)
+        elif isinstance(what, Bind):
+            for wait in sorted(line.bind(what.room, what.openid, what.member)):
+                line.feed(known(wait, what.member), now)
         elif what is None:
             line.fire(now)
         else:

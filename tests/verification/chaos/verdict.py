@@ -22,7 +22,7 @@ from tests.verification.judging.judge import (
     judge_ledger,
     judge_outcomes,
 )
-from tests.verification.model.reference import Expected
+from tests.verification.model.facts import Expected
 
 if TYPE_CHECKING:
     from tests.verification.chaos.run import Outcome

@@ -31,10 +31,11 @@ from services.store.rows import (
 )
 from statemachine.card import Card, DeliveryRules
 from statemachine.gate import PROBED, Gate, as_believed
-from statemachine.model import Activity, Room
+from statemachine.model import Activity
 from statemachine.step import Owed
 from statemachine.waits import believed
 from tests.verification.dict_store.reads import Reads
+from tests.verification.dict_store.rooms import RoomsTx
 from tests.verification.dict_store.tables import Row, Tables, copied
 
 LOCK_TIMEOUT: Final = 5.0
@@ -43,10 +44,11 @@ Pause = Callable[[], Awaitable[None] | None]
 """None: nobody comes in between, so that nothing is waited for."""
 
 
-class MemoryTx:
+class MemoryTx(RoomsTx):
     """One transaction over `Tables`."""
 
     def __init__(self, tables: Tables, now: Callable[[], int], pause: Pause | None) -> None:
+        super().__init__()
         self._tables, self._now, self._pause = tables, now, pause
         self._held: list[Hashable] = []
         self._admitted: dict[InboxKey, str] = {}
@@ -101,6 +103,7 @@ class MemoryTx:
             self._tables.see(name, now)
         for writes in self._writes:
             self._tables.write(writes, now)
+        self.commit_rooms(now)
 
     async def now(self) -> int:
         await self._step()
@@ -223,14 +226,6 @@ class MemoryTx:
             if member is not None:
                 found.append(MemberRow(activity_id, group_openid, member.state, member.late, member.done_at))
         return found
-
-    async def rooms(self, activity_ids: Sequence[str]) -> dict[str, Room]:
-        await self._step()
-        rows = ((name, self._tables.rows[name]) for name in activity_ids if name in self._tables.rows)
-        found = {
-            name: row.details.get("opengid") or row.details.get("open_single_roomid") for name, row in rows
-        }
-        return {name: Room(self._tables.rows[name].card.appid, room) for name, room in found.items() if room}
 
     async def all_members(self, activity_ids: Sequence[str]) -> list[MemberRow]:
         await self._step()

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from services.store.rooms import Binding, BindingKey
 from services.store.rows import (
     OWED,
     SHARDS,
@@ -21,7 +22,7 @@ from services.store.rows import (
 )
 from statemachine.card import Card, DeliveryRules, attempt_at
 from statemachine.gate import Gate
-from statemachine.model import Activity
+from statemachine.model import Activity, Room, Unbound
 from statemachine.states import DONE, ENDED
 from statemachine.step import Owed
 
@@ -90,6 +91,12 @@ class Row(msgspec.Struct):
         return self.card.ending
 
     @property
+    def room(self) -> Room | None:
+        """As the opening said."""
+        room_id = self.details.get("opengid") or self.details.get("open_single_roomid")
+        return Room(self.card.appid, room_id) if room_id else None
+
+    @property
     def unscheduled(self) -> bool:
         """The partial index's predicate."""
         silent = self.attempt_at is None or (self.activity.state == ENDED and self.due_at is None)
@@ -127,6 +134,8 @@ class Tables:
         self.outbox_rows: dict[int, OutboxRow] = {}
         self.log: list[Attempt] = []
         self.gates: dict[str, Gate] = {}
+        self.bindings: dict[BindingKey, Binding] = {}
+        self.unbound_rows: dict[tuple[str, ...], tuple[int, Unbound]] = {}
         self.ledger: Counter[str] = Counter()
         self.relays: dict[str, int] = {}
         self.leases: dict[int, tuple[str, int]] = dict.fromkeys(range(SHARDS), ("", 0))
@@ -143,6 +152,7 @@ class Tables:
 
     def write(self, writes: Writes, now: int) -> None:
         """As `Tx.write`, in the SQL engine's order."""
+        self._write_unbound(writes, now)
         for outcome in writes.outcomes:
             entry = self.inbox[InboxKey(outcome.source, outcome.id)]
             entry.outcome, entry.reason = outcome.outcome, outcome.reason
@@ -179,6 +189,12 @@ class Tables:
         for gate in writes.gates:
             self.gates[gate.appid] = msgspec.structs.replace(gate)
         self.ledger.update(writes.counters)
+
+    def _write_unbound(self, writes: Writes, now: int) -> None:
+        for waits in writes.wait:
+            if waits[:-2] not in self.unbound_rows:  # the primary key: all but what the event says
+                self.unbound_rows[waits[:-2]] = now, waits
+                self.ledger["openids.waited"] += 1
 
     def _write_card(self, row: Row, card: Card) -> None:
         fixed = {name: getattr(row.card, name) for name in ("appid", "template", "version")}

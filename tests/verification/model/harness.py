@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from contracts.events import Added, Completed, Event, Opened
 from statemachine import activity as machine
-from statemachine.model import Activity, Aggregate, Member, Opening, Published, Rules
+from statemachine.model import Activity, Aggregate, Member, Opening, Published, Rules, Unbound
 from statemachine.states import UNOPENED
-from tests.verification.model.reference import Expected, Key, Result
+from tests.verification.model.facts import Expected, Key, Result, Wait
 
 
 class Machines:
@@ -20,12 +20,14 @@ class Machines:
         self.rules = Rules(margin=margin_us, expiring=expiring_us)
         self.activities: dict[str, Activity] = {}
         self.members: dict[str, dict[str, Member]] = {}
-        self.openings: dict[str, Opening] = {}
         self.parked: dict[str, list[Event]] = {}
         self.heirs: dict[str, list[Event]] = {}
         self.published: dict[str, list[Published]] = {}
         self.outcomes: dict[Key, Result] = {}
         self.homes: dict[Key, str] = {}
+        self.openings: dict[str, Opening] = {}
+        self.bound: dict[tuple[str, str, str], str] = {}
+        self.unbound: list[Unbound] = []
         self.repeats = 0
 
     def feed(self, event: Event, now: int) -> None:
@@ -58,8 +60,9 @@ class Machines:
         return {name: self._whole(name) for name in names - {event.activity_id}}
 
     def _whole(self, name: str) -> Aggregate:
-        aggregate = Aggregate(self.activities.setdefault(name, Activity(name)))
+        aggregate = Aggregate(self.activities.setdefault(name, Activity(name)), bound=self.bound)
         aggregate.members = dict(self.members.get(name, {}))
+        aggregate.waiting = [each for each in self.unbound if each.activity_id == name]
         aggregate.early = [*self.parked.get(name, [])]
         aggregate.heirs = [*self.heirs.get(name, [])]
         if name in self.openings:
@@ -79,6 +82,14 @@ class Machines:
         machine.end_expired(aggregate, now, self.rules)
         self._write(aggregate)
 
+    def bind(self, room: tuple[str, str], openid: str, member: str) -> list[Wait]:
+        """Somebody becomes known in a room."""
+        key = (*room, openid)
+        self.bound[key] = member
+        over = [_wait(each) for each in self.unbound if each[:3] == key]
+        self.unbound = [each for each in self.unbound if each[:3] != key]
+        return over
+
     def expected(self, activity_id: str) -> Expected:
         """What the rows say, in the reference's words."""
         activity = self.activities.get(activity_id) or Activity(activity_id)
@@ -97,15 +108,18 @@ class Machines:
             outcomes={key: self.outcomes[key] for key, home in self.homes.items() if home == activity_id},
             published=tuple(each.data for each in self.published.get(activity_id, [])),
             ended_at=activity.ended_at,
+            waiting=frozenset(_wait(each) for each in self.unbound if each.activity_id == activity_id),
         )
 
     def _read(self, event: Event) -> Aggregate:
         name, data = event.activity_id, event.data
         activity = self.activities.setdefault(name, Activity(name))
-        aggregate = Aggregate(activity)
+        opening = self.openings.get(name)
+        aggregate = Aggregate(activity, bound=self.bound, room=opening.room if opening else None)
         if isinstance(data, Completed | Added):
             rows = self.members.get(name, {})
-            aggregate.members = {each: rows[each] for each in data.members if each in rows}
+            named, _ = machine.named(aggregate, data)
+            aggregate.members = {each: rows[each] for each in named if each in rows}
         if activity.state == UNOPENED:
             aggregate.early = [*self.parked.get(name, [])]
             aggregate.heirs = [*self.heirs.get(name, [])]
@@ -116,5 +130,11 @@ class Machines:
         self.activities[name] = aggregate.activity
         self.members.setdefault(name, {}).update(aggregate.touched)
         self.published.setdefault(name, []).extend(aggregate.published)
+        self.unbound += aggregate.waits
         if aggregate.opening is not None:
             self.openings[name] = aggregate.opening
+
+
+def _wait(unbound: Unbound) -> Wait:
+    _, _, openid, activity_id, source, id_, kind, time = unbound
+    return activity_id, openid, (source, id_), kind, time

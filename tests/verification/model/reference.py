@@ -7,66 +7,12 @@ with the code under test; its rules are not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from contracts.changes import ActivityChanged, CardExpiring, EventRef, EventRefused, ParticipantDone
 from contracts.events import Added, Closed, Completed, Event, Opened, Rescheduled
 from contracts.times import format_rfc3339
-
-Key = tuple[str, str]
-Change = ActivityChanged | ParticipantDone | EventRefused | CardExpiring
-Result = tuple[str, str]
-"""An outcome and, when it is `refused`, why; otherwise `""`."""
-
-NUMBERS = {"open": 1, "nearing": 2, "ended": 3}
-NOTHING_YET = ""
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What is true of one activity. `state` is "" before it was opened; times are µs.
-
-    `done` should show as done on the card; `late` finished too late for that. `listed` is None where
-    everyone takes part. `outcomes` is by `(source, id)`; `published` is in order.
-    """
-
-    state: str
-    reason: str
-    revision: int
-    done: frozenset[str]
-    late: frozenset[str]
-    listed: frozenset[str] | None
-    outcomes: dict[Key, Result]
-    published: tuple[Change, ...]
-    ended_at: int | None
-
-    @property
-    def target_state(self) -> int:
-        """The number WeChat should know; 1, where every card starts, before the opening."""
-        return NUMBERS.get(self.state, 1)
-
-
-@dataclass
-class _Life:
-    """Everything known of one activity, as plain facts."""
-
-    opening: Opened | None = None
-    waiting: list[Event] = field(default_factory=list)
-    followers: list[Event] = field(default_factory=list)
-    state: str = NOTHING_YET
-    reason: str = ""
-    revision: int = 0
-    deadline: int | None = None
-    notice_us: int = 0
-    last_reschedule: int | None = None
-    warned: bool = False
-    ended_at: int | None = None
-    listed: set[str] = field(default_factory=set)
-    done_in_time: set[str] = field(default_factory=set)
-    done_late: set[str] = field(default_factory=set)
-    outcomes: dict[Key, Result] = field(default_factory=dict)
-    published: list[Change] = field(default_factory=list)
+from tests.verification.model.facts import NOTHING_YET, Expected, Key, Life, Wait
 
 
 class Reference:
@@ -75,8 +21,9 @@ class Reference:
 
     def __init__(self, margin_us: int, expiring_us: int = 0) -> None:
         self.margin, self.expiring = margin_us, expiring_us
-        self.lives: dict[str, _Life] = {}
+        self.lives: dict[str, Life] = {}
         self.seen: set[Key] = set()
+        self.known: dict[tuple[str, str], dict[str, str]] = {}
         self.repeats = 0
 
     def feed(self, event: Event, now: int) -> None:
@@ -89,7 +36,7 @@ class Reference:
 
     def _arrive(self, event: Event, now: int, *, alone: bool = False) -> None:
         """`alone`: the card that it continues will never be."""
-        life = self.lives.setdefault(event.activity_id, _Life())
+        life = self.lives.setdefault(event.activity_id, Life())
         if life.state != NOTHING_YET:
             self._timers(life, now)
             self._meet(life, event, now)
@@ -108,10 +55,21 @@ class Reference:
 
     def expire(self, activity_id: str, now: int) -> None:
         """WeChat said 47504: the id is dead."""
-        life = self.lives.get(activity_id, _Life())
+        life = self.lives.get(activity_id, Life())
         self._turns(life, now)
         if life.state in ("open", "nearing"):
             self._finish(life, "expired", now)
+
+    def bind(self, room: tuple[str, str], openid: str, member: str) -> list[Wait]:
+        """Somebody becomes known in a room (app and chat); the waits that are over, each an event of its own
+        now, about the member."""
+        self.known.setdefault(room, {})[openid] = member
+        over = []
+        for life in self.lives.values():
+            if life.room == room:
+                over += [each for each in life.unknown if each[1] == openid]
+                life.unknown = [each for each in life.unknown if each[1] != openid]
+        return over
 
     def redeliver(self, activity_id: str) -> None:
         """Somebody had the card told again: one revision more, and nothing else."""
@@ -128,7 +86,7 @@ class Reference:
 
     def expected(self, activity_id: str) -> Expected:
         """What is true of an activity now; of one never heard of, that nothing is."""
-        life = self.lives.get(activity_id, _Life())
+        life = self.lives.get(activity_id, Life())
         everyone = life.opening is not None and life.opening.choose == "everyone"
         return Expected(
             state=life.state,
@@ -140,19 +98,20 @@ class Reference:
             outcomes=dict(life.outcomes),
             published=tuple(life.published),
             ended_at=life.ended_at,
+            waiting=frozenset(life.unknown),
         )
 
     # What an activity does by itself.
 
-    def _last_moment(self, life: _Life) -> int:
+    def _last_moment(self, life: Life) -> int:
         assert life.opening is not None
         return life.opening.expires_at - self.margin
 
-    def _end(self, life: _Life) -> int:
+    def _end(self, life: Life) -> int:
         last = self._last_moment(life)
         return last if life.deadline is None or life.deadline > last else life.deadline
 
-    def _timers(self, life: _Life, now: int) -> None:
+    def _timers(self, life: Life, now: int) -> None:
         self._turns(life, now)
         if life.state not in ("open", "nearing") or life.warned or not self.expiring:
             return
@@ -161,7 +120,7 @@ class Reference:
             life.warned = True
             life.published.append(CardExpiring(format_rfc3339(life.opening.expires_at)))
 
-    def _turns(self, life: _Life, now: int) -> None:
+    def _turns(self, life: Life, now: int) -> None:
         if life.state in (NOTHING_YET, "ended"):
             return
         near = life.deadline is not None and now + life.notice_us >= self._end(life)
@@ -171,11 +130,11 @@ class Reference:
             by_deadline = life.deadline is not None and life.deadline <= self._last_moment(life)
             self._finish(life, "deadline" if by_deadline else "expired", self._end(life))
 
-    def _finish(self, life: _Life, reason: str, at: int) -> None:
+    def _finish(self, life: Life, reason: str, at: int) -> None:
         life.reason, life.ended_at = reason, at
         self._become(life, "ended", reason)
 
-    def _become(self, life: _Life, state: str, reason: str, warnings: tuple[str, ...] = ()) -> None:
+    def _become(self, life: Life, state: str, reason: str, warnings: tuple[str, ...] = ()) -> None:
         previous, life.state = life.state, state
         life.revision += 1
         assert life.opening is not None
@@ -193,7 +152,7 @@ class Reference:
 
     # What events do.
 
-    def _open(self, life: _Life, event: Event, data: Opened, now: int, *, alone: bool) -> None:
+    def _open(self, life: Life, event: Event, data: Opened, now: int, *, alone: bool) -> None:
         """An opening of what is not open yet; it may have to wait for the card that it continues."""
         if now >= data.expires_at:
             waiting, life.waiting = life.waiting, []
@@ -203,7 +162,7 @@ class Reference:
             return
         earlier = None
         if data.continues is not None:
-            earlier = self.lives.setdefault(data.continues, _Life())
+            earlier = self.lives.setdefault(data.continues, Life())
             if alone or earlier is life:
                 self._refuse(life, event, "unknown_predecessor")
                 return
@@ -219,13 +178,13 @@ class Reference:
         self._begin(life, event, data, now, earlier)
         self._follow(life, now)
 
-    def _follow(self, life: _Life, now: int, *, alone: bool = False) -> None:
+    def _follow(self, life: Life, now: int, *, alone: bool = False) -> None:
         """Whatever waited for this one to begin goes on."""
         followers, life.followers = life.followers, []
         for each in followers:
             self._arrive(each, now, alone=alone)
 
-    def _begin(self, life: _Life, event: Event, data: Opened, now: int, earlier: _Life | None) -> None:
+    def _begin(self, life: Life, event: Event, data: Opened, now: int, earlier: Life | None) -> None:
         waiting, life.waiting = life.waiting, []
         life.opening = data
         life.deadline = data.deadline
@@ -247,13 +206,15 @@ class Reference:
         self._become(life, "open", "opened", tuple(warnings))
         self._note(life, event, "applied")
         if earlier is not None:
-            self._take_over(life, earlier, min(event.time, now))
+            self._take_over(life, earlier, event.activity_id)
+            if earlier.state != "ended":
+                self._finish(earlier, "continued", min(event.time, now))
         for each in waiting:
             self._meet(life, each, now)
         self._timers(life, now)
 
-    def _take_over(self, life: _Life, earlier: _Life, time: int) -> None:
-        """Whoever was done, in time or late, is done; the earlier activity goes on here."""
+    def _take_over(self, life: Life, earlier: Life, name: str) -> None:
+        """Whoever was done, in time or late, is done; whoever was not known yet may become known here."""
         assert life.opening is not None
         done = earlier.done_in_time | earlier.done_late
         if life.opening.choose == "listed":
@@ -262,10 +223,9 @@ class Reference:
             life.done_in_time = done
             life.revision += 1
             life.published.append(ParticipantDone(tuple(sorted(done))))
-        if earlier.state != "ended":
-            self._finish(earlier, "continued", time)
+        life.unknown += [(name, *each[1:]) for each in earlier.unknown]
 
-    def _meet(self, life: _Life, event: Event, now: int) -> None:
+    def _meet(self, life: Life, event: Event, now: int) -> None:
         """An event comes to an activity that was opened, whatever has become of it since."""
         data, time = event.data, min(event.time, now)
         if isinstance(data, Completed):
@@ -284,7 +244,7 @@ class Reference:
         else:
             self._added(life, event, data)
 
-    def _rescheduled(self, life: _Life, event: Event, data: Rescheduled, time: int, now: int) -> None:
+    def _rescheduled(self, life: Life, event: Event, data: Rescheduled, time: int, now: int) -> None:
         if life.last_reschedule is not None and life.last_reschedule > time:
             self._refuse(life, event, "superseded")
             return
@@ -296,34 +256,62 @@ class Reference:
             beyond = data.deadline is not None and data.deadline > self._last_moment(life)
             self._become(life, "open", "rescheduled", ("deadline_after_expiry",) if beyond else ())
 
-    def _added(self, life: _Life, event: Event, data: Added) -> None:
-        new = set(data.members) - life.listed
-        if life.opening is not None and life.opening.choose == "listed" and new:
-            life.listed |= new
-            self._note(life, event, "applied")
-        else:
-            self._note(life, event, "duplicate")
+    def _people(self, life: Life, data: Completed | Added) -> tuple[list[str], list[str]]:
+        """Who is named and known, each once, and the openids of who is not."""
+        known = self.known.get(life.room, {}) if life.room else {}
+        people = [*data.members, *(known[openid] for openid in data.openids if openid in known)]
+        return [*dict.fromkeys(people)], [openid for openid in data.openids if openid not in known]
 
-    def _completed(self, life: _Life, event: Event, data: Completed, time: int) -> None:
+    def _keep(self, life: Life, event: Event, openids: list[str]) -> bool:
+        """They wait, if there is a room in which they may become known."""
+        if not openids:
+            return False
+        if life.room is None:
+            self._report(life, event, "no_room", None)
+            return False
+        cause = event.source, event.id
+        life.unknown += [(event.activity_id, each, cause, event.type, event.time) for each in openids]
+        return True
+
+    def _added(self, life: Life, event: Event, data: Added) -> None:
         assert life.opening is not None
+        people, openids = self._people(life, data)
+        everyone = life.opening.choose == "everyone"
+        if everyone and life.room:  # whoever they are, they take part
+            people, openids = [*people, *openids], []
+        new = set() if everyone else set(people) - life.listed
+        life.listed |= new
+        if self._keep(life, event, openids) or new:
+            self._note(life, event, "applied")
+        elif people:
+            self._note(life, event, "duplicate")
+        else:
+            self._note(life, event, "refused", "no_room")
+
+    def _completed(self, life: Life, event: Event, data: Completed, time: int) -> None:
+        assert life.opening is not None
+        people, openids = self._people(life, data)
         ended = life.state == "ended"
-        verdicts = {member: self._verdict(life, member, time) for member in data.members}
-        finished = [member for member in data.members if verdicts[member] in ("applied", "late")]
+        verdicts = {member: self._verdict(life, member, time) for member in people}
+        finished = [member for member in people if verdicts[member] in ("applied", "late")]
         if finished:
             (life.done_late if ended else life.done_in_time).update(finished)
             life.revision += 0 if ended else 1
             life.published.append(ParticipantDone(tuple(finished)))
         refused = [verdict for verdict in verdicts.values() if verdict in ("not_listed", "ended")]
         for reason in dict.fromkeys(refused):
-            whom = tuple(member for member in data.members if verdicts[member] == reason)
+            whom = tuple(member for member in people if verdicts[member] == reason)
             self._report(life, event, reason, whom)
-        best = next((kind for kind in ("applied", "late", "duplicate") if kind in verdicts.values()), None)
-        self._note(life, event, best or "refused", "" if best else refused[0])
+        kinds = set(verdicts.values())
+        if self._keep(life, event, openids):
+            kinds.add("applied")
+        best = next((kind for kind in ("applied", "late", "duplicate") if kind in kinds), None)
+        self._note(life, event, best or "refused", "" if best else [*refused, "no_room"][0])
         wished = life.opening.close_when_complete and life.opening.choose == "listed"
-        if wished and best == "applied" and life.listed == life.done_in_time:
+        if wished and "applied" in verdicts.values() and life.listed == life.done_in_time:
             self._finish(life, "complete", time)
 
-    def _verdict(self, life: _Life, member: str, time: int) -> str:
+    def _verdict(self, life: Life, member: str, time: int) -> str:
         assert life.opening is not None
         if member in life.done_in_time or member in life.done_late:
             return "duplicate"
@@ -335,14 +323,14 @@ class Reference:
 
     # What is written down.
 
-    def _note(self, life: _Life, event: Event, outcome: str, reason: str = "") -> None:
+    def _note(self, life: Life, event: Event, outcome: str, reason: str = "") -> None:
         life.outcomes[event.source, event.id] = (outcome, reason)
 
-    def _refuse(self, life: _Life, event: Event, reason: str) -> None:
+    def _refuse(self, life: Life, event: Event, reason: str) -> None:
         self._note(life, event, "refused", reason)
         self._report(life, event, reason, None)
 
-    def _report(self, life: _Life, event: Event, reason: str, whom: tuple[str, ...] | None) -> None:
+    def _report(self, life: Life, event: Event, reason: str, whom: tuple[str, ...] | None) -> None:
         told: dict[str, Any] = {"event": EventRef(event.source, event.id, event.type), "reason": reason}
         if whom is not None:
             told["members"] = whom

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from contracts.changes import CardDelivered, Change, decode_change
+from contracts.changes import CardDelivered, CardExpiring, Change, decode_change
 from services.store.rows import CONFIRMED, SKIPPED
 from services.transactions.ledger import read_ledger
-from statemachine.card import EXPIRED, Card
+from statemachine.card import CONTINUED, EXPIRED, Card
 from tests.verification.judging.judge import (
     fates_of,
     first_occurrences,
@@ -20,7 +20,7 @@ from tests.verification.judging.judge import (
     judge_ledger,
     judge_outcomes,
 )
-from tests.verification.model.reference import Expected
+from tests.verification.model.facts import Expected
 from tests.verification.sim.judges import insist
 from tests.verification.sim.script import OLD
 
@@ -47,6 +47,8 @@ class Endings:
         missing = [key.id for key in world.events if key not in self.judges.admitted]
         if missing:
             return f"events not taken in: {' '.join(missing)}"
+        if world.pages.unanswered:
+            return f"{world.pages.unanswered[0].openid} is not known yet"
         self.reference.fire(world.wall())
         for name in self.reference.lives:
             expected, card = self.reference.expected(name), self.judges.cards.get(name)
@@ -55,6 +57,9 @@ class Endings:
                 return f"{name} is at revision {settled} of {expected.revision}"
             if card and (card.lease_until or (card.doubt_at is not None and not card.verdict)):
                 return f"{name} is {'held' if card.lease_until else 'doubted'}"
+            warned = any(isinstance(each, CardExpiring) for each in expected.published)
+            if warned and not any(key == f"{name}:expiring" for _, key, _ in self.judges.outbox):
+                return f"nobody is told that {name} is about to expire"
         for sent in self.judges.calls:
             if not (sent.settled or sent.caller.process.dead):  # however late: its caller will tell of it
                 return f"{sent.caller.name} still calls {sent.what}"
@@ -75,6 +80,9 @@ class Endings:
         ledger = msgspec.to_builtins(await read_ledger(self.world.store))
         fates = fates_of(lives.values()) + Counter(dead=self.world.malformed_taken)
         none(judge_ledger(ledger, fates, sum(each.revision for each in lives.values())))
+        *_, unbound = await self.world.store.totals()
+        waiting = sum(len(each.waiting) for each in lives.values())
+        insist(unbound == waiting, f"{unbound} openids wait for a binding, should be {waiting}")
         changes = self._order()
         for name, expected in lives.items():
             none(f"{name}: {what}" for what in judge_outcomes(self.judges.outcomes, expected.outcomes))
@@ -131,9 +139,12 @@ class Endings:
         (card,) = cards
         wanted = expected.state, expected.revision
         insist((card.state, card.revision) == wanted, f"{name} is {card.state} at {card.revision}: {wanted}")
-        for member in skipped:
+        for member in skipped if card.verdict != CONTINUED else ():
             insist((name, member) in self.judges.left_out, f"{member} of {name} was left out in silence")
-        if card.verdict != EXPIRED:
+        if card.verdict == CONTINUED:
+            told = self.world.model.cards[name].posts.keys() - expected.done
+            insist(not told, f"{name} shows {sorted(told)} as done")
+        elif card.verdict != EXPIRED:
             self._shows(name, card, expected, skipped)
 
     def _shows(self, name: str, card: Card, expected: Expected, skipped: set[str]) -> None:

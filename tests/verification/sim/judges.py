@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from contracts.events import Event
+from contracts.decode import decode
+from contracts.events import ADDED, Added, Completed, Event
 from contracts.records import Record
 from contracts.wechat import SetChatToolMsg, Verdict
 from services.simulator.requests import Request
-from services.store.rows import CHANGES, InboxKey, Writes
-from statemachine.card import phase
+from services.store.rooms import Binding
+from services.store.rows import CHANGES, EVENTS, InboxKey, Writes
+from statemachine.card import CONTINUED, phase
 from statemachine.gate import Gate
 from statemachine.plan import END
 from statemachine.states import ENDED
 from statemachine.step import Result
+from tests.verification.model.facts import Wait
 from tests.verification.model.reference import Reference
 from tests.verification.sim.cards import CardJudge
 
@@ -36,13 +39,16 @@ class Commit:
     """One committed transaction, as its process wrote it. `before`: what the judges knew
     of its keys as it asked; `seen`, `locked`: the gates as a claim saw them, and those it locked."""
 
-    __slots__ = ("actor", "admitted", "batch", "before", "locked", "now", "results", "seen", "writes")
+    __slots__ = (
+        *("actor", "admitted", "batch", "before", "bound", "locked", "now", "results", "seen", "writes"),
+    )
 
     def __init__(self, actor: str, batch: tuple[Record, ...], results: tuple[Result, ...]) -> None:
         self.actor, self.batch, self.results = actor, batch, results
         self.admitted: dict[InboxKey, str] = {}
         self.before: dict[InboxKey, str] = {}
         self.writes: list[Writes] = []
+        self.bound: list[Binding] = []
         self.seen: dict[str, Gate] = {}
         self.locked: dict[str, Gate] = {}
         self.now = 0
@@ -72,7 +78,7 @@ class Judges:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.reference = Reference(world.settings.us("expiry_margin"))
+        self.reference = Reference(world.settings.us("expiry_margin"), world.settings.us("expiring"))
         self.admitted: dict[InboxKey, str] = {}
         self.outcomes: dict[tuple[str, str], tuple[str, str]] = {}
         self.outbox: list[tuple[str, str, str]] = []
@@ -99,10 +105,11 @@ class Judges:
     def committed(self, commit: Commit) -> None:
         """A transaction has become true; called in the very step."""
         self.commits += 1
-        if not (commit.admitted or commit.writes):
+        if not (commit.admitted or commit.writes or commit.bound):
             return
         self.changes += 1
         self._admissions(commit)
+        self._bindings(commit)
         for result in commit.results:
             card = result.claimed.card
             for sent in self.calls:
@@ -143,6 +150,27 @@ class Judges:
                 fed.add(key)
                 self.parked_at[key] = commit.now
                 self.reference.feed(event, commit.now)
+
+    def _bindings(self, commit: Commit) -> None:
+        """Whoever waited for a binding is told by it, each time he was named, and nobody else is."""
+        waited: list[tuple[Wait, str]] = []
+        for each in commit.bound:
+            over = self.reference.bind((each.appid, each.room_id), each.openid, each.group_openid)
+            waited += [(wait, each.group_openid) for wait in over]
+        rows = [row for writes in commit.writes for row in writes.outbox if row.topic == EVENTS]
+        told = []
+        for row in rows:
+            event = decode(row.body.encode())
+            self.expect(isinstance(event, Event), f"an event of ours cannot be read: {event}")
+            if isinstance(event, Event):
+                told.append((event.activity_id, event.type, event.time, event.data))
+                self.world.republished(event, row.body.encode())
+        wanted = []
+        for (activity, _, _, kind, time), member in waited:
+            wanted.append((activity, kind, time, Added((member,)) if kind == ADDED else Completed((member,))))
+        self.expect(
+            sorted(told, key=repr) == sorted(wanted, key=repr), f"told are {told}, to be were {wanted}"
+        )
 
     def _buried(self, commit: Commit, writes: Writes) -> None:
         for each in writes.outcomes:
@@ -196,14 +224,19 @@ class Judges:
         name, world = body.activity_id, self.world
         card = self.cards.get(name)
         members = tuple(each.group_openid for each in body.participator_info_list or ())
-        if card is None or card.lease_by != actor.name:
+        taken = card is not None and card.verdict == CONTINUED  # from whoever held it, who cannot know yet
+        fence = card.fence - taken if card is not None else 0
+        holds = card is not None and (taken or card.lease_by == actor.name)
+        if card is None or not holds or (name, fence) not in self.delivery.claims:
             self.fail(f"{actor.name} calls for {name} without holding it")
             raise AssertionError
         until = world.moment(ends)
-        self.expect(card.lease_until >= until, f"the lease of {name} ends before its call must be over")
+        held = taken or card.lease_until >= until
+        self.expect(held, f"the lease of {name} ends before its call must be over")
         expected = self.reference.expected(name)
         what = f"{name} := {body.target_state} {' '.join(members)}"
-        claim = self.delivery.claims[name, card.fence]
+        claim = self.delivery.claims[name, fence]
+        self.expect(claim.actor == actor.name, f"{actor.name} calls for {name}, which {claim.actor} claimed")
         for member in members:
             self.expect(member in expected.done, f"{member} of {name} is told as done, which nobody said")
             since = self.delivery.marked.get((name, member), 0)  # or just now, by who had lost its fence
@@ -218,7 +251,7 @@ class Judges:
         self.expect(not (members and ended) or waits, f"{what} though the end waits for nobody any more")
         called = any(each.target_state == END for each in self.calls if each.activity_id == name)
         self.expect(alone or not called, f"{what} though its end was called")
-        sent = Sent(actor, name, body.target_state, members, card.fence, world.loop.time(), what=what)
+        sent = Sent(actor, name, body.target_state, members, fence, world.loop.time(), what=what)
         self.calls.append(sent)
         return sent
 
@@ -248,7 +281,9 @@ def _told(commit: Commit) -> list[object]:
     for result in commit.results:
         verdict = result.verdict.value if result.verdict else "nothing"
         words.append(f"settles {result.claimed.card.activity_id}#{result.claimed.card.fence} {verdict}")
+    words += [f"{each.openid} is {each.group_openid} in {each.room_id}" for each in commit.bound]
     for writes in commit.writes:
+        words += [f"{each.openid} waits in {each.activity_id}" for each in writes.wait]
         for card in writes.cards:
             words.append(f"{card.activity_id}#{card.fence} {phase(card)}")
             words.append(

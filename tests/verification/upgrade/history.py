@@ -26,8 +26,9 @@ from statemachine.subtitles import Viewer, subtitle
 from tests.store.benches import START
 from tests.store.support import Scene
 from tests.verification.lives.wire import MOMENTS, envelope
+from tests.verification.model.facts import Expected
 from tests.verification.model.harness import Machines
-from tests.verification.model.reference import Expected, Reference
+from tests.verification.model.reference import Reference
 
 FOLDER = Path(__file__).parent / "histories"
 MARGIN = 60 * SECOND
