@@ -66,8 +66,8 @@ async def new_activity_id(gateway: Gateway, appid: str) -> Created:
 
 
 async def logged_in(gateway: Gateway, appid: str, js_code: str) -> LoggedIn:
-    """Whose code this is. Raises `Problem`: 409 for an app without a secret here, 422 for a code that is none,
-    503 with when to try again."""
+    """Whose code this is. Raises `Problem`: 409 for an app without a secret here, 422 for a code that is
+    none, 503 with when to try again."""
     _known(gateway, appid)
     if wait := gateway.pauses.left("login", appid, gateway.clock.monotonic()):
         gateway.metrics.logged_in("paused")
@@ -87,8 +87,8 @@ def _known(gateway: Gateway, appid: str) -> None:
     if not gateway.apps.names(appid):
         raise Problem(
             409,
-            f"no secret of {appid} is kept here, so WeChat cannot be asked for it: name it in LIVECARD_APPS_FILE "
-            "(or create the id elsewhere, and send activity_id and expires_at)",
+            f"no secret of {appid} is kept here, so WeChat cannot be asked for it: name it in "
+            "LIVECARD_APPS_FILE (or create the id elsewhere, and send activity_id and expires_at)",
         )
 
 

@@ -179,7 +179,7 @@ async def test_a_user_is_bound_to_the_member_of_the_room(stage: Stage) -> None:
 
 async def test_a_chat_of_two_is_a_room_too(stage: Stage) -> None:
     session = await log_in(stage)
-    content = {"open_single_roomid": "r/1 %", "group_openid": "gp-bob", "chat_type": 1}
+    content: dict[str, Any] = {"open_single_roomid": "r/1 %", "group_openid": "gp-bob", "chat_type": 1}
     answer = await bind(stage, session, given(key=key_of(stage), **content))
     assert answer.json()["room"] == {"open_single_roomid": "r/1 %", "chat_type": 1}
     path = f"/v1/rooms/{quote('r/1 %', safe='')}/members"
