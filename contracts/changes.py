@@ -58,7 +58,8 @@ class ParticipantDone(msgspec.Struct, frozen=True):
 class CardDelivered(msgspec.Struct, frozen=True, kw_only=True):
     """`members` are those this revision delivered; `calls` is how many calls it took, maybe none.
 
-    More than 500 members come in several changes of the same revision; the first one counts the calls.
+    More than 500 members come in several changes of the same revision; the first one counts the calls. Whom
+    a late answer confirmed comes in one more of the last revision.
     """
 
     revision: int

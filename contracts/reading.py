@@ -40,6 +40,7 @@ class Unfit(Exception):
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(capped(f"{path}: {problem}"))
+        self.path, self.problem = capped(path), capped(problem)
 
 
 def capped(text: str, ending: str = "") -> str:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.records import decode_record, encode_record
 from services.store.dialect import Dialect, Statement
+from services.store.requests import SqlRequests
 from services.store.rows import (
     ANY,
     Admission,
@@ -24,6 +25,7 @@ from services.store.rows import (
     Waiting,
     Writes,
 )
+from services.store.sessions import SqlSessionsTx
 from services.store.sql_rooms import SqlRoomsTx
 from statemachine.card import Card, DeliveryRules, attempt_at
 from statemachine.gate import Gate
@@ -113,7 +115,7 @@ class ByName:
         return await self._run.count(self._statements[name], parameters)
 
 
-class SqlTx(SqlRoomsTx):
+class SqlTx(SqlRequests, SqlRoomsTx, SqlSessionsTx):
     """Implements `services.store.ports.Tx` inside one transaction of `run`'s connection."""
 
     def __init__(
@@ -271,6 +273,7 @@ class SqlTx(SqlRoomsTx):
         fields = msgspec.structs.astuple
         for name, rows in (
             ("outcomes", writes.outcomes),
+            ("announced", writes.announced),
             ("opened", [(each.activity_id, *fields(each.opening)) for each in writes.opened]),
             (
                 "activities",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from services.store.requests import PRUNE_REQUESTS, REQUESTS
+from services.store.sessions import PRUNE_SESSIONS
+from services.store.upkeep import ANNOUNCED_AGE
 from statemachine.gate import LONGEST
 from statemachine.waits import CLOCK_STEP
 
@@ -80,6 +83,7 @@ of the clock."""
 OWED: Final = "state = 'done' AND NOT late AND delivered = 0"
 
 TRANSACTION: Final = {
+    **REQUESTS,
     "now": "SELECT {clock}",
     "admit": """
         INSERT INTO inbox (source, id, activity_id, outcome, reason, received_at)
@@ -146,10 +150,15 @@ TRANSACTION: Final = {
     "lock_gates": f"{_GATES} WHERE appid {{in ids}} ORDER BY appid {{for update}}",
     "lock_gates_free": f"{_GATES} WHERE appid {{in ids}} ORDER BY appid {{skip locked}}",
     "all_gates": f"{_GATES} ORDER BY appid",
+    "gate": f"SELECT {GATE_COLUMNS}, {{clock}} FROM (SELECT 1) one LEFT JOIN gates ON appid = :appid",
     "outcomes": """
         UPDATE inbox SET outcome = r.outcome, reason = r.reason
         FROM {rows: source text, id text, outcome text, reason text}
         WHERE inbox.source = r.source AND inbox.id = r.id""",
+    "announced": """
+        UPDATE activities SET appid = r.appid, title = r.title, expires_at = r.expires_at
+        FROM {rows: activity_id text, appid text, title text, expires_at bigint}
+        WHERE activities.activity_id = r.activity_id AND activities.state = ''""",
     "opened": """
         UPDATE activities SET appid = r.appid, template = r.template, version = r.version, title = r.title,
           publisher = r.publisher, opengid = r.opengid, open_single_roomid = r.open_single_roomid,
@@ -370,6 +379,8 @@ UPKEEP: Final = {
     ),
     "prune_attempts": _delete_oldest("attempts", "at < {now} - :age", "at"),
     "prune_bindings": _delete_oldest("bindings", "bound_at < {now} - :age", "bound_at"),
+    "prune_requests": _delete_oldest("requests", PRUNE_REQUESTS, "started_at"),
+    "prune_sessions": _delete_oldest("sessions", PRUNE_SESSIONS, "expires_at"),
     "old_activities": """
         SELECT activity_id, revision - settled, CASE WHEN participants > done THEN participants ELSE done END
         FROM activities
@@ -377,6 +388,7 @@ UPKEEP: Final = {
     "unopened_activities": f"""
         SELECT activity_id FROM activities
         WHERE state = '' AND seen_at < {{now}} - :age AND {_NOTHING_PARKED}
+          AND (appid = '' OR seen_at < {{now}} - {ANNOUNCED_AGE})
         ORDER BY seen_at LIMIT :limit {{skip locked}}""",
     "delete_unopened": f"""
         DELETE FROM activities WHERE activity_id {{in ids}} AND state = '' AND {_NOTHING_PARKED}""",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from contracts.changes import CardExpiring, Change, decode_change
-from services.store.rows import SKIPPED
+from contracts.changes import CardDelivered, CardExpiring, Change, decode_change
+from services.store.rows import CONFIRMED, SKIPPED
 from services.transactions.ledger import read_ledger
 from statemachine.card import CONTINUED, EXPIRED, Card
 from tests.verification.judging.judge import (
@@ -87,6 +87,7 @@ class Endings:
         for name, expected in lives.items():
             none(f"{name}: {what}" for what in judge_outcomes(self.judges.outcomes, expected.outcomes))
             none(f"{name}: {what}" for what in judge_changes(changes.get(name, ()), expected))
+            self._told(name, changes.get(name, ()))
         for name in sorted(self.reference.lives):
             await (self._forgotten() if name == OLD else self._card(name))
         self._repeats()
@@ -95,6 +96,15 @@ class Endings:
         """The activities of which something was: what a person would try again."""
         skipped = {name for (name, _), how in self.judges.marks.items() if how == SKIPPED}
         return sorted(skipped | {name for name, card in self.judges.cards.items() if card.verdict})
+
+    def _told(self, name: str, changes: Iterable[Change]) -> None:
+        """Whom WeChat confirmed is told as delivered just once."""
+        delivered = [each.data for each in changes if isinstance(each.data, CardDelivered)]
+        told = Counter(member for each in delivered for member in each.members)
+        confirmed = Counter(
+            member for (of, member), how in self.judges.marks.items() if (of, how) == (name, CONFIRMED)
+        )
+        insist(told == confirmed, f"{name}: delivered are {dict(confirmed)}, told {dict(told)}")
 
     async def _forgotten(self) -> None:
         """What was over weeks ago: retention has deleted it, and the ledger balances all the same."""
