@@ -119,7 +119,7 @@ def fire_due(aggregate: Aggregate, now: int, rules: Rules) -> None:
     if expiring is not None and now >= expiring:
         _turn_until(aggregate, expiring, now, rules)
         if activity.state in (OPEN, NEARING):
-            activity.told_expiring = True
+            activity.expiry_warned = True
             aggregate.publish("expiring", CardExpiring(format_rfc3339(activity.expires_at)))
     _turn_until(aggregate, now, now, rules)
 

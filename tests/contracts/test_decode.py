@@ -141,23 +141,6 @@ def test_legal_data_is_read(type_name, data, expected):
     assert read.data == expected
 
 
-def test_a_notice_that_is_left_out_is_that_of_the_card_that_is_continued():
-    """Given, it is this one's, also if it is what it would be anyway; null equals left out."""
-    bare = {name: OPENED_DATA[name] for name in ("appid", "template", "expires_at")}
-    for data, notice in (
-        ({}, 3600),
-        ({"notice": None}, 3600),
-        ({"continues": "a"}, None),
-        ({"continues": "a", "notice": None}, None),
-        ({"continues": "a", "notice": 3600}, 3600),
-        ({"continues": None}, 3600),
-    ):
-        read = decode(value_of(OPENED, {**bare, **data}))
-        assert isinstance(read, Event)
-        assert isinstance(read.data, Opened)
-        assert (read.data.notice, read.data.continues) == (notice, data.get("continues"))
-
-
 def test_a_notice_of_zero_is_a_notice():
     read = decode(value_of(OPENED, {**OPENED_DATA, "notice": 0}))
     assert isinstance(read, Event)

@@ -251,11 +251,11 @@ async def test_it_is_told_once_that_an_id_is_about_to_die(scene: Scene) -> None:
     assert seen is not None
     assert seen.due_at == seen.activity.expires_at - 600 * SECOND
     await scene.bench.advance(399)
-    assert (await scene.tick()).told == 0
+    assert (await scene.tick()).warned == 0
     await scene.bench.advance(1)
-    assert (await scene.tick()).told == 1
+    assert (await scene.tick()).warned == 1
     await scene.complete("a", "ann")
-    assert (await scene.tick()).told == 0
+    assert (await scene.tick()).warned == 0
     expiring = [{"expires_at": format_rfc3339(seen.activity.expires_at)}]
     assert await told(scene, "a", "CardExpiring") == expiring
     assert await told(scene, "b", "CardExpiring") == []
