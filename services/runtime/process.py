@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from contracts.topics import Topics
 from services.kafka.ports import Bus
@@ -41,6 +41,16 @@ class Service(Protocol):
         ...
 
 
+@runtime_checkable
+class HasApi(Protocol):
+    """A service that also answers requests, on the address of the process."""
+
+    @property
+    def asgi(self) -> Any:
+        """The ASGI application."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """Clock, chance, store, bus and what goes with them; `name` is this run of this process."""
@@ -62,12 +72,17 @@ class Parts:
     @property
     def rules(self) -> Rules:
         """The settings that decide states."""
-        return Rules(margin=self.settings.us("expiry_margin"))
+        return state_rules(self.settings)
 
     @property
     def delivery_rules(self) -> DeliveryRules:
         """The settings that decide calls."""
         return delivery_rules(self.settings)
+
+
+def state_rules(settings: Settings) -> Rules:
+    """The settings that decide states, as their machines take them."""
+    return Rules(margin=settings.us("expiry_margin"), expiring=settings.us("expiring"))
 
 
 def delivery_rules(settings: Settings) -> DeliveryRules:

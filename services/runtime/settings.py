@@ -106,12 +106,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     apps_file: Annotated[
         str, _about("file with the same JSON, re-read on change; nobody else may read it")
     ] = ""
+    session_key_file: Annotated[
+        str,
+        _about(
+            "file of the keys that encrypt users' session keys, 32 bytes in base64 a line, re-read on "
+            "change: the first encrypts, a key that is taken out ends its sessions; nobody else may read it"
+        ),
+    ] = ""
 
     http: Annotated[
         str,
         _about(
-            "host:port of health and metrics; empty: 127.0.0.1 and 8080 up, demo · 8081 lifecycle · "
+            "host:port of health and metrics, and of the gateway's API; empty: 127.0.0.1 and "
+            "8080 gateway, up, demo · 8081 lifecycle · "
             "8082 clock · 8083 dispatcher · 8084 simulator"
+        ),
+    ] = ""
+    api_keys_file: Annotated[
+        str,
+        _about(
+            "file of the API's keys by their hashes, as `livecard key` writes it, re-read on change; "
+            "nobody else may read it"
         ),
     ] = ""
     log: Annotated[Literal["json", "console"], _about("form of log lines on stderr")] = "json"
@@ -167,6 +182,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = True
 
     expiry_margin: Annotated[float, _seconds("how long before its id dies an activity is ended")] = 60.0
+    expiring: Annotated[
+        float, _seconds("how long before its id dies livecard.card.expiring is published, if it is open")
+    ] = 3600.0
     tick: Annotated[float, _seconds("how often the clock looks for due timers")] = 0.5
     parked_after: Annotated[
         float, _seconds("how long an event waits for its `opened` before it is dead-lettered")

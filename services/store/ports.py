@@ -13,6 +13,8 @@ from typing import Protocol
 
 import msgspec
 
+from services.store.pages import Pages
+from services.store.requests import RequestsTx
 from services.store.rooms import RoomsStore, RoomsTx
 from services.store.rows import (
     ANY,
@@ -30,6 +32,7 @@ from services.store.rows import (
     Waiting,
     Writes,
 )
+from services.store.sessions import SessionsStore, SessionsTx
 from statemachine.card import Card
 from statemachine.gate import Gate
 from statemachine.step import Owed
@@ -63,7 +66,7 @@ class Backlog(msgspec.Struct, frozen=True):
     bindings: int
 
 
-class Tx(RoomsTx, Protocol):
+class Tx(RequestsTx, RoomsTx, SessionsTx, Protocol):
     """One transaction. Leaving it normally commits; an exception rolls back.
 
     Locks: `admit` takes inbox rows in sorted order, `lock` and `lock_cards` activity rows in order
@@ -114,6 +117,10 @@ class Tx(RoomsTx, Protocol):
         """The members named by (activity_id, group_openid), those that exist."""
         ...
 
+    async def all_members(self, activity_ids: Sequence[str]) -> list[MemberRow]:
+        """Every member of these activities, in any order."""
+        ...
+
     async def owed(self, activity_ids: Sequence[str]) -> dict[str, list[Owed]]:
         """Per activity its members done, not late and not yet told to WeChat, oldest first
         (by done_at, group_openid)."""
@@ -151,7 +158,7 @@ class Tx(RoomsTx, Protocol):
         ...
 
 
-class Store(RoomsStore, Protocol):
+class Store(Pages, RoomsStore, SessionsStore, Protocol):
     """An engine, with its reads and its housekeeping that need no activity's lock."""
 
     def transaction(self) -> AbstractAsyncContextManager[Tx]:
@@ -205,6 +212,10 @@ class Store(RoomsStore, Protocol):
         """Every gate, by appid."""
         ...
 
+    async def gate(self, appid: str) -> tuple[Gate, int]:
+        """The gate of this app, an open one where none was seen yet, and the database's now."""
+        ...
+
     async def outcomes(self, keys: Sequence[InboxKey]) -> dict[InboxKey, str]:
         """The outcomes of these events, those still remembered."""
         ...
@@ -213,11 +224,11 @@ class Store(RoomsStore, Protocol):
         self, *, inbox: int, attempts: int, activities: int, bindings: int = ANY, limit: int
     ) -> dict[str, int]:
         """One step: delete up to `limit` rows a table that are older than these ages (µs): inbox rows
-        by arrival (never `parked` ones), attempts by time, bindings by when they were last bound,
-        activities with members, and whoever waits in them for a binding, by expires_at
-        (their pending revisions count as expired) until these are `limit` members together, unopened
-        activities with nothing parked. Rows that somebody holds are left for later, so any number may
-        prune at once. Near `limit` in any table: there is more."""
+        by arrival (never `parked` ones), attempts by time, answers kept under an `Idempotency-Key` and
+        sessions after a day, bindings by when they were last bound, activities with members, and whoever
+        waits in them for a binding, by expires_at (their pending revisions count as expired) until these
+        are `limit` members together, unopened activities with nothing parked. Rows that somebody holds are
+        left for later, so any number may prune at once. Near `limit` in any table: there is more."""
         ...
 
     async def show(self, activity_id: str) -> Seen | None:

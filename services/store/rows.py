@@ -249,6 +249,15 @@ class Opened(NamedTuple):
     opening: Opening
 
 
+class Announced(NamedTuple):
+    """An activity whose `opened` is on its way through the outbox: whose it is, what can be said of it."""
+
+    activity_id: str
+    appid: str
+    title: str
+    expires_at: int
+
+
 class Writes(msgspec.Struct):
     """Everything that one transaction writes; each non-empty list is one statement.
 
@@ -262,6 +271,7 @@ class Writes(msgspec.Struct):
     outcomes: list[InboxOutcome] = msgspec.field(default_factory=list)
     activities: list[Moved] = msgspec.field(default_factory=list)
     progress: list[Progress] = msgspec.field(default_factory=list)
+    announced: list[Announced] = msgspec.field(default_factory=list)
     opened: list[Opened] = msgspec.field(default_factory=list)
     members: list[MemberRow] = msgspec.field(default_factory=list)
     cards: list[Card] = msgspec.field(default_factory=list)

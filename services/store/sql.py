@@ -32,6 +32,8 @@ from services.store.rows import (
     Parked,
     Seen,
 )
+from services.store.sessions import SESSIONS, SqlSessions
+from services.store.sql_pages import OUT_OF_SYNC_POSTGRES, OUT_OF_SYNC_SQLITE, PAGES, SqlPages
 from services.store.sql_rooms import ROOMS, SqlRoomsStore
 from services.store.sql_tx import AlchemyRun, ByName, Run, SqlTx, read_locked
 from services.store.upkeep import UNOPENED_AGE, few_members, is_held
@@ -44,7 +46,7 @@ SLOTS: Final = 64
 SLOTS_OF_A_PROCESS: Final = 4
 
 
-class SqlStore(SqlRoomsStore):
+class SqlStore(SqlPages, SqlRoomsStore, SqlSessions):
     """Implements `services.store.ports.Store` on PostgreSQL or SQLite.
 
     `slot` is where this process begins to add to the ledger (0–63): its transactions take turns at some
@@ -73,8 +75,11 @@ class SqlStore(SqlRoomsStore):
             **statements.TRANSACTION,
             **statements.READS,
             **statements.UPKEEP,
+            **PAGES,
             **ROOMS,
+            **SESSIONS,
             "claim": claim,
+            "out_of_sync": OUT_OF_SYNC_POSTGRES if dialect.postgres else OUT_OF_SYNC_SQLITE,
         }
         self._statements: Mapping[str, Statement] = {
             name: dialect.statement(name, source.replace("{in shards}", _in_shards(dialect)))
@@ -208,6 +213,11 @@ class SqlStore(SqlRoomsStore):
         async with self._reading() as run:
             return [Gate(*row) for row in await run("all_gates")]
 
+    async def gate(self, appid: str) -> tuple[Gate, int]:
+        async with self._reading() as run:
+            *gate, now = (await run("gate", appid=appid))[0]
+            return (Gate(appid) if gate[0] is None else Gate(*gate)), int(now)
+
     async def outcomes(self, keys: Sequence[InboxKey]) -> dict[InboxKey, str]:
         if not keys:
             return {}
@@ -222,6 +232,9 @@ class SqlStore(SqlRoomsStore):
         for table, age in (("inbox", inbox), ("attempts", attempts), ("bindings", bindings)):
             async with self._writing() as run:
                 pruned[table] = await run.count(f"prune_{table}", age=age, limit=limit)
+        for table in ("requests", "sessions"):
+            async with self._writing() as run:
+                pruned[table] = await run.count(f"prune_{table}", limit=limit)
         async with self._writing() as run:
             old = few_members(await run("old_activities", age=activities, limit=limit), limit)
             pending = sum(count for count in old.values() if count > 0)

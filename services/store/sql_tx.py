@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.records import decode_record, encode_record
 from services.store.dialect import Dialect, Statement
+from services.store.requests import SqlRequests
 from services.store.rows import (
     ANY,
     Admission,
@@ -24,6 +25,7 @@ from services.store.rows import (
     Waiting,
     Writes,
 )
+from services.store.sessions import SqlSessionsTx
 from services.store.sql_rooms import SqlRoomsTx
 from statemachine.card import Card, DeliveryRules, attempt_at
 from statemachine.gate import Gate
@@ -44,6 +46,7 @@ def read_activity(row: Sequence[Any]) -> Activity:
     """A row of ACTIVITY_COLUMNS; SQLite keeps booleans as numbers."""
     activity = Activity(*row)
     activity.close_when_complete = bool(activity.close_when_complete)
+    activity.told_expiring = bool(activity.told_expiring)
     return activity
 
 
@@ -112,7 +115,7 @@ class ByName:
         return await self._run.count(self._statements[name], parameters)
 
 
-class SqlTx(SqlRoomsTx):
+class SqlTx(SqlRequests, SqlRoomsTx, SqlSessionsTx):
     """Implements `services.store.ports.Tx` inside one transaction of `run`'s connection."""
 
     def __init__(
@@ -212,6 +215,12 @@ class SqlTx(SqlRoomsTx):
             MemberRow(a, m, s, bool(late), at) for a, m, s, late, at in await self._rows("members", pairs)
         ]
 
+    async def all_members(self, activity_ids: Sequence[str]) -> list[MemberRow]:
+        if not activity_ids:
+            return []
+        rows = await self._some("all_members", activity_ids)
+        return [MemberRow(a, m, s, bool(late), at) for a, m, s, late, at in rows]
+
     async def owed(self, activity_ids: Sequence[str]) -> dict[str, list[Owed]]:
         owed: dict[str, list[Owed]] = {}
         if activity_ids:
@@ -264,6 +273,7 @@ class SqlTx(SqlRoomsTx):
         fields = msgspec.structs.astuple
         for name, rows in (
             ("outcomes", writes.outcomes),
+            ("announced", writes.announced),
             ("opened", [(each.activity_id, *fields(each.opening)) for each in writes.opened]),
             (
                 "activities",

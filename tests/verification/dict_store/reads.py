@@ -22,14 +22,15 @@ from services.store.rows import (
     Seen,
 )
 from services.store.sql import count_members
-from services.store.upkeep import UNOPENED_AGE, few_members, is_held
+from services.store.upkeep import ANNOUNCED_AGE, UNOPENED_AGE, few_members, is_held
 from statemachine.gate import Gate, opened
 from statemachine.states import ENDED
-from tests.verification.dict_store.rooms import RoomsReads
+from tests.verification.dict_store.pages import Paged
+from tests.verification.dict_store.sessions import SessionsReads
 from tests.verification.dict_store.tables import copied
 
 
-class Reads(RoomsReads):
+class Reads(Paged, SessionsReads):
     """Every read of `services.store.ports.Store`, and the housekeeping, over the tables."""
 
     async def next_due(self) -> int | None:
@@ -111,6 +112,10 @@ class Reads(RoomsReads):
     async def all_gates(self) -> list[Gate]:
         return [msgspec.structs.replace(self.gates[appid]) for appid in sorted(self.gates)]
 
+    async def gate(self, appid: str) -> tuple[Gate, int]:
+        gate = self.gates.get(appid) or Gate(appid)
+        return msgspec.structs.replace(gate), self.clock()
+
     async def outcomes(self, keys: Sequence[InboxKey]) -> dict[InboxKey, str]:
         return {key: self.inbox[key].outcome for key in keys if key in self.inbox}
 
@@ -156,7 +161,7 @@ class Reads(RoomsReads):
             row
             for row in unlocked
             if not row.activity.state
-            and row.seen_at < now - UNOPENED_AGE
+            and row.seen_at < now - (ANNOUNCED_AGE if row.card.appid else UNOPENED_AGE)
             and row.activity.activity_id not in waiting
         ][:limit]
         for row in unopened:
@@ -166,6 +171,8 @@ class Reads(RoomsReads):
             "attempts": len(gone),
             "bindings": self.prune_bindings(now - bindings, limit),
             "unbound": self.drop_unbound([*deleted]),
+            "requests": self.prune_requests(limit),
+            "sessions": self.prune_sessions(limit),
             "members": members,
             "activities": len(deleted),
             "unopened": len(unopened),

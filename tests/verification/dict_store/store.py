@@ -35,7 +35,9 @@ from statemachine.model import Activity
 from statemachine.step import Owed
 from statemachine.waits import believed
 from tests.verification.dict_store.reads import Reads
+from tests.verification.dict_store.requests import MemoryRequests
 from tests.verification.dict_store.rooms import RoomsTx
+from tests.verification.dict_store.sessions import SessionsTx
 from tests.verification.dict_store.tables import Row, Tables, copied
 
 LOCK_TIMEOUT: Final = 5.0
@@ -44,7 +46,7 @@ Pause = Callable[[], Awaitable[None] | None]
 """None: nobody comes in between, so that nothing is waited for."""
 
 
-class MemoryTx(RoomsTx):
+class MemoryTx(MemoryRequests, SessionsTx, RoomsTx):
     """One transaction over `Tables`."""
 
     def __init__(self, tables: Tables, now: Callable[[], int], pause: Pause | None) -> None:
@@ -54,6 +56,7 @@ class MemoryTx(RoomsTx):
         self._admitted: dict[InboxKey, str] = {}
         self._seen: set[str] = set()
         self._writes: list[Writes] = []
+        self.changed_requests = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -101,9 +104,11 @@ class MemoryTx(RoomsTx):
         self._tables.admit(self._admitted, now)
         for name in self._seen:
             self._tables.see(name, now)
+        self._tables.change_requests(self.changed_requests)
         for writes in self._writes:
             self._tables.write(writes, now)
         self.commit_rooms(now)
+        self.commit_sessions(now)
 
     async def now(self) -> int:
         await self._step()
@@ -226,6 +231,15 @@ class MemoryTx(RoomsTx):
             if member is not None:
                 found.append(MemberRow(activity_id, group_openid, member.state, member.late, member.done_at))
         return found
+
+    async def all_members(self, activity_ids: Sequence[str]) -> list[MemberRow]:
+        await self._step()
+        return [
+            MemberRow(name, who, member.state, member.late, member.done_at)
+            for name in activity_ids
+            if name in self._tables.rows
+            for who, member in self._tables.rows[name].members.items()
+        ]
 
     async def owed(self, activity_ids: Sequence[str]) -> dict[str, list[Owed]]:
         await self._step()

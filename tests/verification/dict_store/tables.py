@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from services.store.requests import KEPT
 from services.store.rooms import Binding, BindingKey
 from services.store.rows import (
     OWED,
@@ -20,11 +21,13 @@ from services.store.rows import (
     ParkedRow,
     Writes,
 )
+from services.store.sessions import SessionRow
 from statemachine.card import Card, DeliveryRules, attempt_at
 from statemachine.gate import Gate
 from statemachine.model import Activity, Room, Unbound
 from statemachine.states import DONE, ENDED
 from statemachine.step import Owed
+from tests.verification.dict_store.requests import RequestEntry
 
 
 class Locks:
@@ -135,6 +138,8 @@ class Tables:
         self.log: list[Attempt] = []
         self.gates: dict[str, Gate] = {}
         self.bindings: dict[BindingKey, Binding] = {}
+        self.requests: dict[str, RequestEntry] = {}
+        self.sessions: dict[str, tuple[SessionRow, int]] = {}
         self.unbound_rows: dict[tuple[str, ...], tuple[int, Unbound]] = {}
         self.ledger: Counter[str] = Counter()
         self.relays: dict[str, int] = {}
@@ -146,6 +151,25 @@ class Tables:
         for key, activity_id in keys.items():
             self.inbox[key] = InboxEntry(activity_id, "applied", "", now)
 
+    def change_requests(self, changed: Mapping[str, RequestEntry | None]) -> None:
+        """Write and delete rows of `requests`."""
+        for name, entry in changed.items():
+            if entry is None:
+                self.requests.pop(name, None)
+            else:
+                self.requests[name] = entry
+
+    def prune_requests(self, limit: int) -> int:
+        """Forget the oldest answers."""
+        old = sorted(
+            (entry.started_at, name)
+            for name, entry in self.requests.items()
+            if entry.started_at < self.clock() - KEPT and ("request", name) not in self.locks.holder
+        )[:limit]
+        for _, name in old:
+            del self.requests[name]
+        return len(old)
+
     def see(self, activity_id: str, now: int) -> None:
         """Insert an unopened row."""
         self.rows.setdefault(activity_id, Row(Activity(activity_id), Card(activity_id), now))
@@ -156,6 +180,7 @@ class Tables:
         for outcome in writes.outcomes:
             entry = self.inbox[InboxKey(outcome.source, outcome.id)]
             entry.outcome, entry.reason = outcome.outcome, outcome.reason
+        self._write_announced(writes)
         for opened in writes.opened:
             row, opening = self.rows[opened.activity_id], opened.opening
             row.card.appid, row.card.template = opening.appid, opening.template
@@ -195,6 +220,13 @@ class Tables:
             if waits[:-2] not in self.unbound_rows:  # the primary key: all but what the event says
                 self.unbound_rows[waits[:-2]] = now, waits
                 self.ledger["openids.waited"] += 1
+
+    def _write_announced(self, writes: Writes) -> None:
+        for name, appid, title, expires_at in writes.announced:
+            row = self.rows[name]
+            if not row.activity.state:
+                row.card.appid, row.activity.expires_at = appid, expires_at
+                row.details = {"title": title}
 
     def _write_card(self, row: Row, card: Card) -> None:
         fixed = {name: getattr(row.card, name) for name in ("appid", "template", "version")}

@@ -15,14 +15,13 @@ QUEUE = (
 """Rows that come and go, as those of `parked` do."""
 
 TABLES = (
-    # `id` is the SHA-256 of the session, in hex; `session_key` is encrypted by the key that `key_id` names.
+    # `id` is the SHA-256 of the session, in hex; `session_key` is sealed, and says by which key.
     (
         "sessions",
         QUEUE,
         """
         id text NOT NULL PRIMARY KEY, appid text NOT NULL, openid text NOT NULL, unionid text,
-        session_key text NOT NULL, key_id text NOT NULL, created_at bigint NOT NULL,
-        expires_at bigint NOT NULL""",
+        session_key text NOT NULL, created_at bigint NOT NULL, expires_at bigint NOT NULL""",
     ),
     # Without a `group_openid` it was made on first sight, at `bound_at`: both sides lock it.
     (
