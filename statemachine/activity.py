@@ -286,12 +286,12 @@ def _complete(aggregate: Aggregate, event: Event, data: Completed, time: int, no
         aggregate.publish(f"done:{event_key(event)}", ParticipantDone(tuple(finished)))
     for reason, whom in refused.items():
         refuse_event(aggregate, event, reason, whom)
-    told = "applied" in kinds
+    progressed = "applied" in kinds
     if _wait(aggregate, event, unbound):
         kinds.add("applied")
     elif unbound:
         refused["no_room"] = []
-    if activity.close_when_complete and told and activity.done == activity.participants:
+    if activity.close_when_complete and progressed and activity.done == activity.participants:
         end(aggregate, "complete", time, now)
     return _best(kinds, refused)
 
