@@ -117,6 +117,10 @@ class Tx(RequestsTx, RoomsTx, SessionsTx, Protocol):
         """The members named by (activity_id, group_openid), those that exist."""
         ...
 
+    async def all_members(self, activity_ids: Sequence[str]) -> list[MemberRow]:
+        """Every member of these activities, in any order."""
+        ...
+
     async def owed(self, activity_ids: Sequence[str]) -> dict[str, list[Owed]]:
         """Per activity its members done, not late and not yet told to WeChat, oldest first
         (by done_at, group_openid)."""
