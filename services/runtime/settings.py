@@ -109,8 +109,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     session_key_file: Annotated[
         str,
         _about(
-            "file of the keys that encrypt users' session keys, 32 bytes in base64 a line, re-read on change: "
-            "the first encrypts, a key that is taken out ends its sessions; nobody else may read it"
+            "file of the keys that encrypt users' session keys, 32 bytes in base64 a line, re-read on "
+            "change: the first encrypts, a key that is taken out ends its sessions; nobody else may read it"
         ),
     ] = ""
 
