@@ -11,7 +11,7 @@ from contracts.wechat import Verdict
 from services.store.pages import ListedMember, MissingPage, Owner, Place
 from services.store.rooms import Binding
 from services.store.rows import CONFIRMED, OWED, SKIPPED
-from statemachine.card import not_in_sync_since
+from statemachine.card import FINAL, not_in_sync_since
 from statemachine.gate import Gate
 from tests.store.benches import START
 from tests.store.support import Scene
@@ -127,6 +127,10 @@ async def test_who_is_missing_of_everyone_are_those_bound_to_the_room(scene: Sce
         async with scene.store.transaction() as tx:
             await tx.bind(Binding(appid, where, f"o{place}", single=room != "opengid", group_openid=who))
     await scene.complete("a", "m1", "stranger")
+    await scene.open("c", room={room: "g1"}, choose="listed", participants=["m9"])
+    listed = await scene.store.missing_page("c", "", 10)
+    assert listed is not None
+    assert listed.members == ("m9",)
     page = await scene.store.missing_page("a", "", 10)
     assert page is not None
     assert page.members == ("m2", "m3")
@@ -194,7 +198,7 @@ CAUSES: list[dict[str, Any]] = [
     for behind, doubt, verdict, lease, shown in product(
         (None, START + 2 * SECOND),
         (None, START + SECOND, START + 4 * SECOND),
-        ("", "rejected", "expired"),
+        ("", "rejected", *FINAL),
         (0, START + 9 * SECOND),
         (1, 3),
     )
