@@ -39,11 +39,12 @@ async def test_an_activity_comes_back_as_it_was_written(bench: Bench) -> None:
         activity.deadline, activity.expires_at, activity.ended_at = START + 1, START + DAY, None
         activity.end_known_at, activity.rescheduled_at = START + 2, START + 3
         activity.participants, activity.done, activity.revision, activity.opened_digest = 4, 3, 2, "d"
+        activity.expiry_warned = True
         await tx.write(Writes(activities=[Moved(activity, card, START + 9)]))
     async with bench.store.transaction() as tx:
         read, card = (await tx.lock(["a"]))["a"]
     assert read == activity
-    assert read.close_when_complete is True
+    assert (read.close_when_complete, read.expiry_warned) == (True, True)
     assert (card.state, card.revision, card.expires_at) == ("nearing", 2, START + DAY)
     assert await bench.store.next_due() == 9
 
@@ -145,6 +146,17 @@ async def test_members_are_those_named_that_exist(bench: Bench) -> None:
         assert sorted(map(msgspec.structs.astuple, found)) == sorted(map(msgspec.structs.astuple, rows[:2]))
         assert all(isinstance(row.late, bool) for row in found)
         assert await tx.members([]) == []
+
+
+async def test_all_members_are_everybody_in_these_activities(scene: Scene) -> None:
+    await scene.open("a", "b", "c")
+    for name, members in (("a", ("m1", "m2")), ("b", ("m1",))):
+        await scene.complete(name, *members)
+    async with scene.store.transaction() as tx:
+        found = await tx.all_members(["a", "c", "unknown"])
+        assert await tx.all_members([]) == []
+    assert sorted(row.group_openid for row in found) == ["m1", "m2"]
+    assert found[0] == MemberRow("a", found[0].group_openid, "done", False, START)
 
 
 async def test_the_lifecycle_updates_a_member_without_touching_what_was_delivered(bench: Bench) -> None:
