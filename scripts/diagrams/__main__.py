@@ -1,4 +1,4 @@
-"""`python -m scripts.diagrams [--check]`: write what docs/ and the READMEs take from the code, or tell what drifted."""
+"""`python -m scripts.diagrams [--check]`: write what pages take from the code, or tell what has drifted."""
 
 from __future__ import annotations
 

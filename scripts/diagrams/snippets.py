@@ -19,10 +19,12 @@ PROGRAMS: Final = {
 def heart(source: str) -> str:
     """What stands between the marks. Raises ValueError where they are missing."""
     lines = source.splitlines()
-    marks = [number for number, line in enumerate(lines) if line.strip(" \t/#") in {"README begins", "README ends"}]
-    if len(marks) != 2:
-        raise ValueError("mark the heart of the program with README begins and README ends")
-    return textwrap.dedent("\n".join(lines[marks[0] + 1 : marks[1]])).strip("\n")
+    bare = [line.strip(" \t/#") for line in lines]
+    try:
+        inside = slice(bare.index("README begins") + 1, bare.index("README ends"))
+    except ValueError:
+        raise ValueError("mark the heart of the program: README begins, README ends") from None
+    return textwrap.dedent("\n".join(lines[inside])).strip("\n")
 
 
 def blocks() -> dict[str, str]:

@@ -48,10 +48,10 @@ public class Backend {
             try {
                 var answer = HTTP.send(request, BodyHandlers.ofString(UTF_8));
                 if (answer.statusCode() < 300) return new Json(answer.body());
-                var retryAfter = answer.headers().firstValue("Retry-After");
+                var retryAfter = answer.headers().firstValue("Retry-After"); // of 503, 429, 409 under way
                 if (retryAfter.isEmpty() || tried == PAUSES.length)
                     throw new IllegalStateException(answer.statusCode() + " " + path + ": " + answer.body());
-                pause = Long.parseLong(retryAfter.get()); // 503, 429 and a 409 under way name a time
+                pause = Long.parseLong(retryAfter.get());
             } catch (IOException refusedCutOrTimedOut) {
                 if (tried == PAUSES.length) throw refusedCutOrTimedOut;
                 pause = PAUSES[tried];

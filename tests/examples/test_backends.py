@@ -1,0 +1,103 @@
+"""The example backends do what they show, over a bad line, each where its toolchain is found."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import pytest_asyncio
+
+from scripts.diagrams.snippets import PROGRAMS, heart
+from scripts.patience import PATIENCE
+from tests.e2e.up import Up, up
+from tests.examples.bad_line import bad_line
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+
+NEEDS = {
+    "python": ("python3", (3, 11), ["python3"], ["python3", "--version"]),
+    "java": ("java", (11,), ["java"], ["java", "--version"]),
+    "go": ("go", (1, 24), ["go", "run"], ["go", "version"]),
+    "javascript": ("node", (18,), ["node"], ["node", "--version"]),
+}
+"""The tool, its oldest version, how it runs a file, how it tells its version."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
+    async with up(tmp_path_factory.mktemp("up")) as found:
+        yield found
+
+
+def runner(language: str) -> list[str]:
+    """How to run its file; skips where it cannot be."""
+    tool, oldest, command, asking = NEEDS[language]
+    if shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not installed")
+    answer = subprocess.run(asking, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
+    found = re.search(r"\d+(?:\.\d+)*", answer)
+    version = tuple(int(part) for part in found[0].split(".")) if found else ()
+    if version < oldest:
+        pytest.skip(
+            f"{tool} is too old: {answer.strip()}, and the example needs {'.'.join(map(str, oldest))}"
+        )
+    return command
+
+
+async def page_posts(running: Up, language: str) -> dict[str, Any]:
+    """What a page posts of Alex, in a room of its own."""
+    async with httpx.AsyncClient(base_url=running.page) as simulator:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("language", PROGRAMS)
+async def test_a_backend_gets_its_card_told_once_over_a_bad_line(running: Up, language: str) -> None:
+    """The answer to its creation is lost, the second try is turned away, the stream is cut: one card, told."""
+    command = [*runner(language), str(PROGRAMS[language])]
+    posted = await page_posts(running, language)
+    async with bad_line(running.gateway) as (line, address):
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env={**os.environ, "GATEWAY_URL": address, "GATEWAY_KEY": running.key},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await asyncio.wait_for(process.communicate(msgspec.json.encode(posted)), PATIENCE)
+    assert process.returncode == 0, err.decode()
+    share_menu, notify = (msgspec.json.decode(each) for each in out.splitlines())
+    (card,) = [each for each in await running.cards() if f"alex-{language}" in each["done"]]
+    assert share_menu["activityId"] == card["activity_id"]
+    assert {*share_menu["participant"]} == {f"alex-{language}", "gp-bob"}
+    assert len(card["chat"]) == 1
+    assert notify == {
+        "title": "团建报名统计",
+        "members": ["gp-bob"],
+        "entrancePath": "/pages/task",
+        "type": "complete",
+    }
+    assert (len(line.keys), len({*line.keys})) == (3, 1)
+    assert line.resumed == [None, line.cut_after]
+
+
+@pytest.mark.parametrize("language", PROGRAMS)
+async def test_both_readmes_show_the_heart_of_each_program(language: str) -> None:
+    root = Path(__file__).parents[2]
+    block = f"```{language}\n{heart(PROGRAMS[language].read_text('utf-8'))}\n```"
+    for page in ("README.md", "README.zh-CN.md"):
+        assert block in (root / page).read_text("utf-8")
+
+
+async def test_a_program_without_marks_is_told() -> None:
+    assert heart("a\n  # README begins\n  b\n    c\n  # README ends\nd") == "b\n  c"
+    with pytest.raises(ValueError, match="README begins"):
+        heart("a")
