@@ -25,7 +25,7 @@ ChangeReason = Literal["opened", "notice", "rescheduled", "deadline", "closed", 
 FailedVerdict = Literal[
     "rejected", "not_lowered", "unknown_activity", "expired", "ended", "misconfigured", "unknown_code"
 ]
-RefusedReason = Literal["not_listed", "ended", "already_open", "expired", "superseded"]
+RefusedReason = Literal["not_listed", "ended", "already_open", "expired", "superseded", "no_room"]
 
 
 class ActivityChanged(msgspec.Struct, frozen=True, kw_only=True):

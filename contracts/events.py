@@ -64,15 +64,18 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Completed(msgspec.Struct, frozen=True, gc=False):
-    """`members`: 1 to 500 group_openids, each once, in the producer's order."""
+    """`members`: group_openids, `openids`: people of the activity's room by their openid. At most 500 of each,
+    and one at least; each once, in the producer's order."""
 
-    members: tuple[str, ...]
+    members: tuple[str, ...] = ()
+    openids: tuple[str, ...] = ()
 
 
 class Added(msgspec.Struct, frozen=True):
-    """`members`: 1 to 500 group_openids, each once, in the producer's order."""
+    """As `Completed`."""
 
-    members: tuple[str, ...]
+    members: tuple[str, ...] = ()
+    openids: tuple[str, ...] = ()
 
 
 EventData = Opened | Rescheduled | Closed | Completed | Added

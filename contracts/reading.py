@@ -40,6 +40,7 @@ class Unfit(Exception):
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(capped(f"{path}: {problem}"))
+        self.path, self.problem = capped(path), capped(problem)
 
 
 def capped(text: str, ending: str = "") -> str:
@@ -111,11 +112,24 @@ def _plain_ids(path: str, texts: Iterable[str]) -> None:
             raise unfit(f"{path}[{index}]", text)
 
 
-def _members(members: tuple[str, ...]) -> tuple[str, ...]:
-    if not all(map(str.isprintable, members)):
-        _plain_ids("data.members", members)
-    unique = dict.fromkeys(members)
-    return members if len(unique) == len(members) else tuple(unique)
+def _each_once(path: str, people: tuple[str, ...] | None) -> tuple[str, ...]:
+    if people is None:
+        return ()
+    if not all(map(str.isprintable, people)):
+        _plain_ids(path, people)
+    unique = dict.fromkeys(people)
+    return people if len(unique) == len(people) else tuple(unique)
+
+
+class _Nobody(Exception):
+    """An event that is about people names none."""
+
+
+def _named(data: wire.CompletedData | wire.AddedData) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The members and the openids."""
+    if data.members is None and data.openids is None:
+        raise _Nobody
+    return _each_once("data.members", data.members), _each_once("data.openids", data.openids)
 
 
 def _room(data: wire.RoomData | None) -> Room | None:
@@ -167,11 +181,11 @@ def _closed(data: wire.ClosedData) -> Closed:
 
 
 def _completed(data: wire.CompletedData) -> Completed:
-    return Completed(_members(data.members))
+    return Completed(*_named(data))
 
 
 def _added(data: wire.AddedData) -> Added:
-    return Added(_members(data.members))
+    return Added(*_named(data))
 
 
 class _StrictRoom(wire.RoomData, frozen=True, forbid_unknown_fields=True):
@@ -211,6 +225,9 @@ def read_data(type: str, data: msgspec.Raw | bytes) -> EventData:  # noqa: A002 
     decoder, reader = _DECODERS[type]
     try:
         return reader(decoder.decode(data))
+    except _Nobody:
+        expected = f"{wire.EXPECTED['data.members']}, here or in openids"
+        raise _missing("data.members", fields_ignored(type, data), expected) from None
     except msgspec.ValidationError as error:
         if type == OPENED and _UNKNOWN.match(str(error)):
             return _opened_with_more(data)
@@ -255,9 +272,9 @@ def explained(error: msgspec.ValidationError, type_name: str, data: msgspec.Raw 
         return Unfit(path, _WHERE.sub("", text).replace("`", ""))
 
 
-def _missing(path: str, instead: tuple[str, ...]) -> Unfit:
+def _missing(path: str, instead: tuple[str, ...], expected: str = "") -> Unfit:
     unknown = f", but unknown fields: {', '.join(instead)}" if instead else ""
-    return Unfit(path, f"expected {_expected(path)}, got nothing{unknown}")
+    return Unfit(path, f"expected {expected or _expected(path)}, got nothing{unknown}")
 
 
 def _found(path: str, data: msgspec.Raw | bytes) -> object:

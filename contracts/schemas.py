@@ -35,6 +35,10 @@ def _given(name: str) -> Json:
     return {"required": [name], "properties": {name: {"type": "string"}}}
 
 
+def _listed(name: str) -> Json:
+    return {"required": [name], "properties": {name: {"type": "array"}}}
+
+
 def _null(name: str) -> Json:
     return {"properties": {name: {"type": "null"}}}
 
@@ -69,6 +73,8 @@ def schemas(kinds: list[type[msgspec.Struct]], refs: str) -> Json:
     if "RoomData" in named:  # exactly one of the two is a string
         one, other = "opengid", "open_single_roomid"
         named["RoomData"] |= {"if": _given(one), "then": _null(other), "else": _given(other)}
+    for name in {"CompletedData", "AddedData"} & named.keys():  # at least one of the two is an array
+        named[name] |= {"if": _listed("members"), "else": _listed("openids")}
     return {name: titled(name, _plain(schema)) for name, schema in named.items()}
 
 

@@ -53,6 +53,15 @@ Members = Annotated[
     tuple[Id, ...],
     Meta(min_length=1, max_length=MOST_MEMBERS, description="`group_openid`s; repeats count once"),
 ]
+Openids = Annotated[
+    tuple[Id, ...],
+    Meta(
+        min_length=1,
+        max_length=MOST_MEMBERS,
+        description="`openid`s of people of the activity's room, who are members once they are bound there; "
+        "repeats count once",
+    ),
+]
 Title = Annotated[str, Meta(max_length=LONGEST_TITLE, extra_json_schema=_NO_NUL)]
 Note = Annotated[str, Meta(max_length=LONGEST_NOTE, extra_json_schema=_NO_NUL)]
 
@@ -111,15 +120,17 @@ class ClosedData(msgspec.Struct, frozen=True):
 
 
 class CompletedData(msgspec.Struct, frozen=True):
-    """These members did what the card asks for."""
+    """These members did what the card asks for; `members`, `openids` or both."""
 
-    members: Members
+    members: Members | None = None
+    openids: Openids | None = None
 
 
 class AddedData(msgspec.Struct, frozen=True):
-    """These members take part from now on (for `choose`: `listed`)."""
+    """These members take part from now on (for `choose`: `listed`); `members`, `openids` or both."""
 
-    members: Members
+    members: Members | None = None
+    openids: Openids | None = None
 
 
 WIRE: Final[dict[str, type[msgspec.Struct]]] = {
@@ -159,5 +170,7 @@ EXPECTED: Final[dict[str, str]] = {
     "data.note": f"a string of at most {LONGEST_NOTE} characters without NUL",
     "data.members": f"an array of 1 to {MOST_MEMBERS} strings",
     "data.members[]": _ID,
+    "data.openids": f"an array of 1 to {MOST_MEMBERS} strings",
+    "data.openids[]": _ID,
 }
 """What belongs where, in a producer's words; `[]` stands for any index."""

@@ -7,6 +7,7 @@ something other than refused or duplicate, so illegal input changes nothing.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import cast
 
 from msgspec import UNSET
@@ -35,6 +36,7 @@ from statemachine.model import (
     Opening,
     Outcome,
     Rules,
+    Unbound,
 )
 from statemachine.states import ACTIVITY, DONE, ENDED, NEARING, OPEN, PARTICIPANT, UNOPENED, move
 
@@ -125,8 +127,21 @@ def _open(
         opened_digest=opened_digest(data),
     )
     aggregate.activity = activity
+    aggregate.opening = opening_of(data)
+    aggregate.room = aggregate.opening.room
+    if listed:
+        _list_members(aggregate, data.participants)
+    _changed(aggregate, None, "opened", opening_warnings(data, rules))
+    outcomes = [(event, APPLIED)]
+    outcomes += [(each, _apply(aggregate, each, now, rules)) for each in early]
+    fire_due(aggregate, now, rules)
+    return outcomes
+
+
+def opening_of(data: Opened) -> Opening:
+    """What stays of it for good."""
     room = data.room
-    aggregate.opening = Opening(
+    return Opening(
         appid=data.appid,
         template=data.template,
         version=data.version,
@@ -135,13 +150,6 @@ def _open(
         opengid=room.opengid if room else None,
         open_single_roomid=room.open_single_roomid if room else None,
     )
-    if listed:
-        _list_members(aggregate, data.participants)
-    _changed(aggregate, None, "opened", opening_warnings(data, rules))
-    outcomes = [(event, APPLIED)]
-    outcomes += [(each, _apply(aggregate, each, now, rules)) for each in early]
-    fire_due(aggregate, now, rules)
-    return outcomes
 
 
 def opening_warnings(data: Opened, rules: Rules) -> list[str]:
@@ -172,18 +180,20 @@ def _apply(aggregate: Aggregate, event: Event, now: int, rules: Rules) -> Outcom
     if isinstance(data, Closed):
         _end(aggregate, "closed", min(event.time, now), now)
         return APPLIED
-    return _add(aggregate, data)
+    return _add(aggregate, event, data)
 
 
 def _complete(aggregate: Aggregate, event: Event, data: Completed, time: int, now: int) -> Outcome:
-    """Each member is tested in this order: duplicate, not_listed, late, ended (design.md §3)."""
+    """Each member is tested in this order: duplicate, not_listed, late, ended (design.md §3). Who waits for
+    his binding is tested once he has it."""
     activity = aggregate.activity
     kinds: set[str] = set()
     finished: list[str] = []
     refused: dict[RefusedReason, list[str]] = {}
     ended = activity.state == ENDED
     late = ended and activity.ended_at is not None and time <= activity.ended_at
-    for group_openid in data.members:
+    members, unbound = named(aggregate, data)
+    for group_openid in members:
         member = aggregate.members.get(group_openid)
         if member is not None and member.state == DONE:
             kinds.add("duplicate")
@@ -205,10 +215,46 @@ def _complete(aggregate: Aggregate, event: Event, data: Completed, time: int, no
         activity.done += len(finished)
         activity.revision += 0 if late else 1
         aggregate.publish(f"done:{event_key(event)}", ParticipantDone(tuple(finished)))
-    for reason, members in refused.items():
-        refuse_event(aggregate, event, reason, members)
-    if activity.close_when_complete and "applied" in kinds and activity.done == activity.participants:
+    for reason, whom in refused.items():
+        refuse_event(aggregate, event, reason, whom)
+    told = "applied" in kinds
+    if _wait(aggregate, event, unbound):
+        kinds.add("applied")
+    elif unbound:
+        refused["no_room"] = []
+    if activity.close_when_complete and told and activity.done == activity.participants:
         _end(aggregate, "complete", time, now)
+    return _best(kinds, refused)
+
+
+def named(aggregate: Aggregate, data: Completed | Added) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The members whom an event names, each once, those bound in the room among them; and the openids that
+    are not bound there."""
+    if not data.openids:
+        return data.members, ()
+    room = aggregate.room
+    known = {each: aggregate.bound.get((*room, each), "") if room else "" for each in data.openids}
+    members = dict.fromkeys((*data.members, *filter(None, known.values())))
+    return tuple(members), tuple(openid for openid, member in known.items() if not member)
+
+
+def _wait(aggregate: Aggregate, event: Event, openids: tuple[str, ...]) -> bool:
+    """Let them wait for their bindings, each by himself. Without a room nobody is ever bound: refused."""
+    if not openids:
+        return False
+    if aggregate.room is None:
+        refuse_event(aggregate, event, "no_room")
+        return False
+    appid, room_id = aggregate.room
+    aggregate.waits += [
+        Unbound(appid, room_id, openid, event.activity_id, event.source, event.id, event.type, event.time)
+        for openid in openids
+    ]
+    return True
+
+
+def _best(kinds: set[str], refused: Iterable[str]) -> Outcome:
+    """The outcome of an event by those of the people whom it names."""
     for kind in BEST_FIRST[:3]:
         if kind in kinds:
             return Outcome(kind)
@@ -229,10 +275,17 @@ def _reschedule(aggregate: Aggregate, event: Event, data: Rescheduled, now: int,
     return APPLIED
 
 
-def _add(aggregate: Aggregate, data: Added) -> Outcome:
-    if aggregate.activity.choose != "listed":
-        return DUPLICATE  # everyone takes part already
-    return APPLIED if _list_members(aggregate, data.members) else DUPLICATE
+def _add(aggregate: Aggregate, event: Event, data: Added) -> Outcome:
+    members, unbound = named(aggregate, data)
+    everyone = aggregate.activity.choose != "listed"
+    if everyone and (aggregate.room is not None or not unbound):
+        return DUPLICATE  # everyone takes part already, whoever it is
+    kinds = {"duplicate"} if members else set()
+    if not everyone and _list_members(aggregate, members):
+        kinds.add("applied")
+    if _wait(aggregate, event, unbound):
+        kinds.add("applied")
+    return _best(kinds, ("no_room",))
 
 
 def _list_members(aggregate: Aggregate, group_openids: tuple[str, ...]) -> int:

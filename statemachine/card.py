@@ -157,6 +157,17 @@ def attempt_at(card: Card, rules: DeliveryRules) -> int | None:
     return None
 
 
+def not_in_sync_since(card: Card) -> int | None:
+    """Since when the card is due, calling, uncertain or given up, µs: its oldest cause counts. None: it is in
+    sync or closed. It only moves forward, so whoever pages through such cards by it misses none."""
+    where = phase(card)
+    if where in (IN_SYNC, CLOSED):
+        return None
+    given_up_at = card.retry_at if where is GIVEN_UP else None
+    causes = (card.behind_since, given_up_at, card.doubt_at)
+    return min((at for at in causes if at is not None), default=None)
+
+
 class Status(msgspec.Struct, frozen=True):
     """Where a delivery stands, for people: the phase, why, and until when (µs; None: for no time)."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -47,6 +48,29 @@ class Activity(msgspec.Struct):
     opened_digest: str = ""
 
 
+class Room(NamedTuple):
+    """A chat as one app sees it. `room_id`: its `opengid` or `open_single_roomid`."""
+
+    appid: str
+    room_id: str
+
+
+class Unbound(NamedTuple):
+    """Somebody whom an event names by an openid that is not bound in the activity's room yet: he waits.
+
+    `time`: the event's, µs.
+    """
+
+    appid: str
+    room_id: str
+    openid: str
+    activity_id: str
+    source: str
+    id: str
+    type: str
+    time: int
+
+
 class Opening(msgspec.Struct, frozen=True):
     """What an `opened` fixes for good about the card; the machines do not look at it."""
 
@@ -57,6 +81,12 @@ class Opening(msgspec.Struct, frozen=True):
     publisher: str | None
     opengid: str | None
     open_single_roomid: str | None
+
+    @property
+    def room(self) -> Room | None:
+        """The chat that the card was sent to, if the opening says which."""
+        room_id = self.opengid or self.open_single_roomid
+        return Room(self.appid, room_id) if room_id else None
 
 
 class Member(msgspec.Struct):
@@ -97,7 +127,8 @@ class Aggregate(msgspec.Struct):
     """An activity under its lock, with everything that events at hand may touch.
 
     `members` holds the rows at hand (those that the batch's events name); `touched` those that
-    changed; `early` the events that wait for the opening, in order of arrival.
+    changed; `early` the events that wait for the opening, in order of arrival. `bound`: who is who, by
+    (appid, room_id, openid), of those whom events name by openid; `waits`: those of them who are not bound.
     """
 
     activity: Activity
@@ -106,6 +137,9 @@ class Aggregate(msgspec.Struct):
     opening: Opening | None = None
     touched: dict[str, Member] = msgspec.field(default_factory=dict)
     published: list[Published] = msgspec.field(default_factory=list)
+    room: Room | None = None
+    bound: Mapping[tuple[str, str, str], str] = msgspec.field(default_factory=dict)
+    waits: list[Unbound] = msgspec.field(default_factory=list)
 
     def publish(self, key: str, data: Any) -> None:
         """Append one change, in order."""

@@ -81,6 +81,7 @@ def _serve(work: Coroutine[Any, Any, None], settings: Settings) -> None:
 
 def _said(work: Coroutine[Any, Any, int | None]) -> int | None:
     """Run it; known failures become one clear message."""
+    from services.gateway.keys import ApiKeysError
     from services.kafka.admin import BrokerError
     from services.kafka.ports import BusUnavailable
     from services.runtime.host import ServiceDied
@@ -100,6 +101,7 @@ def _said(work: Coroutine[Any, Any, int | None]) -> int | None:
         BrokerError,
         AddressError,
         AppsError,
+        ApiKeysError,
         TlsError,
         ServiceDied,
     ) as error:
@@ -151,6 +153,12 @@ def clock() -> None:
 def dispatcher() -> None:
     """Serve: states → WeChat's cards, through setChatToolMsg."""
     _serve_kind("dispatcher")
+
+
+@app.command()
+def gateway() -> None:
+    """Serve: the HTTP API, to create activities, say what happened and read how far everything is."""
+    _serve_kind("gateway")
 
 
 @app.command()
@@ -271,6 +279,31 @@ def redeliver(
 
     settings = load()
     _run(inspect.redeliver(settings, OUT, activity_ids), settings)
+
+
+@app.command()
+def key(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Who calls with it; part of its events' source.")
+    ],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SCOPE", help="What it allows: read, write, rooms, operate. May be repeated."),
+    ] = None,
+    app_: Annotated[
+        list[str] | None,
+        typer.Option("--app", metavar="APPID", help="A mini program it is for. May be repeated."),
+    ] = None,
+) -> None:
+    """Make a key of the gateway's API, print it once, and add its hash to LIVECARD_API_KEYS_FILE."""
+    from services.cli import key as making
+
+    settings = load()
+    try:
+        making.make(settings, name, scope or [], app_ or [], out=OUT, err=ERR)
+    except CommandError as error:
+        ERR.print(f"livecard: {error}", markup=False)
+        raise typer.Exit(1) from None
 
 
 @app.command()

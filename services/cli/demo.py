@@ -17,7 +17,9 @@ from contracts.topics import Topics
 from services.cli import demo_script
 from services.cli.demo_view import STATES, Picture
 from services.cli.inspect import print_ledger
+from services.cli.key import new_key
 from services.cli.up import builders, embedded
+from services.gateway.keys import ApiKeys
 from services.kafka.ports import Message
 from services.runtime import logs
 from services.runtime.clock import RealClock
@@ -36,7 +38,10 @@ EXPIRY: Final = 600
 
 def staged(settings: Settings, folder: Path) -> Settings:
     """The settings of a play that touches nothing outside `folder`, whatever a production's shell names."""
-    plain = {name: getattr(Settings(), name) for name in (*OF_THE_BROKER, "apps_file", "simulator_faults")}
+    plain = {
+        name: getattr(Settings(), name)
+        for name in (*OF_THE_BROKER, "apps_file", "api_keys_file", "simulator_faults")
+    }
     return msgspec.structs.replace(
         settings,
         **plain,
@@ -57,12 +62,15 @@ async def run(settings: Settings, out: Console, *, plain: bool) -> int:
         async with embedded(demo, environ={}) as (ready, simulator):
             assert simulator is not None
             address = settings.http or DEFAULT_ADDRESS["demo"]
+            key = new_key()
+            keys = ApiKeys.single(key, "demo", [demo_script.APPID])
             async with opened("demo", ready) as (parts, always):
-                services = [service for build in builders() for service in build(parts)]
+                services = [service for build in builders(keys) for service in build(parts)]
                 host = Host(parts, services, always, address)
                 await host.start()
                 out.print(f"the chat: {simulator.url}")
                 out.print(f"health and metrics: {host.http.url}/readyz /metrics")
+                out.print(f"the API: {host.http.url}/openapi.json, with the key {key}", markup=False)
                 try:
                     with out.status("joining the consumer groups …"):
                         await host.beside(host.ready())

@@ -18,7 +18,7 @@ from services.runtime.clock import RealClock
 from services.runtime.environment import Read
 from services.runtime.process import delivery_rules
 from services.runtime.settings import Described, Settings
-from services.transactions.ledger import EVENT_FATES, REVISION_FATES, Ledger, read_ledger
+from services.transactions.ledger import EVENT_FATES, OPENID_FATES, REVISION_FATES, Ledger, read_ledger
 from services.transactions.redeliver import redeliver as redeliver_card
 from services.transactions.views import view_activity
 from statemachine.gate import UNKNOWN_APP, Gate, as_believed
@@ -57,11 +57,14 @@ async def ledger(settings: Settings, out: Console, *, as_json: bool) -> int:
 
 
 def print_ledger(read: Ledger, out: Console) -> None:
-    """The ledger as two tables and a verdict."""
+    """The ledger as tables and a verdict; that of openids once somebody had to wait for a binding."""
     for title, rows, total, fates in (
         ("events", read.events, "taken", EVENT_FATES),
         ("revisions", read.revisions, "raised", (*REVISION_FATES, "pending")),
+        ("openids", read.openids, "waited", (*OPENID_FATES, "waiting")),
     ):
+        if title == "openids" and not rows[total]:
+            continue
         made = table(total, *fates, title=title, justify="right")
         made.add_row(*(str(rows[name]) for name in (total, *fates)))
         print_table(out, made)

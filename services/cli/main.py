@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Final
 
-SERVES: Final = frozenset({"lifecycle", "clock", "dispatcher", "simulator", "up"})
+SERVES: Final = frozenset({"lifecycle", "clock", "dispatcher", "gateway", "simulator", "up"})
 """Commands that serve until they are asked to leave, which is no failure."""
 
 

@@ -16,7 +16,7 @@ from services.kafka.admin import create_topics
 from services.runtime.clock import RealClock
 from services.runtime.health import Health
 from services.runtime.host import DEFAULT_ADDRESS, Builder, serve, stop_on_signals
-from services.runtime.http import HealthServer, split_address
+from services.runtime.http import HealthAnswers, refused, split_address
 from services.runtime.settings import Settings, database_url
 from services.store.migrating import NEWEST
 from services.store.open import migrate, safe_url
@@ -35,6 +35,10 @@ def builder(kind: str) -> Builder:
         from services.clock.app import build as build_clock
 
         return build_clock
+    if kind == "gateway":
+        from services.gateway.app import build as build_gateway
+
+        return build_gateway
     from services.dispatcher.app import build as build_dispatcher
 
     return build_dispatcher
@@ -85,17 +89,18 @@ async def _serve_simulator(settings: Settings) -> None:
     health = Health(lambda: [service], clock, settings.stalled_after)
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    http = HealthServer(f"{host}:{port}", health, registry)
-    http.app.add_routes(server.routes())
-    await http.start()
+    server.health = HealthAnswers(health, registry)
+    try:
+        await server.start()
+    except OSError as error:
+        raise refused(host, port, error) from None
     LOG.info(
         "serving",
-        address=http.url,
+        address=server.url,
         services=["simulator"],
         seed=random.getrandbits(16),
     )
     warn_about(server, host, settings.simulator_faults)
     await stopping.wait()
-    server.shell.release()
-    await http.stop()
+    await server.stop()
     LOG.info("drained")

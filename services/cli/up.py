@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 import msgspec
 from rich.console import Console
@@ -13,7 +14,10 @@ from contracts.topics import Topics
 from services.cli.database import check_meant, named_database
 from services.cli.embedded_simulator import openings_of, remember, simulator_server, warn_about
 from services.cli.errors import CommandError
+from services.cli.key import key_to_try
 from services.cli.processes import builder
+from services.gateway.app import build as build_gateway
+from services.gateway.keys import ApiKeys
 from services.kafka.admin import create_topics
 from services.kafka.embedded import EmbeddedKafka
 from services.runtime.host import Builder, serve
@@ -29,9 +33,9 @@ SIMULATED_APPS = '{"wx1": "simulated"}'
 KINDS = ("lifecycle", "clock", "dispatcher")
 
 
-def builders() -> list[Builder]:
-    """Every service's composition root."""
-    return [builder(kind) for kind in KINDS]
+def builders(keys: ApiKeys | None = None) -> list[Builder]:
+    """Every service's composition root; `keys` are those of the API, if not a file's."""
+    return [*(builder(kind) for kind in KINDS), partial(build_gateway, keys=keys)]
 
 
 @asynccontextmanager
@@ -97,18 +101,26 @@ async def up(settings: Settings, out: Console) -> None:
     async with embedded(settings) as (ready, simulator):
         wechat = "  (the simulator; open it in a browser to see the chat)" if simulator else ""
         kafka = "" if settings.kafka else "  (embedded; its records live as long as this process)"
+        apps = AppBook.load(ready).appids()
+        key = "" if ready.api_keys_file else key_to_try()
+        keys = ApiKeys.single(key, "up", apps) if key else None
         rows = {
             "Kafka": ready.kafka + kafka,
             "store": safe_url(database_url(ready)),
             "WeChat": ready.wechat + wechat,
-            "apps": ", ".join(AppBook.load(ready).appids()),
+            "apps": ", ".join(apps),
+            "API key": key or ready.api_keys_file,
         }
 
         def serving(url: str) -> None:
-            for name, text in {"health, metrics": f"{url}/readyz  {url}/metrics", **rows}.items():
+            where = {
+                "health, metrics": f"{url}/readyz  {url}/metrics",
+                "API": f"{url}/v1  {url}/openapi.json",
+            }
+            for name, text in {**where, **rows}.items():
                 out.print(f"{name:>16}  {text}", markup=False)
             event = f"LIVECARD_KAFKA={ready.kafka} livecard send events.json"
             out.print(f"\nsend it an event:  {event}", markup=False)
             out.print("Ctrl-C drains and stops.", markup=False)
 
-        await serve("up", ready, builders(), serving)
+        await serve("up", ready, builders(keys), serving)

@@ -138,6 +138,7 @@ class TimerClock:
             inbox=self._settings.us("keep_inbox"),
             attempts=self._settings.us("keep_attempts"),
             activities=self._settings.us("keep_activities"),
+            bindings=self._settings.us("keep_bindings"),
             limit=BATCH,
         )
         for table, rows in pruned.items():

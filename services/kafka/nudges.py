@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from aiokafka import AIOKafkaConsumer
 from contracts.nudge import Nudge, decode_nudge
 from contracts.topics import Topics
 from services.kafka.errors import brief
+from services.kafka.leaving import leave
 from services.kafka.options import kafka_options
 from services.kafka.patches import header_names
 from services.runtime.ports import SELDOM, Clock
@@ -26,8 +26,6 @@ MOST: Final = 5000
 """Most nudges handed over together."""
 WAIT: Final = 5.0
 """Seconds before joining again after a failure."""
-LEAVE_DEADLINE: Final = 3.0
-"""Seconds for leaving the group."""
 
 
 class NudgeConsumer:
@@ -102,16 +100,4 @@ class NudgeConsumer:
                     self._on_nudges(known)
         finally:
             self._polled = None
-            await asyncio.shield(_leave(consumer))
-
-
-async def _leave(consumer: AIOKafkaConsumer) -> None:
-    leaving = asyncio.ensure_future(consumer.stop())
-    done, _ = await asyncio.wait([leaving], timeout=LEAVE_DEADLINE)
-    if not done:
-        leaving.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):  # it is over either way
-        await leaving
-    if not done:
-        with contextlib.suppress(Exception):
-            await consumer._client.close()  # noqa: SLF001 (cut off, it has left its connections open)
+            await asyncio.shield(leave(consumer))

@@ -53,5 +53,5 @@ def _named(arrival: Arrival) -> int:
     """How many members an event names."""
     data = arrival.content.data if isinstance(arrival.content, Event) else None
     if isinstance(data, (Completed, Added)):
-        return len(data.members)
+        return len(data.members) + len(data.openids)
     return len(data.participants) if isinstance(data, Opened) else 0

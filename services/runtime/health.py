@@ -37,6 +37,7 @@ LOOPS: Final = {
     "dispatcher.settler": "writes down what came of the calls",
     "dispatcher.work": "calls WeChat",
     "dispatcher.nudges": "polls Kafka for nudges",
+    "feed.changes": "reads the changes for the streams of the API",
     "relay.relay": "publishes changes from the outbox",
     "watcher.backlog": "reads the backlog for the metrics",
     "health.checks": "checks all the others",

@@ -20,11 +20,11 @@ from services.kafka.topic_settings import TopicWatch
 from services.runtime.backlog import Watcher
 from services.runtime.clock import RealClock
 from services.runtime.health import Dependency, Health
-from services.runtime.http import HealthServer
+from services.runtime.http import HttpServer
 from services.runtime.memory import give_back_what_is_large, spare_the_collector
 from services.runtime.metrics import Metrics
 from services.runtime.ports import new_name
-from services.runtime.process import Parts, Service, delivery_rules
+from services.runtime.process import HasApi, Parts, Service, delivery_rules
 from services.runtime.relay import Relay
 from services.runtime.settings import Settings, database_url
 from services.runtime.watchdog import Watchdog
@@ -37,6 +37,7 @@ T = TypeVar("T")
 DEFAULT_ADDRESS = {
     "up": "127.0.0.1:8080",
     "demo": "127.0.0.1:8080",
+    "gateway": "127.0.0.1:8080",
     "lifecycle": "127.0.0.1:8081",
     "clock": "127.0.0.1:8082",
     "dispatcher": "127.0.0.1:8083",
@@ -134,7 +135,8 @@ class Host:
             topics=always.topics,
         )
         self.services = [*services, *always.services, health]
-        self.http = HealthServer(address, health, parts.metrics.registry)
+        apis = [each.asgi for each in services if isinstance(each, HasApi)]
+        self.http = HttpServer(address, health, parts.metrics.registry, *apis)
         self._tasks: dict[asyncio.Task[None], Service] = {}
 
     async def start(self) -> None:

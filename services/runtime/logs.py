@@ -20,6 +20,7 @@ _SECRET_IN_TEXT: Final = re.compile(
 """Belt and braces: no code of ours logs these, but an exception of a library might carry an URL."""
 _PASSWORD_IN_URL: Final = re.compile(r"(://[^\s:/@\"']*:)[^\s\"']+(?=@)")
 """Up to the last @ before a space or a quote: a password that was not escaped may hold one."""
+_API_KEY: Final = re.compile(r"(lck_|\bbearer\s+)[\w.~+/-]{8,}=*", re.IGNORECASE)
 _QUIET: Final = {
     "transitions": logging.WARNING,
     "faststream": logging.WARNING,
@@ -28,11 +29,13 @@ _QUIET: Final = {
     "sqlalchemy": logging.WARNING,  # writes statements with their values
     "asyncio": logging.WARNING,
     "aiokafka": logging.WARNING,
+    "uvicorn": logging.WARNING,
 }
 
 
 def redact(text: str) -> str:
     """`text` with the values of anything named like a secret replaced."""
+    text = _API_KEY.sub(r"\1***", text)
     return _PASSWORD_IN_URL.sub(r"\1***", _SECRET_IN_TEXT.sub(r"\1***", text))
 
 

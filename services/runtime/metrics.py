@@ -33,7 +33,9 @@ class Metrics:
         self._ingest()
         self._calls()
         self._store()
-        for labelled in (self.events, self.dead, self.waits, self.relayed, self.calls, self.rows_pruned):
+        self._requests()
+        known = (self.events, self.dead, self.waits, self.relayed, self.calls, self.rows_pruned)
+        for labelled in (*known, self.ids_created, self.logins, self.streams_ended):
             for values in SERIES[labelled._name]:  # noqa: SLF001 (the client tells it nowhere else)
                 labelled.labels(*values)
 
@@ -138,7 +140,14 @@ class Metrics:
             "outbox_age": gauge("outbox_oldest_seconds", "Age of the oldest of them."),
             "due": gauge("timers_due", "Timers that should have fired (10001: or more)."),
             "due_age": gauge("timers_due_oldest_seconds", "How late the oldest of them is."),
+            "unbound": gauge("unbound_openids", "Openids that wait for their binding (10001: or more)."),
+            "unbound_age": gauge("unbound_oldest_seconds", "How long the oldest of them has waited."),
+            "bindings": gauge("bindings", "Members of rooms whose openid is known (10001: or more)."),
         }
+        self.streams_open = gauge("streams", "Streams of the API that are open.")
+        self.streams_ended = Counter(
+            "livecard_streams_ended", "Streams of the API that ended, by cause.", ["why"], registry=registry
+        )
         self.gate_closed = Gauge(
             "livecard_gate_closed_until_seconds",
             "Until when (Unix time) an app's gate is closed; 0: open.",
@@ -148,6 +157,57 @@ class Metrics:
         self.rows_pruned = Counter(
             "livecard_pruned_rows", "Rows deleted by age.", ["table"], registry=registry
         )
+
+    def _requests(self) -> None:
+        registry = self.registry
+        self.requests = Counter(
+            "livecard_http_requests",
+            "Requests to the API by route and status.",
+            ["route", "code"],
+            registry=registry,
+        )
+        self.request_time = Histogram(
+            "livecard_http_request_seconds",
+            "Time to the first byte of the answer, by route.",
+            ["route"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.requests_open = Gauge(
+            "livecard_http_requests_in_flight",
+            "Requests to the API under way, open streams included.",
+            registry=registry,
+        )
+
+        self.ids_created = Counter(
+            "livecard_activity_ids",
+            "Activity ids that callers of the API wanted of WeChat, by what came of it.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.logins = Counter(
+            "livecard_sessions",
+            "Sessions that callers of the API wanted, by what WeChat said of the login.",
+            ["outcome"],
+            registry=registry,
+        )
+
+    def created(self, outcome: str) -> None:
+        """An activity id was wanted: a verdict, `closed` (the gate) or `paused` (a limit)."""
+        self.ids_created.labels(outcome).inc()
+
+    def logged_in(self, outcome: str) -> None:
+        """A session was wanted: a verdict, `refused` (the code) or `paused` (a limit)."""
+        self.logins.labels(outcome).inc()
+
+    def request_answered(self, route: str, code: int, seconds: float) -> None:
+        """A request to the API has its answer; `route` is one of the API's, or empty."""
+        self.requests.labels(route, str(code)).inc()
+        self.request_time.labels(route).observe(seconds)
+
+    def requests_in_flight(self, requests: int) -> None:
+        """Requests to the API under way in this process."""
+        self.requests_open.set(requests)
 
     def backlog(self, backlog: Backlog) -> None:
         """The store's backlog as last read."""
@@ -249,6 +309,14 @@ class Metrics:
         """(type, outcome) → how many events."""
         for (kind, outcome), count in outcomes.items():
             self.events.labels(kind, outcome).inc(count)
+
+    def streams(self, count: int) -> None:
+        """`services.gateway.feed.FeedMetrics`."""
+        self.streams_open.set(count)
+
+    def stream_ended(self, why: str) -> None:
+        """`services.gateway.feed.FeedMetrics`."""
+        self.streams_ended.labels(why).inc()
 
 
 def _hidden(gate: Gate) -> int:

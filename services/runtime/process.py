@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from contracts.topics import Topics
 from services.kafka.ports import Bus
@@ -38,6 +38,16 @@ class Service(Protocol):
 
     async def ready(self) -> str | None:
         """None when it can do its work; otherwise what it waits for, in plain words."""
+        ...
+
+
+@runtime_checkable
+class HasApi(Protocol):
+    """A service that also answers requests, on the address of the process."""
+
+    @property
+    def asgi(self) -> Any:
+        """The ASGI application."""
         ...
 
 

@@ -28,8 +28,15 @@ SERIES: Final[dict[str, list[Labels]]] = {
     "livecard_waits": [("store",), ("broker",)],
     "livecard_relayed": [(CHANGES,), (DEAD,), (EVENTS,)],
     "livecard_pruned_rows": [
-        (table,) for table in ("inbox", "attempts", "members", "activities", "unopened")
+        (table,)
+        for table in (
+            *("inbox", "attempts", "requests", "sessions", "members", "activities", "unopened"),
+            *("bindings", "unbound"),
+        )
     ],
+    "livecard_activity_ids": [*((verdict.value,) for verdict in Verdict), ("closed",), ("paused",)],
+    "livecard_sessions": [*((verdict.value,) for verdict in Verdict), ("refused",), ("paused",)],
+    "livecard_streams_ended": [("left",), ("revoked",), ("slow",), ("gap",), ("drained",)],
     "livecard_calls": sorted(
         {
             *((verdict.value, str(code)) for code, verdict in VERDICTS.items()),
@@ -40,5 +47,5 @@ SERIES: Final[dict[str, list[Labels]]] = {
     ),
 }
 """Metric → its label values, in the order of its labels."""
-OPEN: Final = frozenset({"appid", "partition"})
+OPEN: Final = frozenset({"appid", "partition", "route"})
 """Labels whose values are known only later: a metric that has one begins without series."""

@@ -106,12 +106,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     apps_file: Annotated[
         str, _about("file with the same JSON, re-read on change; nobody else may read it")
     ] = ""
+    session_key_file: Annotated[
+        str,
+        _about(
+            "file of the keys that encrypt users' session keys, 32 bytes in base64 a line, re-read on change: "
+            "the first encrypts, a key that is taken out ends its sessions; nobody else may read it"
+        ),
+    ] = ""
 
     http: Annotated[
         str,
         _about(
-            "host:port of health and metrics; empty: 127.0.0.1 and 8080 up, demo · 8081 lifecycle · "
+            "host:port of health and metrics, and of the gateway's API; empty: 127.0.0.1 and "
+            "8080 gateway, up, demo · 8081 lifecycle · "
             "8082 clock · 8083 dispatcher · 8084 simulator"
+        ),
+    ] = ""
+    api_keys_file: Annotated[
+        str,
+        _about(
+            "file of the API's keys by their hashes, as `livecard key` writes it, re-read on change; "
+            "nobody else may read it"
         ),
     ] = ""
     log: Annotated[Literal["json", "console"], _about("form of log lines on stderr")] = "json"
@@ -180,6 +195,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_activities: Annotated[
         float, _seconds("how long after expiry activities and members are deleted (personal data)")
     ] = 2_592_000.0
+    keep_bindings: Annotated[
+        float, _seconds("how long after it was last said a binding is deleted (personal data)")
+    ] = 7_776_000.0
     prune_every: Annotated[float, _seconds("how often old rows are pruned, in small steps")] = 60.0
     stalled_after: Annotated[
         float, _seconds("a loop that has not moved for so long makes /healthz answer 503", gt=15)

@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from services.runtime.clock import RealClock
+from services.runtime.http import HEALTH_ROUTES, HealthAnswers
 from services.runtime.ports import Chance, Clock
 from services.simulator.behaviour import Behaviour
 from services.simulator.control import Control
@@ -18,6 +19,8 @@ from services.simulator.memory import Memory
 from services.simulator.model import WeChatModel
 from services.simulator.shell import Shell
 
+LARGEST_BODY: Final = 1 << 20
+"""Bytes of a request."""
 _PAGE: Final = Path(__file__).with_name("page.html")
 
 
@@ -25,8 +28,7 @@ class SimulatorServer:
     """WeChat's servers on a local port, the chat's page at `/`, and `/control`.
 
     `chance` decides tokens, ids and rids; `faults_file` holds fault rules and is read again on change.
-    `routes()` mounts the same onto another application, whose `/healthz`, `/readyz` and `/metrics`
-    then stand instead of the plain ones here.
+    `health` answers `/healthz`, `/readyz` and `/metrics`, where it is a process of its own.
     """
 
     def __init__(
@@ -42,12 +44,13 @@ class SimulatorServer:
         auto_declare: bool = False,
         faults_file: Path | None = None,
         reseed: Callable[[int], Chance] = random.Random,
+        health: HealthAnswers | None = None,
     ) -> None:
         behaviour = behaviour or Behaviour()
         behaviour.accept_any_app |= accept_any_app
         behaviour.auto_declare |= auto_declare
         chance = chance or random.Random()
-        self.host, self.port = host, port
+        self.host, self.port, self.health = host, port, health
         self.model = WeChatModel(apps or {}, chance, behaviour)
         self.faults = Faults(chance)
         self.shell = Shell(self.model, self.faults, clock or RealClock(), reseed, faults_file)
@@ -71,8 +74,9 @@ class SimulatorServer:
 
     async def start(self) -> None:
         """Listen. Raises OSError for a port in use or an address that is not ours."""
-        application = web.Application(client_max_size=16 << 20)
-        application.add_routes([web.get("/healthz", _well), web.get("/readyz", _well), *self.routes()])
+        application = web.Application(client_max_size=LARGEST_BODY)
+        health = [web.get(path, self._well) for path in HEALTH_ROUTES if path != "/metrics" or self.health]
+        application.add_routes([*health, *self.routes()])
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
@@ -82,6 +86,13 @@ class SimulatorServer:
             raise
         self._runner = runner
         self.port = runner.addresses[0][1]
+
+    async def _well(self, request: web.Request) -> web.Response:
+        found = await self.health.answer(request.path) if self.health else None
+        if found is None:
+            return web.json_response({"ready": True})
+        headers = {"Content-Type": found.content_type}
+        return web.Response(body=found.body, status=found.status, headers=headers)
 
     async def stop(self) -> None:
         """Let go of who hangs, drop what was to be applied later, stop listening."""
@@ -96,7 +107,3 @@ class SimulatorServer:
 
 async def _page(_request: web.Request) -> web.FileResponse:
     return web.FileResponse(_PAGE)
-
-
-async def _well(_request: web.Request) -> web.Response:
-    return web.json_response({"ready": True})

@@ -11,6 +11,7 @@ from aiohttp import web
 from contracts.times import SECOND
 from services.simulator.cards import Declaration
 from services.simulator.model import Session
+from services.simulator.rooms import PageWish, RoomWish
 from services.simulator.shell import JSON, Shell
 
 Wish = TypeVar("Wish")
@@ -52,10 +53,10 @@ class TimeWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CodeWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A login code that works once; without an openid its user is blocked."""
+    """A login code that works once (a new one if none is named); without an openid its user is blocked."""
 
-    code: str
     appid: str
+    code: str = ""
     openid: str | None = None
     unionid: str | None = None
 
@@ -80,6 +81,9 @@ class Control:
             web.post("/control/apps", _guarded(self._apps)),
             web.post("/control/addresses", _guarded(self._addresses)),
             web.post("/control/codes", _guarded(self._codes)),
+            web.get("/control/rooms", self._list_rooms),
+            web.post("/control/rooms", _guarded(self._put_room)),
+            web.post("/control/page", _guarded(self._page)),
             web.get("/control/behaviour", self._behaviour),
             web.post("/control/behaviour", _guarded(self._behave)),
             web.get("/control/faults", self._faults),
@@ -125,7 +129,8 @@ class Control:
         return _json({**ledger, "pending_late": self._shell.pending_late})
 
     async def _reset(self, _request: web.Request) -> web.Response:
-        """Forget cards, tokens, quotas, counts, faults and the time offset; apps and behaviour stay."""
+        """Forget cards, tokens, quotas, rooms, logins, counts, faults and the time offset; apps and behaviour
+        stay."""
         self._shell.reset()
         return _json({})
 
@@ -157,8 +162,19 @@ class Control:
     async def _codes(self, request: web.Request) -> web.Response:
         wish = await _wish(request, CodeWish)
         session = Session(appid=wish.appid, openid=wish.openid, unionid=wish.unionid)
-        self._shell.model.admit(wish.code, session)
+        return _json({"code": self._shell.model.admit(wish.code, session)}, status=201)
+
+    async def _list_rooms(self, _request: web.Request) -> web.Response:
+        return _json({"rooms": self._shell.model.rooms.view()})
+
+    async def _put_room(self, request: web.Request) -> web.Response:
+        self._shell.model.rooms.put(await _wish(request, RoomWish))
         return _json({}, status=201)
+
+    async def _page(self, request: web.Request) -> web.Response:
+        """What `wx.getChatToolInfo` and its like give the page of one user."""
+        wish = await _wish(request, PageWish)
+        return _json(self._shell.model.rooms.tell(self._shell.now(), wish))
 
     async def _behaviour(self, _request: web.Request) -> web.Response:
         return _json(self._shell.model.behaviour)

@@ -6,7 +6,6 @@ in virtual time can use it without a socket.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -39,6 +38,7 @@ from services.simulator.requests import (
     refusal_body,
     require_method,
 )
+from services.simulator.rooms import Rooms
 
 OLD_TOKEN_PATH: Final = "/cgi-bin/token"  # noqa: S105 (a path, not a secret)
 OLD_CLEAR_QUOTA_PATH: Final = "/cgi-bin/clear_quota"
@@ -116,6 +116,7 @@ class WeChatModel:
         self.refusals = Refusals()
         self.given: dict[str, Given] = {}
         self.changed: dict[str, None] = {}
+        self.rooms = Rooms(self._chance)
         self._codes: dict[str, Session | None] = {}
 
     def handle(self, now: int, request: Request) -> bytes:
@@ -190,9 +191,11 @@ class WeChatModel:
         """Whose id this is and when it dies; one not given out here is the asking app's, from now."""
         return self.given.get(activity_id) or Given(appid, now + self.behaviour.activity_lifetime)
 
-    def admit(self, code: str, session: Session) -> None:
-        """Make `code` a login code that works once."""
+    def admit(self, code: str, session: Session) -> str:
+        """Make `code`, a new one if it is empty, a login code that works once."""
+        code = code or f"{self._chance.getrandbits(128):032x}"
         self._codes[code] = session
+        return code
 
     def _authorized(self, now: int, request: Request) -> str:
         appid = self.tokens.check(now, request.query.get("access_token", ""))
@@ -273,7 +276,7 @@ class WeChatModel:
         if session.openid is None:
             raise RefusedError(40226)
         self._codes[code] = None
-        key = base64.b64encode(self._chance.getrandbits(128).to_bytes(16, "big")).decode()
+        key = self.rooms.log_in(session.appid, session.openid)
         answer: dict[str, Any] = {"openid": session.openid, "session_key": key}
         return encode(answer if session.unionid is None else {**answer, "unionid": session.unionid})
 

@@ -25,7 +25,7 @@ from services.store.ports import StoreUnavailable
 
 NEEDED: Final = "0006"
 """The migration that this code needs, and the last that the release before can live with."""
-NEWEST: Final = "0010"
+NEWEST: Final = "0011"
 """The last migration: takes away what only the release before needs."""
 
 ADVISORY_LOCK: Final = 0x6C697665

@@ -13,6 +13,9 @@ from typing import Protocol
 
 import msgspec
 
+from services.store.pages import Pages
+from services.store.requests import RequestsTx
+from services.store.rooms import RoomsStore, RoomsTx
 from services.store.rows import (
     ANY,
     Admission,
@@ -29,6 +32,7 @@ from services.store.rows import (
     Waiting,
     Writes,
 )
+from services.store.sessions import SessionsStore, SessionsTx
 from statemachine.card import Card
 from statemachine.gate import Gate
 from statemachine.step import Owed
@@ -57,9 +61,12 @@ class Backlog(msgspec.Struct, frozen=True):
     outbox_age: int
     due: int
     due_age: int
+    unbound: int
+    unbound_age: int
+    bindings: int
 
 
-class Tx(Protocol):
+class Tx(RequestsTx, RoomsTx, SessionsTx, Protocol):
     """One transaction. Leaving it normally commits; an exception rolls back.
 
     Locks: `admit` takes inbox rows in sorted order, `lock` and `lock_cards` activity rows in order
@@ -147,7 +154,7 @@ class Tx(Protocol):
         ...
 
 
-class Store(Protocol):
+class Store(Pages, RoomsStore, SessionsStore, Protocol):
     """An engine, with its reads and its housekeeping that need no activity's lock."""
 
     def transaction(self) -> AbstractAsyncContextManager[Tx]:
@@ -170,9 +177,10 @@ class Store(Protocol):
         """Counts and ages."""
         ...
 
-    async def totals(self) -> tuple[dict[str, int], int, int]:
+    async def totals(self) -> tuple[dict[str, int], int, int, int]:
         """In one snapshot: the ledger's counters summed over slots; the sum of revision − settled
-        over all activities; how many events are parked (both counted from the rows)."""
+        over all activities; how many events are parked, and how many openids of events wait for their
+        binding (all three counted from the rows)."""
         ...
 
     async def lease_shards(self, owner: str, lease: int) -> list[int]:
@@ -200,13 +208,21 @@ class Store(Protocol):
         """Every gate, by appid."""
         ...
 
+    async def gate(self, appid: str) -> tuple[Gate, int]:
+        """The gate of this app, an open one where none was seen yet, and the database's now."""
+        ...
+
     async def outcomes(self, keys: Sequence[InboxKey]) -> dict[InboxKey, str]:
         """The outcomes of these events, those still remembered."""
         ...
 
-    async def prune(self, *, inbox: int, attempts: int, activities: int, limit: int) -> dict[str, int]:
+    async def prune(
+        self, *, inbox: int, attempts: int, activities: int, bindings: int = ANY, limit: int
+    ) -> dict[str, int]:
         """One step: delete up to `limit` rows a table that are older than these ages (µs): inbox rows
-        by arrival (never `parked` ones), attempts by time, activities with members by expires_at
+        by arrival (never `parked` ones), attempts by time, answers kept under an `Idempotency-Key` and
+        sessions after a day, bindings by when they were last bound, activities with members, and whoever waits
+        in them for a binding, by expires_at
         (their pending revisions count as expired) until these are `limit` members together, unopened
         activities with nothing parked. Rows that somebody holds are left for later, so any number may
         prune at once. Near `limit` in any table: there is more."""

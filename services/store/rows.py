@@ -11,7 +11,7 @@ import msgspec
 from contracts.records import Record
 from statemachine.card import Card
 from statemachine.gate import Gate
-from statemachine.model import Activity, Opening
+from statemachine.model import Activity, Opening, Unbound
 
 SHOWN_ATTEMPTS: Final = 20
 """So many of an activity's last attempts are shown."""
@@ -249,24 +249,36 @@ class Opened(NamedTuple):
     opening: Opening
 
 
+class Announced(NamedTuple):
+    """An activity whose `opened` is on its way through the outbox: whose it is, and what can be said of it."""
+
+    activity_id: str
+    appid: str
+    title: str
+    expires_at: int
+
+
 class Writes(msgspec.Struct):
     """Everything that one transaction writes; each non-empty list is one statement.
 
     `cards`: the delivery's columns alone. Whatever writes a card also writes when it wants a dispatcher
     (`statemachine.card.attempt_at`).
     `members`: upserts of lifecycle columns (insert with delivered = OWED). `counters` are added to
-    the ledger in the slot of the writing process, last, in sorted order.
+    the ledger in the slot of the writing process, last, in sorted order. `wait`: people who wait for their
+    binding; the store counts those that did not wait already.
     """
 
     outcomes: list[InboxOutcome] = msgspec.field(default_factory=list)
     activities: list[Moved] = msgspec.field(default_factory=list)
     progress: list[Progress] = msgspec.field(default_factory=list)
+    announced: list[Announced] = msgspec.field(default_factory=list)
     opened: list[Opened] = msgspec.field(default_factory=list)
     members: list[MemberRow] = msgspec.field(default_factory=list)
     cards: list[Card] = msgspec.field(default_factory=list)
     marks: list[MemberMark] = msgspec.field(default_factory=list)
     park: list[ParkedRow] = msgspec.field(default_factory=list)
     unpark: list[InboxKey] = msgspec.field(default_factory=list)
+    wait: list[Unbound] = msgspec.field(default_factory=list)
     outbox: list[OutboxRow] = msgspec.field(default_factory=list)
     attempts: list[Attempt] = msgspec.field(default_factory=list)
     gates: list[Gate] = msgspec.field(default_factory=list)

@@ -18,6 +18,7 @@ from services.store.ports import Backlog, StoreLost, StoreUnavailable
 from services.store.postgres import Sessions, driver_transaction
 from services.store.primary import READ_ONLY
 from services.store.rows import (
+    ANY,
     CONFIRMED,
     OWED,
     PAGE_SIZE,
@@ -31,6 +32,9 @@ from services.store.rows import (
     Parked,
     Seen,
 )
+from services.store.sessions import SESSIONS, SqlSessions
+from services.store.sql_pages import OUT_OF_SYNC_POSTGRES, OUT_OF_SYNC_SQLITE, PAGES, SqlPages
+from services.store.sql_rooms import ROOMS, SqlRoomsStore
 from services.store.sql_tx import AlchemyRun, ByName, Run, SqlTx, read_locked
 from services.store.upkeep import UNOPENED_AGE, few_members, is_held
 from statemachine.card import DeliveryRules
@@ -42,7 +46,7 @@ SLOTS: Final = 64
 SLOTS_OF_A_PROCESS: Final = 4
 
 
-class SqlStore:
+class SqlStore(SqlPages, SqlRoomsStore, SqlSessions):
     """Implements `services.store.ports.Store` on PostgreSQL or SQLite.
 
     `slot` is where this process begins to add to the ledger (0–63): its transactions take turns at some
@@ -71,7 +75,11 @@ class SqlStore:
             **statements.TRANSACTION,
             **statements.READS,
             **statements.UPKEEP,
+            **PAGES,
+            **ROOMS,
+            **SESSIONS,
             "claim": claim,
+            "out_of_sync": OUT_OF_SYNC_POSTGRES if dialect.postgres else OUT_OF_SYNC_SQLITE,
         }
         self._statements: Mapping[str, Statement] = {
             name: dialect.statement(name, source.replace("{in shards}", _in_shards(dialect)))
@@ -151,10 +159,10 @@ class SqlStore:
         async with self._reading() as run:
             return Backlog(*map(int, (await run("backlog"))[0]))
 
-    async def totals(self) -> tuple[dict[str, int], int, int]:
+    async def totals(self) -> tuple[dict[str, int], int, int, int]:
         async with self._reading() as run:
             values = {name: int(value) for name, value in await run("totals")}
-        return values, values.pop("=pending"), values.pop("=parked")
+        return values, values.pop("=pending"), values.pop("=parked"), values.pop("=unbound")
 
     async def lease_shards(self, owner: str, lease: int) -> list[int]:
         async with self._writing() as run:
@@ -205,6 +213,11 @@ class SqlStore:
         async with self._reading() as run:
             return [Gate(*row) for row in await run("all_gates")]
 
+    async def gate(self, appid: str) -> tuple[Gate, int]:
+        async with self._reading() as run:
+            *gate, now = (await run("gate", appid=appid))[0]
+            return (Gate(appid) if gate[0] is None else Gate(*gate)), int(now)
+
     async def outcomes(self, keys: Sequence[InboxKey]) -> dict[InboxKey, str]:
         if not keys:
             return {}
@@ -212,22 +225,30 @@ class SqlStore:
             rows = await run.rows("inbox_outcomes", keys)
             return {InboxKey(source, name): outcome for source, name, outcome in rows}
 
-    async def prune(self, *, inbox: int, attempts: int, activities: int, limit: int) -> dict[str, int]:
+    async def prune(
+        self, *, inbox: int, attempts: int, activities: int, bindings: int = ANY, limit: int
+    ) -> dict[str, int]:
         pruned = {}
-        for table, age in (("inbox", inbox), ("attempts", attempts)):
+        for table, age in (("inbox", inbox), ("attempts", attempts), ("bindings", bindings)):
             async with self._writing() as run:
                 pruned[table] = await run.count(f"prune_{table}", age=age, limit=limit)
+        for table in ("requests", "sessions"):
+            async with self._writing() as run:
+                pruned[table] = await run.count(f"prune_{table}", limit=limit)
         async with self._writing() as run:
             old = few_members(await run("old_activities", age=activities, limit=limit), limit)
             pending = sum(count for count in old.values() if count > 0)
-            if pending:
-                await run.rows("counters", [(next(self._slots), "revisions.expired", pending)])
-            pruned["members"], pruned["activities"] = 0, len(old)
+            pruned["members"], pruned["unbound"], pruned["activities"] = 0, 0, len(old)
             if old:
                 ids = self.dialect.many(old)
                 pruned["members"] = await run.count("delete_members", ids=ids)
+                pruned["unbound"] = await run.count("delete_unbound", ids=ids)
                 await run("delete_attempts", ids=ids)
                 await run("delete_activities", ids=ids)
+            fates = (("openids.dropped", pruned["unbound"]), ("revisions.expired", pending))
+            slot = next(self._slots)
+            if counted := [(slot, name, count) for name, count in fates if count]:
+                await run.rows("counters", counted)
         async with self._writing() as run:
             unopened = [row[0] for row in await run("unopened_activities", age=UNOPENED_AGE, limit=limit)]
             gone = await run.count("delete_unopened", ids=self.dialect.many(unopened)) if unopened else 0

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.records import decode_record, encode_record
 from services.store.dialect import Dialect, Statement
+from services.store.requests import SqlRequests
 from services.store.rows import (
     ANY,
     Admission,
@@ -24,6 +25,8 @@ from services.store.rows import (
     Waiting,
     Writes,
 )
+from services.store.sessions import SqlSessionsTx
+from services.store.sql_rooms import SqlRoomsTx
 from statemachine.card import Card, DeliveryRules, attempt_at
 from statemachine.gate import Gate
 from statemachine.model import Activity
@@ -95,7 +98,7 @@ class ByName:
     """Runs statements by their names."""
 
     def __init__(self, run: Run, statements: Mapping[str, Statement], dialect: Dialect) -> None:
-        self._run, self._statements, self._dialect = run, statements, dialect
+        self._run, self._statements, self.dialect = run, statements, dialect
 
     async def __call__(self, name: str, **parameters: Any) -> Sequence[Any]:
         """The rows."""
@@ -104,14 +107,14 @@ class ByName:
     async def rows(self, name: str, rows: Iterable[Sequence[Any]], **more: Any) -> Sequence[Any]:
         """The rows that a statement answers to its `{rows: …}`."""
         statement = self._statements[name]
-        return await self._run(statement, {**self._dialect.bind(statement, rows), **more})
+        return await self._run(statement, {**self.dialect.bind(statement, rows), **more})
 
     async def count(self, name: str, **parameters: Any) -> int:
         """How many rows it changed."""
         return await self._run.count(self._statements[name], parameters)
 
 
-class SqlTx:
+class SqlTx(SqlRequests, SqlRoomsTx, SqlSessionsTx):
     """Implements `services.store.ports.Tx` inside one transaction of `run`'s connection."""
 
     def __init__(
@@ -258,9 +261,12 @@ class SqlTx:
 
     async def write(self, writes: Writes) -> None:
         """Everything; each non-empty list is one statement."""
+        if writes.wait:  # who waits already does so once, and is counted once
+            writes.count("openids.waited", len(await self._rows("wait", writes.wait)))
         fields = msgspec.structs.astuple
         for name, rows in (
             ("outcomes", writes.outcomes),
+            ("announced", writes.announced),
             ("opened", [(each.activity_id, *fields(each.opening)) for each in writes.opened]),
             (
                 "activities",

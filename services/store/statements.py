@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from services.store.requests import PRUNE_REQUESTS, REQUESTS
+from services.store.sessions import PRUNE_SESSIONS
+from services.store.upkeep import ANNOUNCED_AGE
 from statemachine.gate import LONGEST
 from statemachine.waits import CLOCK_STEP
 
@@ -79,6 +82,7 @@ of the clock."""
 OWED: Final = "state = 'done' AND NOT late AND delivered = 0"
 
 TRANSACTION: Final = {
+    **REQUESTS,
     "now": "SELECT {clock}",
     "admit": """
         INSERT INTO inbox (source, id, activity_id, outcome, reason, received_at)
@@ -143,10 +147,15 @@ TRANSACTION: Final = {
     "lock_gates": f"{_GATES} WHERE appid {{in ids}} ORDER BY appid {{for update}}",
     "lock_gates_free": f"{_GATES} WHERE appid {{in ids}} ORDER BY appid {{skip locked}}",
     "all_gates": f"{_GATES} ORDER BY appid",
+    "gate": f"SELECT {GATE_COLUMNS}, {{clock}} FROM (SELECT 1) one LEFT JOIN gates ON appid = :appid",
     "outcomes": """
         UPDATE inbox SET outcome = r.outcome, reason = r.reason
         FROM {rows: source text, id text, outcome text, reason text}
         WHERE inbox.source = r.source AND inbox.id = r.id""",
+    "announced": """
+        UPDATE activities SET appid = r.appid, title = r.title, expires_at = r.expires_at
+        FROM {rows: activity_id text, appid text, title text, expires_at bigint}
+        WHERE activities.activity_id = r.activity_id AND activities.state = ''""",
     "opened": """
         UPDATE activities SET appid = r.appid, template = r.template, version = r.version, title = r.title,
           publisher = r.publisher, opengid = r.opengid, open_single_roomid = r.open_single_roomid,
@@ -267,11 +276,14 @@ _CAP = 10_001
 
 def _backlog(name: str, table: str, where: str, oldest: str, order: str) -> str:
     """A capped count and an age. Both in an index's order: the planner cannot know how few there are."""
-    rows = f"FROM {table} WHERE {where} ORDER BY {order} LIMIT"
-    return (
-        f"(SELECT count(*) FROM (SELECT 1 {rows} {_CAP}) AS {name}_some) AS {name}, "
-        f"coalesce({{now}} - (SELECT {oldest} {rows} 1), 0) AS {name}_age"
-    )
+    first = f"(SELECT {oldest} FROM {table} WHERE {where} ORDER BY {order} LIMIT 1)"
+    return f"{_count(name, table, where, order)}, coalesce({{now}} - {first}, 0) AS {name}_age"
+
+
+def _count(name: str, table: str, where: str, order: str) -> str:
+    """A capped count."""
+    rows = f"SELECT 1 FROM {table} WHERE {where} ORDER BY {order} LIMIT {_CAP}"
+    return f"(SELECT count(*) FROM ({rows}) AS {name}_some) AS {name}"
 
 
 _OPENED: Final = """
@@ -287,13 +299,16 @@ READS: Final = {
             _backlog("parked", "parked", "true", "parked_at", "parked_at"),
             _backlog("outbox", "outbox", "true", "created_at", "seq"),  # which rise together, all but exactly
             _backlog("due", "activities", "due_at <= {now}", "due_at", "due_at"),
+            _backlog("unbound", "unbound", "true", "since", "since"),
+            _count("bindings", "bindings", "group_openid <> ''", "appid, room_id, group_openid"),
         )
     ),
     "totals": """
         SELECT name, CAST(sum(value) {big}) FROM counters GROUP BY name
         UNION ALL SELECT '=pending', CAST(coalesce(sum(revision - settled), 0) {big}) FROM activities
           WHERE revision > settled AND state <> ''
-        UNION ALL SELECT '=parked', count(*) FROM parked""",
+        UNION ALL SELECT '=parked', count(*) FROM parked
+        UNION ALL SELECT '=unbound', count(*) FROM unbound""",
     "outbox_page": """
         SELECT activity_id, topic, id, body, shard, created_at, seq FROM (
           SELECT page.*, sum(octets) OVER (ORDER BY seq) - octets AS before FROM (
@@ -359,6 +374,9 @@ UPKEEP: Final = {
         "inbox", "received_at < {now} - :age AND outcome <> 'parked'", "received_at"
     ),
     "prune_attempts": _delete_oldest("attempts", "at < {now} - :age", "at"),
+    "prune_bindings": _delete_oldest("bindings", "bound_at < {now} - :age", "bound_at"),
+    "prune_requests": _delete_oldest("requests", PRUNE_REQUESTS, "started_at"),
+    "prune_sessions": _delete_oldest("sessions", PRUNE_SESSIONS, "expires_at"),
     "old_activities": """
         SELECT activity_id, revision - settled, CASE WHEN participants > done THEN participants ELSE done END
         FROM activities
@@ -366,6 +384,7 @@ UPKEEP: Final = {
     "unopened_activities": f"""
         SELECT activity_id FROM activities
         WHERE state = '' AND seen_at < {{now}} - :age AND {_NOTHING_PARKED}
+          AND (appid = '' OR seen_at < {{now}} - {ANNOUNCED_AGE})
         ORDER BY seen_at LIMIT :limit {{skip locked}}""",
     "delete_unopened": f"""
         DELETE FROM activities WHERE activity_id {{in ids}} AND state = '' AND {_NOTHING_PARKED}""",

@@ -7,6 +7,8 @@ from typing import Final
 
 UNOPENED_AGE: Final = 3_600_000_000
 """µs after which an unopened activity with nothing parked is forgotten."""
+ANNOUNCED_AGE: Final = 86_400_000_000
+"""The same where its `opened` is on the way through the outbox, which may wait for the broker."""
 
 
 def is_held(left: int, lease: int) -> bool:

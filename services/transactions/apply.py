@@ -11,6 +11,7 @@ import msgspec
 from contracts.events import Added, Completed, Event, Opened
 from contracts.records import DeadReason, Record, encode_record
 from services.store.ports import Store, Tx
+from services.store.rooms import BindingKey
 from services.store.rows import (
     Admission,
     InboxKey,
@@ -30,7 +31,7 @@ from services.transactions.steps import follow
 from statemachine import activity as machine
 from statemachine.card import CLOSED, GIVEN_UP, Card, phase
 from statemachine.delivery import raise_revision
-from statemachine.model import Activity, Aggregate, Member, Opening, Outcome, Rules
+from statemachine.model import Activity, Aggregate, Member, Opening, Outcome, Room, Rules
 from statemachine.states import OPEN, UNOPENED
 from statemachine.timers import due_at
 
@@ -97,6 +98,7 @@ class _Batch:
         self.now = 0
         self.status: dict[InboxKey, Admission] = {}
         self.aggregates: dict[str, Aggregate] = {}
+        self.bound: dict[tuple[str, str, str], str] = {}
         self.before: dict[str, Card] = {}
         self.parked: set[InboxKey] = set()
         self.parked_counts: dict[str, ParkedCount] = {}
@@ -125,20 +127,53 @@ class _Batch:
         ]
         rows = await self.tx.lock(sorted({event.activity_id for event in events})) if events else {}
         self.now = await self.tx.now()
-        self.aggregates = {name: Aggregate(row.activity) for name, row in rows.items()}
+        self.aggregates = {name: Aggregate(row.activity, bound=self.bound) for name, row in rows.items()}
         self.before = {name: row.card for name, row in rows.items()}
         early, opening = set[str](), set[str]()
+        for event in events:
+            if rows[event.activity_id].activity.state == UNOPENED:
+                (opening if isinstance(event.data, Opened) else early).add(event.activity_id)
+        await self._read_parked(early, opening)
+        await self._read_bindings(events)
+        await self._read_members(events)
+
+    async def _read_bindings(self, events: Sequence[Event]) -> None:
+        """Who is who, of those named by openid, in every room that their activities have or may come to have
+        by this batch. Until it is over nobody of them becomes known: whoever is not waits."""
+        parked = [each for aggregate in self.aggregates.values() for each in aggregate.early]
+        named: dict[str, set[str]] = {}
+        for event in (*events, *parked):
+            if isinstance(event.data, NAMING) and event.data.openids:
+                named.setdefault(event.activity_id, set()).update(event.data.openids)
+        if not named:
+            return
+        rooms: dict[str, set[Room]] = {}
+        for name, room in (await self.tx.rooms(sorted(named))).items():
+            self.aggregates[name].room, rooms[name] = room, {room}
+        for event in events:
+            if isinstance(event.data, Opened) and self.before[event.activity_id].state == UNOPENED:
+                found = machine.opening_of(event.data).room
+                rooms.setdefault(event.activity_id, set()).update([found] if found else [])
+        people = {
+            BindingKey(*room, openid)
+            for name, openids in named.items()
+            for room in rooms.get(name, ())
+            for openid in openids
+        }
+        self.bound.update((await self.tx.lock_bindings(sorted(people))).items())
+        self.now = await self.tx.now()
+
+    async def _read_members(self, events: Sequence[Event]) -> None:
         pairs = set[tuple[str, str]]()
         for event in events:
-            name, data = event.activity_id, event.data
-            if rows[name].activity.state == UNOPENED:
-                (opening if isinstance(data, Opened) else early).add(name)
-            elif isinstance(data, NAMING):
-                pairs.update([(name, group_openid) for group_openid in data.members])
+            if isinstance(event.data, NAMING):
+                aggregate = self.aggregates[event.activity_id]
+                if aggregate.activity.state != UNOPENED:
+                    members, _ = machine.named(aggregate, event.data)
+                    pairs.update([(event.activity_id, group_openid) for group_openid in members])
         for row in await self.tx.members(sorted(pairs)):
             member = Member(row.group_openid, row.state, row.late, row.done_at)
             self.aggregates[row.activity_id].members[row.group_openid] = member
-        await self._read_parked(early, opening)
 
     async def _read_parked(self, early: set[str], opening: set[str]) -> None:
         counted = early | opening if len(opening) > 1 else early
@@ -256,6 +291,7 @@ class _Batch:
     def _write_activity(self, name: str, aggregate: Aggregate) -> None:
         out, activity = self.out, aggregate.activity
         out.outbox.extend(change_rows(name, aggregate.published, self.now))
+        out.wait.extend(aggregate.waits)
         if activity.state == UNOPENED:  # an `opened` refused as expired leaves the row as it was
             return
         card = self.before[name]

@@ -10,6 +10,7 @@ from services.store.ports import Store
 
 EVENT_FATES: Final = ("applied", "duplicate", "late", "refused", "dead", "parked")
 REVISION_FATES: Final = ("delivered", "superseded", "expired", "dead")
+OPENID_FATES: Final = ("bound", "dropped")
 
 
 class Ledger(msgspec.Struct, frozen=True):
@@ -17,13 +18,15 @@ class Ledger(msgspec.Struct, frozen=True):
 
     `events` holds `taken`, its fates and `repeats`; `revisions` holds `raised`, its fates and
     `pending` (counted from the rows, not from counters); `calls` holds `made`, `unknown` and
-    `members_repeated`.
+    `members_repeated`. `openids` holds `waited`: how often an event named somebody who was not bound yet; its
+    fates, `bound` (an event of its own then) and `dropped` (with the activity); and `waiting`, from the rows.
     """
 
     events: dict[str, int]
     revisions: dict[str, int]
     calls: dict[str, int]
     problems: tuple[str, ...]
+    openids: dict[str, int] = msgspec.field(default_factory=dict)
 
     @property
     def balanced(self) -> bool:
@@ -41,7 +44,7 @@ async def read_ledger(store: Store) -> Ledger:
 
     The parts are read in one snapshot by the engine, so a live system balances too.
     """
-    counters, pending, parked = await store.totals()
+    counters, pending, parked, waiting = await store.totals()
     events = {name: counters.get(f"events.{name}", 0) for name in ("taken", *EVENT_FATES, "repeats")}
     revisions = {name: counters.get(f"revisions.{name}", 0) for name in ("raised", *REVISION_FATES)}
     revisions["pending"] = pending
@@ -50,10 +53,15 @@ async def read_ledger(store: Store) -> Ledger:
         "unknown": counters.get("calls.unknown", 0),
         "members_repeated": counters.get("members.repeated", 0),
     }
-    return Ledger(events, revisions, calls, tuple(_problems(events, revisions, parked)))
+    openids = {name: counters.get(f"openids.{name}", 0) for name in ("waited", *OPENID_FATES)}
+    openids["waiting"] = waiting
+    problems = _problems(events, revisions, openids, parked)
+    return Ledger(events, revisions, calls, tuple(problems), openids)
 
 
-def _problems(events: dict[str, int], revisions: dict[str, int], parked: int) -> list[str]:
+def _problems(
+    events: dict[str, int], revisions: dict[str, int], openids: dict[str, int], parked: int
+) -> list[str]:
     problems = []
     fates = sum(events[name] for name in EVENT_FATES)
     if events["taken"] != fates:
@@ -63,6 +71,9 @@ def _problems(events: dict[str, int], revisions: dict[str, int], parked: int) ->
         problems.append(f"{revisions['raised']} revisions raised, but {settled} are accounted for")
     if events["parked"] != parked:
         problems.append(f"{events['parked']} events counted as parked, but {parked} rows wait")
-    negative = [name for name, value in {**events, **revisions}.items() if value < 0]
+    known = sum(openids[name] for name in (*OPENID_FATES, "waiting"))
+    if openids["waited"] != known:
+        problems.append(f"{openids['waited']} openids waited for a binding, but {known} are accounted for")
+    negative = [name for name, value in {**events, **revisions, **openids}.items() if value < 0]
     problems += [f"{name} is negative" for name in negative]
     return problems

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
-from contracts.changes import CardDelivered, CardFailed, ChangeData, encode_change
+from contracts.changes import DATA_CONTENT_TYPE, CardDelivered, CardFailed, ChangeData, encode_change
 from contracts.events import MOST_MEMBERS
 from contracts.records import DeadReason, Record, dead_headers, encode_record
-from services.store.rows import CHANGES, DEAD, OutboxRow, shard_of
+from contracts.times import format_rfc3339
+from services.store.rows import CHANGES, DEAD, EVENTS, OutboxRow, shard_of
 from statemachine.model import Published
 
 
@@ -39,6 +41,24 @@ def card_rows(activity_id: str, key: str, now: int, data: CardDelivered | CardFa
 def change_rows(activity_id: str, published: Iterable[Published], now: int) -> list[OutboxRow]:
     """The changes of one activity, in order."""
     return [change_row(activity_id, each.key, now, each.data) for each in published]
+
+
+def event_row(
+    activity_id: str, source: str, id_: str, kind: str, time: int, data: Mapping[str, Any], now: int
+) -> OutboxRow:
+    """An event on its way to `activity.events`; `data` as producers write it, `time` (µs) when it happened."""
+    event = {
+        "specversion": "1.0",
+        "id": id_,
+        "source": source,
+        "type": kind,
+        "subject": activity_id,
+        "time": format_rfc3339(time),
+        "datacontenttype": DATA_CONTENT_TYPE,
+        "data": data,
+    }
+    body = msgspec.json.encode(event).decode()
+    return OutboxRow(activity_id, EVENTS, id_, body, shard_of(activity_id), now)
 
 
 def dead_row(activity_id: str, record: Record, reason: DeadReason, error: str, now: int) -> OutboxRow:

@@ -1,12 +1,13 @@
-"""What people read about one activity: `livecard show`, and whatever else shows a card's delivery."""
+"""What people read about activities and cards: `livecard show`, the gateway, and whatever else shows them."""
 
 from __future__ import annotations
 
 import msgspec
 
+from services.store.pages import OutOfSync, Place
 from services.store.ports import Store
 from services.store.rows import Seen
-from statemachine.card import DeliveryRules, Status, status
+from statemachine.card import DeliveryRules, Status, not_in_sync_since, status
 from statemachine.subtitles import Viewer, subtitle
 
 
@@ -53,3 +54,30 @@ def activity_view(seen: Seen, rules: DeliveryRules) -> ActivityView:
         bystander=read(Viewer.bystander),
     )
     return ActivityView(seen, status(card, seen.gate, seen.now, rules), reads)
+
+
+class CardView(msgspec.Struct, frozen=True):
+    """A card that is not in sync: where its delivery stands, and since when (µs)."""
+
+    activity_id: str
+    appid: str
+    delivery: Status
+    since: int
+
+    @property
+    def place(self) -> Place:
+        """Its place in the list of such cards, oldest first."""
+        return Place(self.since, self.activity_id)
+
+
+def card_views(found: OutOfSync, rules: DeliveryRules) -> list[CardView]:
+    """Some cards that are not in sync, in their order."""
+    return [
+        CardView(
+            card.activity_id,
+            card.appid,
+            status(card, gate, found.now, rules),
+            not_in_sync_since(card) or 0,
+        )
+        for card, gate in found.cards
+    ]

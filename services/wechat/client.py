@@ -4,51 +4,46 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 import structlog
 
+from contracts.events import LONGEST_ID
+from contracts.reading import plain
+from contracts.times import EARLIEST, LATEST
 from contracts.wechat import (
+    CODE2SESSION_PATH,
     CREATE_ACTIVITY_ID_PATH,
     QUOTA_GET_PATH,
     SET_CHAT_TOOL_MSG_PATH,
     CreateActivityIdAnswer,
     QuotaAnswer,
     QuotaRequest,
+    SessionAnswer,
     SetChatToolMsg,
-    Status,
     Verdict,
     expiration_us,
-    verdict_of,
 )
 from services.runtime.ports import Clock
+from services.runtime.settings import Secret
 from services.wechat.apps import AppBook
-from services.wechat.ports import Answer
-from services.wechat.reading import classify, read
+from services.wechat.ports import Answer, Created, LoggedIn
+from services.wechat.reading import Data, answered, classify
 from services.wechat.tokens import ABOUT_THE_APP, Token, TokenKeeper
 from services.wechat.transport import AiohttpTransport, Limited, Transport
 
 LOG = structlog.get_logger("livecard.wechat")
 
 OTHERS: Final = 8
-"""Exchanges at once for tokens and the like, which must not stand behind messages that hang."""
-
-T = TypeVar("T", bound=Status)
-
-
-class Created(msgspec.Struct, frozen=True):
-    """A new activity id and when it dies, µs."""
-
-    activity_id: str
-    expires_at: int
+"""Exchanges at once for tokens and the like, which must not stand behind others that hang."""
 
 
 class WeChatClient:
     """Implements `services.wechat.ports.WeChat`.
 
-    `in_flight` bounds the messages under way; `deadline` (seconds, total) is for the calls that have
-    none of their own; `authorities` is a PEM file of who may sign WeChat's certificate, if it is not one of
+    `in_flight` bounds the messages under way, and as much what callers of the API wait for; `deadline`
+    (seconds, total) is for the calls that have none of their own; `authorities` is a PEM file of who may sign WeChat's certificate, if it is not one of
     the public list; `transport` replaces aiohttp's (the simulation's has no socket).
     """
 
@@ -65,7 +60,9 @@ class WeChatClient:
     ) -> None:
         self._transport = transport or AiohttpTransport(base, authorities)
         self._messages = Limited(self._transport, in_flight)
+        self._questions = Limited(self._transport, in_flight)
         self._others = Limited(self._transport, OTHERS)
+        self._apps = apps
         self._tokens = TokenKeeper(self._others, apps, clock)
         self._deadline = deadline
 
@@ -122,45 +119,86 @@ class WeChatClient:
     async def quota_left(self, appid: str) -> int | None:
         """What quota/get says remains of setChatToolMsg today; None for anything unclear."""
         body = msgspec.json.encode(QuotaRequest(SET_CHAT_TOOL_MSG_PATH))
-        answer = await self._ask(appid, "POST", QUOTA_GET_PATH, body, _QUOTA)
-        if answer is None or answer.errcode != 0 or answer.quota is None:
+        asking = _Asking("POST", QUOTA_GET_PATH, {}, body)
+        answer = await self._ask(self._others, appid, asking, _QUOTA)
+        if isinstance(answer, Answer) or answer.quota is None:
             return None
         return answer.quota.remain
 
-    async def create_activity_id(self, appid: str) -> Created | None:
-        """A new id of the app's; None when WeChat gave none. An id is never used twice, so try again."""
-        answer = await self._ask(appid, "GET", CREATE_ACTIVITY_ID_PATH, None, _CREATED)
-        if answer is None or answer.errcode != 0 or not answer.activity_id or answer.expiration_time <= 0:
-            return None
-        return Created(answer.activity_id, expiration_us(answer.expiration_time))
+    async def create_activity_id(self, appid: str, *, openid: str = "", unionid: str = "") -> Created | Answer:
+        """A new id of the app's; see the port."""
+        given = {name: text for name, text in (("openid", openid), ("unionid", unionid)) if text}
+        asking = _Asking("GET", CREATE_ACTIVITY_ID_PATH, given, None)
+        answer = await self._ask(self._questions, appid, asking, _CREATED)
+        if isinstance(answer, Answer):
+            return answer
+        expires_at = expiration_us(answer.expiration_time)
+        if not (_is_id(answer.activity_id) and EARLIEST <= expires_at <= LATEST):
+            return Answer(Verdict.unknown, sent=True, errmsg="an answer without an id")
+        return Created(answer.activity_id, expires_at)
+
+    async def code2session(self, appid: str, js_code: str) -> LoggedIn | Answer:
+        """Who logged in; see the port. It goes with the app's secret, and needs no token."""
+        secret = self._apps.secret(appid)
+        if secret is None:
+            return Answer(Verdict.misconfigured, errmsg="no secret is configured for this app")
+        query = {"appid": appid, "secret": str(secret), "js_code": js_code, "grant_type": "authorization_code"}
+        answer: SessionAnswer | Answer = Answer(Verdict.busy, errmsg="no answer in time")
+        try:
+            async with asyncio.timeout(self._deadline):
+                got = await self._questions.exchange("GET", CODE2SESSION_PATH, query, None)
+                answer = answered(_LOGGED_IN, got, secret, js_code)
+        except TimeoutError:
+            return answer
+        except Exception as error:  # noqa: BLE001 - asking may fail in any way
+            return _failed(appid, error)
+        if isinstance(answer, Answer):
+            return answer
+        if not _is_id(answer.openid) or not answer.session_key:
+            return Answer(Verdict.unknown, sent=True, errmsg="an answer without a user")
+        return LoggedIn(answer.openid, Secret(answer.session_key), answer.unionid or None)
 
     async def _ask(
-        self, appid: str, method: str, path: str, body: bytes | None, decoder: msgspec.json.Decoder[T]
-    ) -> T | None:
-        """An answer with data, after one repeat at most when the token was refused; None for no answer."""
+        self, exchanges: Limited, appid: str, asking: _Asking, decoder: msgspec.json.Decoder[Data]
+    ) -> Data | Answer:
+        """An answer with data, after one repeat at most when the token was refused; or why there is none."""
         try:
             async with asyncio.timeout(self._deadline):
                 token = await self._tokens.get(appid)
                 if not token.value:
-                    return None
-                answer = await self._question(token, method, path, body, decoder)
-                if answer is None or verdict_of(answer.errcode) is not Verdict.token:
+                    return _no_token(token, sent=False)
+                answer = await self._question(exchanges, token, asking, decoder)
+                if not isinstance(answer, Answer) or answer.verdict is not Verdict.token:
                     return answer
                 fresh = await self._tokens.renew(appid, token.value)
+                if fresh.verdict in ABOUT_THE_APP:
+                    return _no_token(fresh, sent=True)
                 if not fresh.value or fresh.value == token.value:
                     return answer
-                return await self._question(fresh, method, path, body, decoder)
+                answer = await self._question(exchanges, fresh, asking, decoder)
+                if isinstance(answer, Answer) and answer.verdict is Verdict.token:
+                    self._tokens.refused(appid, fresh.value)
+                return answer
         except TimeoutError:
-            return None
+            return Answer(Verdict.busy, errmsg="no answer in time")
         except Exception as error:  # noqa: BLE001 - asking may fail in any way and then changes nothing
-            LOG.warning("a question failed on our side", appid=appid, error=type(error).__name__)
-            return None
+            return _failed(appid, error)
 
     async def _question(
-        self, token: Token, method: str, path: str, body: bytes | None, decoder: msgspec.json.Decoder[T]
-    ) -> T | None:
-        query = {"access_token": str(token.value)}
-        return read(decoder, await self._others.exchange(method, path, query, body))
+        self, exchanges: Limited, token: Token, asking: _Asking, decoder: msgspec.json.Decoder[Data]
+    ) -> Data | Answer:
+        query = {"access_token": str(token.value), **asking.query}
+        got = await exchanges.exchange(asking.method, asking.path, query, asking.body)
+        return answered(decoder, got, token.value)
+
+
+class _Asking(msgspec.Struct, frozen=True):
+    """A call that returns data; the token is added to its query."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    body: bytes | None
 
 
 class _Sending:
@@ -194,6 +232,18 @@ class _Sending:
 
 _QUOTA: Final = msgspec.json.Decoder(QuotaAnswer, strict=False)
 _CREATED: Final = msgspec.json.Decoder(CreateActivityIdAnswer, strict=False)
+_LOGGED_IN: Final = msgspec.json.Decoder(SessionAnswer, strict=False)
+
+
+def _failed(appid: str, error: Exception) -> Answer:
+    """Our own mistake. A question changes nothing that counts, so it may be asked again."""
+    LOG.warning("a question failed on our side", appid=appid, error=type(error).__name__)
+    return Answer(Verdict.busy, errmsg=type(error).__name__)
+
+
+def _is_id(text: str) -> bool:
+    """Whether it can be what WeChat calls an id (design.md §4): whatever answers may say anything."""
+    return 0 < len(text) <= LONGEST_ID and plain(text)
 
 
 def _no_token(token: Token, *, sent: bool) -> Answer:

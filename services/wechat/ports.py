@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from contracts.wechat import SetChatToolMsg, Verdict
+from services.runtime.settings import Secret
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -23,6 +24,34 @@ class Answer(msgspec.Struct, frozen=True):
     errcode: int | None = None
     errmsg: str = ""
     rid: str = ""
+
+
+class Created(msgspec.Struct, frozen=True):
+    """A new activity id and when it dies, µs."""
+
+    activity_id: str
+    expires_at: int
+
+
+class LoggedIn(msgspec.Struct, frozen=True):
+    """A user by code2Session. `session_key` (16 bytes in base64) never leaves the server."""
+
+    openid: str
+    session_key: Secret
+    unionid: str | None = None
+
+
+class Platform(Protocol):
+    """What callers of the API wait for. Whatever the network or WeChat does is an `Answer`."""
+
+    async def create_activity_id(self, appid: str, *, openid: str = "", unionid: str = "") -> Created | Answer:
+        """A new id of the app's; `openid` and `unionid` are for private messages only (wechat-api.md §2). It
+        may be asked again whatever came of it: an id that nobody uses costs nothing but quota."""
+        ...
+
+    async def code2session(self, appid: str, js_code: str) -> LoggedIn | Answer:
+        """Who logged in with this code. A code is good for one answer: who loses it logs in anew."""
+        ...
 
 
 class WeChat(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -17,6 +17,15 @@ LARGEST_ERRCODE: Final = 2**31 - 1
 """What the store keeps."""
 
 T = TypeVar("T")
+
+
+class _WithStatus(Protocol):
+    @property
+    def errcode(self) -> int: ...
+
+
+Data = TypeVar("Data", bound=_WithStatus)
+"""The body of an answer that returns data."""
 
 
 class _Said(msgspec.Struct, frozen=True):
@@ -59,6 +68,17 @@ def classify(got: Exchange, *secrets: str) -> Answer:
         return Answer(verdict, sent=True, errmsg=errmsg)
     errmsg, rid = errmsg_and_rid(said.errmsg, *secrets)
     return Answer(verdict, sent=True, errcode=said.errcode, errmsg=errmsg, rid=rid)
+
+
+def answered(decoder: msgspec.json.Decoder[Data], got: Exchange, *secrets: str) -> Data | Answer:
+    """The body of a call that returns data, or what its answer means instead. An `errcode` may be missing."""
+    said = read(decoder, got)
+    if said is not None and said.errcode == 0:
+        return said
+    answer = classify(got, *secrets)
+    if answer.verdict is Verdict.ok:  # it says so, and cannot be read
+        return Answer(Verdict.unknown, sent=True, errmsg="an unreadable answer")
+    return answer
 
 
 def errmsg_and_rid(errmsg: object, *secrets: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from tests.contracts.samples import LEFT_OUT, OPENED_DATA
 
 ID = "a string of 1–128 characters without control characters"
 TIME = "a time in RFC 3339 with an offset, years 2000–2100"
+NOBODY = "data.members: expected an array of 1 to 500 strings, here or in openids"
 NOTE = "data.note: expected a string of at most 4000 characters without NUL"
 
 IN_BINARY = " (read in binary mode, as it has a ce_specversion header; content-type application/json)"
@@ -37,9 +38,30 @@ _INVALID: list[tuple[str, Any, str]] = [
         "data.members: expected an array of 1 to 500 strings, got array of 501",
     ),
     (COMPLETED, {"members": "a"}, 'data.members: expected an array of 1 to 500 strings, got "a"'),
-    (COMPLETED, {"members": None}, "data.members: expected an array of 1 to 500 strings, got null"),
-    (COMPLETED, {}, "data.members: expected an array of 1 to 500 strings, got nothing"),
-    (ADDED, {}, "data.members: expected an array of 1 to 500 strings, got nothing"),
+    (COMPLETED, {"members": None}, f"{NOBODY}, got nothing"),
+    (COMPLETED, {"members": None, "openids": None}, f"{NOBODY}, got nothing"),
+    (COMPLETED, {}, f"{NOBODY}, got nothing"),
+    (ADDED, {}, f"{NOBODY}, got nothing"),
+    (ADDED, {"openId": ["o"]}, f"{NOBODY}, got nothing, but unknown fields: openId"),
+    (COMPLETED, {"openids": []}, "data.openids: expected an array of 1 to 500 strings, got array of 0"),
+    (
+        COMPLETED,
+        {"members": [], "openids": ["o"]},
+        "data.members: expected an array of 1 to 500 strings, got array of 0",
+    ),
+    (
+        ADDED,
+        {"members": ["a"], "openids": ["a"] * 501},
+        "data.openids: expected an array of 1 to 500 strings, got array of 501",
+    ),
+    (COMPLETED, {"openids": "o"}, 'data.openids: expected an array of 1 to 500 strings, got "o"'),
+    (COMPLETED, {"openids": ["o", 7]}, f"data.openids[1]: expected {ID}, got int 7"),
+    (ADDED, {"openids": ["x" * 129]}, f"data.openids[0]: expected {ID}, got a string of 129 characters"),
+    (
+        COMPLETED,
+        {"members": ["a"], "openids": ["o\x7f"]},
+        f"data.openids[0]: expected {ID}, got a string with the control character U+007F at 1",
+    ),
     (ADDED, {"members": [{}]}, f"data.members[0]: expected {ID}, got object"),
     (COMPLETED, None, "data: expected an object, got null"),
     (COMPLETED, LEFT_OUT, "data: expected an object, got nothing"),

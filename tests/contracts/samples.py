@@ -27,7 +27,7 @@ DATA: dict[str, dict[str, Any]] = {
     RESCHEDULED: {"deadline": "2026-11-21T19:00:00Z", "notice": 60},
     CLOSED: {"note": "done"},
     COMPLETED: {"members": ["gp-alex"]},
-    ADDED: {"members": ["gp-dora"]},
+    ADDED: {"members": ["gp-dora"], "openids": ["o-eve"]},
 }
 
 LEFT_OUT: Any = object()

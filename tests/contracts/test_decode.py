@@ -44,7 +44,7 @@ READ = {
     RESCHEDULED: Rescheduled(deadline=EIGHT + 11 * HOUR, notice=60),
     CLOSED: Closed(note="done"),
     COMPLETED: Completed(("gp-alex",)),
-    ADDED: Added(("gp-dora",)),
+    ADDED: Added(("gp-dora",), ("o-eve",)),
 }
 
 
@@ -124,6 +124,9 @@ def test_the_defaults_of_opened_are_the_contracts():
         (COMPLETED, {"members": ["b", "a", "b"]}, Completed(("b", "a"))),
         (ADDED, {"members": ["b", "a", "b"]}, Added(("b", "a"))),
         (COMPLETED, {"members": ["a"] * 500}, Completed(("a",))),
+        (COMPLETED, {"openids": ["o", "p", "o"]}, Completed((), ("o", "p"))),
+        (ADDED, {"members": None, "openids": ["o"]}, Added((), ("o",))),
+        (COMPLETED, {"members": ["a"] * 500, "openids": ["o"] * 500}, Completed(("a",), ("o",))),
         (
             COMPLETED,
             {"members": ["报" * 128, "\u3000", "👩‍👩‍👧"]},

@@ -124,6 +124,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "notice": NUMBERS,
     "participants": IDS,
     "members": IDS,
+    "openids": IDS,
     "room": ROOMS,
     "version": st.sampled_from(["release", "trial", "develop", "beta"]),
     "choose": st.sampled_from(["listed", "everyone", "some"]),
@@ -141,7 +142,7 @@ def _data(draw: st.DrawFn, type_name: str) -> Any:
     if draw(st.integers(0, 19)) == 0:
         return draw(ODD)
     fields = {**OPENED_DATA, **DATA[type_name]} if type_name == OPENED else {**DATA[type_name]}
-    for name in draw(st.lists(st.sampled_from(sorted({*fields, "particpants"})), max_size=2)):
+    for name in draw(st.lists(st.sampled_from(sorted({*fields, "particpants", "openids"})), max_size=2)):
         other = draw(FIELDS.get(name, TEXTS) | ODD | st.just(LEFT_OUT))
         fields[name] = other
     return {name: each for name, each in fields.items() if each is not LEFT_OUT}
@@ -178,6 +179,8 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
 @example(event(OPENED, {**OPENED_DATA, "notice": 3600.0}))
 @example(event(RESCHEDULED, {}))
 @example(event(COMPLETED, {"members": ["a\n"]}))
+@example(event(COMPLETED, {"openids": ["o"]}))
+@example(event(COMPLETED, {"members": None, "openids": ["o"]}))
 @example(event(CLOSED, None, data_base64="e30="))
 @example(event(CLOSED, LEFT_OUT, data_base64=""))
 def test_a_schema_accepts_what_the_decoder_accepts_and_nothing_else(value: dict[str, Any]) -> None:

@@ -55,7 +55,7 @@ def test_the_settings_of_each_service_are_accepted() -> None:
 
 
 def test_the_line_is_complete() -> None:
-    assert set(OURS) == {"init", "lifecycle", "clock", "dispatcher", "simulator"}
+    assert set(OURS) == {"init", "lifecycle", "clock", "dispatcher", "gateway", "simulator"}
     assert set(SERVICES) - set(OURS) == {"kafka", "postgres"}
 
 
@@ -74,7 +74,7 @@ def test_health_is_checked_where_the_service_answers(name: str) -> None:
 
 
 def test_services_start_after_what_they_need() -> None:
-    for name in ("lifecycle", "clock", "dispatcher"):
+    for name in ("lifecycle", "clock", "dispatcher", "gateway"):
         needs = {other: on["condition"] for other, on in SERVICES[name]["depends_on"].items()}
         assert needs["init"] == "service_completed_successfully"
         assert needs["kafka"] == needs["postgres"] == "service_healthy"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVING = ["lifecycle", "clock", "dispatcher", "simulator"]
+SERVING = ["lifecycle", "clock", "dispatcher", "gateway", "simulator"]
 
 
 def pins(name: str) -> set[str]:

@@ -115,7 +115,7 @@ class Life:
             (card,) = await tx.lock_cards(["a"])
         assert phase(card) == "closed"
         assert not card.behind
-        counters, pending, _ = await self.store.totals()
+        counters, pending, *_ = await self.store.totals()
         fates = ("delivered", "superseded", "expired", "dead")
         told = sum(counters.get(f"revisions.{fate}", 0) for fate in fates)
         assert (told, pending) == (counters["revisions.raised"], 0)

@@ -311,7 +311,7 @@ class World:
 
     async def totals(self) -> dict[str, int]:
         """The ledger's counters; those never written count 0."""
-        counters, _, _ = await self.store.totals()
+        counters, *_ = await self.store.totals()
         return defaultdict(int, counters)
 
     async def change_card(self, activity_id: str, change: Callable[[Card, int], None]) -> None:

@@ -9,7 +9,7 @@ from services.kafka.admin import create_topics
 from services.kafka.topic_settings import TopicWatch
 from services.runtime.clock import RealClock
 from services.runtime.health import Health
-from services.runtime.http import HealthServer
+from services.runtime.http import HttpServer
 from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings
 from tests.kafka.reading import make_topics, settings_for
@@ -30,7 +30,7 @@ async def test_init_and_readiness_name_topic_and_setting(kafka: str, topic_prefi
 
     watch = TopicWatch(settings)
     await watch.check()
-    server = HealthServer("127.0.0.1:0", Health(list, RealClock(), 60.0, topics=watch), Metrics().registry)
+    server = HttpServer("127.0.0.1:0", Health(list, RealClock(), 60.0, topics=watch), Metrics().registry)
     await server.start()
     try:
         async with httpx.AsyncClient() as client:

@@ -13,7 +13,7 @@ from services.cli.embedded_simulator import is_loopback, simulator_server, warn_
 from services.runtime.clock import RealClock
 from services.runtime.health import Health
 from services.runtime.host import DEFAULT_ADDRESS
-from services.runtime.http import HealthServer, split_address
+from services.runtime.http import HealthAnswers, HttpServer, split_address
 from services.runtime.settings import Settings
 
 MEGABYTES = 1 << 20
@@ -40,10 +40,19 @@ def test_a_simulator_that_others_can_reach_is_told(host: str) -> None:
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
     """The simulator as `livecard simulator` serves it, with health and metrics."""
-    http = HealthServer("127.0.0.1:0", Health(list, RealClock(), 60.0), CollectorRegistry())
-    http.app.add_routes(simulator_server(Settings(), "127.0.0.1", 0, None).routes())
+    server = simulator_server(Settings(), "127.0.0.1", 0, None)
+    server.health = HealthAnswers(Health(list, RealClock(), 60.0), CollectorRegistry())
+    await server.start()
+    yield server.url
+    await server.stop()
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[str]:
+    """Health and metrics as every service has them."""
+    http = HttpServer("127.0.0.1:0", Health(list, RealClock(), 60.0), CollectorRegistry())
     await http.start()
-    yield f"http://127.0.0.1:{http.port}"
+    yield http.url
     await http.stop()
 
 
@@ -54,15 +63,19 @@ async def test_a_body_of_megabytes_is_refused(url: str, path: str) -> None:
     assert answer.status_code == 413
 
 
-async def test_an_endless_line_or_header_is_refused(url: str) -> None:
+async def test_an_endless_line_or_header_is_refused(url: str, service: str) -> None:
     async with httpx.AsyncClient() as client:
-        line = await client.get(f"{url}/metrics?{'x' * 20_000}")
-        header = await client.get(f"{url}/metrics", headers={"x": "x" * 20_000})
-        plain = await client.get(f"{url}/metrics")
-    assert [line.status_code, header.status_code, plain.status_code] == [400, 400, 200]
+        for where in (url, service):
+            line = await client.get(f"{where}/metrics?{'x' * 20_000}")
+            header = await client.get(f"{where}/metrics", headers={"x": "x" * 20_000})
+            endless = await client.get(f"{where}/metrics", headers={"x": "x" * 2 * MEGABYTES})
+            plain = await client.get(f"{where}/metrics")
+            assert {each.status_code for each in (line, header, endless)} <= {400, 431}
+            assert plain.status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
-async def test_health_and_metrics_are_read_only(url: str, path: str) -> None:
+async def test_health_and_metrics_are_read_only(url: str, service: str, path: str) -> None:
     async with httpx.AsyncClient() as client:
-        assert (await client.post(f"{url}{path}", content=b"{}")).status_code == 405
+        for where in (url, service):
+            assert (await client.post(f"{where}{path}", content=b"{}")).status_code == 405

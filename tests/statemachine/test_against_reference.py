@@ -11,6 +11,7 @@ from tests.verification.model.harness import Machines
 from tests.verification.model.histories import (
     MARGIN,
     PEOPLE,
+    Bind,
     Step,
     additions,
     at,
@@ -19,6 +20,7 @@ from tests.verification.model.histories import (
     event,
     events,
     histories,
+    known,
     moments,
     opened,
     reschedules,
@@ -39,6 +41,9 @@ def run(line: Machines | Reference, steps: list[Step]) -> None:
     for what, now in steps:
         if isinstance(what, Event):
             line.feed(what, now)
+        elif isinstance(what, Bind):
+            for wait in sorted(line.bind(what.room, what.openid, what.member)):
+                line.feed(known(wait, what.member), now)
         elif what is None:
             line.fire(now)
         else:

@@ -27,7 +27,9 @@ STANDING = "(SELECT us FROM standing_clock)"
 FORGET = "UPDATE activities SET attempt_at = NULL WHERE activity_id = {}"
 COLUMNS = "SELECT due_at, attempt_at, ending FROM activities WHERE activity_id = {}"
 DROP_ALL = (
-    "TRUNCATE inbox, activities, members, parked, outbox, attempts, gates, counters, relays RESTART IDENTITY"
+    "TRUNCATE inbox, activities, members, parked, outbox, attempts, gates, counters, relays, requests, "
+    "bindings, unbound "
+    "RESTART IDENTITY"
 )
 
 

@@ -173,7 +173,7 @@ class Scene:
 
     async def counters(self) -> dict[str, int]:
         """The ledger's counters other than 0."""
-        counters, _, _ = await self.store.totals()
+        counters, *_ = await self.store.totals()
         return {name: value for name, value in counters.items() if value}
 
     async def balance(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from contracts.times import SECOND
-from services.store import statements
+from services.store import sql_pages, statements
 from services.store.dialect import Dialect, Statement
 from services.store.ports import Tx
 from services.store.rows import Progress, Writes
@@ -235,3 +235,16 @@ async def test_counting_what_is_due_reads_only_what_is_due(crowded: PostgresBenc
     """Though the planner cannot know how little that is."""
     plan, _ = await _plan(crowded, statements.READS["backlog"])
     assert "Seq Scan on activities" not in plan, plan
+
+
+@pytest.mark.parametrize("apps", [["wx3"], APPS])
+async def test_listing_what_is_not_in_sync_reads_one_page(crowded: PostgresBench, apps: list[str]) -> None:
+    """By the partial index, app by app, from wherever one has come to: neither those in sync nor the 100,000
+    of another app are read."""
+    since = await crowded.admin.fetchval("SELECT behind_since FROM activities WHERE activity_id = 'a500'")
+    for start, after in ((-1, "''"), (since, "'a5'"), (since, "'zzz'")):
+        source = sql_pages.OUT_OF_SYNC_POSTGRES
+        plan, pages = await _plan(crowded, source, appid=apps, limit=101, since=start, after=after)
+        assert "activities_not_in_sync" in plan, plan
+        assert "Seq Scan on activities" not in plan, plan
+        assert pages < 1_500, plan

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from contracts.wechat import CREATE_ACTIVITY_ID_PATH, QUOTA_GET_PATH, SET_CHAT_TOOL_MSG_PATH, Verdict
-from services.wechat.client import Created
+from services.wechat.ports import Created
 from tests.wechat.conftest import MESSAGE
 from tests.wechat.server import OK, Platform, cut, json, raw
 
@@ -169,20 +169,6 @@ async def test_a_new_activity_id_in_seconds_or_milliseconds(platform: Platform, 
     platform.others[CREATE_ACTIVITY_ID_PATH] = json(activity_id="966_NGiq", expiration_time=time)
     assert await client.create_activity_id("wx1") == Created("966_NGiq", 1_795_334_400_000_000)
     assert platform.requests[-1].method == "GET"
-
-
-@pytest.mark.parametrize(
-    "handler",
-    [
-        json(errcode=-1, errmsg="system error"),
-        json(activity_id="966_NGiq"),
-        json(expiration_time=1_795_334_400),
-        raw(b""),
-    ],
-)
-async def test_no_new_activity_id_is_none(platform: Platform, client, handler) -> None:
-    platform.others[CREATE_ACTIVITY_ID_PATH] = handler
-    assert await client.create_activity_id("wx1") is None
 
 
 async def test_a_question_refused_for_its_token_is_repeated_once_with_another(

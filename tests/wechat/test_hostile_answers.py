@@ -10,8 +10,15 @@ from collections.abc import Callable
 
 import pytest
 
-from contracts.wechat import CREATE_ACTIVITY_ID_PATH, SET_CHAT_TOOL_MSG_PATH, STABLE_TOKEN_PATH, Verdict
-from services.wechat.client import Created, WeChatClient
+from contracts.wechat import (
+    CODE2SESSION_PATH,
+    CREATE_ACTIVITY_ID_PATH,
+    SET_CHAT_TOOL_MSG_PATH,
+    STABLE_TOKEN_PATH,
+    Verdict,
+)
+from services.wechat.client import WeChatClient
+from services.wechat.ports import Answer, Created, LoggedIn
 from tests.verification.fuzz.answers import Lie, lie
 from tests.verification.fuzz.liar import HONEST, TOKEN, Liar, descriptors, fits, read_request
 from tests.wechat.conftest import MESSAGE
@@ -21,7 +28,9 @@ SEED = 20261121
 ANSWERS = 1_000
 
 
-@pytest.mark.parametrize("lied", [STABLE_TOKEN_PATH, CREATE_ACTIVITY_ID_PATH, SET_CHAT_TOOL_MSG_PATH])
+@pytest.mark.parametrize(
+    "lied", [STABLE_TOKEN_PATH, CREATE_ACTIVITY_ID_PATH, CODE2SESSION_PATH, SET_CHAT_TOOL_MSG_PATH]
+)
 async def test_every_answer_gives_a_verdict_and_tells_no_token(
     lied: str, connect: Callable[..., WeChatClient]
 ) -> None:
@@ -37,8 +46,10 @@ async def test_every_answer_gives_a_verdict_and_tells_no_token(
             told = lie(chance, liar.away)
             where = f"answer {number}: {told.way}, HTTP {told.status}, {told.body[:60]!r}"
             if lied == CREATE_ACTIVITY_ID_PATH:
-                created = await client.create_activity_id("wx1")
-                assert created is None or isinstance(created, Created), where
+                assert isinstance(await client.create_activity_id("wx1"), Created | Answer), where
+                continue
+            if lied == CODE2SESSION_PATH:
+                assert isinstance(await client.code2session("wx1", "code"), LoggedIn | Answer), where
                 continue
             if lied == STABLE_TOKEN_PATH:
                 await client.close()

@@ -10,6 +10,7 @@ import pytest
 from contracts.wechat import STABLE_TOKEN_PATH, Verdict
 from services.simulator.app import SimulatorServer
 from services.simulator.requests import Request
+from services.wechat.ports import Created
 from tests.wechat.conftest import MESSAGE
 from tests.wechat.server import APPS
 
@@ -38,7 +39,7 @@ async def test_questions_are_answered(standin: SimulatorServer, connect) -> None
     assert left is not None
     assert left > 0
     created = await client.create_activity_id("wx1")
-    assert created is not None
+    assert isinstance(created, Created)
     assert created.expires_at > standin.shell.now()
 
 

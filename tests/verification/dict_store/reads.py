@@ -9,6 +9,7 @@ import msgspec
 
 from services.store.ports import Backlog
 from services.store.rows import (
+    ANY,
     PAGE_SIZE,
     SHARDS,
     SHOWN_ATTEMPTS,
@@ -21,13 +22,15 @@ from services.store.rows import (
     Seen,
 )
 from services.store.sql import count_members
-from services.store.upkeep import UNOPENED_AGE, few_members, is_held
+from services.store.upkeep import ANNOUNCED_AGE, UNOPENED_AGE, few_members, is_held
 from statemachine.gate import Gate, opened
 from statemachine.states import ENDED
-from tests.verification.dict_store.tables import Tables, copied
+from tests.verification.dict_store.pages import Paged
+from tests.verification.dict_store.sessions import SessionsReads
+from tests.verification.dict_store.tables import copied
 
 
-class Reads(Tables):
+class Reads(Paged, SessionsReads):
     """Every read of `services.store.ports.Store`, and the housekeeping, over the tables."""
 
     async def next_due(self) -> int | None:
@@ -41,14 +44,22 @@ class Reads(Tables):
         parked = [row.parked_at for row in self.parked.values()]
         outbox = [row.created_at for row in self.outbox_rows.values()]
         due = [row.due_at for row in rows if row.due_at is not None and row.due_at <= now]
+        unbound = [since for since, _ in self.unbound_rows.values()]
         numbers: list[int] = []
-        for times, aged in ((behind, behind), (parked, parked), (outbox, outbox[:1]), (due, due)):
+        for times, aged in (
+            (behind, behind),
+            (parked, parked),
+            (outbox, outbox[:1]),
+            (due, due),
+            (unbound, unbound),
+        ):
             numbers += [min(len(times), 10_001), now - min(aged, default=now)]
-        return Backlog(*numbers)
+        bindings = sum(bool(each.group_openid) for each in self.bindings.values())
+        return Backlog(*numbers, min(bindings, 10_001))
 
-    async def totals(self) -> tuple[dict[str, int], int, int]:
+    async def totals(self) -> tuple[dict[str, int], int, int, int]:
         pending = sum(max(0, row.activity.revision - row.card.settled) for row in self.rows.values())
-        return dict(self.ledger), pending, len(self.parked)
+        return dict(self.ledger), pending, len(self.parked), len(self.unbound_rows)
 
     async def lease_shards(self, owner: str, lease: int) -> list[int]:
         now = self.clock()
@@ -100,10 +111,16 @@ class Reads(Tables):
     async def all_gates(self) -> list[Gate]:
         return [msgspec.structs.replace(self.gates[appid]) for appid in sorted(self.gates)]
 
+    async def gate(self, appid: str) -> tuple[Gate, int]:
+        gate = self.gates.get(appid) or Gate(appid)
+        return msgspec.structs.replace(gate), self.clock()
+
     async def outcomes(self, keys: Sequence[InboxKey]) -> dict[InboxKey, str]:
         return {key: self.inbox[key].outcome for key in keys if key in self.inbox}
 
-    async def prune(self, *, inbox: int, attempts: int, activities: int, limit: int) -> dict[str, int]:
+    async def prune(
+        self, *, inbox: int, attempts: int, activities: int, bindings: int = ANY, limit: int
+    ) -> dict[str, int]:
         now = self.clock()
         old_keys = [
             key
@@ -143,7 +160,7 @@ class Reads(Tables):
             row
             for row in unlocked
             if not row.activity.state
-            and row.seen_at < now - UNOPENED_AGE
+            and row.seen_at < now - (ANNOUNCED_AGE if row.card.appid else UNOPENED_AGE)
             and row.activity.activity_id not in waiting
         ][:limit]
         for row in unopened:
@@ -151,6 +168,10 @@ class Reads(Tables):
         return {
             "inbox": len(old_keys),
             "attempts": len(gone),
+            "bindings": self.prune_bindings(now - bindings, limit),
+            "unbound": self.drop_unbound([*deleted]),
+            "requests": self.prune_requests(limit),
+            "sessions": self.prune_sessions(limit),
             "members": members,
             "activities": len(deleted),
             "unopened": len(unopened),

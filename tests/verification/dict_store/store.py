@@ -35,6 +35,9 @@ from statemachine.model import Activity
 from statemachine.step import Owed
 from statemachine.waits import believed
 from tests.verification.dict_store.reads import Reads
+from tests.verification.dict_store.requests import MemoryRequests
+from tests.verification.dict_store.rooms import RoomsTx
+from tests.verification.dict_store.sessions import SessionsTx
 from tests.verification.dict_store.tables import Row, Tables, copied
 
 LOCK_TIMEOUT: Final = 5.0
@@ -43,15 +46,17 @@ Pause = Callable[[], Awaitable[None] | None]
 """None: nobody comes in between, so that nothing is waited for."""
 
 
-class MemoryTx:
+class MemoryTx(MemoryRequests, SessionsTx, RoomsTx):
     """One transaction over `Tables`."""
 
     def __init__(self, tables: Tables, now: Callable[[], int], pause: Pause | None) -> None:
+        super().__init__()
         self._tables, self._now, self._pause = tables, now, pause
         self._held: list[Hashable] = []
         self._admitted: dict[InboxKey, str] = {}
         self._seen: set[str] = set()
         self._writes: list[Writes] = []
+        self.changed_requests = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -99,8 +104,11 @@ class MemoryTx:
         self._tables.admit(self._admitted, now)
         for name in self._seen:
             self._tables.see(name, now)
+        self._tables.change_requests(self.changed_requests)
         for writes in self._writes:
             self._tables.write(writes, now)
+        self.commit_rooms(now)
+        self.commit_sessions(now)
 
     async def now(self) -> int:
         await self._step()

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from services.store.requests import KEPT
+from services.store.rooms import Binding, BindingKey
 from services.store.rows import (
     OWED,
     SHARDS,
@@ -19,11 +21,13 @@ from services.store.rows import (
     ParkedRow,
     Writes,
 )
+from services.store.sessions import SessionRow
 from statemachine.card import Card, DeliveryRules, attempt_at
 from statemachine.gate import Gate
-from statemachine.model import Activity
+from statemachine.model import Activity, Room, Unbound
 from statemachine.states import DONE, ENDED
 from statemachine.step import Owed
+from tests.verification.dict_store.requests import RequestEntry
 
 
 class Locks:
@@ -90,6 +94,12 @@ class Row(msgspec.Struct):
         return self.card.ending
 
     @property
+    def room(self) -> Room | None:
+        """As the opening said."""
+        room_id = self.details.get("opengid") or self.details.get("open_single_roomid")
+        return Room(self.card.appid, room_id) if room_id else None
+
+    @property
     def unscheduled(self) -> bool:
         """The partial index's predicate."""
         silent = self.attempt_at is None or (self.activity.state == ENDED and self.due_at is None)
@@ -127,6 +137,10 @@ class Tables:
         self.outbox_rows: dict[int, OutboxRow] = {}
         self.log: list[Attempt] = []
         self.gates: dict[str, Gate] = {}
+        self.bindings: dict[BindingKey, Binding] = {}
+        self.requests: dict[str, RequestEntry] = {}
+        self.sessions: dict[str, tuple[SessionRow, int]] = {}
+        self.unbound_rows: dict[tuple[str, ...], tuple[int, Unbound]] = {}
         self.ledger: Counter[str] = Counter()
         self.relays: dict[str, int] = {}
         self.leases: dict[int, tuple[str, int]] = dict.fromkeys(range(SHARDS), ("", 0))
@@ -137,15 +151,43 @@ class Tables:
         for key, activity_id in keys.items():
             self.inbox[key] = InboxEntry(activity_id, "applied", "", now)
 
+    def change_requests(self, changed: Mapping[str, RequestEntry | None]) -> None:
+        """Write and delete rows of `requests`."""
+        for name, entry in changed.items():
+            if entry is None:
+                self.requests.pop(name, None)
+            else:
+                self.requests[name] = entry
+
+    def prune_requests(self, limit: int) -> int:
+        """Forget the oldest answers."""
+        old = sorted(
+            (entry.started_at, name)
+            for name, entry in self.requests.items()
+            if entry.started_at < self.clock() - KEPT and ("request", name) not in self.locks.holder
+        )[:limit]
+        for _, name in old:
+            del self.requests[name]
+        return len(old)
+
     def see(self, activity_id: str, now: int) -> None:
         """Insert an unopened row."""
         self.rows.setdefault(activity_id, Row(Activity(activity_id), Card(activity_id), now))
 
     def write(self, writes: Writes, now: int) -> None:
         """As `Tx.write`, in the SQL engine's order."""
+        for waits in writes.wait:
+            if waits[:-2] not in self.unbound_rows:  # the primary key: all but what the event says
+                self.unbound_rows[waits[:-2]] = now, waits
+                self.ledger["openids.waited"] += 1
         for outcome in writes.outcomes:
             entry = self.inbox[InboxKey(outcome.source, outcome.id)]
             entry.outcome, entry.reason = outcome.outcome, outcome.reason
+        for name, appid, title, expires_at in writes.announced:
+            row = self.rows[name]
+            if not row.activity.state:
+                row.card.appid, row.activity.expires_at = appid, expires_at
+                row.details = {"title": title}
         for opened in writes.opened:
             row, opening = self.rows[opened.activity_id], opened.opening
             row.card.appid, row.card.template = opening.appid, opening.template

@@ -54,6 +54,9 @@ def cloud_event(event: Event) -> dict[str, Any]:
     """The event as a producer writes it, every field of its data."""
     data = msgspec.to_builtins(event.data)
     data |= dict.fromkeys(data.pop("ignored", ()), "nobody reads it")
+    for name in ("members", "openids"):
+        if not data.get(name, True):
+            del data[name]
     for name in MOMENTS:
         if data.get(name) is not None:
             data[name] = format_rfc3339(data[name])

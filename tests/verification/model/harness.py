@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from contracts.events import Added, Completed, Event
 from statemachine import activity as machine
-from statemachine.model import Activity, Aggregate, Member, Published, Rules
+from statemachine.model import Activity, Aggregate, Member, Opening, Published, Rules, Unbound
 from statemachine.states import UNOPENED
-from tests.verification.model.reference import Expected, Key, Result
+from tests.verification.model.reference import Expected, Key, Result, Wait
 
 
 class Machines:
@@ -24,6 +24,9 @@ class Machines:
         self.published: dict[str, list[Published]] = {}
         self.outcomes: dict[Key, Result] = {}
         self.homes: dict[Key, str] = {}
+        self.openings: dict[str, Opening] = {}
+        self.bound: dict[tuple[str, str, str], str] = {}
+        self.unbound: list[Unbound] = []
         self.repeats = 0
 
     def feed(self, event: Event, now: int) -> None:
@@ -52,6 +55,14 @@ class Machines:
         machine.end_expired(aggregate, now, self.rules)
         self._write(aggregate)
 
+    def bind(self, room: tuple[str, str], openid: str, member: str) -> list[Wait]:
+        """Somebody becomes known in a room."""
+        key = (*room, openid)
+        self.bound[key] = member
+        over = [_wait(each) for each in self.unbound if each[:3] == key]
+        self.unbound = [each for each in self.unbound if each[:3] != key]
+        return over
+
     def expected(self, activity_id: str) -> Expected:
         """What the rows say, in the reference's words."""
         activity = self.activities.get(activity_id) or Activity(activity_id)
@@ -70,15 +81,18 @@ class Machines:
             outcomes={key: self.outcomes[key] for key, home in self.homes.items() if home == activity_id},
             published=tuple(each.data for each in self.published.get(activity_id, [])),
             ended_at=activity.ended_at,
+            waiting=frozenset(_wait(each) for each in self.unbound if each.activity_id == activity_id),
         )
 
     def _read(self, event: Event) -> Aggregate:
         name, data = event.activity_id, event.data
         activity = self.activities.setdefault(name, Activity(name))
-        aggregate = Aggregate(activity)
+        opening = self.openings.get(name)
+        aggregate = Aggregate(activity, bound=self.bound, room=opening.room if opening else None)
         if isinstance(data, Completed | Added):
             rows = self.members.get(name, {})
-            aggregate.members = {each: rows[each] for each in data.members if each in rows}
+            named, _ = machine.named(aggregate, data)
+            aggregate.members = {each: rows[each] for each in named if each in rows}
         if activity.state == UNOPENED:
             aggregate.early = [*self.parked.get(name, [])]
         return aggregate
@@ -88,3 +102,11 @@ class Machines:
         self.activities[name] = aggregate.activity
         self.members.setdefault(name, {}).update(aggregate.touched)
         self.published.setdefault(name, []).extend(aggregate.published)
+        self.unbound += aggregate.waits
+        if aggregate.opening is not None:
+            self.openings[name] = aggregate.opening
+
+
+def _wait(unbound: Unbound) -> Wait:
+    _, _, openid, activity_id, source, id_, kind, time = unbound
+    return activity_id, openid, (source, id_), kind, time

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from contracts.events import Added, Closed, Completed, Event, EventData, Opened, Rescheduled
+from contracts.events import Added, Closed, Completed, Event, EventData, Opened, Rescheduled, Room
 from contracts.times import SECOND
 from tests.verification.lives.wire import TYPES
+from tests.verification.model.reference import Wait
 
 START = 1_795_248_000 * SECOND
 STEP = 30 * SECOND
@@ -17,6 +18,10 @@ MARGIN = 2 * STEP
 LAST = 40
 
 PEOPLE = ("ann", "bob", "cat", "dan")
+
+
+ROOMS = ("r1", "r2")
+OPENIDS = {f"o-{name}": name for name in PEOPLE}
 
 
 def at(step: int) -> int:
@@ -62,13 +67,20 @@ openings = st.builds(
     notice=notices,
     choose=st.sampled_from(["listed", "listed", "everyone"]),
     close_when_complete=st.booleans(),
+    room=st.sampled_from([None, Room(opengid="r1"), Room(opengid="r1"), Room(open_single_roomid="r2")]),
     ignored=st.sampled_from([(), (), ("particpants",), ("room.opengId", "deadlin")]),
 )
+openids = st.lists(st.sampled_from([*OPENIDS]), min_size=1, max_size=3, unique=True).map(tuple)
 completions = st.builds(Completed, groups)
 additions = st.builds(Added, groups)
+by_openid = st.sampled_from([Completed, Completed, Added]).flatmap(
+    lambda kind: st.builds(kind, groups | st.just(()), openids)
+)
 reschedules = st.builds(Rescheduled, deadline=deadlines, notice=st.none() | notices)
 closings = st.builds(Closed, note=st.none() | st.just("over"))
-news: st.SearchStrategy[EventData] = st.one_of(completions, completions, additions, reschedules, closings)
+news: st.SearchStrategy[EventData] = st.one_of(
+    completions, completions, by_openid, additions, reschedules, closings
+)
 
 
 def events(data: st.SearchStrategy[Any] = openings | news) -> st.SearchStrategy[Event]:
@@ -83,26 +95,56 @@ def events(data: st.SearchStrategy[Any] = openings | news) -> st.SearchStrategy[
     )
 
 
-Step = tuple[Event | str | None, int]
-"""What happens and when: an event, an activity's id that WeChat calls dead (47504), or None: timers."""
+class Bind(NamedTuple):
+    """Somebody becomes known in a room: mostly as who he is."""
+
+    room_id: str
+    openid: str
+    member: str
+
+    @property
+    def room(self) -> tuple[str, str]:
+        """With its app."""
+        return "wx1", self.room_id
+
+
+bindings = st.sampled_from(
+    [Bind(room, openid, name) for room in ROOMS for openid, name in OPENIDS.items()] + [Bind("r1", "o-ann", "bob")]
+)
+
+
+def known(wait: Wait, member: str) -> Event:
+    """The event that becomes of a wait which is over."""
+    home, openid, cause, kind, time = wait
+    data: EventData = Completed((member,)) if kind == TYPES[Completed] else Added((member,))
+    return Event(source="/livecard", id=f"{home}/{openid}/{cause}", type=kind, activity_id=home, time=time, data=data)
+
+
+Step = tuple[Event | Bind | str | None, int]
+"""What happens and when: an event, a binding, an activity's id that WeChat calls dead (47504), or None:
+timers."""
 
 
 def histories(longest: int = 20) -> st.SearchStrategy[list[Step]]:
     """Steps at moments that mostly go forward; the database's clock may also be set back."""
-    happenings = events() | events() | events() | st.none() | st.sampled_from(["a", "b"])
+    happenings = events() | events() | events() | bindings | st.none() | st.sampled_from(["a", "b"])
     wild = st.lists(st.tuples(happenings, moments), max_size=longest)
     return wild | wild.map(_in_order) | _lives(longest)
 
 
 def _lives(longest: int) -> st.SearchStrategy[list[Step]]:
     """One activity that is open at first and meets much, reschedules above all."""
-    first = st.builds(event, st.builds(opened, deadline=deadlines, notice=notices), st.just(99))
-    datas = reschedules | reschedules | completions | additions | closings
+    rooms = st.sampled_from([None, Room(opengid="r1")])
+    first = st.builds(event, st.builds(opened, deadline=deadlines, notice=notices, room=rooms), st.just(99))
+    datas = reschedules | reschedules | completions | by_openid | bindings | additions | closings
     steps = st.lists(st.tuples(datas, moments, moments), min_size=2, max_size=longest)
 
-    def life(begin: Event, steps: list[tuple[EventData, int, int]]) -> list[Step]:
-        meets = [(event(data, number, time=time), now) for number, (data, time, now) in enumerate(steps)]
-        return [(begin, at(0)), *_in_order(list(meets))]
+    def life(begin: Event, steps: list[tuple[EventData | Bind, int, int]]) -> list[Step]:
+        meets: list[Step] = [
+            (what if isinstance(what, Bind) else event(what, number, time=time), now)
+            for number, (what, time, now) in enumerate(steps)
+        ]
+        return [(begin, at(0)), *_in_order(meets)]
 
     return st.builds(life, first, steps)
 

@@ -17,6 +17,8 @@ Key = tuple[str, str]
 Change = ActivityChanged | ParticipantDone | EventRefused
 Result = tuple[str, str]
 """An outcome and, when it is `refused`, why; otherwise `""`."""
+Wait = tuple[str, str, Key, str, int]
+"""Somebody who is not known yet: in which activity, his openid, and the key, type and time of the event."""
 
 NUMBERS = {"open": 1, "nearing": 2, "ended": 3}
 NOTHING_YET = ""
@@ -27,7 +29,8 @@ class Expected:
     """What is true of one activity. `state` is "" before it was opened; times are µs.
 
     `done` should show as done on the card; `late` finished too late for that. `listed` is None where
-    everyone takes part. `outcomes` is by `(source, id)`; `published` is in order.
+    everyone takes part. `outcomes` is by `(source, id)`; `published` is in order; `waiting` are people who
+    are not known in the room yet.
     """
 
     state: str
@@ -39,6 +42,7 @@ class Expected:
     outcomes: dict[Key, Result]
     published: tuple[Change, ...]
     ended_at: int | None
+    waiting: frozenset[Wait] = frozenset()
 
     @property
     def target_state(self) -> int:
@@ -64,6 +68,15 @@ class _Life:
     done_late: set[str] = field(default_factory=set)
     outcomes: dict[Key, Result] = field(default_factory=dict)
     published: list[Change] = field(default_factory=list)
+    unknown: list[Wait] = field(default_factory=list)
+
+    @property
+    def room(self) -> tuple[str, str] | None:
+        """The app and the chat, if the opening names one."""
+        if self.opening is None or self.opening.room is None:
+            return None
+        chat = self.opening.room
+        return self.opening.appid, chat.opengid or chat.open_single_roomid or ""
 
 
 class Reference:
@@ -73,6 +86,7 @@ class Reference:
         self.margin = margin_us
         self.lives: dict[str, _Life] = {}
         self.seen: set[Key] = set()
+        self.known: dict[tuple[str, str], dict[str, str]] = {}
         self.repeats = 0
 
     def feed(self, event: Event, now: int) -> None:
@@ -105,6 +119,17 @@ class Reference:
         if life.state in ("open", "nearing"):
             self._finish(life, "expired", now)
 
+    def bind(self, room: tuple[str, str], openid: str, member: str) -> list[Wait]:
+        """Somebody becomes known in a room (app and chat); the waits that are over, each an event of its own
+        now, about the member."""
+        self.known.setdefault(room, {})[openid] = member
+        over = []
+        for life in self.lives.values():
+            if life.room == room:
+                over += [each for each in life.unknown if each[1] == openid]
+                life.unknown = [each for each in life.unknown if each[1] != openid]
+        return over
+
     def redeliver(self, activity_id: str) -> None:
         """Somebody had the card told again: one revision more, and nothing else."""
         self.lives[activity_id].revision += 1
@@ -131,6 +156,7 @@ class Reference:
             outcomes=dict(life.outcomes),
             published=tuple(life.published),
             ended_at=life.ended_at,
+            waiting=frozenset(life.unknown),
         )
 
     # What an activity does by itself.
@@ -229,31 +255,59 @@ class Reference:
             beyond = data.deadline is not None and data.deadline > self._last_moment(life)
             self._become(life, "open", "rescheduled", ("deadline_after_expiry",) if beyond else ())
 
+    def _people(self, life: _Life, data: Completed | Added) -> tuple[list[str], list[str]]:
+        """Who is named and known, each once, and the openids of who is not."""
+        known = self.known.get(life.room, {}) if life.room else {}
+        people = [*data.members, *(known[openid] for openid in data.openids if openid in known)]
+        return [*dict.fromkeys(people)], [openid for openid in data.openids if openid not in known]
+
+    def _keep(self, life: _Life, event: Event, openids: list[str]) -> bool:
+        """They wait, if there is a room in which they may become known."""
+        if not openids:
+            return False
+        if life.room is None:
+            self._report(life, event, "no_room", None)
+            return False
+        cause = event.source, event.id
+        life.unknown += [(event.activity_id, each, cause, event.type, event.time) for each in openids]
+        return True
+
     def _added(self, life: _Life, event: Event, data: Added) -> None:
-        new = set(data.members) - life.listed
-        if life.opening is not None and life.opening.choose == "listed" and new:
-            life.listed |= new
+        assert life.opening is not None
+        people, openids = self._people(life, data)
+        everyone = life.opening.choose == "everyone"
+        if everyone and life.room:  # whoever they are, they take part
+            people, openids = [*people, *openids], []
+        new = set() if everyone else set(people) - life.listed
+        life.listed |= new
+        if self._keep(life, event, openids) or new:
             self._note(life, event, "applied")
-        else:
+        elif people:
             self._note(life, event, "duplicate")
+        else:
+            self._note(life, event, "refused", "no_room")
 
     def _completed(self, life: _Life, event: Event, data: Completed, time: int) -> None:
         assert life.opening is not None
+        people, openids = self._people(life, data)
         ended = life.state == "ended"
-        verdicts = {member: self._verdict(life, member, time) for member in data.members}
-        finished = [member for member in data.members if verdicts[member] in ("applied", "late")]
+        verdicts = {member: self._verdict(life, member, time) for member in people}
+        finished = [member for member in people if verdicts[member] in ("applied", "late")]
         if finished:
             (life.done_late if ended else life.done_in_time).update(finished)
             life.revision += 0 if ended else 1
             life.published.append(ParticipantDone(tuple(finished)))
         refused = [verdict for verdict in verdicts.values() if verdict in ("not_listed", "ended")]
         for reason in dict.fromkeys(refused):
-            whom = tuple(member for member in data.members if verdicts[member] == reason)
+            whom = tuple(member for member in people if verdicts[member] == reason)
             self._report(life, event, reason, whom)
-        best = next((kind for kind in ("applied", "late", "duplicate") if kind in verdicts.values()), None)
-        self._note(life, event, best or "refused", "" if best else refused[0])
+        kinds = set(verdicts.values())
+        if self._keep(life, event, openids):
+            kinds.add("applied")
+        best = next((kind for kind in ("applied", "late", "duplicate") if kind in kinds), None)
+        self._note(life, event, best or "refused", "" if best else [*refused, "no_room"][0])
         wished = life.opening.close_when_complete and life.opening.choose == "listed"
-        if wished and best == "applied" and life.listed == life.done_in_time:
+        if wished and "applied" in verdicts.values() and life.listed == life.done_in_time:
             self._finish(life, "complete", time)
 
     def _verdict(self, life: _Life, member: str, time: int) -> str:

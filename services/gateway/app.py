@@ -1,0 +1,95 @@
+"""The gateway's composition root."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+
+from services.gateway.feed import Feed
+from services.gateway.feeding import FeedService
+from services.gateway.guard import allowed, the_caller
+from services.gateway.keys import ApiKeys
+from services.gateway.openapi import config, route_of_document
+from services.gateway.parts import Gateway
+from services.gateway.problems import answer_problem
+from services.gateway.routes import activities, creations, delivery, events, gates, rooms
+from services.gateway.routes import feed as streams
+from services.gateway.service import GatewayService
+from services.gateway.session_keys import SessionKeys
+from services.kafka.tail import Tail
+from services.runtime.process import Parts, Service
+from services.wechat.apps import AppBook
+from services.wechat.client import WeChatClient
+
+ROUTES: Sequence[Any] = (
+    creations.router,
+    events.router,
+    activities.router,
+    streams.router,
+    delivery.router,
+    gates.router,
+    rooms.router,
+)
+"""Every topic's routes."""
+
+LARGEST_BODY = 1 << 20
+"""Bytes of a request."""
+
+
+def application(gateway: Gateway, keys: ApiKeys, routes: Sequence[Any] = ROUTES) -> Litestar:
+    """The API as an ASGI application."""
+    describing = _litestar(gateway, routes, config())
+    app = _litestar(gateway, [*routes, route_of_document(describing)], None)
+    app.state.api_keys = keys
+    return app
+
+
+def _litestar(gateway: Gateway, routes: Sequence[Any], openapi: OpenAPIConfig | None) -> Litestar:
+    async def the_gateway() -> Gateway:
+        return gateway
+
+    return Litestar(
+        route_handlers=list(routes),
+        guards=[allowed],
+        dependencies={"gateway": Provide(the_gateway), "caller": Provide(the_caller)},
+        exception_handlers={Exception: answer_problem},
+        request_max_body_size=LARGEST_BODY,
+        openapi_config=openapi,
+        logging_config=None,
+        debug=False,
+    )
+
+
+def build(parts: Parts, keys: ApiKeys | None = None) -> list[Service]:
+    """The services of a gateway process; `keys` stand in for those of the settings' file."""
+    apps = AppBook.load(parts.settings)
+    wechat = WeChatClient(
+        parts.settings.wechat,
+        apps,
+        parts.clock,
+        in_flight=parts.settings.in_flight,
+        deadline=parts.settings.call_deadline,
+        authorities=parts.settings.wechat_ca,
+    )
+    feed = Feed(parts.clock, parts.metrics)
+    gateway = Gateway(
+        store=parts.store,
+        wechat=wechat,
+        apps=apps,
+        clock=parts.clock,
+        chance=parts.chance,
+        relay=parts.relay,
+        settings=parts.settings,
+        metrics=parts.metrics,
+        session_keys=SessionKeys.load(parts.settings, random.SystemRandom()),
+        feed=feed,
+        rules=parts.delivery_rules,
+    )
+    keys = keys or ApiKeys.load(parts.settings.api_keys_file)
+    tail = Tail(parts.settings, parts.topics.changes, feed, parts.clock)
+    return [GatewayService(application(gateway, keys), gateway, keys), FeedService(feed, tail)]

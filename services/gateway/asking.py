@@ -1,0 +1,118 @@
+"""What callers of the API wait for at WeChat: a new activity id, and who logged in. Never inside a
+transaction; whatever WeChat does instead is a problem that says when to try again."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from contracts.times import MINUTE, SECOND
+from contracts.wechat import BAD_JS_CODE, BLOCKED_USER, USED_JS_CODE, Verdict
+from services.gateway.parts import Gateway
+from services.gateway.problems import Problem, unavailable, unprocessable
+from services.transactions.passing import OF_THE_CALL, Shut, enter, leave
+from services.wechat.ports import Answer, Created, LoggedIn
+
+SOON: Final = 5
+"""Seconds until WeChat is worth another try, when it was away or said nothing understandable."""
+
+NOT_THIS_CODE: Final = {
+    BAD_JS_CODE: "WeChat does not know this code, or it is over five minutes old: call wx.login again",
+    USED_JS_CODE: "this code was used already: call wx.login again",
+    BLOCKED_USER: "WeChat does not let this user log in, as too great a risk",
+}
+
+
+class AskingMetrics(Protocol):
+    """What is counted: by `ok`, `closed` (the gate), `paused` (a limit), or the verdict."""
+
+    def created(self, outcome: str) -> None:
+        """An activity id was asked for."""
+        ...
+
+    def logged_in(self, outcome: str) -> None:
+        """A session was asked for."""
+        ...
+
+
+async def new_activity_id(gateway: Gateway, appid: str) -> Created:
+    """A new id of WeChat's. Raises `Problem`: 409 for an app without a secret here, 503 with when to try
+    again. An id that comes of it and is then not used is lost, and costs nothing but quota."""
+    _known(gateway, appid)
+    if wait := gateway.pauses.left("create", appid, gateway.clock.monotonic()):
+        gateway.metrics.created("paused")
+        raise unavailable(f"WeChat gives {appid} no more activity ids for now", wait)
+    passage = await enter(gateway.store, appid, gateway.rules)
+    if isinstance(passage, Shut):
+        gateway.metrics.created("closed")
+        raise _shut(gateway, appid, passage.reason, passage.wait)
+    answer = await gateway.wechat.create_activity_id(appid)
+    refused = answer if isinstance(answer, Answer) else Answer(Verdict.ok)
+    gate = await leave(
+        gateway.store,
+        appid,
+        passage,
+        refused.verdict,
+        gateway.rules,
+        jitter=gateway.chance.random(),
+        errcode=refused.errcode,
+        errmsg=refused.errmsg,
+    )
+    gateway.metrics.created(str(refused.verdict))
+    if isinstance(answer, Created):
+        return answer
+    if gate is not None and gate.reason:
+        raise _shut(gateway, appid, gate.reason, gate.wait)
+    raise _away(gateway, "create", appid, answer)
+
+
+async def logged_in(gateway: Gateway, appid: str, js_code: str) -> LoggedIn:
+    """Whose code this is. Raises `Problem`: 409 for an app without a secret here, 422 for a code that is none,
+    503 with when to try again."""
+    _known(gateway, appid)
+    if wait := gateway.pauses.left("login", appid, gateway.clock.monotonic()):
+        gateway.metrics.logged_in("paused")
+        raise unavailable(f"WeChat lets nobody log in to {appid} for now", wait)
+    answer = await gateway.wechat.code2session(appid, js_code)
+    refused = answer if isinstance(answer, Answer) else Answer(Verdict.ok)
+    wrong = NOT_THIS_CODE.get(refused.errcode or 0)
+    gateway.metrics.logged_in("refused" if wrong else str(refused.verdict))
+    if isinstance(answer, LoggedIn):
+        return answer
+    if wrong:
+        raise unprocessable("js_code", f"{wrong} ({refused.errcode})")
+    raise _away(gateway, "login", appid, answer)
+
+
+def _known(gateway: Gateway, appid: str) -> None:
+    if not gateway.apps.names(appid):
+        raise Problem(
+            409,
+            f"no secret of {appid} is kept here, so WeChat cannot be asked for it: name it in LIVECARD_APPS_FILE "
+            "(or create the id elsewhere, and send activity_id and expires_at)",
+        )
+
+
+def _shut(gateway: Gateway, appid: str, reason: str, wait: int) -> Problem:
+    longest = gateway.settings.us("probe") if reason == "unknown_app" else wait
+    return unavailable(
+        f"WeChat is not asked for {appid} now: its gate is closed ({reason}); GET /v1/gates tells more",
+        _seconds(min(wait, longest)),
+    )
+
+
+def _away(gateway: Gateway, call: str, appid: str, answer: Answer) -> Problem:
+    """503. A limit of the call itself is remembered here, so that nobody asks before it is over."""
+    wait = SOON
+    if answer.verdict in OF_THE_CALL:
+        daily = answer.verdict is Verdict.daily_limit
+        wait = _seconds(gateway.settings.us("quota_probe") if daily else MINUTE)
+        gateway.pauses.begin(call, appid, gateway.clock.monotonic(), wait)
+    elif answer.verdict in (Verdict.misconfigured, Verdict.blocked, Verdict.address):
+        wait = _seconds(gateway.settings.us("probe"))
+    said = f"it answered {answer.errcode}" if answer.errcode is not None else "it gave no answer"
+    rid = f", rid {answer.rid}" if answer.rid else ""
+    return unavailable(f"WeChat did not do it for {appid}: {said}{rid} ({answer.verdict})", wait)
+
+
+def _seconds(us: int) -> int:
+    return max(1, -(-us // SECOND))

@@ -1,0 +1,48 @@
+"""What every request passes before its route: whose key it is, and what the key allows."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+
+from services.gateway.keys import ApiKeys, Caller
+from services.gateway.problems import Problem
+
+
+def allowed(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """The guard of every route: who calls, and whether the route's `scope` is one of the key's.
+
+    A route without a scope answers nobody, unless it says `opt={"open": True}`.
+    """
+    if handler.opt.get("open"):
+        return
+    connection.scope["path_params"] = {
+        name: unquote(value) for name, value in connection.scope["path_params"].items()
+    }
+    connection.state.caller = caller = _caller(connection)
+    scope = handler.opt.get("scope")
+    if scope not in caller.scopes and connection.scope.get("method") != "OPTIONS":  # which tells the methods
+        raise Problem(403, f"the key {caller.name!r} has not the scope {scope!r}")
+
+
+def _caller(connection: ASGIConnection[Any, Any, Any, Any]) -> Caller:
+    kind, _, key = connection.headers.get("authorization", "").partition(" ")
+    keys: ApiKeys = connection.app.state.api_keys
+    caller = keys.find(key.strip()) if kind.lower() == "bearer" else None
+    if caller is None:
+        raise Problem(
+            401,
+            "send a key of this gateway in the header Authorization: Bearer KEY; `livecard key` makes one",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    return caller
+
+
+async def the_caller(request: Request[Any, Any, Any]) -> Caller:
+    """Whom the guard let in: the dependency `caller`."""
+    caller: Caller = request.state.caller
+    return caller

@@ -1,0 +1,159 @@
+"""`Idempotency-Key`: a request that is repeated is answered as the first time, and done once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+import structlog
+from litestar import Request, Response
+
+from services.gateway.keys import Caller
+from services.gateway.parts import Gateway, Seal
+from services.gateway.problems import MEDIA_TYPE, Problem
+from services.store.ports import StoreRejected, StoreUnavailable, Tx
+from services.store.requests import RequestRow
+
+LOG = structlog.get_logger("livecard.gateway")
+
+HEADER: Final = "Idempotency-Key"
+LONGEST: Final = 255
+"""Characters of that key."""
+KEPT_PROBLEM: Final = 422
+"""The one refusal that is kept: the same bytes would be refused again."""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What a route answers; `body` is JSON, empty for none."""
+
+    status: int
+    body: bytes = b""
+
+    @classmethod
+    def of(cls, status: int, body: Any) -> Reply:
+        """With this body."""
+        return cls(status, msgspec.json.encode(body))
+
+    def response(self) -> Response[Any]:
+        """As Litestar sends it."""
+        if not self.body:
+            return Response(None, status_code=self.status)
+        media_type = MEDIA_TYPE if self.status >= 400 else "application/json"
+        return Response(self.body, status_code=self.status, media_type=media_type)
+
+
+class Keep:
+    """Keeps the reply in the transaction that does the work, so that both happen or neither.
+
+    Call it last: `return await keep(tx, Reply.of(202, …))`. For a request without a key it does nothing.
+    """
+
+    def __init__(self, row: RequestRow | None, seal: Seal | None) -> None:
+        self._row, self._seal = row, seal
+        self.kept = row is None
+
+    async def __call__(self, tx: Tx, reply: Reply) -> Reply:
+        """Keep it. Raises `Problem`, and so undoes the work, where another has taken the request over."""
+        if self._row is not None:
+            about = self._row.id.encode()
+            body = self._seal.seal(reply.body, about) if self._seal else reply.body.decode()
+            if not await tx.keep_request(msgspec.structs.replace(self._row, status=reply.status, body=body)):
+                raise under_way()
+            self.kept = True
+        return reply
+
+
+Work = Callable[[Keep], Awaitable[Reply]]
+
+
+async def once(
+    request: Request[Any, Any, Any],
+    body: bytes,
+    gateway: Gateway,
+    caller: Caller,
+    work: Work,
+    *,
+    seal: Seal | None = None,
+) -> Response[Any]:
+    """What `work` answers, or what it answered the first time to this key and these bytes.
+
+    2xx and 422 are kept; anything else may be tried again. `work` keeps its reply by the `Keep` that it is
+    handed, in its own transaction; where it has none, the reply is kept in one of its own, afterwards.
+    `seal`: the reply holds a secret, so it is kept encrypted.
+    """
+    key = _key(request)
+    if key is None:
+        return (await work(Keep(None, None))).response()
+    row = RequestRow(_id(request, caller, key), hashlib.sha256(body).hexdigest(), _owner(gateway))
+    async with gateway.store.transaction() as tx:
+        known = await tx.claim_request(row)
+    if known is not None:
+        return _as_before(known, row, seal).response()
+    keep = Keep(row, seal)
+    try:
+        reply = await work(keep)
+        if not keep.kept:
+            async with gateway.store.transaction() as tx:
+                await keep(tx, reply)
+    except Problem as problem:
+        await _settle(gateway, row, problem)
+        raise
+    except StoreRejected:
+        await _settle(gateway, row, None)
+        raise
+    return reply.response()
+
+
+async def _settle(gateway: Gateway, row: RequestRow, problem: Problem | None) -> None:
+    """Keep a refusal of the data; after anything else the request may be tried again. Best effort: what is
+    under way counts as given up after a minute."""
+    with suppress(StoreUnavailable, StoreRejected):
+        async with gateway.store.transaction() as tx:
+            if problem is not None and problem.status == KEPT_PROBLEM:
+                body = problem.encode().decode()
+                await tx.keep_request(msgspec.structs.replace(row, status=problem.status, body=body))
+            else:
+                await tx.release_request(row)
+
+
+def _as_before(known: RequestRow, row: RequestRow, seal: Seal | None) -> Reply:
+    """What was answered the first time. Raises `Problem`."""
+    if known.digest != row.digest:
+        raise Problem(422, f"this {HEADER} was used for another body within 24 hours: make a new one")
+    if known.status is None:
+        raise under_way()
+    if seal is None or known.status == KEPT_PROBLEM or not known.body:
+        return Reply(known.status, known.body.encode())
+    plain = seal.unseal(known.body, row.id.encode())
+    if plain is None:
+        raise Problem(409, "this was answered before, and the answer can be read no more: begin anew")
+    return Reply(known.status, plain)
+
+
+def under_way() -> Problem:
+    """409."""
+    return Problem(
+        409, f"a request with this {HEADER} is under way: wait for its answer", headers={"Retry-After": "1"}
+    )
+
+
+def _key(request: Request[Any, Any, Any]) -> str | None:
+    key = request.headers.get(HEADER)
+    if key is None:
+        return None
+    if not 0 < len(key) <= LONGEST or not key.isascii() or not key.isprintable():
+        raise Problem(400, f"{HEADER} must be 1 to {LONGEST} printable ASCII characters")
+    return key
+
+
+def _id(request: Request[Any, Any, Any], caller: Caller, key: str) -> str:
+    """One row's name: nothing of the request can be read out of it."""
+    parts = [caller.key, request.method, request.scope["path"], key]
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+def _owner(gateway: Gateway) -> str:
+    return f"{gateway.chance.getrandbits(96):024x}"

@@ -1,0 +1,69 @@
+"""Creating: an id of WeChat's or one that the caller has, and the activity's `opened` through the outbox."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request, Response, Router, post
+
+from contracts.events import OPENED
+from services.gateway.asking import new_activity_id
+from services.gateway.bodies import body_of
+from services.gateway.creation import Created, Creation, read_creation
+from services.gateway.keys import Caller
+from services.gateway.once import Keep, Reply, once
+from services.gateway.outgoing import event_row, new_event_id
+from services.gateway.parts import Gateway, TheCaller, TheGateway
+from services.gateway.problems import Problem
+from services.gateway.times import moment
+from services.store.ports import Tx
+from services.store.rows import Announced, OutboxRow
+from services.transactions.announce import announce
+
+
+@post("", status_code=201, opt={"scope": "write"})
+async def create(request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller) -> Response[Any]:
+    """WeChat is asked before the transaction, never inside: a process killed between loses an id that nobody
+    has seen, and one killed after the commit answers the same again to the same `Idempotency-Key`."""
+    body = await body_of(request)
+
+    async def work(keep: Keep) -> Reply:
+        creation = read_creation(body)
+        appid = creation.opened.appid
+        if not caller.owns(appid):
+            raise Problem(403, f"the key {caller.name!r} is none of the app {appid!r}")
+        activity_id, expires_at = creation.activity_id, creation.opened.expires_at
+        if activity_id is None:
+            made = await new_activity_id(gateway, appid)
+            activity_id, expires_at = made.activity_id, made.expires_at
+        return await _announce(
+            gateway, caller, creation, Announced(activity_id, appid, creation.opened.title, expires_at), keep
+        )
+
+    answer = await once(request, body, gateway, caller, work)
+    gateway.relay.kick()
+    return answer
+
+
+async def _announce(
+    gateway: Gateway, caller: Caller, creation: Creation, announced: Announced, keep: Keep
+) -> Reply:
+    activity_id, expires_at = announced.activity_id, announced.expires_at
+    event_id = new_event_id(gateway.chance)
+    data = creation.data(expires_at)
+
+    def opening(now: int) -> OutboxRow:
+        return event_row(caller, event_id, OPENED, activity_id, now, data)
+
+    async def last(tx: Tx) -> Reply:
+        menu = creation.share_menu(activity_id)
+        created = Created(activity_id, moment(expires_at), menu, creation.opened.ignored)
+        return await keep(tx, Reply.of(201, created))
+
+    reply = await announce(gateway.store, announced, opening, last)
+    if reply is None:
+        raise Problem(409, "there is an activity with this activity_id already: an id is for one card")
+    return reply
+
+
+router = Router("/v1/activities", route_handlers=[create])

@@ -1,0 +1,327 @@
+"""`GET /v1/activities/{id}/events`: a snapshot, then every change, until somebody leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+
+from contracts.changes import decode_change
+from scripts.patience import PATIENCE
+from services.gateway.feed import Feed
+from services.gateway.feeding import FeedService
+from services.gateway.keys import ApiKeys, KeyEntry, hash_of
+from services.gateway.routes import feed as routes
+from services.kafka.tail import Tail
+from services.runtime.clock import RealClock
+from services.runtime.health import Health
+from services.runtime.http import HttpServer
+from services.runtime.settings import Settings
+from services.store.rows import CHANGES
+from services.transactions.views import view_activity
+from tests.gateway.changes import change, ids
+from tests.gateway.world import ALL_KEY, OTHER_KEY, SCOPE_KEYS, World
+
+
+class Listener:
+    """One client of the API, at the ASGI application itself. It stops reading while `reads` is clear."""
+
+    def __init__(self, world: World, activity: str, last: str | None, key: str) -> None:
+        self._world = world
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": f"/v1/activities/{activity}/events",
+            "raw_path": f"/v1/activities/{quote(activity, safe='')}/events".encode(),
+            "query_string": b"",
+            "headers": [(b"authorization", f"Bearer {key}".encode())],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 2),
+            "root_path": "",
+        }
+        if last is not None:
+            self.scope["headers"].append((b"last-event-id", last.encode()))  # type: ignore[attr-defined]  # a list
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = b""
+        self.over = False
+        self.left, self.reads, self._news = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.reads.set()
+        self._asked = False
+        self.task: asyncio.Task[None] | None = None
+
+    async def _receive(self) -> Any:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        await self.reads.wait()
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+        else:
+            self.body += message["body"]
+            self.over = not message.get("more_body", False)
+        self._news.set()
+
+    async def call(self) -> None:
+        """The request, to its end."""
+        scope: Any = self.scope
+        await self._world.front(scope, self._receive, self._send)
+
+    async def until(self, pattern: str) -> re.Match[str]:
+        """Wait until the body has it."""
+        async with asyncio.timeout(PATIENCE):
+            while not (found := re.search(pattern, self.body.decode(), re.DOTALL)):
+                self._news.clear()
+                await self._news.wait()
+        return found
+
+    async def end(self) -> None:
+        """Wait for the end of the request."""
+        assert self.task is not None
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.wait([self.task])
+        self.task.result()
+
+
+@asynccontextmanager
+async def listening(
+    world: World, activity: str = "a-1", last: str | None = None, key: str = ALL_KEY
+) -> AsyncIterator[Listener]:
+    """A client that leaves at the end of the block."""
+    one = Listener(world, activity, last, key)
+    one.task = asyncio.create_task(one.call())
+    yield one
+    one.left.set()
+    await one.end()
+
+
+def asgi(world: World) -> Any:
+    """The API: litestar and uvicorn spell its type in two ways."""
+    return world.front
+
+
+@pytest.fixture(autouse=True)
+def begun(world: World) -> None:
+    """The tail has caught up."""
+    world.gateway.feed.begin()
+
+
+async def relay(world: World) -> list[str]:
+    """What relay, broker and tail do with all the changes so far; their ids."""
+    rows = [row for row in await world.scene.outbox() if row.topic == CHANGES]
+    for row in rows:
+        world.gateway.feed.take(0, row.activity_id.encode(), row.body.encode())
+    return [row.id for row in rows if row.activity_id == "a-1"]
+
+
+async def test_a_snapshot_and_then_the_changes(world: World) -> None:
+    """The snapshot is the body of the activity's GET, a change is what `activity.changes` has."""
+    await world.scene.open("a-1", "a-2")
+    await relay(world)
+    async with listening(world) as one:
+        await one.until("event: snapshot")
+        snapshot = (await world.api.get("/v1/activities/a-1")).json()
+        await world.scene.complete("a-1", "gp-1")
+        await world.scene.complete("a-2", "gp-2")
+        published = await relay(world)
+        await one.until(f"id: {published[-1]}\n.*\n\n")
+    assert one.status == 200
+    assert one.headers["content-type"] == "text/event-stream"
+    assert one.headers["cache-control"] == "no-store"
+    retry, first, *changes, rest = one.body.decode().split("\n\n")
+    assert (retry, rest) == ("retry: 2000", "")
+    assert first.startswith("event: snapshot\ndata: {")
+    assert msgspec.json.decode(first.partition("data: ")[2]) == snapshot
+    for each in changes:
+        kind, id_, data = each.split("\n")
+        change = decode_change(data.removeprefix("data: ").encode())
+        assert (id_, change.activity_id) == (f"id: {change.id}", "a-1")
+        assert kind == f"event: {msgspec.json.decode(data.removeprefix('data: '))['type']}"
+    assert ids(one.body) == published[-len(changes) :]
+
+
+async def test_what_happens_while_the_snapshot_is_read_is_streamed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Just before it is read, and just after: neither is lost."""
+    await world.scene.open("a-1")
+    await relay(world)
+    told = []
+
+    async def busy(*given: Any) -> Any:
+        await happen("gp-before")
+        view = await view_activity(*given)
+        await happen("gp-after")
+        return view
+
+    async def happen(member: str) -> None:
+        await world.scene.complete("a-1", member)
+        told.append((await relay(world))[-1])
+
+    monkeypatch.setattr(routes, "view_activity", busy)
+    async with listening(world) as one:
+        await one.until("event: snapshot")  # then both have happened
+        await one.until(f"id: {told[1]}\n")
+    assert set(told) <= set(ids(one.body))
+
+
+async def test_a_client_resumes_without_a_snapshot(world: World) -> None:
+    """Whatever is in the id: browsers send it in UTF-8."""
+    await world.scene.open("活动/1")
+    await world.scene.complete("活动/1", "gp-1")
+    await world.scene.complete("活动/1", "gp-2")
+    await relay(world)
+    published = [row.id for row in await world.scene.outbox() if row.topic == CHANGES]
+    async with listening(world, "活动/1", published[0]) as one:
+        await one.until(f"id: {published[-1]}\n")
+    assert "snapshot" not in one.body.decode()
+    assert ids(one.body) == published[1:]
+    async with listening(world, "活动/1", "of-another-time") as one:
+        await one.until("event: snapshot")
+    assert ids(one.body) == []
+
+
+@pytest.mark.parametrize(
+    ("activity", "key", "status"),
+    [("a-1", OTHER_KEY, 404), ("a-9", ALL_KEY, 404), ("a-1", SCOPE_KEYS["write"], 403), ("a-1", "x", 401)],
+)
+async def test_others_hear_nothing_and_take_no_place(
+    world: World, activity: str, key: str, status: int
+) -> None:
+    await world.scene.open("a-1")
+    async with listening(world, activity, key=key) as one:
+        await one.end()
+    assert (one.status, one.headers["content-type"]) == (status, "application/problem+json")
+    assert len(world.gateway.feed) == 0
+
+
+async def test_a_client_that_leaves_is_let_go_at_once(world: World) -> None:
+    await world.scene.open("a-1")
+    async with listening(world) as one:
+        await one.until("snapshot")
+        assert len(world.gateway.feed) == 1
+    assert len(world.gateway.feed) == 0
+    await world.front.drained()
+
+
+async def test_a_silent_stream_is_kept_alive(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "KEEP_ALIVE", 0.01)
+    await world.scene.open("a-1")
+    async with listening(world) as one:
+        await one.until(r"\n\n: [^\n]*\n\n: [^\n]*\n\n$")
+
+
+async def test_a_key_that_is_revoked_ends_its_streams(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the next keep-alive, or the next change."""
+    monkeypatch.setattr(routes, "KEEP_ALIVE", 0.01)
+    await world.scene.open("a-1")
+    async with listening(world) as one:
+        await one.until("snapshot")
+        keys: ApiKeys = world.app.state.api_keys
+        keys._callers = ApiKeys({hash_of(ALL_KEY): KeyEntry("all", ("write",), ("wx1",))})._callers
+        await one.end()
+    assert one.over
+
+
+async def test_a_drain_ends_the_streams_at_once(world: World) -> None:
+    """And the gateway is drained, so that nothing holds the process."""
+    await world.scene.open("a-1")
+    tail = Tail(Settings(kafka="127.0.0.1:1"), "t", world.gateway.feed, RealClock())
+    service = FeedService(world.gateway.feed, tail)
+    running = asyncio.create_task(service.run())
+    async with listening(world) as one:
+        await one.until("snapshot")
+        service.stop()
+        world.gateway.stopping.set()
+        await one.end()
+        assert one.over
+    await world.front.drained()
+    await running
+
+
+async def test_a_client_that_reads_nothing_is_cut_off(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it holds the connection open and takes not one byte."""
+    monkeypatch.setattr(routes, "LAST_WORDS", 0.01)
+    monkeypatch.setattr("services.gateway.feed.STREAM_MEMORY", 2_000)
+    await world.scene.open("a-1")
+    async with listening(world) as one:
+        await one.until("snapshot")
+        one.reads.clear()
+        for number in range(20):
+            await world.scene.complete("a-1", f"gp-{number}")
+        await relay(world)
+        await one.end()
+    assert not one.over
+    assert len(world.gateway.feed) == 0
+
+
+async def test_where_no_stream_can_be_had_one_may_try_again(world: World) -> None:
+    """Before the changes are read from Kafka, and when there are too many. All else goes on."""
+    await world.scene.open("a-1")
+    for feed in (Feed(RealClock()), Feed(RealClock(), streams=0)):
+        if feed._most == 0:
+            feed.begin()
+        other = World(world.bench, feed=feed)
+        answer = await other.api.get("/v1/activities/a-1/events")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert (await other.api.get("/v1/activities/a-1")).status_code == 200
+        await other.close()
+
+
+async def test_over_a_socket_changes_come_at_once_and_a_client_that_leaves_is_noticed(world: World) -> None:
+    await world.scene.open("a-1")
+    server = HttpServer("127.0.0.1:0", Health(list, RealClock(), 60.0), CollectorRegistry(), asgi(world))
+    await server.start()
+    url, headers = f"{server.url}/v1/activities/a-1/events", {"authorization": f"Bearer {ALL_KEY}"}
+    async with asyncio.timeout(PATIENCE), aiohttp.ClientSession(headers=headers) as http:
+        async with http.get(url) as answer:
+            assert await answer.content.readuntil(b"\n\n") == b"retry: 2000\n\n"
+            assert (await answer.content.readuntil(b"\n\n")).startswith(b"event: snapshot\ndata: {")
+            await world.scene.complete("a-1", "gp-1")
+            last = (await relay(world))[-1]
+            while f"id: {last}\n".encode() not in await answer.content.readuntil(b"\n\n"):
+                pass
+        while len(world.gateway.feed):  # noqa: ASYNC110 (the server notices it)
+            await asyncio.sleep(0.01)
+        async with http.get(url) as answer:
+            world.gateway.feed.close()
+            assert (await answer.read()).endswith(b"\n\n")
+    await world.front.drained()
+    await server.stop()
+
+
+async def test_over_a_socket_a_client_that_reads_nothing_is_cut_off(world: World) -> None:
+    """Buffers of the system and of the server fill first; they are bounded, too."""
+    await world.scene.open("a-1")
+    server = HttpServer("127.0.0.1:0", Health(list, RealClock(), 60.0), CollectorRegistry(), asgi(world))
+    await server.start()
+    _, port = server.url.rsplit(":", 1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(port), limit=1)
+    request = f"GET /v1/activities/a-1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALL_KEY}\r\n\r\n"
+    writer.write(request.encode())
+    await reader.read(1)
+    feed, number = world.gateway.feed, 0
+    async with asyncio.timeout(PATIENCE):
+        while len(feed):
+            number += 1
+            feed.take(0, b"a-1", change(number, member="m" * 50_000))
+            await asyncio.sleep(0)
+        await world.front.drained()
+    writer.close()
+    await server.stop()
