@@ -82,6 +82,7 @@ def _serve(work: Coroutine[Any, Any, None], settings: Settings) -> None:
 def _said(work: Coroutine[Any, Any, int | None]) -> int | None:
     """Run it; known failures become one clear message."""
     from services.gateway.keys import ApiKeysError
+    from services.gateway.session_keys import SessionKeyError
     from services.kafka.admin import BrokerError
     from services.kafka.ports import BusUnavailable
     from services.runtime.host import ServiceDied
@@ -102,6 +103,7 @@ def _said(work: Coroutine[Any, Any, int | None]) -> int | None:
         AddressError,
         AppsError,
         ApiKeysError,
+        SessionKeyError,
         TlsError,
         ServiceDied,
     ) as error:

@@ -18,6 +18,7 @@ from services.cli import demo_script
 from services.cli.demo_view import STATES, Picture
 from services.cli.inspect import print_ledger
 from services.cli.key import new_key
+from services.cli.session_key import session_key_to_try
 from services.cli.up import builders, embedded
 from services.gateway.keys import ApiKeys
 from services.kafka.ports import Message
@@ -47,6 +48,7 @@ def staged(settings: Settings, folder: Path) -> Settings:
         **plain,
         database=f"sqlite+aiosqlite:///{folder / 'demo.sqlite3'}",
         apps=f'{{"{demo_script.APPID}": "simulated"}}',
+        session_key_file=session_key_to_try(folder),
         call_deadline=2.0,
         lease=8.0,
         repair_after=4.0,

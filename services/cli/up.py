@@ -16,6 +16,7 @@ from services.cli.embedded_simulator import openings_of, remember, simulator_ser
 from services.cli.errors import CommandError
 from services.cli.key import key_to_try
 from services.cli.processes import builder
+from services.cli.session_key import session_key_to_try
 from services.gateway.app import build as build_gateway
 from services.gateway.keys import ApiKeys
 from services.kafka.admin import create_topics
@@ -67,6 +68,8 @@ async def embedded(
                 ) from None
             warn_about(simulator, host, settings.simulator_faults)
             settings = msgspec.structs.replace(settings, wechat=simulator.url)
+        if not settings.session_key_file:
+            settings = msgspec.structs.replace(settings, session_key_file=session_key_to_try())
         with named_database(settings):
             await migrate(database_url(settings), finish=True)  # everything in one process: no other release
         if simulator is not None:
