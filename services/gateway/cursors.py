@@ -16,12 +16,14 @@ T = TypeVar("T")
 
 LARGEST_PAGE: Final = 500
 Limit = Annotated[
-    int, QueryParameter(ge=1, le=LARGEST_PAGE, description=f"rows of a page, 1–{LARGEST_PAGE}", required=False)
+    int,
+    QueryParameter(ge=1, le=LARGEST_PAGE, description=f"rows of a page, 1–{LARGEST_PAGE}", required=False),
 ]
 """The parameter `limit`; a route gives it the default `PAGE`."""
 PAGE: Final = 100
 Cursor = Annotated[
-    str | None, QueryParameter(description="`next` of the page before", min_length=1, max_length=1024, required=False)
+    str | None,
+    QueryParameter(description="`next` of the page before", min_length=1, max_length=1024, required=False),
 ]
 """The parameter `cursor`."""
 

@@ -15,9 +15,7 @@ from statemachine.gate import Gate
 
 _OWNED: Final = "activity_id = :id AND appid <> ''"
 
-_CAUSE: Final = (
-    "coalesce(behind_since, CASE WHEN verdict <> '' AND verdict <> 'expired' THEN retry_at ELSE suspect_at END)"
-)
+_CAUSE: Final = "coalesce(behind_since, CASE WHEN verdict <> '' AND verdict <> 'expired' THEN retry_at ELSE suspect_at END)"
 SINCE: Final = f"CASE WHEN suspect_at < {_CAUSE} THEN suspect_at ELSE {_CAUSE} END"
 """`statemachine.card.not_in_sync_since` as SQL; the index of migration 0011 is made of the same text."""
 NOT_IN_SYNC: Final = (

@@ -65,5 +65,7 @@ def _known(waited: Unbound, group_openid: str, now: int) -> OutboxRow:
 
 def known_id(waited: Unbound) -> str:
     """The id of that event: the same whenever it is made, so that it counts once."""
-    said = "\n".join((waited.activity_id, waited.source, waited.id, waited.appid, waited.room_id, waited.openid))
+    said = "\n".join(
+        (waited.activity_id, waited.source, waited.id, waited.appid, waited.room_id, waited.openid)
+    )
     return f"bound:{hashlib.sha256(said.encode()).hexdigest()[:40]}"

@@ -125,7 +125,9 @@ class WeChatClient:
             return None
         return answer.quota.remain
 
-    async def create_activity_id(self, appid: str, *, openid: str = "", unionid: str = "") -> Created | Answer:
+    async def create_activity_id(
+        self, appid: str, *, openid: str = "", unionid: str = ""
+    ) -> Created | Answer:
         """A new id of the app's; see the port."""
         given = {name: text for name, text in (("openid", openid), ("unionid", unionid)) if text}
         asking = _Asking("GET", CREATE_ACTIVITY_ID_PATH, given, None)
@@ -142,7 +144,12 @@ class WeChatClient:
         secret = self._apps.secret(appid)
         if secret is None:
             return Answer(Verdict.misconfigured, errmsg="no secret is configured for this app")
-        query = {"appid": appid, "secret": str(secret), "js_code": js_code, "grant_type": "authorization_code"}
+        query = {
+            "appid": appid,
+            "secret": str(secret),
+            "js_code": js_code,
+            "grant_type": "authorization_code",
+        }
         answer: SessionAnswer | Answer = Answer(Verdict.busy, errmsg="no answer in time")
         try:
             async with asyncio.timeout(self._deadline):

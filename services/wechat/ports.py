@@ -44,7 +44,9 @@ class LoggedIn(msgspec.Struct, frozen=True):
 class Platform(Protocol):
     """What callers of the API wait for. Whatever the network or WeChat does is an `Answer`."""
 
-    async def create_activity_id(self, appid: str, *, openid: str = "", unionid: str = "") -> Created | Answer:
+    async def create_activity_id(
+        self, appid: str, *, openid: str = "", unionid: str = ""
+    ) -> Created | Answer:
         """A new id of the app's; `openid` and `unionid` are for private messages only (wechat-api.md §2). It
         may be asked again whatever came of it: an id that nobody uses costs nothing but quota."""
         ...

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import msgspec
@@ -53,15 +52,19 @@ def runner(language: str) -> list[str]:
     return command
 
 
-async def page_posts(running: Up, language: str) -> dict[str, Any]:
-    """What a page posts of Alex, in a room of its own."""
+async def page_posts(running: Up, language: str) -> bytes:
+    """What the page of Alex posts, in a room of its own."""
+    room = {"appid": "wx1", "opengid": f"g-{language}"}
     async with httpx.AsyncClient(base_url=running.page) as simulator:
-        raise NotImplementedError
+        members = {"o-alex": f"alex-{language}", "o-bob": "gp-bob"}
+        await simulator.post("/control/rooms", json={**room, "members": members})
+        asked = await simulator.post("/control/page", json={**room, "openid": "o-alex", "login": True})
+        return asked.raise_for_status().content
 
 
 @pytest.mark.parametrize("language", PROGRAMS)
 async def test_a_backend_gets_its_card_told_once_over_a_bad_line(running: Up, language: str) -> None:
-    """The answer to its creation is lost, the second try is turned away, the stream is cut: one card, told."""
+    """The creation's answer is lost, its second try turned away, the stream cut: one card, told once."""
     command = [*runner(language), str(PROGRAMS[language])]
     posted = await page_posts(running, language)
     async with bad_line(running.gateway) as (line, address):
@@ -72,7 +75,7 @@ async def test_a_backend_gets_its_card_told_once_over_a_bad_line(running: Up, la
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        out, err = await asyncio.wait_for(process.communicate(msgspec.json.encode(posted)), PATIENCE)
+        out, err = await asyncio.wait_for(process.communicate(posted), PATIENCE)
     assert process.returncode == 0, err.decode()
     share_menu, notify = (msgspec.json.decode(each) for each in out.splitlines())
     (card,) = [each for each in await running.cards() if f"alex-{language}" in each["done"]]

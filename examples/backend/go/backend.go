@@ -1,7 +1,7 @@
 // A group task from a Go backend (1.24 or newer), over livecard's gateway: the standard library only.
 //
-// Standard input is what the page posts to the backend: {"js_code", "encryptedData", "iv", "members"}, from
-// wx.login, wx.getChatToolInfo and wx.selectGroupMembers. Standard output is what the page gets, a line each.
+// Standard input is what the page posts to the backend: {"js_code", "encryptedData", "iv"}, from wx.login and
+// wx.getChatToolInfo. Standard output is what the page gets, a line each.
 package main
 
 import (
@@ -136,7 +136,6 @@ func main() {
 		JSCode        string `json:"js_code"`
 		EncryptedData string `json:"encryptedData"`
 		IV            string `json:"iv"`
-		Members       []string
 	}
 	if err := json.NewDecoder(os.Stdin).Decode(&page); err != nil {
 		log.Fatal(err)
@@ -159,7 +158,8 @@ func main() {
 
 	call("/v1/activities", object{
 		"appid": "wx1", "template": "complete", "title": "团建报名统计", "room": me.Room,
-		"publisher": me.GroupOpenID, "participants": append(page.Members, me.GroupOpenID),
+		"publisher":    me.GroupOpenID,
+		"participants": []string{me.GroupOpenID, "gp-bob"}, // whom wx.selectGroupMembers gave the page
 	}, &activity)
 	show(activity.ShareMenu) // the page hands it to wx.updateShareMenu, and shares
 

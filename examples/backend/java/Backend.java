@@ -20,8 +20,8 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 /**
  * A group task from a Java backend (11 or newer), over livecard's gateway: `java Backend.java`, no libraries.
  *
- * <p>Standard input is what the page posts to the backend: {"js_code", "encryptedData", "iv", "members"}, from
- * wx.login, wx.getChatToolInfo and wx.selectGroupMembers. Standard output is what the page gets, a line each.
+ * <p>Standard input is what the page posts to the backend: {"js_code", "encryptedData", "iv"}, from wx.login
+ * and wx.getChatToolInfo. Standard output is what the page gets, a line each.
  */
 public class Backend {
     static final HttpClient HTTP = HttpClient.newBuilder()
@@ -99,11 +99,10 @@ public class Backend {
                 "session", session.get("session"),
                 "encryptedData", page.get("encryptedData"), "iv", page.get("iv")));
 
-        var members = new ArrayList<Object>(page.list("members"));
-        members.add(me.get("group_openid"));
+        var participants = List.of(me.get("group_openid"), "gp-bob"); // whom wx.selectGroupMembers gave the page
         var activity = call("/v1/activities", Map.of(
                 "appid", "wx1", "template", "complete", "title", "团建报名统计", "room", me.get("room"),
-                "publisher", me.get("group_openid"), "participants", members));
+                "publisher", me.get("group_openid"), "participants", participants));
         show(activity.get("share_menu")); // the page hands it to wx.updateShareMenu, and shares
 
         var card = "/v1/activities/" + URLEncoder.encode((String) activity.get("activity_id"), UTF_8);

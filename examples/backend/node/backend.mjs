@@ -1,7 +1,7 @@
 // A group task from a Node backend (18 or newer), over livecard's gateway: no packages.
 //
-// Standard input is what the page posts to the backend: {"js_code", "encryptedData", "iv", "members"}, from
-// wx.login, wx.getChatToolInfo and wx.selectGroupMembers. Standard output is what the page gets, a line each.
+// Standard input is what the page posts to the backend: {"js_code", "encryptedData", "iv"}, from wx.login and
+// wx.getChatToolInfo. Standard output is what the page gets, a line each.
 
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -78,7 +78,8 @@ const me = await call("/v1/rooms/bind", { session: session.session, ...sealed })
 
 const activity = await call("/v1/activities", {
   appid: "wx1", template: "complete", title: "团建报名统计", room: me.room,
-  publisher: me.group_openid, participants: [me.group_openid, ...page.members],
+  publisher: me.group_openid,
+  participants: [me.group_openid, "gp-bob"], // whom wx.selectGroupMembers gave the page
 });
 console.log(JSON.stringify(activity.share_menu)); // the page hands it to wx.updateShareMenu, and shares
 

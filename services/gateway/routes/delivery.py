@@ -55,7 +55,9 @@ async def redeliver(
             if not done.found and owner.state:  # it was deleted meanwhile
                 raise unknown_activity()
             if done.refused:
-                raise Problem(409, done.refused if done.found else "it is not open yet: try again in a moment")
+                raise Problem(
+                    409, done.refused if done.found else "it is not open yet: try again in a moment"
+                )
             return await keep(tx, Reply.of(200, RedeliveredBody(done.members, done.revived)))
 
     return await once(request, body, gateway, caller, work)
