@@ -100,17 +100,17 @@ class Rooms:
         room = self._rooms.get(_name(wish))
         if room is None or wish.openid not in room.members:
             raise ValueError("this user is not in the room (65206): POST /control/rooms puts people there")
-        told: dict[str, Any] = {"watermark": {"appid": wish.appid, "timestamp": now // SECOND}}
+        content: dict[str, Any] = {"watermark": {"appid": wish.appid, "timestamp": now // SECOND}}
         if not wish.watermark:
-            told = {}
+            content = {}
         if wish.call == "getShareInfo":
-            told["openGId"] = wish.opengid or wish.open_single_roomid
+            content["openGId"] = wish.opengid or wish.open_single_roomid
         else:
             named = {"opengid": wish.opengid, "open_single_roomid": wish.open_single_roomid}
-            told |= {name: text for name, text in named.items() if text}
-            told |= {"group_openid": room.members[wish.openid], "chat_type": room.chat_type}
+            content |= {name: text for name, text in named.items() if text}
+            content |= {"group_openid": room.members[wish.openid], "chat_type": room.chat_type}
         iv = self._chance.getrandbits(128).to_bytes(BLOCK, "big")
-        return Given(b64encode(_encrypted(key, iv, told)).decode(), b64encode(iv).decode())
+        return Given(b64encode(_encrypted(key, iv, content)).decode(), b64encode(iv).decode())
 
 
 def _name(of: RoomName) -> tuple[str, str | None, str | None]:

@@ -145,8 +145,8 @@ async def bind(request: Request[Any, Any, Any], gateway: TheGateway, caller: The
         if info.group_openid is None:
             raise Problem(422, NO_MEMBER)
         room = Room(opengid=info.opengid, open_single_roomid=info.open_single_roomid)
-        told = RoomBody(info.opengid, info.open_single_roomid, info.chat_type)
-        reply = Reply.of(200, Bound(told, info.group_openid, row.openid))
+        room_body = RoomBody(info.opengid, info.open_single_roomid, info.chat_type)
+        reply = Reply.of(200, Bound(room_body, info.group_openid, row.openid))
         async with gateway.store.transaction() as tx:
             who = (row.openid, info.group_openid, said.nickname, said.avatar_url)
             await bind_in(tx, row.appid, room, *who)
