@@ -100,12 +100,15 @@ async def test_the_delivery_is_told_as_the_machine_tells_it(api: Api, how: str) 
     told = (body["phase"], body["why"] or "", body["until"])
     until = "2026-11-21T08:00:30.000Z" if how == "gate" else None
     assert told == (view.delivery.phase, view.delivery.why, until)
-    assert told[:2] == {
-        "closed": ("closed", "ended"),
-        "gate": ("due", "gate:blocked"),
-        "unknown_app": ("due", "gate:unknown_app"),
-        "given_up": ("given_up", "unknown_code"),
-    }[how]
+    assert (
+        told[:2]
+        == {
+            "closed": ("closed", "ended"),
+            "gate": ("due", "gate:blocked"),
+            "unknown_app": ("due", "gate:unknown_app"),
+            "given_up": ("given_up", "unknown_code"),
+        }[how]
+    )
 
 
 async def test_an_activity_that_ended_says_why(api: Api) -> None:
@@ -140,7 +143,9 @@ async def test_members_with_what_the_card_shows_of_them(api: Api) -> None:
     await scene.feed(scene.completed("a", "m4", time=START + 250_000))
     at, late = "2026-11-21T08:00:00.500Z", "2026-11-21T08:00:00.250Z"
 
-    def member(name: str, state: str, done_at: str | None, delivered: str | None, *, late: bool = False) -> Any:
+    def member(
+        name: str, state: str, done_at: str | None, delivered: str | None, *, late: bool = False
+    ) -> Any:
         return {
             "group_openid": name,
             "state": state,
@@ -253,7 +258,7 @@ async def test_limit_and_cursor_are_checked(api: Api, path: str) -> None:
         problem = await api.refused(422, "GET", path, cursor=cursor)
         assert [each["path"] for each in problem["errors"]] == ["cursor"]
     assert (await api.refused(422, "GET", "/v1/activities/b/members", cursor=first["next"]))["errors"]
-    assert (await api.refused(422, "GET", "/v1/activities/a/members", cursor=first["next"], state="done"))
+    assert await api.refused(422, "GET", "/v1/activities/a/members", cursor=first["next"], state="done")
 
 
 async def test_the_state_of_members_and_the_entrance_path_are_checked(api: Api) -> None:

@@ -152,7 +152,9 @@ async def test_a_key_creates_for_its_own_apps_alone(stage: Stage) -> None:
     assert answer.status_code == 403
     assert (stage.platform.asked, await published(stage)) == ([], [])
     for scope, key in SCOPE_KEYS.items():
-        assert (await stage.client(key).post(URL, json=BODY)).status_code == (201 if scope == "write" else 403)
+        assert (await stage.client(key).post(URL, json=BODY)).status_code == (
+            201 if scope == "write" else 403
+        )
 
 
 async def test_the_activity_is_known_as_opening_until_the_event_is_back(stage: Stage) -> None:
@@ -257,7 +259,9 @@ async def test_once_the_wait_is_over_one_creation_finds_out(stage: Stage) -> Non
 
 
 @pytest.mark.parametrize("errcode", [40013, 45009])
-async def test_a_probe_that_is_refused_closes_and_one_that_is_let_in_opens(stage: Stage, errcode: int) -> None:
+async def test_a_probe_that_is_refused_closes_and_one_that_is_let_in_opens(
+    stage: Stage, errcode: int
+) -> None:
     """That no more ids are to be had says that the app is let in."""
     await stage.scene.open("a")
     await stage.scene.shut("wx1", Verdict.misconfigured.value, START - 1)

@@ -56,7 +56,9 @@ def test_whatever_was_changed_is_refused() -> None:
     refused(cursor + "\n")
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "团", "\x00", "../..", "%2F", "A" * 1024, "null", "====", "+/+/"])
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "团", "\x00", "../..", "%2F", "A" * 1024, "null", "====", "+/+/"]
+)
 def test_whatever_is_no_cursor_is_refused(cursor: str) -> None:
     """Whoever guesses one."""
     refused(cursor)

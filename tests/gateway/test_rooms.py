@@ -102,7 +102,13 @@ async def test_what_a_login_needs(stage: Stage) -> None:
         if scope != "rooms":
             assert (await stage.client(key).post(LOGIN, json=body)).status_code == 403
     assert (await stage.client(OTHER_KEY).post(LOGIN, json=body)).status_code == 403
-    for wrong in ({}, {"appid": "wx1"}, {**body, "js_code": ""}, {**body, "js_code": 7}, {**body, "appid": "\n"}):
+    for wrong in (
+        {},
+        {"appid": "wx1"},
+        {**body, "js_code": ""},
+        {**body, "js_code": 7},
+        {**body, "appid": "\n"},
+    ):
         answer = await stage.api.post(LOGIN, json=wrong)
         assert (answer.status_code, len(answer.json()["errors"])) == (422, 1), wrong
     assert stage.platform.asked == []

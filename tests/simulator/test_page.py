@@ -29,7 +29,9 @@ async def test_every_example_works_as_it_stands(client: Any) -> None:
 
 def test_every_control_call_has_an_example(server: SimulatorServer) -> None:
     shown = {(method, path.partition("?")[0]) for method, path, _ in EXAMPLES}
-    shown = {(method, re.sub(r"^/control/activities/.*", "/control/activities/{}", path)) for method, path in shown}
+    shown = {
+        (method, re.sub(r"^/control/activities/.*", "/control/activities/{}", path)) for method, path in shown
+    }
     routes = {
         (route.method, re.sub(r"\{.*\}", "{}", route.path))
         for route in Control(server.shell).routes()
@@ -47,7 +49,9 @@ def test_every_field_is_explained() -> None:
 
 def test_every_call_of_wechats_is_named(server: SimulatorServer) -> None:
     model: WeChatModel = server.model
-    said = PAGE.replace("`/cgi-bin/clear_quota` and its `v2`", "`/cgi-bin/clear_quota` `/cgi-bin/clear_quota/v2`")
+    said = PAGE.replace(
+        "`/cgi-bin/clear_quota` and its `v2`", "`/cgi-bin/clear_quota` `/cgi-bin/clear_quota/v2`"
+    )
     assert {path for path in model._endpoints if f"`{path}`" not in said} == set()
 
 

@@ -93,7 +93,9 @@ async def test_whoever_is_a_member_all_the_time_comes_once(scene: Scene, limit: 
 
 async def test_who_is_missing_of_those_listed(scene: Scene) -> None:
     """The pending ones, in pages; nobody is missing where all are done."""
-    await scene.open("a", choose="listed", participants=["m3", "m1", "m2"], title="团建", template="participate")
+    await scene.open(
+        "a", choose="listed", participants=["m3", "m1", "m2"], title="团建", template="participate"
+    )
     await scene.complete("a", "m2")
     missing = await scene.store.missing_page("a", "", 10)
     assert missing == MissingPage("wx1", "团建", "participate", ("m1", "m3"))
@@ -163,7 +165,13 @@ async def test_cards_that_are_not_in_sync_come_oldest_first(scene: Scene) -> Non
     await scene.complete("dead", "m")
     await scene.deliver("dead", Verdict.expired, errcode=47504)
     assert await _names(scene) == ["calling", "due", "uncertain", "given_up"]
-    assert await _names(scene, None, 100, "wx1", "wx2") == ["calling", "due", "other", "uncertain", "given_up"]
+    assert await _names(scene, None, 100, "wx1", "wx2") == [
+        "calling",
+        "due",
+        "other",
+        "uncertain",
+        "given_up",
+    ]
     assert await _names(scene, None, 2) == ["calling", "due"]
     assert await _names(scene, None, 100, "wx9") == []
     assert (await scene.store.out_of_sync([], None, 10)).cards == ()

@@ -11,11 +11,15 @@ from statemachine.model import Room, Unbound
 from tests.store.benches import DAY, START, Bench, rolled_back
 from tests.store.support import Scene
 
-ANN = Binding("wx1", "g-1", "o-ann", single=False, group_openid="ann", nickname="安", avatar_url="https://a/1")
+ANN = Binding(
+    "wx1", "g-1", "o-ann", single=False, group_openid="ann", nickname="安", avatar_url="https://a/1"
+)
 KEY = BindingKey("wx1", "g-1", "o-ann")
 
 
-def waits(openid: str, activity: str = "a", id_: str = "e1", *, time: int = START, room: str = "g-1") -> Unbound:
+def waits(
+    openid: str, activity: str = "a", id_: str = "e1", *, time: int = START, room: str = "g-1"
+) -> Unbound:
     """Somebody waits."""
     return Unbound("wx1", room, openid, activity, "/s", id_, "livecard.participant.completed", time)
 
@@ -39,7 +43,9 @@ async def test_a_binding_comes_back_as_it_was_written_with_the_moment(bench: Ben
 async def test_the_latest_binding_wins_and_what_is_not_given_stays(bench: Bench) -> None:
     await bind(bench, ANN)
     await bench.advance(5)
-    await bind(bench, Binding("wx1", "g-1", "o-ann", single=False, group_openid="ann2", avatar_url="https://a/2"))
+    await bind(
+        bench, Binding("wx1", "g-1", "o-ann", single=False, group_openid="ann2", avatar_url="https://a/2")
+    )
     (read,) = await bench.store.room_members("wx1", "g-1")
     assert read == Binding("wx1", "g-1", "o-ann", False, "ann2", "安", "https://a/2", START + 5_000_000)
 

@@ -150,7 +150,9 @@ async def test_an_event_ahead_of_its_opening_finds_the_room_there(scene: Scene) 
     assert await scene.owed("a") == ["ann", "bob", "cat"]
 
 
-async def test_a_completion_that_waited_beyond_the_end_is_late_or_refused_by_its_own_time(scene: Scene) -> None:
+async def test_a_completion_that_waited_beyond_the_end_is_late_or_refused_by_its_own_time(
+    scene: Scene,
+) -> None:
     await scene.open("a", **OPENED)
     await scene.bench.advance(10)
     await scene.close("a")

@@ -57,7 +57,9 @@ async def test_an_id_that_no_event_could_name_is_none(platform: Platform, client
     assert (answer.verdict, answer.sent) == (Verdict.unknown, True)
 
 
-async def test_the_ids_of_a_private_message_go_along_only_if_they_are_given(platform: Platform, client) -> None:
+async def test_the_ids_of_a_private_message_go_along_only_if_they_are_given(
+    platform: Platform, client
+) -> None:
     platform.others[CREATE_ACTIVITY_ID_PATH] = GIVEN
     await client.create_activity_id("wx1", openid="o-1", unionid="u-1")
     await client.create_activity_id("wx1")

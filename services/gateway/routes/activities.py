@@ -55,7 +55,7 @@ async def activity(activity_id: ActivityId, caller: TheCaller, gateway: TheGatew
 
 
 @get("/{activity_id:str}/members", opt={"scope": "read"}, summary="The members of an activity")
-async def members(
+async def activity_members(
     activity_id: ActivityId,
     caller: TheCaller,
     gateway: TheGateway,
@@ -103,4 +103,4 @@ async def missing(
     return MissingBody(shown, write_cursor(of, shown[-1]) if more else None, notify)
 
 
-router = Router("/v1/activities", route_handlers=[activity, members, missing])
+router = Router("/v1/activities", route_handlers=[activity, activity_members, missing])

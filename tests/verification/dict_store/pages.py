@@ -64,5 +64,7 @@ class Paged(RoomsReads):
         )
 
     async def gates_of(self, appids: Collection[str]) -> tuple[list[Gate], int]:
-        gates = [msgspec.structs.replace(self.gates[appid]) for appid in sorted(appids) if appid in self.gates]
+        gates = [
+            msgspec.structs.replace(self.gates[appid]) for appid in sorted(appids) if appid in self.gates
+        ]
         return gates, self.clock() if gates else 0

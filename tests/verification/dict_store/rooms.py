@@ -113,9 +113,7 @@ class RoomsReads(Tables):
         """Those last bound before, the oldest first, that nobody has locked."""
         rows = sorted(self.bindings.items(), key=lambda each: each[1].bound_at)
         old = [
-            key
-            for key, each in rows
-            if each.bound_at < before and ("binding", key) not in self.locks.holder
+            key for key, each in rows if each.bound_at < before and ("binding", key) not in self.locks.holder
         ][:limit]
         for key in old:
             del self.bindings[key]

@@ -109,7 +109,8 @@ class Bind(NamedTuple):
 
 
 bindings = st.sampled_from(
-    [Bind(room, openid, name) for room in ROOMS for openid, name in OPENIDS.items()] + [Bind("r1", "o-ann", "bob")]
+    [Bind(room, openid, name) for room in ROOMS for openid, name in OPENIDS.items()]
+    + [Bind("r1", "o-ann", "bob")]
 )
 
 
@@ -117,7 +118,9 @@ def known(wait: Wait, member: str) -> Event:
     """The event that becomes of a wait which is over."""
     home, openid, cause, kind, time = wait
     data: EventData = Completed((member,)) if kind == TYPES[Completed] else Added((member,))
-    return Event(source="/livecard", id=f"{home}/{openid}/{cause}", type=kind, activity_id=home, time=time, data=data)
+    return Event(
+        source="/livecard", id=f"{home}/{openid}/{cause}", type=kind, activity_id=home, time=time, data=data
+    )
 
 
 Step = tuple[Event | Bind | str | None, int]
