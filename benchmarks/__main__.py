@@ -9,7 +9,7 @@ from importlib import import_module
 from benchmarks.report import machine, run
 from benchmarks.stage import engines
 
-QUICK = ("dispatch", "ends", "latency", "ingest", "burst", "idle")
+QUICK = ("dispatch", "ends", "latency", "ingest", "burst", "idle", "gateway")
 GROWTH = ("growth", "recovery")
 
 

@@ -36,6 +36,7 @@ PACKAGES = (
     "uvloop",
     "httpx",
     "faststream",
+    "litestar",
     "celery",
     "procrastinate",
 )

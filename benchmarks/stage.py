@@ -144,14 +144,16 @@ class Line:
         self.services: list[Process] = []
 
     async def start(self, *kinds: str) -> list[Process]:
-        """Start a process of each kind, all at once, and wait until all are ready."""
+        """Start a process of each kind, all at once, and wait until all are ready: a command of `livecard`'s,
+        or a module of the benchmarks."""
         started = []
         for kind, port in zip(kinds, free_ports(len(kinds)), strict=True):
             env = {**self.env, "LIVECARD_HTTP": f"127.0.0.1:{port}"}
             file = f"{PROFILE}/{kind}-{port}.prof"
             profiler = [sys.executable, "-m", "cProfile", "-o", file] if PROFILE else []
             log = self.folder / f"{kind}-{port}.log"
-            started.append(Process([*profiler, LIVECARD, kind], log, env))
+            module = [sys.executable, "-m", kind] if "." in kind else []
+            started.append(Process(module or [*profiler, LIVECARD, kind], log, env))
         self.services += started
         await asyncio.gather(*(self._ready(each) for each in started))
         return started

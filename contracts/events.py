@@ -64,8 +64,8 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Completed(msgspec.Struct, frozen=True, gc=False):
-    """`members`: group_openids, `openids`: people of the activity's room by their openid. At most 500 of each,
-    and one at least; each once, in the producer's order."""
+    """`members`: group_openids, `openids`: people of the activity's room by their openid. At most 500 of
+    each, and one at least; each once, in the producer's order."""
 
     members: tuple[str, ...] = ()
     openids: tuple[str, ...] = ()

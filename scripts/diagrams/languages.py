@@ -86,6 +86,8 @@ CHINESE: Final = {
     "not listed": "不在名单里",
     "everyone, not done yet": "`everyone`，尚未完成",
     "everyone, done": "`everyone`，已完成",
+    "by openid, not bound in the room yet": "以 openid 写到，在群里尚未绑定",
+    "by openid, the activity has no room": "以 openid 写到，而活动没有群",
     # outcomes
     "applied": "生效",
     "late": "迟到",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 from typing import Final
 
+import msgspec
+
 from contracts.changes import ParticipantDone
-from contracts.events import Added, Closed, Completed, Event, EventData, Opened, Rescheduled
+from contracts.events import Added, Closed, Completed, Event, EventData, Opened, Rescheduled, Room
 from contracts.times import HOUR, MINUTE
 from scripts.diagrams.languages import Say, english
 from scripts.diagrams.mermaid import markdown
@@ -20,6 +22,7 @@ NOWS: Final = {"unopened": HOUR, "open": HOUR, "nearing": DEADLINE - MINUTE, "en
 LISTED: Final = Opened(
     appid="wx1", template="complete", expires_at=24 * HOUR, deadline=DEADLINE, participants=("ann", "bob")
 )
+IN_A_ROOM: Final = msgspec.structs.replace(LISTED, room=Room(opengid="g-1"))
 EVERYONE: Final = Opened(
     appid="wx1", template="complete", expires_at=24 * HOUR, deadline=DEADLINE, choose="everyone"
 )
@@ -50,16 +53,18 @@ def events(say: Say = english) -> str:
 def completions(say: Say = english) -> str:
     """A completion of one member, by who that is."""
     members = [
-        ("listed, pending", LISTED, "bob"),
-        ("listed, done", LISTED, "ann"),
-        ("not listed", LISTED, "eve"),
-        ("everyone, not done yet", EVERYONE, "eve"),
-        ("everyone, done", EVERYONE, "ann"),
+        ("listed, pending", LISTED, Completed(("bob",))),
+        ("listed, done", LISTED, Completed(("ann",))),
+        ("not listed", LISTED, Completed(("eve",))),
+        ("everyone, not done yet", EVERYONE, Completed(("eve",))),
+        ("everyone, done", EVERYONE, Completed(("ann",))),
+        ("by openid, not bound in the room yet", IN_A_ROOM, Completed((), ("o-eve",))),
+        ("by openid, the activity has no room", LISTED, Completed((), ("o-eve",))),
     ]
     whens = [(state, None) for state in STATES[:3]] + [("ended", DEADLINE), ("ended", DEADLINE + 1)]
     rows = [
-        [say(name), *(_cell(state, opening, Completed((member,)), time, say) for state, time in whens)]
-        for name, opening, member in members
+        [say(name), *(_cell(state, opening, data, time, say) for state, time in whens)]
+        for name, opening, data in members
     ]
     heads = ("member", *STATES[:3], "ended, `time` not after it", "ended, `time` after it")
     return markdown([say(head) for head in heads], rows)

@@ -1,6 +1,6 @@
 """What the API answers about activities, cards and gates (design.md §8), made of what the store keeps.
 
-Times are RFC 3339 in UTC, durations seconds. `until`, `closed_until`: null where nothing but a person ends it.
+Times are RFC 3339 in UTC, durations seconds. `until` and `closed_until` are null where only a person ends it.
 """
 
 from __future__ import annotations
@@ -182,13 +182,13 @@ def _until(us: int | None) -> str | None:
 
 def member_body(each: ListedMember) -> MemberBody:
     """One member."""
-    told = each.state == DONE and not each.late
+    counted = each.state == DONE and not each.late
     return MemberBody(
         group_openid=each.group_openid,
         state=each.state,  # type: ignore[arg-type]  # the machine has no other states
         late=each.late,
         done_at=moment_or_none(each.done_at),
-        delivered=_FATES[each.delivered] if told else None,
+        delivered=_FATES[each.delivered] if counted else None,
     )
 
 

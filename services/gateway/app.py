@@ -8,13 +8,12 @@ from typing import Any
 
 from litestar import Litestar
 from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig
 
 from services.gateway.feed import Feed
 from services.gateway.feeding import FeedService
 from services.gateway.guard import allowed, the_caller
 from services.gateway.keys import ApiKeys
-from services.gateway.openapi import config, route_of_document
+from services.gateway.openapi import route_of_document
 from services.gateway.parts import Gateway
 from services.gateway.problems import answer_problem
 from services.gateway.routes import activities, creations, delivery, events, gates, rooms
@@ -43,26 +42,22 @@ LARGEST_BODY = 1 << 20
 
 def application(gateway: Gateway, keys: ApiKeys, routes: Sequence[Any] = ROUTES) -> Litestar:
     """The API as an ASGI application."""
-    describing = _litestar(gateway, routes, config())
-    app = _litestar(gateway, [*routes, route_of_document(describing)], None)
-    app.state.api_keys = keys
-    return app
 
-
-def _litestar(gateway: Gateway, routes: Sequence[Any], openapi: OpenAPIConfig | None) -> Litestar:
     async def the_gateway() -> Gateway:
         return gateway
 
-    return Litestar(
-        route_handlers=list(routes),
+    app = Litestar(
+        route_handlers=[*routes, route_of_document(tuple(routes))],
         guards=[allowed],
         dependencies={"gateway": Provide(the_gateway), "caller": Provide(the_caller)},
         exception_handlers={Exception: answer_problem},
         request_max_body_size=LARGEST_BODY,
-        openapi_config=openapi,
+        openapi_config=None,
         logging_config=None,
         debug=False,
     )
+    app.state.api_keys = keys
+    return app
 
 
 def build(parts: Parts, keys: ApiKeys | None = None) -> list[Service]:

@@ -54,7 +54,7 @@ def read_body(body: bytes, kind: type[T]) -> T:
         raise not_json() from None
 
 
-class Nothing(msgspec.Struct, frozen=True):
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A body of which nothing is needed."""
 
 

@@ -1,10 +1,11 @@
-"""What `POST /v1/activities` reads and answers: the data of `opened`, and what the page shares the card with."""
+"""What `POST /v1/activities` reads and answers: the data of `opened`, and what a page shares with."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
 
 from contracts import wire
 from contracts.events import LONGEST_ID, OPENED, Opened
@@ -21,6 +22,15 @@ CHOOSE_TYPES: Final = {"listed": 1, "everyone": 2}
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NOT_AN_OBJECT: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NOT_GIVEN: Final = (b"", b"null")
+
+
+class CreationData(wire.OpenedData, frozen=True, kw_only=True):
+    """The data of `livecard.activity.opened`. With both `activity_id` and `expires_at` WeChat is not asked
+    for an id; one alone is refused."""
+
+    activity_id: Annotated[wire.Id | None, Meta(description="an id that the caller has already")] = None
+    # Of an event it is required, here WeChat may say it; this type is for the API's document alone.
+    expires_at: Annotated[wire.Time | None, Meta(description="when that id dies, as WeChat said")] = None  # type: ignore[assignment]  # see above
 
 
 class TemplateInfo(msgspec.Struct, frozen=True, rename="camel"):

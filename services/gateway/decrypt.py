@@ -24,8 +24,8 @@ BLOCK: Final = 16
 LONGEST_DATA: Final = 64 << 10
 """Characters of `encryptedData`; what WeChat gives has some hundred."""
 UNREADABLE: Final = (
-    "encryptedData and iv do not open with this session's key, or are another app's: send both as WeChat gave "
-    "them to this user, after the login that made the session"
+    "encryptedData and iv do not open with this session's key, or are another app's: send both as WeChat "
+    "gave them to this user, after the login that made the session"
 )
 NO_MEMBER: Final = (
     "this data names a room and no member, as wx.getShareInfo's does: send what wx.getChatToolInfo or "

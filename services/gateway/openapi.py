@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
 import msgspec
 from litestar import Litestar, Response, get
+from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
+from litestar.types.internal_types import PathParameterDefinition
 
 from contracts.schemas import schemas
 from contracts.wire import WIRE
@@ -19,14 +23,14 @@ Json = dict[str, Any]
 
 REFS: Final = "#/components/schemas"
 PROBLEMS: Final = {
-    400: "The body is no JSON in UTF-8, or a parameter is wrong.",
+    400: "The body is no JSON in UTF-8.",
     401: "No key, or an unknown one.",
     403: "The key has not the scope, or not an app that the request names.",
     404: "Unknown, deleted, or another app's.",
     409: f"It cannot be done as things are; or a request with this {HEADER} is under way.",
     413: "The body is larger than a mebibyte.",
     415: "The body is said to be no JSON.",
-    422: "The data is wrong: `errors` says where.",
+    422: "The data or a parameter is wrong: `errors` says where.",
     500: "A fault of the gateway's, told in its log.",
     503: "The store is away, WeChat cannot be asked, or too much is under way: see `Retry-After`.",
 }
@@ -42,9 +46,9 @@ _IDEMPOTENCY: Final[Json] = {
 }
 
 
-def route_of_document(app: Litestar) -> Any:
+def route_of_document(routes: tuple[Any, ...]) -> Any:
     """`GET /openapi.json`, for everybody."""
-    made = msgspec.json.encode(document(app))
+    made = encoded(routes)
 
     @get("/openapi.json", opt={"open": True}, include_in_schema=False, sync_to_thread=False)
     def openapi_json() -> Response[bytes]:
@@ -54,19 +58,38 @@ def route_of_document(app: Litestar) -> Any:
     return openapi_json
 
 
-def config() -> OpenAPIConfig:
-    """What Litestar needs to know."""
-    return OpenAPIConfig(
+@cache
+def encoded(routes: tuple[Any, ...]) -> bytes:
+    """The document of these routes. An application is made for it that serves nobody: Litestar puts pages of
+    its own beside a document that it serves."""
+    config = OpenAPIConfig(
         title="livecard",
         version=version("livecard"),
         description="Create cards, say what happened, and read how far everything is.",
         use_handler_docstrings=True,
-        operation_id_creator=lambda handler, _method, _path: handler.handler_name,
+        operation_id_creator=_name,
     )
+    handed = {"gateway": Provide(_no_gateway), "caller": Provide(_nobody)}
+    app = Litestar(list(routes), dependencies=handed, openapi_config=config, logging_config=None, debug=False)
+    return msgspec.json.encode(document(app))
+
+
+async def _no_gateway() -> None:
+    """Stands for the parts."""
+
+
+async def _nobody() -> None:
+    """Stands for who calls."""
+
+
+def _name(_handler: object, method: Any, path: Sequence[str | PathParameterDefinition]) -> str:
+    """`getActivitiesMembers`: the method, and the path without version and parameters."""
+    words = [each for each in path if isinstance(each, str) and each != "v1"]
+    return str(method).lower() + "".join(each.title() for each in words)
 
 
 def document(app: Litestar) -> Json:
-    """Everything a generator of clients needs. `app` is made with `config()` and serves nobody."""
+    """Everything a generator of clients needs."""
     made: Json = app.openapi_schema.to_schema()
     handlers = dict(routes_of(app))
     structs = [
@@ -100,7 +123,7 @@ def _complete(operation: Json, path: str, method: str, opt: Json) -> None:
         operation["requestBody"] = _body(opt)
         problems |= {*POSTED}
     if operation.get("parameters"):
-        problems.add(400)
+        problems.add(422)
     responses = {code: each for code, each in operation["responses"].items() if code.startswith("2")}
     operation["responses"] = responses | {
         str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(problems)

@@ -41,4 +41,10 @@ def event_row(  # noqa: PLR0917 (the attributes of a CloudEvent)
 def normal(kind: str, body: bytes) -> Any:
     """The data as producers write it, without what its type does not know: of bounded length, so that the
     broker takes it. It was read before (`services.gateway.bodies.read_event`)."""
-    return msgspec.json.decode(body, type=wire.WIRE[kind])
+    read = msgspec.json.decode(body, type=wire.WIRE[kind])
+    fields = msgspec.structs.fields(read)
+    return {
+        each.encode_name: value
+        for each in fields
+        if (value := getattr(read, each.name)) is not None or each.required
+    }

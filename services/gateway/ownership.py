@@ -17,7 +17,7 @@ def check_id(activity_id: str) -> None:
 
 
 def check_own(caller: Caller, appid: str | None) -> None:
-    """Raise `Problem` (404) unless the activity of this app (None: there is no such activity) is the key's."""
+    """Raise `Problem` (404) unless the app of an activity is the key's; None: there is no such activity."""
     if appid is None or not caller.owns(appid):
         raise unknown_activity()
 

@@ -1,4 +1,4 @@
-"""Session keys at rest: AES-GCM under a key out of LIVECARD_SESSION_KEY_FILE, re-read on change (design.md §8).
+"""Session keys at rest: AES-GCM under a key of LIVECARD_SESSION_KEY_FILE, re-read on change (design.md §8).
 
 Each line of the file is a key, 32 bytes in base64. The first one encrypts, all decrypt; the sessions of one
 that is taken out end with it.

@@ -93,7 +93,7 @@ class Rooms:
         ]
 
     def tell(self, now: int, wish: PageWish) -> Given:
-        """What the page is given. Raises ValueError for a user who is not logged in, or not in the chat."""
+        """What the page is given. Raises ValueError for a user who has not logged in, or is not there."""
         key = self._keys.get((wish.appid, wish.openid))
         if key is None:
             raise ValueError('this user has not logged in: ask with "login": true, or POST /control/codes')

@@ -79,5 +79,5 @@ class RoomsStore(Protocol):
         ...
 
     async def missing_in_room(self, activity_id: str, after: str = "", limit: int = 100) -> list[str]:
-        """The group_openids bound in this activity's room of whom nobody said that they are done, in order."""
+        """The members bound in this activity's room of whom nobody said that they are done, in order."""
         ...

@@ -18,8 +18,8 @@ LIFE: Final = DAY
 
 
 class SessionRow(msgspec.Struct, frozen=True):
-    """One login. `id` is the hash of what the caller holds; `session_key` is sealed, and nobody but the gateway
-    that has the key can open it."""
+    """One login. `id` is the hash of what the caller holds; `session_key` is sealed, and the gateway alone
+    opens it."""
 
     id: str
     appid: str

@@ -15,11 +15,12 @@ from statemachine.gate import Gate
 
 _OWNED: Final = "activity_id = :id AND appid <> ''"
 
-_CAUSE: Final = "coalesce(behind_since, CASE WHEN verdict <> '' AND verdict <> 'expired' THEN retry_at ELSE suspect_at END)"
+_CAUSE: Final = "coalesce(behind_since, CASE WHEN verdict <> '' THEN retry_at ELSE suspect_at END)"
 SINCE: Final = f"CASE WHEN suspect_at < {_CAUSE} THEN suspect_at ELSE {_CAUSE} END"
 """`statemachine.card.not_in_sync_since` as SQL; the index of migration 0011 is made of the same text."""
 NOT_IN_SYNC: Final = (
-    "(behind_since IS NOT NULL OR suspect_at IS NOT NULL OR verdict <> '') AND verdict <> 'expired'"
+    "(behind_since IS NOT NULL OR suspect_at IS NOT NULL OR verdict <> '')"
+    " AND verdict NOT IN ('expired', 'continued')"
 )
 _NEXT: Final = f"""
     appid = r.appid AND {NOT_IN_SYNC}
@@ -102,7 +103,8 @@ class SqlPages:
             rows = await run("missing_page", id=activity_id, after=after, limit=limit)
         if not rows:
             return None
-        return MissingPage(*rows[0][:3], tuple(row[3] for row in rows if row[3] is not None))
+        appid, title, template, _ = rows[0]
+        return MissingPage(appid, title, template, tuple(row[3] for row in rows if row[3] is not None))
 
     async def out_of_sync(self, appids: Collection[str], after: Place | None, limit: int) -> OutOfSync:
         if not appids:

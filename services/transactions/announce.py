@@ -1,4 +1,4 @@
-"""An activity that the API creates: whose it is, and its `opened` on the way out, or neither (design.md §8)."""
+"""An activity that the API creates: whose it is, and its `opened` on the way, or neither (design.md §8)."""
 
 from __future__ import annotations
 

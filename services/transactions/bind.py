@@ -1,4 +1,4 @@
-"""Somebody becomes known in a room: the binding, and the events that waited for it (design.md §8, *Rooms*)."""
+"""Somebody becomes known in a room: the binding, and what waited for it (design.md §8, *Rooms*)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.transactions.outgoing import event_row
 from statemachine.model import Unbound
 
 
-async def bind(
+async def bind(  # noqa: PLR0917 (a binding has so many parts)
     store: Store,
     appid: str,
     room: Room,
@@ -24,14 +24,15 @@ async def bind(
 ) -> int:
     """Say that this openid is this group_openid in this room of this app; how many events waited for that.
 
-    They are in the outbox then, so the relay is to be kicked. The latest binding wins; a nickname or an avatar
-    that is not given stays as it is. Raises `StoreUnavailable` (nothing happened, or a repeat does no harm).
+    They are in the outbox then, so the relay is to be kicked. The latest binding wins; a nickname or an
+    avatar that is not given stays as it is. Raises `StoreUnavailable`: nothing happened, or it did and a
+    repeat does no harm.
     """
     async with store.transaction() as tx:
         return await bind_in(tx, appid, room, openid, group_openid, nickname, avatar_url)
 
 
-async def bind_in(
+async def bind_in(  # noqa: PLR0917 (a binding has so many parts)
     tx: Tx,
     appid: str,
     room: Room,
@@ -59,13 +60,12 @@ async def bind_in(
 
 def _known(waited: Unbound, group_openid: str, now: int) -> OutboxRow:
     """The event once more, about this person alone and by the name that the activity knows."""
-    data = {"members": [group_openid]}
-    return event_row(waited.activity_id, SOURCE, known_id(waited), waited.type, waited.time, data, now)
+    key, data = (SOURCE, known_id(waited)), {"members": [group_openid]}
+    return event_row(waited.activity_id, key, waited.type, data, time=waited.time, now=now)
 
 
 def known_id(waited: Unbound) -> str:
     """The id of that event: the same whenever it is made, so that it counts once."""
-    said = "\n".join(
-        (waited.activity_id, waited.source, waited.id, waited.appid, waited.room_id, waited.openid)
-    )
+    appid, room_id, openid, activity_id, source, id_, *_ = waited
+    said = f"{activity_id}\n{source}\n{id_}\n{appid}\n{room_id}\n{openid}"
     return f"bound:{hashlib.sha256(said.encode()).hexdigest()[:40]}"

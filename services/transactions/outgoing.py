@@ -44,9 +44,11 @@ def change_rows(activity_id: str, published: Iterable[Published], now: int) -> l
 
 
 def event_row(
-    activity_id: str, source: str, id_: str, kind: str, time: int, data: Mapping[str, Any], now: int
+    activity_id: str, key: tuple[str, str], kind: str, data: Mapping[str, Any], *, time: int, now: int
 ) -> OutboxRow:
-    """An event on its way to `activity.events`; `data` as producers write it, `time` (µs) when it happened."""
+    """An event on its way to `activity.events`: `key` is its `(source, id)`, `data` as producers write it,
+    `time` (µs) when it happened."""
+    source, id_ = key
     event = {
         "specversion": "1.0",
         "id": id_,

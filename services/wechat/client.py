@@ -43,8 +43,9 @@ class WeChatClient:
     """Implements `services.wechat.ports.WeChat`.
 
     `in_flight` bounds the messages under way, and as much what callers of the API wait for; `deadline`
-    (seconds, total) is for the calls that have none of their own; `authorities` is a PEM file of who may sign WeChat's certificate, if it is not one of
-    the public list; `transport` replaces aiohttp's (the simulation's has no socket).
+    (seconds, total) is for the calls that have none of their own; `authorities` is a PEM file of who may sign
+    WeChat's certificate, if it is not one of the public list; `transport` replaces aiohttp's (the
+    simulation's has no socket).
     """
 
     def __init__(
@@ -150,13 +151,12 @@ class WeChatClient:
             "js_code": js_code,
             "grant_type": "authorization_code",
         }
-        answer: SessionAnswer | Answer = Answer(Verdict.busy, errmsg="no answer in time")
         try:
             async with asyncio.timeout(self._deadline):
                 got = await self._questions.exchange("GET", CODE2SESSION_PATH, query, None)
                 answer = answered(_LOGGED_IN, got, secret, js_code)
         except TimeoutError:
-            return answer
+            return _LATE
         except Exception as error:  # noqa: BLE001 - asking may fail in any way
             return _failed(appid, error)
         if isinstance(answer, Answer):
@@ -187,7 +187,7 @@ class WeChatClient:
                     self._tokens.refused(appid, fresh.value)
                 return answer
         except TimeoutError:
-            return Answer(Verdict.busy, errmsg="no answer in time")
+            return _LATE
         except Exception as error:  # noqa: BLE001 - asking may fail in any way and then changes nothing
             return _failed(appid, error)
 
@@ -240,6 +240,9 @@ class _Sending:
 _QUOTA: Final = msgspec.json.Decoder(QuotaAnswer, strict=False)
 _CREATED: Final = msgspec.json.Decoder(CreateActivityIdAnswer, strict=False)
 _LOGGED_IN: Final = msgspec.json.Decoder(SessionAnswer, strict=False)
+
+
+_LATE: Final = Answer(Verdict.busy, errmsg="no answer in time")
 
 
 def _failed(appid: str, error: Exception) -> Answer:

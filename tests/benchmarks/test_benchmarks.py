@@ -22,6 +22,10 @@ TINY: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "ingest": ({"events": 200, "activities": 20, "batch": 50}, ("bare loop", "ratio", "heap-only")),
     "burst": ({"rounds": 1, "people": 20}, ("calls a burst", "end told after it was known")),
     "idle": ({"activities": 10, "seconds": 1.0}, ("lifecycle", "clock", "dispatcher", "transactions/s")),
+    "gateway": (
+        {"reads": 20, "creations": 10, "rounds": 1, "activities": 10},
+        ("livecard gateway", "bare Litestar", "reads", "creations", "ratio", "p99"),
+    ),
     "growth": ({"sizes": "100", "events": 60, "calls": 10}, ("100 activities", "SQL ms/call")),
     "recovery": (
         {"cards": 60, "lease": 2.0, "in_flight": 8, "wait": 0.5},

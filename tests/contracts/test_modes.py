@@ -106,8 +106,8 @@ def test_the_mode_is_told_for_invalid_data_only_where_it_could_be_the_wrong_one(
     whole = decode(value_of(COMPLETED), binary(COMPLETED))
     assert isinstance(whole, Dead)
     assert whole.error == (
-        "data.members: expected an array of 1 to 500 strings, here or in openids, got nothing, but unknown fields: "
-        f"specversion, id, source, type, subject, time, data{IN_BINARY}"
+        "data.members: expected an array of 1 to 500 strings, here or in openids, got nothing, "
+        f"but unknown fields: specversion, id, source, type, subject, time, data{IN_BINARY}"
     )
     wrong = decode(value_of(COMPLETED, {"members": 1}), STRUCTURED)
     assert isinstance(wrong, Dead)

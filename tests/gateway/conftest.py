@@ -41,7 +41,7 @@ async def world(migrated_file: Path, tmp_path: Path) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-async def api(bench: Bench) -> AsyncIterator[Api]:  # noqa: F811  # the fixture of this name
+async def api(bench: Bench) -> AsyncIterator[Api]:
     """The API on each engine, to read from; the ledger balances afterwards."""
     made = World(bench)
     yield Api(made)

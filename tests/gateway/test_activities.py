@@ -10,7 +10,7 @@ import pytest
 
 from contracts.wechat import Verdict
 from services.store.rooms import Binding
-from services.store.rows import CONFIRMED
+from services.store.rows import CONFIRMED, Announced, Writes
 from services.transactions.views import view_activity
 from statemachine.card import Phase
 from tests.gateway.reading import Api
@@ -91,8 +91,8 @@ async def test_the_delivery_is_told_as_the_machine_tells_it(api: Api, how: str) 
             (claimed,) = await scene.claim("a") or [claimed]
     else:
         never = 4_133_980_800_000_000 - 1
-        reason, until = ("unknown_app", never) if how == "unknown_app" else ("blocked", START + 30_000_000)
-        await scene.shut("wx1", reason, until)
+        reason, end = ("unknown_app", never) if how == "unknown_app" else ("blocked", START + 30_000_000)
+        await scene.shut("wx1", reason, end)
     body = (await api.get("/v1/activities/a"))["delivery"]
     view = await view_activity(scene.store, "a", api.gateway.rules)
     assert view is not None
@@ -286,3 +286,37 @@ async def test_reading_needs_its_scope(api: Api, rest: str) -> None:
 def test_every_phase_is_one_of_the_contract() -> None:
     """The API's phases are the machine's."""
     assert set(Phase) == {"in_sync", "due", "calling", "uncertain", "given_up", "closed"}
+
+
+async def _announce(api: Api, name: str) -> None:
+    """As a creation leaves it: its opening event is on the way to Kafka and back."""
+    async with api.scene.store.transaction() as tx:
+        await tx.lock([name])
+        await tx.write(Writes(announced=[Announced(name, "wx1", "团建", START + 3_600_000_000)]))
+
+
+async def test_an_activity_is_opening_between_its_creation_and_its_event(api: Api) -> None:
+    """Its own key sees it at once, with what is known; nobody is a member, nobody missing, nothing to try
+    again."""
+    await _announce(api, "new")
+    body = await api.get("/v1/activities/new")
+    known = {
+        "activity_id": "new",
+        "appid": "wx1",
+        "title": "团建",
+        "state": "opening",
+        "expires_at": "2026-11-21T09:00:00.000Z",
+        "done": 0,
+        "revision": 0,
+        "attempts": [],
+    }
+    assert {name: value for name, value in body.items() if value is not None} == known
+    assert await api.get("/v1/activities/new/members") == {"members": [], "next": None}
+    assert await api.get("/v1/activities/new/missing", entrance_path="/p") == {"members": [], "next": None}
+    assert (await api.get("/v1/delivery"))["cards"] == []
+    for rest in READS:
+        await api.refused(404, "GET", f"/v1/activities/new{rest}", "other")
+    problem = await api.refused(409, "POST", "/v1/activities/new/redeliver")
+    assert problem["detail"] == "it is not open yet: try again in a moment"
+    await api.scene.open("new", title="团建")
+    assert (await api.get("/v1/activities/new"))["state"] == "open"

@@ -13,7 +13,7 @@ from services.gateway.decrypt import RoomInfo, UnreadableError, open_room_info
 from tests.gateway.openssl import IV, KEY, SESSION_KEY, Given, encrypted, given
 
 WATERMARK = {"appid": "wx1", "timestamp": 1_795_248_000}
-TOOL = {"opengid": "g-1", "group_openid": "gp-alex", "chat_type": 3}
+TOOL: dict[str, Any] = {"opengid": "g-1", "group_openid": "gp-alex", "chat_type": 3}
 
 
 def opened(made: Given, session_key: str = SESSION_KEY, appid: str = "wx1") -> RoomInfo:

@@ -184,3 +184,28 @@ async def test_operating_needs_its_scope(api: Api, method: str, path: str) -> No
     await api.refused(401, method, path, "nobody")
     for key in ("read", "write", "rooms"):
         await api.refused(403, method, path, key)
+
+
+async def test_a_repeated_redelivery_is_answered_as_the_first_time(api: Api) -> None:
+    """Under its Idempotency-Key: what was done is kept in the transaction that does it."""
+    await api.scene.open("a")
+    await api.scene.complete("a", "m")
+    await api.scene.skip("a", "m")
+    answers = [
+        await api.ask("POST", "/v1/activities/a/redeliver", headers={"Idempotency-Key": "k-1"})
+        for _ in range(2)
+    ]
+    assert [each.json() for each in answers] == [{"members": ["m"], "revived": False}] * 2
+    opened = [
+        await api.ask("POST", "/v1/gates/wx1/open", headers={"Idempotency-Key": "k-2"}) for _ in range(2)
+    ]
+    assert [each.status_code for each in opened] == [204, 204]
+
+
+async def test_the_body_of_an_operators_post_is_json_or_nothing(api: Api) -> None:
+    """Nothing is needed of it."""
+    await api.scene.open("a")
+    for path in ("/v1/activities/a/redeliver", "/v1/gates/wx1/open"):
+        for body, status in ((b"", 2), (b"{}", 2), (b"{", 4), (b"[]", 4), (b'{"x": 1}', 4)):
+            answer = await api.ask("POST", path, content=body)
+            assert answer.status_code // 100 == status, (path, body, answer.text)

@@ -27,7 +27,7 @@ from tests.store.benches import START
 
 LOGIN = "/v1/sessions"
 BIND = "/v1/rooms/bind"
-TOOL = {"opengid": "g-1", "group_openid": "gp-alex", "chat_type": 3}
+TOOL: dict[str, Any] = {"opengid": "g-1", "group_openid": "gp-alex", "chat_type": 3}
 
 
 async def log_in(stage: Stage, openid: str = "o-alex", **more: Any) -> str:
@@ -286,11 +286,13 @@ async def test_members_of_a_room_come_page_by_page_and_to_their_apps_keys_alone(
         session = await log_in(stage, f"o-{n}")
         content = {**TOOL, "group_openid": f"gp-{9 - n}"}
         assert (await bind(stage, session, given(key=key_of(stage, f"o-{n}"), **content))).status_code == 200
-    url, seen, cursor = "/v1/rooms/g-1/members", [], {}
-    while cursor is not None:
-        page = (await stage.api.get(url, params={"appid": "wx1", "limit": 2, **cursor})).json()
+    url = "/v1/rooms/g-1/members"
+    seen: list[str] = []
+    params: dict[str, Any] | None = {"appid": "wx1", "limit": 2}
+    while params is not None:
+        page = (await stage.api.get(url, params=params)).json()
         seen += [each["openid"] for each in page["members"]]
-        cursor = page["next"] and {"cursor": page["next"]}
+        params = {**params, "cursor": page["next"]} if page["next"] else None
     assert seen == ["o-4", "o-3", "o-2", "o-1", "o-0"]
     for key, app, status in ((OTHER_KEY, "wx1", 403), (OTHER_KEY, "wx2", 404)):
         assert (await stage.client(key).get(url, params={"appid": app})).status_code == status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from services.store.rooms import Binding
 from services.store.rows import MemberCounts, OpenedActivity, Parked, Seen, shard_of
 from statemachine.gate import Gate
 from tests.store.benches import START
@@ -83,18 +84,21 @@ async def test_next_due_is_relative_and_negative_when_overdue(scene: Scene) -> N
 
 
 async def test_backlog_counts_and_ages(scene: Scene) -> None:
-    """Behind, parked, outbox, due: each with the age of its oldest."""
+    """Behind, parked, outbox, due, who waits for a binding: each with the age of its oldest; and bindings."""
     empty = await scene.store.backlog()
-    assert msgspec.structs.astuple(empty) == (0,) * 8
-    await scene.open("a", "b", deadline=4, notice=0)
+    assert msgspec.structs.astuple(empty) == (0,) * 11
+    await scene.open("a", "b", deadline=4, notice=0, room={"opengid": "g-1"})
     await scene.complete("early", "m")
     await scene.bench.advance(2)
     await scene.complete("a", "m")
+    await scene.feed(scene.event("participant.completed", "a", openids=["o-1", "o-2"]))
     await scene.bench.advance(3)
+    async with scene.store.transaction() as tx:
+        await tx.bind(Binding("wx1", "g-1", "o-3", False, "m"))
     found = await scene.store.backlog()
     rows = len(await scene.outbox())
     assert msgspec.structs.astuple(found) == (
-        1, 3_000_000, 1, 5_000_000, rows, 5_000_000, 2, 1_000_000,
+        1, 3_000_000, 1, 5_000_000, rows, 5_000_000, 2, 1_000_000, 2, 3_000_000, 1,
     )  # fmt: skip
 
 

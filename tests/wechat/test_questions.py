@@ -1,5 +1,4 @@
-"""What callers of the API wait for: a new activity id, and who logged in; anything else is an answer that says
-what it means."""
+"""What callers of the API wait for: a new activity id, and who logged in; or an answer that says why not."""
 
 from __future__ import annotations
 
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from contracts.wechat import CODE2SESSION_PATH, CREATE_ACTIVITY_ID_PATH, Verdict
+from services.runtime.settings import Secret
 from services.wechat.ports import Answer, Created, LoggedIn
 from tests.wechat.conftest import MESSAGE
 from tests.wechat.server import APPS, TOKEN, Platform, cut, json, raw
@@ -87,7 +87,9 @@ async def test_a_wrong_secret_is_misconfigured_and_asks_nothing(platform: Platfo
 
 async def test_who_logged_in_is_asked_with_the_secret_and_without_a_token(platform: Platform, client) -> None:
     platform.others[CODE2SESSION_PATH] = USER
-    assert await client.code2session("wx1", "code-1") == LoggedIn("o-1", "c2Vzc2lvbi1rZXktMDE=", "u-1")
+    assert await client.code2session("wx1", "code-1") == LoggedIn(
+        "o-1", Secret("c2Vzc2lvbi1rZXktMDE="), "u-1"
+    )
     (asked,) = platform.requests
     assert (asked.method, dict(asked.query)) == (
         "GET",

@@ -9,7 +9,7 @@ from litestar import Request, Response, Router, post
 from contracts.events import OPENED
 from services.gateway.asking import new_activity_id
 from services.gateway.bodies import body_of
-from services.gateway.creation import Created, Creation, read_creation
+from services.gateway.creation import Created, Creation, CreationData, read_creation
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
 from services.gateway.outgoing import event_row, new_event_id
@@ -20,9 +20,25 @@ from services.store.ports import Tx
 from services.store.rows import Announced, OutboxRow
 from services.transactions.announce import announce
 
+EXAMPLE = {
+    "appid": "wx1",
+    "template": "complete",
+    "title": "Team building",
+    "room": {"opengid": "g-1"},
+    "participants": ["gp-alex", "gp-bob"],
+    "deadline": "2026-11-21T18:00:00Z",
+}
 
-@post("", status_code=201, opt={"scope": "write"})
-async def create(request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller) -> Response[Any]:
+
+@post(
+    "",
+    status_code=201,
+    opt={"scope": "write", "body": CreationData, "example": EXAMPLE},
+    summary="Create an activity and its card",
+)
+async def create(
+    request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller
+) -> Response[Created]:
     """WeChat is asked before the transaction, never inside: a process killed between loses an id that nobody
     has seen, and one killed after the commit answers the same again to the same `Idempotency-Key`."""
     body = await body_of(request)

@@ -101,8 +101,15 @@ class MembersBody(msgspec.Struct, frozen=True):
     next: str | None
 
 
-@post("/sessions", status_code=201, opt={"scope": "rooms"}, summary="Log a user in")
-async def log_in(request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller) -> Response[Any]:
+@post(
+    "/sessions",
+    status_code=201,
+    opt={"scope": "rooms", "body": Login, "example": {"appid": "wx1", "js_code": "what wx.login gave"}},
+    summary="Log a user in",
+)
+async def log_in(
+    request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller
+) -> Response[Session]:
     """A code is good for one answer of WeChat's, so a page that lost ours repeats the request under its
     `Idempotency-Key`; what is kept for that is encrypted."""
     body = await body_of(request)
@@ -127,8 +134,13 @@ async def log_in(request: Request[Any, Any, Any], gateway: TheGateway, caller: T
     return await once(request, body, gateway, caller, work, seal=keys)
 
 
-@post("/rooms/bind", status_code=200, opt={"scope": "rooms"}, summary="Bind a user to a member of a room")
-async def bind(request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller) -> Response[Any]:
+@post(
+    "/rooms/bind",
+    status_code=200,
+    opt={"scope": "rooms", "body": Bind, "problems": (404,)},
+    summary="Bind a user to a member of a room",
+)
+async def bind(request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller) -> Response[Bound]:
     """This openid is this group_openid in this room of this app; what waited for that is published now."""
     body = await body_of(request)
 
@@ -157,8 +169,13 @@ async def bind(request: Request[Any, Any, Any], gateway: TheGateway, caller: The
     return answer
 
 
-@get("/rooms/{room_id:str}/members", opt={"scope": "rooms"}, summary="The members known in a room")
+@get(
+    "/rooms/{room_id:str}/members",
+    opt={"scope": "rooms", "problems": (422,)},
+    summary="The members known in a room",
+)
 async def members(
+    *,
     room_id: RoomId,
     appid: Appid,
     gateway: TheGateway,

@@ -55,7 +55,8 @@ class Reads(Paged, SessionsReads):
         ):
             numbers += [min(len(times), 10_001), now - min(aged, default=now)]
         bindings = sum(bool(each.group_openid) for each in self.bindings.values())
-        return Backlog(*numbers, min(bindings, 10_001))
+        numbers.append(min(bindings, 10_001))
+        return Backlog(*numbers)
 
     async def totals(self) -> tuple[dict[str, int], int, int, int]:
         pending = sum(max(0, row.activity.revision - row.card.settled) for row in self.rows.values())

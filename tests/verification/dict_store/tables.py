@@ -176,10 +176,7 @@ class Tables:
 
     def write(self, writes: Writes, now: int) -> None:
         """As `Tx.write`, in the SQL engine's order."""
-        for waits in writes.wait:
-            if waits[:-2] not in self.unbound_rows:  # the primary key: all but what the event says
-                self.unbound_rows[waits[:-2]] = now, waits
-                self.ledger["openids.waited"] += 1
+        self._write_unbound(writes, now)
         for outcome in writes.outcomes:
             entry = self.inbox[InboxKey(outcome.source, outcome.id)]
             entry.outcome, entry.reason = outcome.outcome, outcome.reason
@@ -221,6 +218,12 @@ class Tables:
         for gate in writes.gates:
             self.gates[gate.appid] = msgspec.structs.replace(gate)
         self.ledger.update(writes.counters)
+
+    def _write_unbound(self, writes: Writes, now: int) -> None:
+        for waits in writes.wait:
+            if waits[:-2] not in self.unbound_rows:  # the primary key: all but what the event says
+                self.unbound_rows[waits[:-2]] = now, waits
+                self.ledger["openids.waited"] += 1
 
     def _write_card(self, row: Row, card: Card) -> None:
         fixed = {name: getattr(row.card, name) for name in ("appid", "template", "version")}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 import msgspec
 
-from contracts.events import Added, Closed, Completed, EventData, Opened, Rescheduled
+from contracts.events import Added, Closed, Completed, EventData, Opened, Rescheduled, Room
 from contracts.times import SECOND
 from contracts.wechat import Template, Version
 
@@ -38,6 +38,9 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     publisher closes it, and not only by chance. `ignored`: unknown fields in the opening of a list.
 
     `lags`: by how many seconds the time of an event lies before its publication.
+
+    `rooms`: of which the opening names one. `openids`: by whom an event names people at the odds of
+    `by_openid`, some of them or all.
     """
 
     whom: Sequence[str]
@@ -68,6 +71,9 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     closes: Range | None = None
     ignored: tuple[str, ...] = ()
     lags: Sequence[float] = (0.0,)
+    rooms: Sequence[Room | None] = (None,)
+    openids: Mapping[str, str] = msgspec.field(default_factory=dict)
+    by_openid: float = 0.0
 
 
 class Happening(msgspec.Struct, frozen=True):
@@ -127,6 +133,7 @@ class _Life:
             notice=one(chance, weights.notices),
             close_when_complete=listed and self._strikes(weights.complete),
             ignored=weights.ignored if listed else (),
+            room=one(chance, weights.rooms),
         )
 
     def _news(self) -> EventData:
@@ -134,7 +141,7 @@ class _Life:
         kind, whom = chance.random(), self._some(weights.whom)
         what = next((what for limit, what in weights.kinds if kind < limit), Closed)
         if what is not Rescheduled:
-            return Closed() if what is Closed else Added(whom) if what is Added else Completed(whom)
+            return Closed() if what is Closed else self._about(Added if what is Added else Completed, whom)
         deadline = None if self._strikes(weights.undated) else self._within(weights.moves)
         return Rescheduled(deadline=deadline, notice=one(chance, weights.moved_notices))
 
@@ -148,8 +155,14 @@ class _Life:
         left = chance.sample(whom, max(1, round(chance.uniform(*share) * len(whom))))
         while left:
             together = one(chance, self.weights.together)
-            yield self._moment_after(first), Completed(tuple(left[:together]))
+            yield self._moment_after(first), self._about(Completed, tuple(left[:together]))
             left = left[together:]
+
+    def _about(self, kind: type[Added | Completed], whom: tuple[str, ...]) -> Added | Completed:
+        if not self._strikes(self.weights.by_openid):
+            return kind(whom)
+        named = self.chance.randrange(len(whom))
+        return kind(whom[:named], tuple(self.weights.openids[each] for each in whom[named:]))
 
     def _moment_after(self, first: float) -> float:
         prompt = self.chance.random() < self.weights.prompt

@@ -52,6 +52,10 @@ class Broker:
 
     def append(self, topic: str, messages: Sequence[Message]) -> None:
         """One of ours wrote."""
+        if topic == self.events:
+            for each in messages:
+                self.append_event(self.world.tape.pick(2), (each.key or b"").decode(), each.value or b"")
+            return
         self.topics.setdefault(topic, []).extend(messages)
 
     def nudge(self) -> None:

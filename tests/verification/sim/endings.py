@@ -47,6 +47,8 @@ class Endings:
         missing = [key.id for key in world.events if key not in self.judges.admitted]
         if missing:
             return f"events not taken in: {' '.join(missing)}"
+        if world.pages.unanswered:
+            return f"{world.pages.unanswered[0].openid} is not known yet"
         self.reference.fire(world.wall())
         for name in self.reference.lives:
             expected, card = self.reference.expected(name), self.judges.cards.get(name)
@@ -75,6 +77,9 @@ class Endings:
         ledger = msgspec.to_builtins(await read_ledger(self.world.store))
         fates = fates_of(lives.values()) + Counter(dead=self.world.malformed_taken)
         none(judge_ledger(ledger, fates, sum(each.revision for each in lives.values())))
+        *_, unbound = await self.world.store.totals()
+        waiting = sum(len(each.waiting) for each in lives.values())
+        insist(unbound == waiting, f"{unbound} openids wait for a binding, should be {waiting}")
         changes = self._order()
         for name, expected in lives.items():
             none(f"{name}: {what}" for what in judge_outcomes(self.judges.outcomes, expected.outcomes))

@@ -10,6 +10,7 @@ from services.store.ports import Store
 from tests.verification.dict_store.store import MemoryStore
 from tests.verification.sim.actors import Actor, Core, DispatcherActor
 from tests.verification.sim.bus import SESSION
+from tests.verification.sim.gateway import Gateway
 from tests.verification.sim.oncall import Command
 from tests.verification.sim.seats import Seats
 from tests.verification.sim.store import FrontStore, dict_store, forget
@@ -21,8 +22,9 @@ IDLE_IN_TRANSACTION: Final = 5.0
 """Seconds after which the server ends the session of a process that stands still."""
 SLOTS: Final = (Core, Core, DispatcherActor, DispatcherActor)
 ONCALL: Final = len(SLOTS) + 1
-SEATS: Final = len(SLOTS) + 2
-"""Places of stores: the processes', the world's own, the commands'."""
+GATEWAY: Final = ONCALL + 1
+SEATS: Final = len(SLOTS) + 3
+"""Places of stores: the processes', the world's own, the commands', the gateway's."""
 GRAVEYARD: Final[list[Any]] = []
 """Killed processes and worlds that are over: collected, their coroutines would run their `finally`."""
 
@@ -67,6 +69,16 @@ class Hosts:
         self.births += 1
         self.oncall = Command(self.world, ONCALL, self.births, what)
         self._begin(self.oncall)
+
+    def gateway(self) -> Gateway:
+        """The gateway; if there is none, one starts."""
+        for actor in self.actors:
+            if isinstance(actor, Gateway) and not actor.process.dead:
+                return actor
+        self.births += 1
+        started = Gateway(self.world, GATEWAY, self.births)
+        self._begin(started)
+        return started
 
     def _begin(self, actor: Actor) -> None:
         self.actors.append(actor)

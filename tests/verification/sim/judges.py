@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from contracts.events import Event
+from contracts.decode import decode
+from contracts.events import ADDED, Added, Completed, Event
 from contracts.records import Record
 from contracts.wechat import SetChatToolMsg, Verdict
 from services.simulator.requests import Request
-from services.store.rows import CHANGES, InboxKey, Writes
+from services.store.rooms import Binding
+from services.store.rows import CHANGES, EVENTS, InboxKey, Writes
 from statemachine.card import phase
 from statemachine.gate import Gate
 from statemachine.plan import END
 from statemachine.states import ENDED
 from statemachine.step import Result
-from tests.verification.model.reference import Reference
+from tests.verification.model.reference import Reference, Wait
 from tests.verification.sim.cards import CardJudge
 
 if TYPE_CHECKING:
@@ -36,13 +38,16 @@ class Commit:
     """One committed transaction, as its process wrote it. `before`: what the judges knew
     of its keys as it asked; `seen`, `locked`: the gates as a claim saw them, and those it locked."""
 
-    __slots__ = ("actor", "admitted", "batch", "before", "locked", "now", "results", "seen", "writes")
+    __slots__ = (
+        *("actor", "admitted", "batch", "before", "bound", "locked", "now", "results", "seen", "writes"),
+    )
 
     def __init__(self, actor: str, batch: tuple[Record, ...], results: tuple[Result, ...]) -> None:
         self.actor, self.batch, self.results = actor, batch, results
         self.admitted: dict[InboxKey, str] = {}
         self.before: dict[InboxKey, str] = {}
         self.writes: list[Writes] = []
+        self.bound: list[Binding] = []
         self.seen: dict[str, Gate] = {}
         self.locked: dict[str, Gate] = {}
         self.now = 0
@@ -99,10 +104,11 @@ class Judges:
     def committed(self, commit: Commit) -> None:
         """A transaction has become true; called in the very step."""
         self.commits += 1
-        if not (commit.admitted or commit.writes):
+        if not (commit.admitted or commit.writes or commit.bound):
             return
         self.changes += 1
         self._admissions(commit)
+        self._bindings(commit)
         for result in commit.results:
             card = result.claimed.card
             for sent in self.calls:
@@ -143,6 +149,27 @@ class Judges:
                 fed.add(key)
                 self.parked_at[key] = commit.now
                 self.reference.feed(event, commit.now)
+
+    def _bindings(self, commit: Commit) -> None:
+        """Whoever waited for a binding is told by it, each time he was named, and nobody else is."""
+        waited: list[tuple[Wait, str]] = []
+        for each in commit.bound:
+            over = self.reference.bind((each.appid, each.room_id), each.openid, each.group_openid)
+            waited += [(wait, each.group_openid) for wait in over]
+        rows = [row for writes in commit.writes for row in writes.outbox if row.topic == EVENTS]
+        told = []
+        for row in rows:
+            event = decode(row.body.encode())
+            self.expect(isinstance(event, Event), f"an event of ours cannot be read: {event}")
+            if isinstance(event, Event):
+                told.append((event.activity_id, event.type, event.time, event.data))
+                self.world.republished(event, row.body.encode())
+        wanted = []
+        for (activity, _, _, kind, time), member in waited:
+            wanted.append((activity, kind, time, Added((member,)) if kind == ADDED else Completed((member,))))
+        self.expect(
+            sorted(told, key=repr) == sorted(wanted, key=repr), f"told are {told}, to be were {wanted}"
+        )
 
     def _buried(self, commit: Commit, writes: Writes) -> None:
         for each in writes.outcomes:
@@ -248,7 +275,9 @@ def _told(commit: Commit) -> list[object]:
     for result in commit.results:
         verdict = result.verdict.value if result.verdict else "nothing"
         words.append(f"settles {result.claimed.card.activity_id}#{result.claimed.card.fence} {verdict}")
+    words += [f"{each.openid} is {each.group_openid} in {each.room_id}" for each in commit.bound]
     for writes in commit.writes:
+        words += [f"{each.openid} waits in {each.activity_id}" for each in writes.wait]
         for card in writes.cards:
             words.append(f"{card.activity_id}#{card.fence} {phase(card)}")
             words.append(

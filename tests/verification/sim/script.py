@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from itertools import product
 from typing import Final
 
 import msgspec
 
-from contracts.events import Added, Closed, Completed, Event, EventData, Opened, Rescheduled
+from contracts.events import Added, Closed, Completed, Event, EventData, Opened, Rescheduled, Room
 from contracts.times import SECOND
 from tests.verification.lives.life import Weights, draw_life
 from tests.verification.lives.wire import event
 from tests.verification.sim.weather import LEAP, LENGTH, Weather
 
 MEMBERS: Final = tuple(f"m{number}" for number in range(1, 7))
+OPENIDS: Final = {member: f"o-{member}" for member in MEMBERS}
 LIFE: Final = 86_400.0
 NEVER: Final = "never"
 """The activity that nobody opens."""
@@ -23,11 +26,46 @@ BEFORE: Final = 20.0
 """Seconds of that life, until time leaps."""
 
 
+ROOMS: Final = (Room(opengid="r1"), Room(opengid="r1"), Room(open_single_roomid="r2"), None)
+
+
 class Said(msgspec.Struct, frozen=True):
     """An event, and when (seconds) it is published."""
 
     at: float
     event: Event
+
+
+class Becomes(msgspec.Struct, frozen=True):
+    """Somebody opens the mini program in a room, and when (seconds): who he is there becomes known."""
+
+    at: float
+    appid: str
+    room: Room
+    openid: str
+    member: str
+
+
+def becomings(seed: int, said: Sequence[Said], weather: Weather) -> list[Becomes]:
+    """Who becomes known in the rooms of these events: most people, some again, hardly any as another; often
+    just when an event names them."""
+    chance = random.Random(f"rooms-{seed}")
+    opened = [each.event.data for each in said if isinstance(each.event.data, Opened)]
+    rooms = dict.fromkeys((data.appid, data.room) for data in opened if data.room)
+    named: dict[str, list[float]] = {}
+    for each in said:
+        if isinstance(each.event.data, Completed | Added):
+            for openid in each.event.data.openids:
+                named.setdefault(openid, []).append(each.at)
+    found: list[Becomes] = []
+    for (appid, room), (member, openid) in product(rooms, OPENIDS.items()):
+        for _ in range(chance.choice((0, 1, 1, 1, 1, 2))):
+            who = member if chance.random() < 0.95 else chance.choice(MEMBERS)
+            at = chance.uniform(0.0, weather.length)
+            if openid in named and chance.random() < 0.6:
+                at = max(0.0, chance.choice(named[openid]) + chance.uniform(-0.02, 0.15))
+            found.append(Becomes(at, appid, room, openid, who))
+    return sorted(found, key=lambda each: each.at)
 
 
 def script(seed: int, begin: int, weather: Weather) -> list[Said]:
@@ -94,4 +132,7 @@ def _weights(weather: Weather) -> Weights:
         flips=weather.flips,
         ignored=("particpants",),
         lags=(0.0, 0.0, 1.0, 20.0),
+        rooms=ROOMS if weather.rooms else (None,),
+        openids=OPENIDS,
+        by_openid=0.7 if weather.rooms else 0.0,
     )

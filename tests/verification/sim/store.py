@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from contracts.records import Record
 from services.runtime.process import delivery_rules
 from services.store.ports import Store, StoreUnavailable
+from services.store.rooms import Binding
 from services.store.rows import Admission, Due, InboxKey, Locked, Writes
 from statemachine.gate import Gate
 from statemachine.states import ENDED
@@ -116,6 +117,11 @@ class FrontTx:
         if found and found[0].activity.state != ENDED:  # there is no release before
             self._world.judges.fail(f"{found[0].card.activity_id} wants a dispatcher and does not say when")
         return found
+
+    async def bind(self, binding: Binding) -> None:
+        self.here()
+        self._commit.bound.append(binding)
+        await self._tx.bind(binding)
 
     async def write(self, writes: Writes) -> None:
         self.here()

@@ -104,7 +104,7 @@ class Weather(msgspec.Struct):
     """`rates` by fault (absent: off). `pause`: seconds from–to. `flips`: only reschedules back and forth.
     `opens`: when activities are opened, from–to. `dies`: who was stopped in a send is killed when it wakes.
     `lowers`: WeChat accepts 2 → 1. `parked_after`, `prune_every`: settings.
-    `lives`: seconds until ids die, where they all do soon.
+    `lives`: seconds until ids die, where they all do soon. `rooms`: events name people by openid, too.
     `length`: seconds until the calm."""
 
     rates: dict[str, float]
@@ -117,6 +117,7 @@ class Weather(msgspec.Struct):
     opens: tuple[float, float] = (0.0, 6.0)
     lives: tuple[float, float] | None = None
     length: float = LENGTH
+    rooms: bool = False
 
     def port(self, port: str) -> list[tuple[str, float]]:
         """The faults that are on at a port."""
@@ -238,6 +239,21 @@ def _repair(chance: random.Random) -> Weather:
     return Weather(rates, pause=(58.0, 72.0), length=115.0, flips=chance.random() < 0.5)
 
 
+def _rooms(chance: random.Random) -> Weather:
+    """People become known before, while and after they are named by openid."""
+    names = ("kill", "pause", "store_undone", "store_lost", "store_away", "publish_unacked")
+    rates = _some(chance, names, 0.4, 0.03)
+    rates |= _some(chance, ("timed_kill", "timed_pause", "rebalance", "store_outage", "late"), 0.2, 0.5)
+    rates |= _some(chance, EVENTS, 0.4, 0.3)
+    buries = chance.random() < 0.15
+    return Weather(
+        rates,
+        rooms=True,
+        parked_after=12.0 if buries else 3600.0,
+        opens=(4.0, 30.0) if buries else (0.0, 15.0),
+    )
+
+
 PROFILES: Final = {
     "any": _any,
     "paused": _paused,
@@ -254,15 +270,17 @@ PROFILES: Final = {
     "apps": _apps,
     "aged": _aged,
     "ends": _ends,
+    "rooms": _rooms,
     "calm": lambda _: Weather({}),
 }
 
 
 def weather(seed: int, profile: str) -> Weather:
-    """A seed's weather. `mixed` takes `any` for two seeds of three and the profiles in turn else."""
+    """A seed's weather. `mixed` takes `any` for two seeds of three, of which one in eight is `rooms`, and the
+    other profiles in turn else."""
     if profile == "mixed":
-        aimed = [name for name in PROFILES if name not in ("any", "calm")]
-        profile = "any" if seed % 3 else aimed[seed // 3 % len(aimed)]
+        aimed = [name for name in PROFILES if name not in ("any", "calm", "rooms")]
+        profile = aimed[seed // 3 % len(aimed)] if seed % 3 == 0 else "rooms" if seed % 8 == 7 else "any"
     return PROFILES[profile](random.Random(f"weather-{seed}"))
 
 

@@ -35,10 +35,11 @@ from tests.verification.sim.actors import SECRETS, Actor, AppsFile
 from tests.verification.sim.bus import Broker
 from tests.verification.sim.deadlines import Timeout
 from tests.verification.sim.endings import Endings
+from tests.verification.sim.gateway import Pages
 from tests.verification.sim.hosts import GRAVEYARD, SLOTS, Hosts
 from tests.verification.sim.judges import Broken, Judges, describe, raise_in_world
 from tests.verification.sim.loop import SimLoop
-from tests.verification.sim.script import BEFORE, MEMBERS, Said, script
+from tests.verification.sim.script import BEFORE, MEMBERS, Said, becomings, script
 from tests.verification.sim.seats import Seats
 from tests.verification.sim.spells import Spells
 from tests.verification.sim.store import RESULTS
@@ -98,6 +99,7 @@ class World:
         self.hosts = Hosts(self, seats)
         self.judges = Judges(self)
         self.endings = Endings(self)
+        self.pages = Pages(self)
         self.store: Store
 
     # Time, chance and what is told.
@@ -168,6 +170,12 @@ class World:
         """The event that a record carries."""
         return self._by_value.get(record.value or b"")
 
+    def republished(self, event: Event, value: bytes) -> None:
+        """One of ours, which has to be taken in like any other, once."""
+        key = InboxKey(event.source, event.id)
+        self.judges.expect(key not in self.events, f"{event.id} is told twice")
+        self.events[key] = self._by_value[value] = event
+
     @property
     def malformed_taken(self) -> int:
         """Records without an event, all of them taken in by now."""
@@ -185,6 +193,7 @@ class World:
         said = script(self.seed, BASE, self.weather)
         values = [msgspec.json.encode(cloud_event(each.event)) for each in said]
         self._by_value = dict(zip(values, (each.event for each in said), strict=True))
+        self._becomings = becomings(self.seed, said, self.weather) if self.weather.rooms else []
         self._declare(said)
         main = self.loop.spawn(self.loop.world, self._main(said, values))
         main.add_done_callback(self._over)
@@ -233,6 +242,7 @@ class World:
             self._publish(each, value)
         if "leap" in self.weather.rates:
             await self._other_life()
+        self.pages.open(self._becomings)
         Spells(self).cast()
         await asyncio.sleep(self.weather.length)
         self._calm()

@@ -23,7 +23,7 @@ TABLES = (
         id text NOT NULL PRIMARY KEY, appid text NOT NULL, openid text NOT NULL, unionid text,
         session_key text NOT NULL, created_at bigint NOT NULL, expires_at bigint NOT NULL""",
     ),
-    # Without a `group_openid` it is a row made on first sight, which both sides lock; `bound_at` is then when.
+    # Without a `group_openid` it was made on first sight, at `bound_at`: both sides lock it.
     (
         "bindings",
         "",

@@ -11,9 +11,12 @@ down_revision = "0010"
 branch_labels = None
 depends_on = None
 
-CAUSE = "coalesce(behind_since, CASE WHEN verdict <> '' AND verdict <> 'expired' THEN retry_at ELSE suspect_at END)"
+CAUSE = "coalesce(behind_since, CASE WHEN verdict <> '' THEN retry_at ELSE suspect_at END)"
 SINCE = f"CASE WHEN suspect_at < {CAUSE} THEN suspect_at ELSE {CAUSE} END"
-NOT_IN_SYNC = "(behind_since IS NOT NULL OR suspect_at IS NOT NULL OR verdict <> '') AND verdict <> 'expired'"
+NOT_IN_SYNC = (
+    "(behind_since IS NOT NULL OR suspect_at IS NOT NULL OR verdict <> '')"
+    " AND verdict NOT IN ('expired', 'continued')"
+)
 
 
 def upgrade() -> None:

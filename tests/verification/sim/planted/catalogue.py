@@ -18,6 +18,7 @@ from statemachine.states import ENDED
 from tests.verification.planting.plant import Plant as Planted
 from tests.verification.planting.plant import Wrap
 from tests.verification.sim.planted.around import DISPATCH, EVENTS, GATES, RELAYS, TIMERS, UPKEEP
+from tests.verification.sim.planted.rooms import ROOMS
 
 DELIVERY: Final = "statemachine.delivery"
 CLAIM: Final = f"{DELIVERY}:claim"
@@ -265,4 +266,4 @@ DOUBTS: Final = (
     ),
 )
 
-PLANTS: Final = (*PLANS, *FENCES, *DOUBTS, *GATES, *EVENTS, *TIMERS, *RELAYS, *DISPATCH, *UPKEEP)
+PLANTS: Final = (*PLANS, *FENCES, *DOUBTS, *GATES, *EVENTS, *TIMERS, *RELAYS, *DISPATCH, *ROOMS, *UPKEEP)
