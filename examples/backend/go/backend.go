@@ -65,7 +65,7 @@ func call(path string, body any, answer any) {
 				}
 				return
 			}
-			// Of 503, 429, and 409 where it is under way; any other answer is final.
+			// Of 503, and of 409 where it is under way; any other answer is final.
 			seconds, final := strconv.Atoi(response.Header.Get("Retry-After"))
 			if err == nil && (final != nil || tried == len(pauses)) {
 				log.Fatalf("%d %s: %s", response.StatusCode, path, read)

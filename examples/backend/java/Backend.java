@@ -48,7 +48,7 @@ public class Backend {
             try {
                 var answer = HTTP.send(request, BodyHandlers.ofString(UTF_8));
                 if (answer.statusCode() < 300) return new Json(answer.body());
-                var retryAfter = answer.headers().firstValue("Retry-After"); // of 503, 429, 409 under way
+                var retryAfter = answer.headers().firstValue("Retry-After"); // of 503, and 409 under way
                 if (retryAfter.isEmpty() || tried == PAUSES.length)
                     throw new IllegalStateException(answer.statusCode() + " " + path + ": " + answer.body());
                 pause = Long.parseLong(retryAfter.get());

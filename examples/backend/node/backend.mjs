@@ -25,7 +25,7 @@ async function call(path, body, key = randomUUID()) {
       const answer = await fetch(GATEWAY + path, { ...request, signal: AbortSignal.timeout(15_000) });
       const text = await answer.text();
       if (answer.ok) return JSON.parse(text);
-      const retryAfter = answer.headers.get("Retry-After"); // of 503, 429, and 409 where it is under way
+      const retryAfter = answer.headers.get("Retry-After"); // of 503, and of 409 where it is under way
       if (retryAfter === null || pause === undefined) throw new Refused(`${answer.status} ${path}: ${text}`);
       pause = Number(retryAfter);
     } catch (error) {

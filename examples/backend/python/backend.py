@@ -36,7 +36,7 @@ def call(path: str, **body: Any) -> Any:
             with urllib.request.urlopen(request, timeout=15) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
-            retry_after = error.headers.get("Retry-After")  # of 503, 429, and 409 where it is under way
+            retry_after = error.headers.get("Retry-After")  # of 503, and of 409 where it is under way
             if retry_after is None or pause is None:
                 raise SystemExit(f"{error.code} {path}: {error.read().decode()}") from None
             time.sleep(int(retry_after))
