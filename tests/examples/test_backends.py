@@ -75,7 +75,12 @@ async def test_a_backend_gets_its_card_told_once_over_a_bad_line(running: Up, la
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        out, err = await asyncio.wait_for(process.communicate(posted), PATIENCE)
+        try:
+            out, err = await asyncio.wait_for(process.communicate(posted), PATIENCE)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
     assert process.returncode == 0, err.decode()
     share_menu, notify = (msgspec.json.decode(each) for each in out.splitlines())
     (card,) = [each for each in await running.cards() if f"alex-{language}" in each["done"]]
