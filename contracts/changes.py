@@ -18,14 +18,19 @@ PARTICIPANT_DONE: Final = "livecard.participant.done"
 CARD_DELIVERED: Final = "livecard.card.delivered"
 CARD_FAILED: Final = "livecard.card.failed"
 EVENT_REFUSED: Final = "livecard.event.refused"
+CARD_EXPIRING: Final = "livecard.card.expiring"
 
 State = Literal["open", "nearing", "ended"]
-EndReason = Literal["deadline", "closed", "complete", "expired"]
-ChangeReason = Literal["opened", "notice", "rescheduled", "deadline", "closed", "complete", "expired"]
+EndReason = Literal["deadline", "closed", "complete", "continued", "expired"]
+ChangeReason = Literal[
+    "opened", "notice", "rescheduled", "deadline", "closed", "complete", "continued", "expired"
+]
 FailedVerdict = Literal[
     "rejected", "not_lowered", "unknown_activity", "expired", "ended", "misconfigured", "unknown_code"
 ]
-RefusedReason = Literal["not_listed", "ended", "already_open", "expired", "superseded", "no_room"]
+RefusedReason = Literal[
+    "not_listed", "ended", "already_open", "expired", "superseded", "no_room", "unknown_predecessor"
+]
 
 
 class ActivityChanged(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +58,8 @@ class ParticipantDone(msgspec.Struct, frozen=True):
 class CardDelivered(msgspec.Struct, frozen=True, kw_only=True):
     """`members` are those this revision delivered; `calls` is how many calls it took, maybe none.
 
-    More than 500 members come in several changes of the same revision; the first one counts the calls.
+    More than 500 members come in several changes of the same revision; the first one counts the calls. Whom
+    a late answer confirmed comes in one more of the last revision.
     """
 
     revision: int
@@ -90,7 +96,14 @@ class EventRefused(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[str, ...] | UnsetType = UNSET
 
 
-ChangeData = ActivityChanged | ParticipantDone | CardDelivered | CardFailed | EventRefused
+class CardExpiring(msgspec.Struct, frozen=True):
+    """The activity is open, and its `activity_id` dies at `expires_at` (RFC 3339, UTC): told once, a notice
+    before. Whoever wants it to go on opens another one that `continues` it."""
+
+    expires_at: str
+
+
+ChangeData = ActivityChanged | ParticipantDone | CardDelivered | CardFailed | EventRefused | CardExpiring
 
 CHANGE_TYPES: Final[dict[type[ChangeData], str]] = {
     ActivityChanged: ACTIVITY_CHANGED,
@@ -98,6 +111,7 @@ CHANGE_TYPES: Final[dict[type[ChangeData], str]] = {
     CardDelivered: CARD_DELIVERED,
     CardFailed: CARD_FAILED,
     EventRefused: EVENT_REFUSED,
+    CardExpiring: CARD_EXPIRING,
 }
 
 

@@ -35,7 +35,8 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
     """`expires_at` and `deadline` are µs since the epoch, `notice` is in seconds; `ignored` names the fields
-    that were given and do not exist."""
+    that were given and do not exist. `continues`: the `activity_id` of an earlier card, which hands over what
+    is not given anew; with it `notice` may be None: that of the earlier one."""
 
     appid: str
     template: Template
@@ -47,8 +48,9 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     choose: Choose = "listed"
     participants: tuple[str, ...] = ()
     deadline: int | None = None
-    notice: int = DEFAULT_NOTICE
+    notice: int | None = DEFAULT_NOTICE
     close_when_complete: bool = False
+    continues: str | None = None
     ignored: tuple[str, ...] = ()
 
 

@@ -151,6 +151,8 @@ def _opened(data: wire.OpenedData) -> Opened:
         raise unfit("data.publisher", data.publisher)
     if data.title and "\x00" in data.title:
         raise unfit("data.title", data.title)
+    if data.continues is not None and not plain(data.continues):
+        raise unfit("data.continues", data.continues)
     participants = data.participants or ()
     _plain_ids("data.participants", participants)
     return Opened(
@@ -164,9 +166,16 @@ def _opened(data: wire.OpenedData) -> Opened:
         choose=data.choose or "listed",
         participants=tuple(dict.fromkeys(participants)),
         deadline=None if data.deadline is None else _time("data.deadline", data.deadline),
-        notice=DEFAULT_NOTICE if data.notice is None else int(data.notice),
+        notice=_opening_notice(data),
         close_when_complete=bool(data.close_when_complete),
+        continues=data.continues,
     )
+
+
+def _opening_notice(data: wire.OpenedData) -> int | None:
+    if data.notice is None:
+        return DEFAULT_NOTICE if data.continues is None else None
+    return int(data.notice)
 
 
 def _rescheduled(data: wire.RescheduledData) -> Rescheduled:

@@ -97,11 +97,23 @@ class OpenedData(msgspec.Struct, frozen=True):
     ] = ()
     deadline: Deadline = None
     notice: Annotated[
-        Notice | None, Meta(description="seconds before its end at which the card says that it is near")
-    ] = DEFAULT_NOTICE
+        Notice | None,
+        Meta(
+            description="seconds before its end at which the card says that it is near; left out: "
+            f"{DEFAULT_NOTICE}"
+        ),
+    ] = None
     close_when_complete: Annotated[
         bool | None, Meta(description="end the activity when all `participants` are done")
     ] = False
+    continues: Annotated[
+        Id | None,
+        Meta(
+            description="`activity_id` of an earlier card of the same app and room that this one continues: "
+            "its members, those of them who are done, deadline and notice are this one's unless they are "
+            "given here, and it ends; of a card that has ended only the members"
+        ),
+    ] = None
 
 
 class RescheduledData(msgspec.Struct, frozen=True):
@@ -167,6 +179,7 @@ EXPECTED: Final[dict[str, str]] = {
     "data.deadline": f"{_TIME}, or null",
     "data.notice": f"an integer from 0 to {LONGEST_NOTICE} (seconds)",
     "data.close_when_complete": "true or false",
+    "data.continues": _ID,
     "data.note": f"a string of at most {LONGEST_NOTE} characters without NUL",
     "data.members": f"an array of 1 to {MOST_MEMBERS} strings",
     "data.members[]": _ID,

@@ -6,25 +6,33 @@ something other than refused or duplicate, so illegal input changes nothing.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-from typing import cast
+from collections import deque
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from msgspec import UNSET
 
 from contracts.changes import (
-    ActivityChanged,
-    ChangeReason,
-    EndReason,
+    CardExpiring,
     EventRef,
     EventRefused,
     ParticipantDone,
     RefusedReason,
-    State,
 )
-from contracts.events import Added, Closed, Completed, Event, Opened, Rescheduled, opened_digest
-from contracts.times import SECOND
+from contracts.events import (
+    DEFAULT_NOTICE,
+    Added,
+    Closed,
+    Completed,
+    Event,
+    Opened,
+    Rescheduled,
+    opened_digest,
+)
+from contracts.times import SECOND, format_rfc3339
 from statemachine import timers
+from statemachine.continuing import carry_over, filled_up, may_continue, opening_of
 from statemachine.model import (
     APPLIED,
     BEST_FIRST,
@@ -33,32 +41,67 @@ from statemachine.model import (
     Activity,
     Aggregate,
     Member,
-    Opening,
     Outcome,
     Rules,
     Unbound,
 )
-from statemachine.states import ACTIVITY, DONE, ENDED, NEARING, OPEN, PARTICIPANT, UNOPENED, move
+from statemachine.states import DONE, ENDED, NEARING, OPEN, PARTICIPANT, UNOPENED, move
+from statemachine.turning import DEADLINE_CLAMPED, clamp_warning, end, event_key, tell_changed, turn
 
-DEADLINE_CLAMPED = "deadline_after_expiry"
-"""Warning: the deadline lies beyond the id's life; the activity will end as `expired`."""
 COMPLETE_IGNORED = "close_when_complete_ignored"
 """Warning: `close_when_complete` needs `choose: listed`; with `everyone` nobody knows who is missing."""
 PARTICIPANTS_IGNORED = "participants_ignored"
 """Warning: with `choose: everyone` a list of participants means nothing."""
 FIELD_IGNORED = "unknown_field:"
 """Warning, before the name of a field that the event gave and that does not exist."""
+NOBODY: Final[Mapping[str, Aggregate]] = MappingProxyType({})
 
 
-def handle(aggregate: Aggregate, event: Event, now: int, rules: Rules) -> list[tuple[Event, Outcome]]:
+def handle(
+    aggregate: Aggregate, event: Event, now: int, rules: Rules, others: Mapping[str, Aggregate] = NOBODY
+) -> list[tuple[Event, Outcome]]:
     """Bring one event to an activity under its lock; the outcomes it decides, its own first.
 
-    What is due fires first. An event ahead of its `opened` is parked on `aggregate.early`; an
-    `opened` also decides the early ones, so the list may hold more than one pair.
+    What is due fires first. An event ahead of its `opened` is parked on `aggregate.early`, an `opened` ahead
+    of that of the activity which it continues on that one's `heirs`. An `opened` also decides what waited for
+    it, so the list may hold more than one pair. `others`: activities under their locks, those that it
+    continues and those of its heirs among them.
     """
+    outcomes = _handle(aggregate, event, now, rules, others)
+    return outcomes + _heirs(aggregate, outcomes[0], now, rules, others) if aggregate.heirs else outcomes
+
+
+def _heirs(
+    aggregate: Aggregate,
+    decided: tuple[Event, Outcome],
+    now: int,
+    rules: Rules,
+    others: Mapping[str, Aggregate],
+) -> list[tuple[Event, Outcome]]:
+    """The openings that waited for this one, and those that waited for them, if it is decided now. One whose
+    id is dead is never opened."""
+    outcomes: list[tuple[Event, Outcome]] = []
+    todo = deque([(aggregate, decided)])
+    while todo:
+        earlier, (_, outcome) = todo.popleft()
+        opened = earlier.activity.state != UNOPENED
+        if not opened and outcome.reason != "expired":
+            continue
+        heirs, earlier.heirs = earlier.heirs, []
+        for heir in heirs:
+            later = others[heir.activity_id]
+            found = _handle(later, heir, now, rules, others if opened else NOBODY)
+            outcomes += found
+            todo.append((later, found[0]))
+    return outcomes
+
+
+def _handle(
+    aggregate: Aggregate, event: Event, now: int, rules: Rules, others: Mapping[str, Aggregate]
+) -> list[tuple[Event, Outcome]]:
     if aggregate.activity.state == UNOPENED:
         if isinstance(event.data, Opened):
-            return _open(aggregate, event, event.data, now, rules)
+            return _open(aggregate, event, event.data, now, rules=rules, others=others)
         aggregate.early.append(event)
         return [(event, PARKED)]
     fire_due(aggregate, now, rules)
@@ -69,14 +112,25 @@ def handle(aggregate: Aggregate, event: Event, now: int, rules: Rules) -> list[t
 
 
 def fire_due(aggregate: Aggregate, now: int, rules: Rules) -> None:
-    """Fire the timers that are due, in order: near, then end. An outdated timer does nothing."""
+    """Fire the timers that are due, in order: near, end, and that the id is about to die. An outdated timer
+    does nothing."""
+    _fire_states(aggregate, now, rules)
+    activity = aggregate.activity
+    if activity.state in (OPEN, NEARING):
+        expiring = timers.expiring_at(activity, rules)
+        if expiring is not None and now >= expiring:
+            activity.told_expiring = True
+            aggregate.publish("expiring", CardExpiring(format_rfc3339(activity.expires_at)))
+
+
+def _fire_states(aggregate: Aggregate, now: int, rules: Rules) -> None:
     activity = aggregate.activity
     if activity.state == OPEN:
         near = timers.near_at(activity, rules)
         if near is not None and now >= near:
-            _turn(aggregate, "near", "notice")
+            turn(aggregate, "near", "notice")
     if activity.state in (OPEN, NEARING) and now >= timers.end_at(activity, rules):
-        _end(aggregate, timers.end_reason(activity, rules), timers.end_at(activity, rules), now)
+        end(aggregate, timers.end_reason(activity, rules), timers.end_at(activity, rules), now)
 
 
 def end_expired(aggregate: Aggregate, now: int, rules: Rules) -> bool:
@@ -86,15 +140,10 @@ def end_expired(aggregate: Aggregate, now: int, rules: Rules) -> bool:
     """
     if aggregate.activity.state not in (OPEN, NEARING):
         return False
-    fire_due(aggregate, now, rules)
+    _fire_states(aggregate, now, rules)
     if aggregate.activity.state != ENDED:
-        _end(aggregate, "expired", now, now)
+        end(aggregate, "expired", now, now)
     return True
-
-
-def event_key(event: Event) -> str:
-    """A short digest of `(source, id)`: what makes the ids of changes caused by it deterministic."""
-    return hashlib.sha256(f"{event.source}\n{event.id}".encode()).hexdigest()[:24]
 
 
 def refuse_event(
@@ -109,11 +158,42 @@ def refuse_event(
 
 
 def _open(
-    aggregate: Aggregate, event: Event, data: Opened, now: int, rules: Rules
+    aggregate: Aggregate,
+    event: Event,
+    data: Opened,
+    now: int,
+    *,
+    rules: Rules,
+    others: Mapping[str, Aggregate],
 ) -> list[tuple[Event, Outcome]]:
-    early, aggregate.early = aggregate.early, []
     if now >= data.expires_at:
+        early, aggregate.early = aggregate.early, []
         return [(each, refuse_event(aggregate, each, "expired")) for each in (event, *early)]
+    if data.continues is None:
+        return _begin(aggregate, event, data, now, rules=rules)
+    earlier = others.get(data.continues)
+    if earlier is None or earlier is aggregate:
+        return [(event, refuse_event(aggregate, event, "unknown_predecessor"))]
+    if earlier.activity.state == UNOPENED:
+        earlier.heirs.append(event)
+        return [(event, PARKED)]
+    if not may_continue(data, earlier):
+        return [(event, refuse_event(aggregate, event, "unknown_predecessor"))]
+    fire_due(earlier, now, rules)
+    return _begin(aggregate, event, data, now, rules=rules, earlier=earlier)
+
+
+def _begin(
+    aggregate: Aggregate,
+    event: Event,
+    said: Opened,
+    now: int,
+    *,
+    rules: Rules,
+    earlier: Aggregate | None = None,
+) -> list[tuple[Event, Outcome]]:
+    data = said if earlier is None else filled_up(said, earlier)
+    early, aggregate.early = aggregate.early, []
     listed = data.choose == "listed"
     activity = Activity(
         activity_id=event.activity_id,
@@ -121,35 +201,23 @@ def _open(
         choose=data.choose,
         close_when_complete=data.close_when_complete and listed,
         deadline=data.deadline,
-        notice=data.notice * SECOND,
+        notice=(DEFAULT_NOTICE if data.notice is None else data.notice) * SECOND,
         expires_at=data.expires_at,
         revision=1,
-        opened_digest=opened_digest(data),
+        opened_digest=opened_digest(said),
     )
     aggregate.activity = activity
     aggregate.opening = opening_of(data)
-    aggregate.room = aggregate.opening.room
+    aggregate.appid, aggregate.room = data.appid, aggregate.opening.room
     if listed:
         _list_members(aggregate, data.participants)
-    _changed(aggregate, None, "opened", opening_warnings(data, rules))
+    tell_changed(aggregate, None, "opened", opening_warnings(data, rules))
+    if earlier is not None:
+        carry_over(aggregate, earlier, event, now)
     outcomes = [(event, APPLIED)]
     outcomes += [(each, _apply(aggregate, each, now, rules)) for each in early]
     fire_due(aggregate, now, rules)
     return outcomes
-
-
-def opening_of(data: Opened) -> Opening:
-    """What stays of it for good."""
-    room = data.room
-    return Opening(
-        appid=data.appid,
-        template=data.template,
-        version=data.version,
-        title=data.title,
-        publisher=data.publisher,
-        opengid=room.opengid if room else None,
-        open_single_roomid=room.open_single_roomid if room else None,
-    )
 
 
 def opening_warnings(data: Opened, rules: Rules) -> list[str]:
@@ -178,7 +246,7 @@ def _apply(aggregate: Aggregate, event: Event, now: int, rules: Rules) -> Outcom
     if isinstance(data, Rescheduled):
         return _reschedule(aggregate, event, data, now, rules)
     if isinstance(data, Closed):
-        _end(aggregate, "closed", min(event.time, now), now)
+        end(aggregate, "closed", min(event.time, now), now)
         return APPLIED
     return _add(aggregate, event, data)
 
@@ -217,13 +285,13 @@ def _complete(aggregate: Aggregate, event: Event, data: Completed, time: int, no
         aggregate.publish(f"done:{event_key(event)}", ParticipantDone(tuple(finished)))
     for reason, whom in refused.items():
         refuse_event(aggregate, event, reason, whom)
-    told = "applied" in kinds
+    progressed = "applied" in kinds
     if _wait(aggregate, event, unbound):
         kinds.add("applied")
     elif unbound:
         refused["no_room"] = []
-    if activity.close_when_complete and told and activity.done == activity.participants:
-        _end(aggregate, "complete", time, now)
+    if activity.close_when_complete and progressed and activity.done == activity.participants:
+        end(aggregate, "complete", time, now)
     return _best(kinds, refused)
 
 
@@ -271,7 +339,7 @@ def _reschedule(aggregate: Aggregate, event: Event, data: Rescheduled, now: int,
     if data.notice is not None:
         activity.notice = data.notice * SECOND
     if activity.state == NEARING and now < timers.end_at(activity, rules) - activity.notice:
-        _turn(aggregate, "reopen", "rescheduled", _clamp_warning(activity, rules))
+        turn(aggregate, "reopen", "rescheduled", clamp_warning(activity, rules))
     return APPLIED
 
 
@@ -298,38 +366,3 @@ def _list_members(aggregate: Aggregate, group_openids: tuple[str, ...]) -> int:
             added += 1
     aggregate.activity.participants += added
     return added
-
-
-def _end(aggregate: Aggregate, reason: EndReason, at: int, now: int) -> None:
-    activity = aggregate.activity
-    activity.reason, activity.ended_at, activity.end_known_at = reason, at, now
-    _turn(aggregate, "end", reason)
-
-
-def _turn(
-    aggregate: Aggregate, trigger: str, reason: ChangeReason, warnings: list[str] | None = None
-) -> None:
-    previous = cast("State", aggregate.activity.state)
-    move(ACTIVITY, aggregate.activity, trigger)
-    aggregate.activity.revision += 1
-    _changed(aggregate, previous, reason, warnings or [])
-
-
-def _changed(aggregate: Aggregate, previous: State | None, reason: ChangeReason, warnings: list[str]) -> None:
-    activity = aggregate.activity
-    aggregate.publish(
-        f"changed:{activity.revision}",
-        ActivityChanged(
-            state=cast("State", activity.state),
-            previous=previous,
-            reason=reason,
-            revision=activity.revision,
-            done=activity.done,
-            participants=activity.participants if activity.choose == "listed" else None,
-            warnings=tuple(warnings),
-        ),
-    )
-
-
-def _clamp_warning(activity: Activity, rules: Rules) -> list[str]:
-    return [DEADLINE_CLAMPED] if timers.is_clamped(activity, rules) else []

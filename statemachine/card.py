@@ -32,6 +32,10 @@ IN_SYNC, DUE, CALLING, UNCERTAIN, GIVEN_UP, CLOSED = Phase
 
 EXPIRED: Final = "expired"
 """The `verdict` of a card that was closed because its id is dead."""
+CONTINUED: Final = "continued"
+"""The `verdict` of a card that was closed because another one continues it."""
+FINAL: Final = (EXPIRED, CONTINUED)
+"""Of a card with such a `verdict` nothing can follow, whatever an old call may come to."""
 
 
 class Card(msgspec.Struct):
@@ -43,7 +47,7 @@ class Card(msgspec.Struct):
     `throttled_until`: no new plan before; `retry_at`: no call before; `attempts`: calls in a row that failed;
     `code_attempts`: answers in a row with a code that says to give up after some. `fence` rises with every
     claim; `lease_until` and `lease_by` say until when a dispatcher has the card (0: nobody), and which.
-    `doubt_at`: since when a call's outcome is unknown. `verdict`: why it is given up, or `EXPIRED`.
+    `doubt_at`: since when a call's outcome is unknown. `verdict`: why it is given up, or one of `FINAL`.
     `list_limit`: longest list while a rejected one is bisected (0: not narrowed); `singles`: members rejected
     alone; `succeeded`: whether a call of this activity ever did. `end_by`: until when the end waits for
     members. `behind_since`: since when a revision is undelivered. `progress_calls`, `progress_members`: what
@@ -128,7 +132,7 @@ class DeliveryRules(msgspec.Struct, frozen=True):
 
 def resting_phase(card: Card) -> Phase:
     """The phase of a card that nobody has and that is not given up: `R` in the design's table."""
-    if card.verdict == EXPIRED:
+    if card.verdict in FINAL:
         return CLOSED
     if card.behind:
         return DUE
@@ -141,7 +145,7 @@ def phase(card: Card) -> Phase:
     """The phase that the columns say."""
     if card.lease_until:
         return CALLING
-    given_up = card.verdict and card.verdict != EXPIRED and not card.behind
+    given_up = card.verdict and card.verdict not in FINAL and not card.behind
     return GIVEN_UP if given_up else resting_phase(card)
 
 
@@ -228,7 +232,7 @@ DELIVERY_TABLE: Final = tuple(
         ("give_up", (CALLING,), (IN_SYNC, CLOSED), "a repair is refused: its doubt is dropped"),
         ("redeliver", (IN_SYNC, DUE, UNCERTAIN, GIVEN_UP), (DUE,), "an operator asks"),
         ("redeliver", (CALLING,), (CALLING,), "an operator asks"),
-        ("close", tuple(Phase), (CLOSED,), "the id is dead"),
+        ("close", tuple(Phase), (CLOSED,), "the id is dead, or another card continues this one"),
     )
     for source in sources
     for dest in dests

@@ -6,7 +6,7 @@ Nothing else in livecard changes a card's delivery, and each change is checked a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from types import MappingProxyType
 from typing import Final, cast
@@ -15,7 +15,9 @@ from contracts.changes import FailedVerdict
 from contracts.wechat import ILLEGAL_STATE, Verdict
 from statemachine.card import (
     CLOSED,
+    CONTINUED,
     EXPIRED,
+    FINAL,
     GIVEN_UP,
     Card,
     DeliveryRules,
@@ -117,14 +119,17 @@ def postpone(card: Card, now: int, rules: DeliveryRules) -> Step:
     return step
 
 
-def settle(card: Card, result: Result, now: int, rules: DeliveryRules) -> Step | None:
+def settle(
+    card: Card, result: Result, now: int, rules: DeliveryRules, unconfirmed: Collection[str] = ()
+) -> Step | None:
     """What a call came to becomes what the card knows. None: this very result was settled before.
 
-    Without the fence it was claimed with nothing is written but a doubt, and which members WeChat confirmed.
+    Without the fence it was claimed with nothing is written but a doubt, and which members WeChat confirmed;
+    `unconfirmed`: members that nothing was confirmed of yet, asked only then.
     """
     claimed = result.claimed
     if card.fence != claimed.card.fence:
-        return doubt_late(card, result, now)
+        return doubt_late(card, result, now, unconfirmed)
     if not card.lease_until:
         return None
     trigger, follow = _BY_VERDICT[result.verdict]
@@ -141,13 +146,21 @@ def settle(card: Card, result: Result, now: int, rules: DeliveryRules) -> Step |
     return step
 
 
-def doubt_late(card: Card, result: Result, now: int) -> Step:
-    """A call is settled by whoever has lost its fence: if it was sent, WeChat may apply it any time."""
+def doubt_late(card: Card, result: Result, now: int, unconfirmed: Collection[str]) -> Step:
+    """A call is settled by whoever has lost its fence: if it was sent, WeChat may apply it any time.
+
+    Members that it confirmed, and no call before, are told with the revision that is owed, or at once.
+    """
     before, step = phase(card), Step(copy(card))
     step.count("settles.stale")
     if result.verdict is Verdict.ok:
         step.confirmed = result.claimed.call.members
-    if result.sent and step.card.verdict != EXPIRED and now < step.card.expires_at:
+        news = tuple(each for each in step.confirmed if each in unconfirmed)
+        if news:
+            step.progress(news)
+            if not step.card.behind:
+                step.tell_progress(step.card.settled, result.claimed.card.fence)
+    if result.sent and step.card.verdict not in FINAL and now < step.card.expires_at:
         step.card.doubt_at = now
         step.card.may_show = max(step.card.may_show, result.claimed.call.target_state)
         check("doubt_late", before, phase(step.card))
@@ -174,19 +187,29 @@ def redeliver(card: Card, skipped: Sequence[str], now: int) -> Step | None:
     return step
 
 
-def close(card: Card, owed: Sequence[str], now: int) -> Step:
-    """The id is dead: what was still owed is told and settled as expired, and nothing is called any more."""
+def close(card: Card, owed: Sequence[str], now: int, why: str = EXPIRED) -> Step:
+    """The id is dead: what was still owed is told and settled as expired. Or another card continues it, from
+    this revision on, which it supersedes: whoever was owed is owed there. Nothing is called any more."""
     before, step = phase(card), Step(copy(card))
     if step.card.lease_until:  # whoever had it must not settle over this
         step.card.fence += 1
         step.card.lease_until, step.card.lease_by = 0, ""
-    _close(step, owed, now)
+    if why == CONTINUED:
+        if step.card.progress_calls:
+            step.tell_progress(card.revision, step.card.fence)
+        step.skipped = tuple(owed)
+        step.settle(card.revision, "superseded", now)
+        step.card.doubt_at, step.card.verdict = None, CONTINUED
+    else:
+        _close(step, owed, now)
     check("close", before, phase(step.card))
     return step
 
 
 def _close(step: Step, owed: Sequence[str], now: int, result: Result | None = None) -> None:
     card = step.card
+    if card.progress_calls:
+        step.tell_progress(card.revision, step.card.fence)
     if card.behind or result is not None:
         step.fail("expired", card.revision, result, owed)
     step.settle(card.revision, "expired", now)
@@ -243,7 +266,7 @@ def _start_anew(card: Card, now: int) -> None:
 
 def _deliver(step: Step, revision: int, now: int, rules: DeliveryRules, *, at: int) -> None:
     """The plan claimed at `at` is done, or was empty: this revision, never a later one, is delivered."""
-    step.tell_progress(revision)
+    step.tell_progress(revision, step.card.fence)
     step.settle(revision, "delivered", now)
     step.card.throttled_until = at + rules.coalesce
     step.card.singles = step.card.list_limit = 0
@@ -264,8 +287,7 @@ def _confirm(step: Step, result: Result, now: int, rules: DeliveryRules) -> None
     if claimed.repair:
         step.count("repairs")
         return
-    card.progress_calls += 1
-    card.progress_members = (*card.progress_members, *call.members)
+    step.progress(call.members)
     if claimed.more:
         card.throttled_until = 0
     else:
@@ -286,7 +308,8 @@ def _retry(step: Step, result: Result, now: int, rules: DeliveryRules) -> None:
 def _doubt(step: Step, result: Result, now: int, rules: DeliveryRules) -> None:
     """WeChat may have applied it, now or later: its members are sent again, its state is repeated."""
     step.card.doubt_at = now
-    step.in_doubt = result.claimed.call.members
+    confirmed = step.card.progress_members  # a late answer may have confirmed some of these meanwhile
+    step.in_doubt = tuple(each for each in result.claimed.call.members if each not in confirmed)
     step.count("calls.unknown")
     _retry(step, result, now, rules)
 
@@ -349,7 +372,7 @@ def _give_up(step: Step, result: Result, now: int, rules: DeliveryRules) -> str:
         step.owed_again = ALL_SKIPPED
     card.singles = card.list_limit = 0
     if card.progress_calls:
-        step.tell_progress(claimed.card.revision)
+        step.tell_progress(claimed.card.revision, step.card.fence)
     step.settle(claimed.card.revision, "dead", now)
     if not card.behind:
         card.verdict = verdict

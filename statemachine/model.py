@@ -7,11 +7,11 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from contracts.changes import ActivityChanged, EventRefused, ParticipantDone
+from contracts.changes import ActivityChanged, CardExpiring, EventRefused, ParticipantDone
 from contracts.events import Event
 from statemachine.states import DONE, PENDING, UNOPENED
 
-Change = ActivityChanged | ParticipantDone | EventRefused
+Change = ActivityChanged | ParticipantDone | EventRefused | CardExpiring
 OutcomeKind = Literal["applied", "late", "duplicate", "refused", "parked", "dead"]
 
 BEST_FIRST: Final = ("applied", "late", "duplicate", "refused")
@@ -19,16 +19,19 @@ BEST_FIRST: Final = ("applied", "late", "duplicate", "refused")
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """The settings that decide states. `margin`: how long before `expires_at` we end, µs."""
+    """The settings that decide states, µs. `margin`: how long before `expires_at` we end; `expiring`: how
+    long before it is told that the id is about to die (0: never)."""
 
     margin: int = 60_000_000
+    expiring: int = 0
 
 
 class Activity(msgspec.Struct):
     """One activity as the lifecycle sees it. All times µs since the epoch; `""` = unopened.
 
-    `deadline` is as given; the effective end is `timers.end_at`. `ended_at` is the moment up to
-    which a completion counts as late rather than refused; `end_known_at` is when we learnt of it.
+    `deadline` is as given; the effective end is `timers.end_at`. `ended_at` is the moment
+    up to which a completion counts as late rather than refused; `end_known_at` is when we learnt of it.
+    `told_expiring`: whether it was told that the id is about to die.
     """
 
     activity_id: str
@@ -46,6 +49,7 @@ class Activity(msgspec.Struct):
     done: int = 0
     revision: int = 0
     opened_digest: str = ""
+    told_expiring: bool = False
 
 
 class Room(NamedTuple):
@@ -127,19 +131,25 @@ class Aggregate(msgspec.Struct):
     """An activity under its lock, with everything that events at hand may touch.
 
     `members` holds the rows at hand (those that the batch's events name); `touched` those that
-    changed; `early` the events that wait for the opening, in order of arrival. `bound`: who is who, by
+    changed; `early` the events that wait for the opening, in order of arrival; `heirs` the openings of
+    other activities that wait for it, since they continue this one. `bound`: who is who, by
     (appid, room_id, openid), of those whom events name by openid; `waits`: those of them who are not bound.
+
+    Of an activity that is continued all `members` are at hand, and `waiting`: who waited there before.
     """
 
     activity: Activity
     members: dict[str, Member] = msgspec.field(default_factory=dict)
     early: list[Event] = msgspec.field(default_factory=list)
+    heirs: list[Event] = msgspec.field(default_factory=list)
     opening: Opening | None = None
+    appid: str = ""
     touched: dict[str, Member] = msgspec.field(default_factory=dict)
     published: list[Published] = msgspec.field(default_factory=list)
     room: Room | None = None
     bound: Mapping[tuple[str, str, str], str] = msgspec.field(default_factory=dict)
     waits: list[Unbound] = msgspec.field(default_factory=list)
+    waiting: list[Unbound] = msgspec.field(default_factory=list)
 
     def publish(self, key: str, data: Any) -> None:
         """Append one change, in order."""

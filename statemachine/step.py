@@ -104,8 +104,15 @@ class Step(msgspec.Struct):
         key = f"failed:{revision}:{verdict}:{self.card.fence}" + (":members" if members else "")
         self.published.append((key, msgspec.convert(fields, CardFailed)))
 
-    def tell_progress(self, revision: int) -> None:
-        """Publish what the calls of this plan have confirmed."""
+    def progress(self, members: Sequence[str]) -> None:
+        """One more call of an unfinished plan has confirmed these; each is told once."""
+        card = self.card
+        card.progress_calls += 1
+        told = set(card.progress_members)
+        card.progress_members += tuple(each for each in members if each not in told)
+
+    def tell_progress(self, revision: int, fence: int) -> None:
+        """Publish what the calls of this plan have confirmed; `fence`: of the claim that tells."""
         card = self.card
         delivered = CardDelivered(
             revision=revision,
@@ -113,5 +120,5 @@ class Step(msgspec.Struct):
             members=card.progress_members,
             calls=card.progress_calls,
         )
-        self.published.append((f"delivered:{revision}:{card.fence}", delivered))
+        self.published.append((f"delivered:{revision}:{fence}", delivered))
         card.progress_calls, card.progress_members = 0, ()

@@ -20,6 +20,12 @@ def near_at(activity: Activity, rules: Rules) -> int | None:
     return None if activity.deadline is None else end_at(activity, rules) - activity.notice
 
 
+def expiring_at(activity: Activity, rules: Rules) -> int | None:
+    """When it is to be told that the id is about to die, µs; None: never, or it was."""
+    told = activity.told_expiring or not rules.expiring
+    return None if told else activity.expires_at - rules.expiring
+
+
 def is_clamped(activity: Activity | Opened, rules: Rules) -> bool:
     """Whether the deadline given lies beyond what the id lives for, so that expiry ends it."""
     return activity.deadline is not None and activity.deadline > activity.expires_at - rules.margin
@@ -31,13 +37,14 @@ def end_reason(activity: Activity, rules: Rules) -> EndReason:
 
 
 def due_at(activity: Activity, card: Card, rules: Rules) -> int | None:
-    """The next moment at which the clock has something to do, µs: a timer fires, or the id of a card that is
-    not closed yet dies (while a dispatcher calls for it: its lease ends); None when nothing will be."""
-    if activity.state == OPEN:
-        near = near_at(activity, rules)
-        return end_at(activity, rules) if near is None else near
-    if activity.state == NEARING:
-        return end_at(activity, rules)
+    """The next moment at which the clock has something to do, µs: a timer fires, it is told that the id is
+    about to die, or the id of a card that is not closed yet dies (while a dispatcher calls for it: its lease
+    ends); None when nothing will be."""
+    if activity.state in (OPEN, NEARING):
+        moments = [end_at(activity, rules), expiring_at(activity, rules)]
+        if activity.state == OPEN:
+            moments.append(near_at(activity, rules))
+        return min(moment for moment in moments if moment is not None)
     if activity.state == ENDED and phase(card) is not CLOSED:
         return max(activity.expires_at, card.lease_until)
     return None

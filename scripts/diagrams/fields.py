@@ -27,7 +27,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     },
     events.RESCHEDULED: {"deadline": "2026-11-21T20:00:00+08:00", "notice": 600},
     events.CLOSED: {"note": "rained off"},
-    events.COMPLETED: {"members": ["gp-alex", "gp-bob"]},
+    events.COMPLETED: {"members": ["gp-alex", "gp-bob"], "openids": ["oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"]},
     events.ADDED: {"members": ["gp-dora"], "openids": ["oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"]},
 }
 

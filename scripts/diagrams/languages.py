@@ -68,7 +68,7 @@ CHINESE: Final = {
     "a later revision, or the end with members owed": "有了更新的修订，或结束时仍有待送达的成员",
     "a repair is refused: its doubt is dropped": "补发被拒绝：不再存疑",
     "an operator asks": "运维人员要求",
-    "the id is dead": "id 已失效",
+    "the id is dead, or another card continues this one": "id 已失效，或由另一张卡片接续",
     # events and members in the tables of outcomes
     "`opened`, the first or the same again": "`opened`，第一个，或同样的再来一次",
     "`opened`, saying something else": "`opened`，内容不同",

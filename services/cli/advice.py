@@ -11,12 +11,12 @@ from contracts.times import format_rfc3339
 from contracts.wire import WIRE, RoomData
 from statemachine.activity import (
     COMPLETE_IGNORED,
-    DEADLINE_CLAMPED,
     FIELD_IGNORED,
     PARTICIPANTS_IGNORED,
     opening_warnings,
 )
 from statemachine.model import Rules
+from statemachine.turning import DEADLINE_CLAMPED
 
 _WORDS: Final = {
     DEADLINE_CLAMPED: "data.deadline is too late: the activity ends before, when its id is about to expire",

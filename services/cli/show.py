@@ -9,7 +9,7 @@ from contracts.times import SECOND, format_rfc3339
 from services.runtime.settings import Settings, decimal
 from services.store.rows import Attempt, Seen
 from services.transactions.views import ActivityView
-from statemachine.card import Phase, Status
+from statemachine.card import CONTINUED, Phase, Status
 from statemachine.gate import UNKNOWN_APP
 from statemachine.states import TARGET_STATE
 
@@ -19,6 +19,7 @@ GIVEN_UP: Final = {
     "unknown_activity": "WeChat does not know this activity_id (47501)",
     "unknown_code": "WeChat kept answering a code nobody documents",
 }
+CLOSED: Final = {"expired": ": its id is dead", "continued": ": another card continues it"}
 GATES: Final = {
     "minute_limit": "the app's calls of this minute are used up (45011)",
     "daily_limit": "the app's calls of today are used up (45009)",
@@ -75,7 +76,10 @@ def _members(seen: Seen) -> Iterator[str]:
     yield (f"done: {members.done}{whole}; WeChat knows of {members.confirmed}, is owed {members.owed}{late}")
     if members.skipped:
         names = ", ".join(members.skipped)
-        yield f"skipped until `livecard redeliver {activity.activity_id}`: {names}"
+        if seen.card.verdict == CONTINUED:
+            yield f"left to the card that continues it: {names}"
+        else:
+            yield f"skipped until `livecard redeliver {activity.activity_id}`: {names}"
 
 
 def _delivery(seen: Seen, status: Status, settings: Settings) -> Iterator[str]:
@@ -105,7 +109,7 @@ def _why(seen: Seen, status: Status, settings: Settings) -> str:
             over = "; nobody settled: a dispatcher takes it over" if (status.until or 0) <= now else ""
             return f": {status.why} has it, its lease ends {until}{over}"
         case Phase.closed:
-            return ": its id is dead" if status.why == "expired" else ": WeChat shows the end"
+            return CLOSED.get(status.why, ": WeChat shows the end")
         case Phase.given_up:
             why = GIVEN_UP.get(status.why, status.why)
             return f" until the next event or `livecard redeliver`: {why}{_last(seen)}"

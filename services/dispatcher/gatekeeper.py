@@ -10,13 +10,13 @@ import structlog
 
 from contracts.wechat import Verdict
 from services.runtime.ports import SELDOM, Clock
+from services.runtime.process import state_rules
 from services.runtime.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.transactions.gates import close_gates_of_unknown
 from services.transactions.schedule import schedule
 from services.wechat.ports import Apps, WeChat
 from statemachine.gate import UNKNOWN_APP, Gate
-from statemachine.model import Rules
 
 LOG = structlog.get_logger("livecard.dispatcher")
 
@@ -41,7 +41,7 @@ class Gatekeeper:
     ) -> None:
         self._store, self._wechat, self._apps, self._clock = store, wechat, apps, clock
         self._every, self._quota_every = settings.sweep, settings.quota_probe
-        self._rules = Rules(margin=settings.us("expiry_margin"))
+        self._rules = state_rules(settings)
         self._opened = opened
         self._stopping = asyncio.Event()
         self._asked: dict[tuple[str, str], float] = {}

@@ -182,14 +182,10 @@ def _until(us: int | None) -> str | None:
 
 def member_body(each: ListedMember) -> MemberBody:
     """One member."""
-    counted = each.state == DONE and not each.late
-    return MemberBody(
-        group_openid=each.group_openid,
-        state=each.state,  # type: ignore[arg-type]  # the machine has no other states
-        late=each.late,
-        done_at=moment_or_none(each.done_at),
-        delivered=_FATES[each.delivered] if counted else None,
-    )
+    group_openid, state, late, done_at, delivered = each
+    fate = _FATES[delivered] if state == DONE and not late else None
+    done = None if done_at is None else moment(done_at)
+    return MemberBody(group_openid, state, late, done, fate)  # type: ignore[arg-type]  # two states there are
 
 
 def card_body(view: CardView) -> CardBody:

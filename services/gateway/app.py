@@ -11,7 +11,7 @@ from litestar.di import Provide
 
 from services.gateway.feed import Feed
 from services.gateway.feeding import FeedService
-from services.gateway.guard import allowed, the_caller
+from services.gateway.guard import guarded, the_caller
 from services.gateway.keys import ApiKeys
 from services.gateway.openapi import route_of_document
 from services.gateway.parts import Gateway
@@ -48,7 +48,7 @@ def application(gateway: Gateway, keys: ApiKeys, routes: Sequence[Any] = ROUTES)
 
     app = Litestar(
         route_handlers=[*routes, route_of_document(tuple(routes))],
-        guards=[allowed],
+        middleware=[guarded],
         dependencies={"gateway": Provide(the_gateway), "caller": Provide(the_caller)},
         exception_handlers={Exception: answer_problem},
         request_max_body_size=LARGEST_BODY,

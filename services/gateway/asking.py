@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from contracts.times import MINUTE, SECOND
 from contracts.wechat import BAD_JS_CODE, BLOCKED_USER, USED_JS_CODE, Verdict
 from services.gateway.parts import Gateway
-from services.gateway.problems import Problem, unavailable, unprocessable
+from services.gateway.problems import FieldError, Problem, unavailable
 from services.transactions.passing import OF_THE_CALL, Shut, enter, leave
 from services.wechat.ports import Answer, Created, LoggedIn
 
@@ -16,10 +16,11 @@ SOON: Final = 5
 """Seconds until WeChat is worth another try, when it was away or said nothing understandable."""
 
 NOT_THIS_CODE: Final = {
-    BAD_JS_CODE: "WeChat does not know this code, or it is over five minutes old: call wx.login again",
-    USED_JS_CODE: "this code was used already: call wx.login again",
-    BLOCKED_USER: "WeChat does not let this user log in, as too great a risk",
+    BAD_JS_CODE: (401, "WeChat does not know this code, or it is over five minutes old: call wx.login again"),
+    USED_JS_CODE: (401, "this code was used already: call wx.login again"),
+    BLOCKED_USER: (403, "WeChat does not let this user log in, as too great a risk"),
 }
+"""What is said of a login that WeChat refuses: as of a session that is over, the user has to log in anew."""
 
 
 class AskingMetrics(Protocol):
@@ -66,8 +67,8 @@ async def new_activity_id(gateway: Gateway, appid: str) -> Created:
 
 
 async def logged_in(gateway: Gateway, appid: str, js_code: str) -> LoggedIn:
-    """Whose code this is. Raises `Problem`: 409 for an app without a secret here, 422 for a code that is none,
-    503 with when to try again."""
+    """Whose code this is. Raises `Problem`: 409 for an app without a secret here, 401 or 403 for
+    a code that is none, 503 with when to try again."""
     _known(gateway, appid)
     if wait := gateway.pauses.left("login", appid, gateway.clock.monotonic()):
         gateway.metrics.logged_in("paused")
@@ -79,7 +80,9 @@ async def logged_in(gateway: Gateway, appid: str, js_code: str) -> LoggedIn:
     if isinstance(answer, LoggedIn):
         return answer
     if wrong:
-        raise unprocessable("js_code", f"{wrong} ({refused.errcode})")
+        status, why = wrong
+        error = FieldError("js_code", f"{why} ({refused.errcode})")
+        raise Problem(status, "the user is not logged in", errors=[error])
     raise _away(gateway, "login", appid, answer)
 
 
@@ -87,8 +90,8 @@ def _known(gateway: Gateway, appid: str) -> None:
     if not gateway.apps.names(appid):
         raise Problem(
             409,
-            f"no secret of {appid} is kept here, so WeChat cannot be asked for it: name it in LIVECARD_APPS_FILE "
-            "(or create the id elsewhere, and send activity_id and expires_at)",
+            f"no secret of {appid} is kept here, so WeChat cannot be asked for it: name it in "
+            "LIVECARD_APPS_FILE (or create the id elsewhere, and send activity_id and expires_at)",
         )
 
 

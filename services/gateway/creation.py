@@ -69,20 +69,28 @@ class Creation(msgspec.Struct, frozen=True):
     fields: dict[str, msgspec.Raw]
 
     def data(self, expires_at: int) -> dict[str, Any]:
-        """The data of the event. What does not exist stays, without what it says: the change warns of it."""
+        """The data of the event: what was given, as a card that continues another takes over the rest. What
+        does not exist stays, without what it says: the change warns of it."""
         written = _with_expiry(self.fields, expires_at)
-        data: dict[str, Any] = msgspec.to_builtins(normal(OPENED, written))
+        whole: dict[str, Any] = msgspec.to_builtins(normal(OPENED, written))
+        data = {name: value for name, value in whole.items() if name in self.fields or name == "expires_at"}
         for name in fields_ignored(OPENED, written):
             inside = name not in self.fields and name.startswith("room.")
             (data["room"] if inside else data)[name.removeprefix("room.") if inside else name] = None
         return data
 
-    def share_menu(self, activity_id: str) -> ShareMenu:
+    @property
+    def takes_over(self) -> str | None:
+        """The card whose listed are this one's (`statemachine.continuing`), if another's are."""
+        here = self.opened.choose == "everyone" or self.opened.participants
+        return None if here else self.opened.continues
+
+    def share_menu(self, activity_id: str, listed: tuple[str, ...]) -> ShareMenu:
         """What the page shares the card with."""
         return ShareMenu(
             activity_id=activity_id,
             choose_type=CHOOSE_TYPES[self.opened.choose],
-            participant=self.opened.participants if self.opened.choose == "listed" else (),
+            participant=listed if self.opened.choose == "listed" else (),
             template_info=TemplateInfo(TEMPLATE_IDS[self.opened.template]),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -25,6 +26,8 @@ SHED: Final = 1
 """Seconds after which to try again where too much is going on."""
 
 _PLAIN: Final = "~!$&'()*+,;=:@"
+_AS_IT_IS: Final = re.compile(rb"(?:/[A-Za-z0-9_.~!$&'()*+,;=:@-]+)+")
+"""A path in which nothing is to be encoded, as nearly every one."""
 
 
 class Front:
@@ -137,6 +140,8 @@ def routes_of(app: Litestar) -> Iterator[tuple[str, Any]]:
 def canonical(raw: bytes) -> str | None:
     """A path whose segments are percent-encoded in one way, so that an id may hold a slash. None: one is
     empty, or no UTF-8."""
+    if _AS_IT_IS.fullmatch(raw):
+        return raw.decode("ascii")
     try:
         _, *segments = raw.partition(b"?")[0].decode("ascii").split("/")
         plain = [unquote(each, errors="strict") for each in segments]

@@ -8,18 +8,31 @@ from urllib.parse import unquote
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.keys import ApiKeys, Caller
+from services.gateway.parts import TheGateway
 from services.gateway.problems import Problem
 
 
-def allowed(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """The guard of every route: who calls, and whether the route's `scope` is one of the key's.
+def guarded(app: ASGIApp) -> ASGIApp:
+    """The middleware of every route: who calls, and whether the route's `scope` is one of the key's.
 
-    A route without a scope answers nobody, unless it says `opt={"open": True}`.
+    A route without a scope answers nobody, unless it says `opt={"open": True}`. It is no guard of Litestar's:
+    for each request that copies the route, and runs in a thread what is no coroutine.
     """
-    if handler.opt.get("open"):
-        return
+
+    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+        handler = scope["route_handler"]
+        if not handler.opt.get("open"):
+            _let_in(ASGIConnection(scope), handler)
+        await app(scope, receive, send)
+
+    return guard
+
+
+def _let_in(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Remember who calls; raise `Problem` for whoever may not."""
     connection.scope["path_params"] = {
         name: unquote(value) for name, value in connection.scope["path_params"].items()
     }
@@ -42,7 +55,8 @@ def _caller(connection: ASGIConnection[Any, Any, Any, Any]) -> Caller:
     return caller
 
 
-async def the_caller(request: Request[Any, Any, Any]) -> Caller:
-    """Whom the guard let in: the dependency `caller`."""
+async def the_caller(request: Request[Any, Any, Any], gateway: TheGateway) -> Caller:
+    """Whom the guard let in: the dependency `caller`. It names another dependency so that they are made one
+    after the other: side by side they cost tasks."""
     caller: Caller = request.state.caller
     return caller

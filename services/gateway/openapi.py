@@ -125,6 +125,7 @@ def _complete(operation: Json, path: str, method: str, opt: Json) -> None:
     if operation.get("parameters"):
         problems.add(422)
     responses = {code: each for code, each in operation["responses"].items() if code.startswith("2")}
+    responses.get("204", {}).pop("content", None)
     operation["responses"] = responses | {
         str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(problems)
     }
@@ -133,6 +134,8 @@ def _complete(operation: Json, path: str, method: str, opt: Json) -> None:
 def _body(opt: Json) -> Json:
     struct = WIRE[opt["event"]] if "event" in opt else opt.get("body")
     schema: Json = {"$ref": f"{REFS}/{struct.__name__}"} if struct else {"type": "object", "maxProperties": 0}
+    if rule := opt.get("rule"):
+        schema = {"allOf": [schema, rule]}
     content: Json = {"schema": schema}
     if example := opt.get("example"):
         content["example"] = example

@@ -12,6 +12,8 @@ from services.gateway.keys import Caller
 from services.runtime.ports import Chance
 from services.store.rows import EVENTS, OutboxRow, shard_of
 
+FIELDS: Final = {kind: msgspec.structs.fields(each) for kind, each in wire.WIRE.items()}
+"""Of each type's data. They are slow to find."""
 SOURCE: Final = "/livecard/api/"
 
 
@@ -42,9 +44,8 @@ def normal(kind: str, body: bytes) -> Any:
     """The data as producers write it, without what its type does not know: of bounded length, so that the
     broker takes it. It was read before (`services.gateway.bodies.read_event`)."""
     read = msgspec.json.decode(body, type=wire.WIRE[kind])
-    fields = msgspec.structs.fields(read)
     return {
         each.encode_name: value
-        for each in fields
+        for each in FIELDS[kind]
         if (value := getattr(read, each.name)) is not None or each.required
     }

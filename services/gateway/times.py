@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from contracts.times import MILLISECOND, SECOND, format_rfc3339
 
 
+@lru_cache(maxsize=4096)
 def moment(us: int) -> str:
     """RFC 3339, UTC, always with three digits: `2026-11-21T08:00:00.000Z`."""
     whole, fraction = divmod(us, SECOND)

@@ -173,6 +173,7 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self._answered: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self.requests_open = Gauge(
             "livecard_http_requests_in_flight",
             "Requests to the API under way, open streams included.",
@@ -202,8 +203,12 @@ class Metrics:
 
     def request_answered(self, route: str, code: int, seconds: float) -> None:
         """A request to the API has its answer; `route` is one of the API's, or empty."""
-        self.requests.labels(route, str(code)).inc()
-        self.request_time.labels(route).observe(seconds)
+        answered = self._answered.get((route, code))
+        if answered is None:  # finding a series by its labels takes longer than all the rest
+            answered = self.requests.labels(route, str(code)), self.request_time.labels(route)
+            self._answered[route, code] = answered
+        answered[0].inc()
+        answered[1].observe(seconds)
 
     def requests_in_flight(self, requests: int) -> None:
         """Requests to the API under way in this process."""

@@ -72,12 +72,17 @@ class Parts:
     @property
     def rules(self) -> Rules:
         """The settings that decide states."""
-        return Rules(margin=self.settings.us("expiry_margin"))
+        return state_rules(self.settings)
 
     @property
     def delivery_rules(self) -> DeliveryRules:
         """The settings that decide calls."""
         return delivery_rules(self.settings)
+
+
+def state_rules(settings: Settings) -> Rules:
+    """The settings that decide states, as their machines take them."""
+    return Rules(margin=settings.us("expiry_margin"), expiring=settings.us("expiring"))
 
 
 def delivery_rules(settings: Settings) -> DeliveryRules:

@@ -109,8 +109,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     session_key_file: Annotated[
         str,
         _about(
-            "file of the keys that encrypt users' session keys, 32 bytes in base64 a line, re-read on change: "
-            "the first encrypts, a key that is taken out ends its sessions; nobody else may read it"
+            "file of the keys that encrypt users' session keys, 32 bytes in base64 a line, re-read on "
+            "change: the first encrypts, a key that is taken out ends its sessions; nobody else may read it"
         ),
     ] = ""
 
@@ -182,6 +182,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = True
 
     expiry_margin: Annotated[float, _seconds("how long before its id dies an activity is ended")] = 60.0
+    expiring: Annotated[
+        float, _seconds("how long before its id dies livecard.card.expiring is published, if it is open")
+    ] = 3600.0
     tick: Annotated[float, _seconds("how often the clock looks for due timers")] = 0.5
     parked_after: Annotated[
         float, _seconds("how long an event waits for its `opened` before it is dead-lettered")

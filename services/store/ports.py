@@ -117,6 +117,10 @@ class Tx(RequestsTx, RoomsTx, SessionsTx, Protocol):
         """The members named by (activity_id, group_openid), those that exist."""
         ...
 
+    async def all_members(self, activity_ids: Sequence[str]) -> list[MemberRow]:
+        """Every member of these activities, in any order."""
+        ...
+
     async def owed(self, activity_ids: Sequence[str]) -> dict[str, list[Owed]]:
         """Per activity its members done, not late and not yet told to WeChat, oldest first
         (by done_at, group_openid)."""
@@ -221,11 +225,10 @@ class Store(Pages, RoomsStore, SessionsStore, Protocol):
     ) -> dict[str, int]:
         """One step: delete up to `limit` rows a table that are older than these ages (µs): inbox rows
         by arrival (never `parked` ones), attempts by time, answers kept under an `Idempotency-Key` and
-        sessions after a day, bindings by when they were last bound, activities with members, and whoever waits
-        in them for a binding, by expires_at
-        (their pending revisions count as expired) until these are `limit` members together, unopened
-        activities with nothing parked. Rows that somebody holds are left for later, so any number may
-        prune at once. Near `limit` in any table: there is more."""
+        sessions after a day, bindings by when they were last bound, activities with members, and whoever
+        waits in them for a binding, by expires_at (their pending revisions count as expired) until these
+        are `limit` members together, unopened activities with nothing parked. Rows that somebody holds are
+        left for later, so any number may prune at once. Near `limit` in any table: there is more."""
         ...
 
     async def show(self, activity_id: str) -> Seen | None:

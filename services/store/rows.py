@@ -250,7 +250,7 @@ class Opened(NamedTuple):
 
 
 class Announced(NamedTuple):
-    """An activity whose `opened` is on its way through the outbox: whose it is, and what can be said of it."""
+    """An activity whose `opened` is on its way through the outbox: whose it is, what can be said of it."""
 
     activity_id: str
     appid: str

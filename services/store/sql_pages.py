@@ -91,12 +91,12 @@ class SqlPages:
             rows = await run("members_page", id=activity_id, after=after, limit=limit, state=state)
         if not rows:
             return None
-        members = tuple(
+        members = [
             ListedMember(name, kind, bool(late), done_at, delivered)
             for _, name, kind, late, done_at, delivered in rows
             if name is not None
-        )
-        return MembersPage(rows[0][0], members)
+        ]
+        return MembersPage(rows[0][0], tuple(members))
 
     async def missing_page(self, activity_id: str, after: str, limit: int) -> MissingPage | None:
         async with self._reading() as run:

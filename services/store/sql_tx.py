@@ -46,6 +46,7 @@ def read_activity(row: Sequence[Any]) -> Activity:
     """A row of ACTIVITY_COLUMNS; SQLite keeps booleans as numbers."""
     activity = Activity(*row)
     activity.close_when_complete = bool(activity.close_when_complete)
+    activity.told_expiring = bool(activity.told_expiring)
     return activity
 
 
@@ -213,6 +214,12 @@ class SqlTx(SqlRequests, SqlRoomsTx, SqlSessionsTx):
         return [
             MemberRow(a, m, s, bool(late), at) for a, m, s, late, at in await self._rows("members", pairs)
         ]
+
+    async def all_members(self, activity_ids: Sequence[str]) -> list[MemberRow]:
+        if not activity_ids:
+            return []
+        rows = await self._some("all_members", activity_ids)
+        return [MemberRow(a, m, s, bool(late), at) for a, m, s, late, at in rows]
 
     async def owed(self, activity_ids: Sequence[str]) -> dict[str, list[Owed]]:
         owed: dict[str, list[Owed]] = {}

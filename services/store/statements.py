@@ -12,7 +12,7 @@ from statemachine.waits import CLOCK_STEP
 
 ACTIVITY_COLUMNS: Final = (
     "activity_id, state, reason, choose, close_when_complete, deadline, notice, expires_at, ended_at, "
-    "end_known_at, rescheduled_at, participants, done, revision, opened_digest"
+    "end_known_at, rescheduled_at, participants, done, revision, opened_digest, told_expiring"
 )
 """In the order of `statemachine.model.Activity`'s fields."""
 
@@ -50,7 +50,8 @@ LOCKED_COLUMNS: Final = f"{ACTIVITY_COLUMNS}, appid, template, version, {_READ_D
 
 _COLUMN: Final = {"may_show": "may_show", "throttled_until": "look_at", "doubt_at": "suspect_at"}
 _FOR_THE_RELEASE_BEFORE: Final = """
-          reached = CASE WHEN r.may_show < 2 THEN 1 ELSE 2 END, final = (r.verdict = 'expired'),
+          reached = CASE WHEN r.may_show < 2 THEN 1 ELSE 2 END,
+          final = (r.verdict IN ('expired', 'continued')),
           settled_as = CASE r.verdict WHEN '' THEN 'delivered' WHEN 'expired' THEN 'expired' ELSE 'dead' END,
           failing_since = CASE WHEN r.may_show = 3 AND r.shown < 3 THEN 0 END"""
 """What only the release before reads: migration 0006 says when its columns go."""
@@ -124,6 +125,8 @@ TRANSACTION: Final = {
         SELECT m.activity_id, m.group_openid, m.state, m.late, m.done_at
         FROM {rows: activity_id text, group_openid text}
         JOIN members m ON m.activity_id = r.activity_id AND m.group_openid = r.group_openid""",
+    "all_members": """
+        SELECT activity_id, group_openid, state, late, done_at FROM members WHERE activity_id {in ids}""",
     "owed": f"""
         SELECT activity_id, group_openid, doubtful FROM members WHERE activity_id {{in ids}} AND {OWED}
         ORDER BY activity_id, done_at, group_openid""",
@@ -168,11 +171,12 @@ TRANSACTION: Final = {
           close_when_complete = r.close_when_complete, deadline = r.deadline, notice = r.notice,
           expires_at = r.expires_at, ended_at = r.ended_at, end_known_at = r.end_known_at,
           rescheduled_at = r.rescheduled_at, participants = r.participants, done = r.done,
-          revision = r.revision, opened_digest = r.opened_digest, due_at = r.due_at, {_WRITE_DELIVERY}
+          revision = r.revision, opened_digest = r.opened_digest, told_expiring = r.told_expiring,
+          due_at = r.due_at, {_WRITE_DELIVERY}
         FROM {{rows: activity_id text, state text, reason text, choose text, close_when_complete boolean,
           deadline bigint, notice bigint, expires_at bigint, ended_at bigint, end_known_at bigint,
           rescheduled_at bigint, participants bigint, done bigint, revision bigint, opened_digest text,
-          due_at bigint, {_DELIVERY_ROWS}}}
+          told_expiring boolean, due_at bigint, {_DELIVERY_ROWS}}}
         WHERE activities.activity_id = r.activity_id""",
     "progress": """
         UPDATE activities SET done = r.done, revision = r.revision, retry_at = r.retry_at,

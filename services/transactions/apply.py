@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
 
-from contracts.events import Added, Completed, Event, Opened
+from contracts.changes import CardExpiring
+from contracts.events import Completed, Event, Opened
 from contracts.records import DeadReason, Record, encode_record
 from services.store.ports import Store, Tx
-from services.store.rooms import BindingKey
 from services.store.rows import (
     Admission,
     InboxKey,
@@ -27,16 +27,15 @@ from services.store.rows import (
 from services.store.rows import Opened as OpenedRow
 from services.transactions.arrivals import Arrival, Failed, read_arrival
 from services.transactions.outgoing import change_rows, dead_row
+from services.transactions.people import People
 from services.transactions.steps import follow
 from statemachine import activity as machine
-from statemachine.card import CLOSED, GIVEN_UP, Card, phase
-from statemachine.delivery import raise_revision
-from statemachine.model import Activity, Aggregate, Member, Opening, Outcome, Room, Rules
+from statemachine.card import CLOSED, CONTINUED, GIVEN_UP, Card, phase
+from statemachine.delivery import close, raise_revision
+from statemachine.model import Activity, Aggregate, Opening, Outcome, Rules
 from statemachine.states import OPEN, UNOPENED
 from statemachine.timers import due_at
 
-NAMING: Final = (Completed, Added)
-"""Events that name members of an activity that is open already."""
 MOST_PARKED: Final = ParkedCount(5_000, 2 << 20)
 """What may wait for one opening, which applies it in one transaction. PostgreSQL ends one that lets it wait
 for 5 s, which some 500,000 members take: it would be tried again and again, and its partition stand still."""
@@ -48,6 +47,15 @@ TOO_MANY_PARKED: Final = (
 
 class TooMuch(Exception):
     """What these arrivals bring with them is too much for one transaction; half of them may not be."""
+
+
+class _Unlocked(Exception):
+    """What waits for an opening concerns these activities, too, and they are not locked: in order, from the
+    beginning."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__()
+        self.names = frozenset(names)
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -79,30 +87,38 @@ async def apply(store: Store, arrivals: Sequence[Arrival], rules: Rules) -> Appl
     repeat), `StoreRejected` (nothing happened: some event of the batch is to blame) or `TooMuch`
     (nothing happened: several openings for which more waits than may wait for one).
     """
+    also = frozenset[str]()
+    while True:
+        try:
+            return await _apply(store, arrivals, rules, also)
+        except _Unlocked as unlocked:
+            also |= unlocked.names
+
+
+async def _apply(store: Store, arrivals: Sequence[Arrival], rules: Rules, also: frozenset[str]) -> Applied:
     async with store.transaction() as tx:
-        batch = _Batch(tx, arrivals, rules)
+        batch = _Batch(tx, arrivals, rules, also)
         await batch.read()
         batch.fold()
         await tx.write(batch.writes())
     return batch.applied
 
 
-class _Batch:
+class _Batch(People):
     """One transaction's worth of arrivals: read everything under the locks, fold, write."""
 
-    def __init__(self, tx: Tx, arrivals: Sequence[Arrival], rules: Rules) -> None:
-        self.tx = tx
+    def __init__(
+        self, tx: Tx, arrivals: Sequence[Arrival], rules: Rules, also: frozenset[str] = frozenset()
+    ) -> None:
+        super().__init__(tx)
+        self.also = also
         self.arrivals = [(each.key, each) for each in arrivals]
         self.rules = rules
         self.applied = Applied()
-        self.now = 0
         self.status: dict[InboxKey, Admission] = {}
-        self.aggregates: dict[str, Aggregate] = {}
-        self.bound: dict[tuple[str, str, str], str] = {}
-        self.before: dict[str, Card] = {}
         self.parked: set[InboxKey] = set()
         self.parked_counts: dict[str, ParkedCount] = {}
-        self.records: dict[InboxKey, Record] = {}
+        self.records: dict[InboxKey, tuple[str, Record]] = {}
         self.outcomes: dict[InboxKey, tuple[Event, Outcome]] = {}
         self.retried: set[InboxKey] = set()
         self.rows: dict[InboxKey, InboxOutcome] = {}
@@ -125,55 +141,22 @@ class _Batch:
             for key, each in self.arrivals
             if isinstance(each.content, Event) and self.status[key] != "repeat"
         ]
-        rows = await self.tx.lock(sorted({event.activity_id for event in events})) if events else {}
+        named = {event.activity_id for event in events}
+        named |= {name for event in events if (name := _continued(event)) is not None}
+        rows = await self.tx.lock(sorted(named | self.also)) if events else {}
         self.now = await self.tx.now()
         self.aggregates = {name: Aggregate(row.activity, bound=self.bound) for name, row in rows.items()}
         self.before = {name: row.card for name, row in rows.items()}
-        early, opening = set[str](), set[str]()
+        early, opening, continued = set[str](), set[str](), set[str]()
         for event in events:
-            if rows[event.activity_id].activity.state == UNOPENED:
+            if not self.is_open(event.activity_id):
                 (opening if isinstance(event.data, Opened) else early).add(event.activity_id)
+                if (earlier := _continued(event)) is not None:
+                    (continued if self.is_open(earlier) else early).add(earlier)
         await self._read_parked(early, opening)
+        await self.read_continued(sorted(continued))
         await self._read_bindings(events)
         await self._read_members(events)
-
-    async def _read_bindings(self, events: Sequence[Event]) -> None:
-        """Who is who, of those named by openid, in every room that their activities have or may come to have
-        by this batch. Until it is over nobody of them becomes known: whoever is not waits."""
-        parked = [each for aggregate in self.aggregates.values() for each in aggregate.early]
-        named: dict[str, set[str]] = {}
-        for event in (*events, *parked):
-            if isinstance(event.data, NAMING) and event.data.openids:
-                named.setdefault(event.activity_id, set()).update(event.data.openids)
-        if not named:
-            return
-        rooms: dict[str, set[Room]] = {}
-        for name, room in (await self.tx.rooms(sorted(named))).items():
-            self.aggregates[name].room, rooms[name] = room, {room}
-        for event in events:
-            if isinstance(event.data, Opened) and self.before[event.activity_id].state == UNOPENED:
-                found = machine.opening_of(event.data).room
-                rooms.setdefault(event.activity_id, set()).update([found] if found else [])
-        people = {
-            BindingKey(*room, openid)
-            for name, openids in named.items()
-            for room in rooms.get(name, ())
-            for openid in openids
-        }
-        self.bound.update((await self.tx.lock_bindings(sorted(people))).items())
-        self.now = await self.tx.now()
-
-    async def _read_members(self, events: Sequence[Event]) -> None:
-        pairs = set[tuple[str, str]]()
-        for event in events:
-            if isinstance(event.data, NAMING):
-                aggregate = self.aggregates[event.activity_id]
-                if aggregate.activity.state != UNOPENED:
-                    members, _ = machine.named(aggregate, event.data)
-                    pairs.update([(event.activity_id, group_openid) for group_openid in members])
-        for row in await self.tx.members(sorted(pairs)):
-            member = Member(row.group_openid, row.state, row.late, row.done_at)
-            self.aggregates[row.activity_id].members[row.group_openid] = member
 
     async def _read_parked(self, early: set[str], opening: set[str]) -> None:
         counted = early | opening if len(opening) > 1 else early
@@ -185,21 +168,39 @@ class _Batch:
             count = ParkedCount(sum(each.events for each in counts), sum(each.size for each in counts))
             if count.exceeds(MOST_PARKED):
                 raise TooMuch(f"{count.events} events of {count.size} bytes wait for {len(opening)} openings")
-        for page in pages(await self.tx.waiting(sorted(opening))):
-            for row in await self.tx.parked(page):
-                self._read_early(row)
+        seen, more = set[str](), opening
+        while more:  # what waits for those that wait for these openings may be decided, too
+            seen |= more
+            more = await self._read_waiting(more) - seen
+        if unlocked := seen - self.aggregates.keys():
+            raise _Unlocked(unlocked)
 
-    def _read_early(self, row: ParkedRow) -> None:
-        """Keep what a parked record says, not the record."""
+    async def _read_waiting(self, names: set[str]) -> set[str]:
+        """Keep what waits for these openings; the other activities whose openings are among it."""
+        heirs = set[str]()
+        unopened = [name for name in sorted(names) if not self.is_open(name)]
+        for page in pages(await self.tx.waiting(unopened)):
+            for row in await self.tx.parked(page):
+                heir = self._read_early(row)
+                if heir is not None:
+                    heirs.add(heir)
+        return heirs
+
+    def _read_early(self, row: ParkedRow) -> str | None:
+        """Keep what a parked record says, not the record; the activity that it opens, if that is another."""
         key = InboxKey(row.source, row.id)
-        self.parked.add(key)
         content = read_arrival(row.record).content
-        if isinstance(content, Event):
-            self.aggregates[row.activity_id].early.append(content)
-        else:  # it could be read when it was parked: the schema has become stricter since
-            letter = dead_row(row.activity_id, row.record, content.reason, content.error, self.now)
-            self.out.outbox.append(letter)  # its record's offset is long committed
-            self._die(key, row.record, content)
+        aggregate = self.aggregates.get(row.activity_id)
+        heir = isinstance(content, Event) and content.activity_id != row.activity_id
+        if aggregate is not None:  # else all of this is read again, once it is locked
+            self.parked.add(key)
+            if isinstance(content, Event):
+                (aggregate.heirs if heir else aggregate.early).append(content)
+            else:  # it could be read when it was parked: the schema has become stricter since
+                letter = dead_row(row.activity_id, row.record, content.reason, content.error, self.now)
+                self.out.outbox.append(letter)  # its record's offset is long committed
+                self._die(key, row.record, content)
+        return content.activity_id if isinstance(content, Event) and heir else None
 
     def fold(self) -> None:
         """Each record in order; a key seen before in this batch or another is a repeat."""
@@ -217,29 +218,55 @@ class _Batch:
     def _handle(self, key: InboxKey, event: Event, record: Record) -> None:
         name = event.activity_id
         aggregate = self.aggregates[name]
-        if aggregate.activity.state == UNOPENED and self._too_many_parked(event, record):
+        shelf = self._shelf(event) if aggregate.activity.state == UNOPENED else None
+        if shelf is not None and self._too_many_parked(shelf, record):
             self._die(key, record, Failed("unprocessable", TOO_MANY_PARKED, key))
             return
         if self.status[key] == "dead":  # it came to nothing before and gets its chance
             self.retried.add(key)
         self.status[key] = "repeat"
-        for each, outcome in machine.handle(aggregate, event, self.now, self.rules):
+        decided = machine.handle(aggregate, event, self.now, self.rules, self.aggregates)
+        for each, outcome in decided:
             self.outcomes[key if each is event else InboxKey(each.source, each.id)] = each, outcome
-            if outcome.kind in ("applied", "late"):
+            if outcome.kind == "parked" and shelf is not None:
+                self.records[key] = shelf, record
+            elif outcome.kind in ("applied", "late"):
                 self.changed.add(name)
-            elif outcome.kind == "parked":
-                self.records[key] = record
         if aggregate.published:
             self.changed.add(name)
         if not isinstance(event.data, Completed):
             self.wide.add(name)
+        if isinstance(event.data, Opened):
+            self._note_opened([each for each, _ in decided])
 
-    def _too_many_parked(self, event: Event, record: Record) -> bool:
-        """Whether as many as may be wait already for the `opened` that this is ahead of; else it counts."""
-        name = event.activity_id
-        if isinstance(event.data, Opened):  # nothing waits any longer, even if it is refused as expired
-            self.parked_counts.pop(name, None)
-            return False
+    def _note_opened(self, decided: Sequence[Event]) -> None:
+        """An opening may concern other activities: one that it continues, and those that waited for it."""
+        for event in decided:
+            if not isinstance(event.data, Opened):
+                continue
+            for name in (event.activity_id, event.data.continues):
+                aggregate = self.aggregates.get(name or "")
+                if aggregate is None:
+                    continue
+                if aggregate.published:
+                    self.changed.add(aggregate.activity.activity_id)
+                    self.wide.add(aggregate.activity.activity_id)
+            opened = self.aggregates[event.activity_id]
+            if not (
+                opened.early or opened.heirs
+            ):  # nothing waits any longer, even if it is refused as expired
+                self.parked_counts.pop(event.activity_id, None)
+
+    def _shelf(self, event: Event) -> str | None:
+        """The activity for whose opening this event has to wait."""
+        if not isinstance(event.data, Opened):
+            return event.activity_id
+        earlier = _continued(event)
+        waits = earlier is not None and self.now < event.data.expires_at and not self.is_open(earlier)
+        return earlier if waits else None
+
+    def _too_many_parked(self, name: str, record: Record) -> bool:
+        """Whether as many as may be wait already for the opening that this is ahead of; else it counts."""
         count = self.parked_counts.get(name, ParkedCount()).joined(len(encode_record(record)))
         if count.exceeds(MOST_PARKED):
             return True
@@ -277,7 +304,8 @@ class _Batch:
             if was_parked:
                 out.unpark.append(key)
             elif kind == "parked":
-                out.park.append(ParkedRow(event.activity_id, *key, now, self.records[key]))
+                shelf, record = self.records[key]
+                out.park.append(ParkedRow(shelf, *key, now, record))
             # Admission wrote `applied` already, but only for keys that were new to it.
             if kind != "applied" or was_parked or key in self.retried:
                 self.rows[key] = InboxOutcome(*key, kind, outcome.reason)
@@ -304,17 +332,33 @@ class _Batch:
             out.count("revisions.delivered")
             raised -= 1
         wide = name in self.wide or activity.state != card.state or phase(card) in (GIVEN_UP, CLOSED)
+        wide = wide or any(isinstance(each.data, CardExpiring) for each in aggregate.published)
         if raised:
+            ends = activity.state != card.state
             step = raise_revision(card, activity.state, activity.revision, self.now)
+            if ends and activity.reason == "continued":
+                step = close(step.card, self._owed(name, aggregate), self.now, CONTINUED)
+            else:
+                self.applied.nudges[name] = activity.revision
             card = step.card
             follow(out, step, self.now)
-            self.applied.nudges[name] = activity.revision
         if wide:
             out.activities.append(Moved(activity, card, due_at(activity, card, self.rules)))
         else:  # completions count members and raise a revision; everything else stays as it was read
             out.progress.append(Progress(activity, card))
         for group_openid, member in aggregate.touched.items():
             out.members.append(MemberRow(name, group_openid, member.state, member.late, member.done_at))
+
+    def _owed(self, name: str, aggregate: Aggregate) -> list[str]:
+        """Who is owed in an activity that is continued, before this batch and by it."""
+        now = [each.group_openid for each in aggregate.touched.values() if each.owed]
+        return [*self.owed.get(name, ()), *now]
+
+
+def _continued(event: Event) -> str | None:
+    """The other activity that this event's continues."""
+    earlier = event.data.continues if isinstance(event.data, Opened) else None
+    return None if earlier == event.activity_id else earlier
 
 
 def _opened_card(activity: Activity, opening: Opening) -> Card:

@@ -19,11 +19,12 @@ from statemachine.timers import due_at
 
 class Fired(msgspec.Struct):
     """What one round of timers came to. `lateness`: µs after its due time, per activity that moved; `closed`:
-    cards whose id had died; `taken` = the limit: there may be more."""
+    cards whose id had died; `told`: activities whose id is about to; `taken` = the limit: perhaps more."""
 
     nudges: dict[str, int] = msgspec.field(default_factory=dict)
     lateness: list[int] = msgspec.field(default_factory=list)
     closed: int = 0
+    told: int = 0
     taken: int = 0
 
 
@@ -48,10 +49,12 @@ async def fire_due(store: Store, limit: int, rules: Rules) -> Fired:
         for activity, card in rows:
             name, due, revision = activity.activity_id, due_at(activity, card, rules), activity.revision
             aggregate = Aggregate(activity)
+            told = activity.told_expiring
             fire(aggregate, now, rules)
+            fired.told += activity.told_expiring and not told
+            out.outbox.extend(change_rows(name, aggregate.published, now))
             if activity.revision > revision:
                 step = delivery.raise_revision(card, activity.state, activity.revision, now)
-                out.outbox.extend(change_rows(name, aggregate.published, now))
                 out.count("revisions.raised", activity.revision - revision)
                 fired.nudges[name] = activity.revision
                 fired.lateness.append(max(0, now - (due if due is not None else now)))

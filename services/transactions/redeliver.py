@@ -8,7 +8,7 @@ from services.store.ports import Store, Tx
 from services.store.rows import Writes
 from services.transactions.steps import follow
 from statemachine import delivery
-from statemachine.card import CLOSED, EXPIRED, GIVEN_UP, phase
+from statemachine.card import CLOSED, CONTINUED, EXPIRED, GIVEN_UP, phase
 from statemachine.plan import END
 
 
@@ -39,6 +39,8 @@ async def redeliver_in(tx: Tx, activity_id: str) -> Redelivered:
         return Redelivered(refused="no such activity, or its `opened` has not come yet", found=False)
     card, now = cards[0], await tx.now()
     before = phase(card)
+    if card.verdict == CONTINUED:
+        return Redelivered(refused="another card continues it, and shows whoever is done")
     if card.verdict == EXPIRED or card.expires_at <= now:
         return Redelivered(refused="its id is dead: WeChat takes no call for it any more")
     if before is CLOSED:

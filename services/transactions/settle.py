@@ -58,6 +58,7 @@ class _Settling:
         self.moved: set[str] = set()
         self.gates: dict[str, Gate] = {}
         self.skipped: dict[str, list[str]] = {}
+        self.unconfirmed: dict[str, set[str]] = {}
         self.steps: list[Step] = []
         self.out = Writes()
 
@@ -68,10 +69,22 @@ class _Settling:
         self.cards = {card.activity_id: card for card in await tx.lock_cards(sorted(names))}
         if dead & self.cards.keys():
             self.rows = await tx.lock(sorted(dead & self.cards.keys()))
+        if late := {_name(each) for each in results if self._late(each)}:
+            owed, skipped = await tx.owed(sorted(late)), await tx.skipped(sorted(late))
+            self.unconfirmed = {
+                name: {*(each.group_openid for each in owed.get(name, ())), *skipped.get(name, ())}
+                for name in late
+            }
         gates = await tx.lock_gates(sorted({_appid(e) for e in results if _concerns_gate(e)}), wait=True)
         self.now = await tx.now()
         longest = self.rules.longest_closing
         self.gates = {appid: gate.as_believed(each, self.now, longest) for appid, each in gates.items()}
+
+    def _late(self, result: Result) -> bool:
+        """Whether its fence had moved on when WeChat confirmed members: others may have told them."""
+        card = self.cards.get(_name(result))
+        held = card is not None and card.fence == result.claimed.card.fence
+        return not held and result.verdict is Verdict.ok and bool(result.claimed.call.members)
 
     async def read_more(self, tx: Tx) -> None:
         """Who was skipped before, of cards whose members were not to blame; the activities of cards that were
@@ -89,7 +102,9 @@ class _Settling:
             return Settled(name, stale=True)
         held = card.fence == result.claimed.card.fence
         ends = result.verdict is Verdict.expired and held and card.lease_until > 0
-        step = delivery.settle(self._ended(card) if ends else card, result, self.now, self.rules)
+        step = delivery.settle(
+            self._ended(card) if ends else card, result, self.now, self.rules, self.unconfirmed.get(name, ())
+        )
         if step is None:  # this very result was settled; only the answer was lost
             return Settled(name, next_in=self._next_in(card))
         closing = self._gate(result)
@@ -98,6 +113,8 @@ class _Settling:
         self._log(result)
         if phase(card) is CLOSED and phase(step.card) is not CLOSED:
             self.moved.add(name)
+        if name in self.unconfirmed:
+            self.unconfirmed[name].difference_update(step.confirmed)
         self.cards[name] = step.card
         self.steps.append(step)
         delivered = step.card.settled > card.settled and "revisions.delivered" in step.counters

@@ -391,3 +391,33 @@ async def test_the_time_of_expiry_is_written_as_everywhere(stage: Stage) -> None
     assert isinstance(data, Opened)
     assert format_rfc3339(data.expires_at) == "2026-11-22T08:00:00.123456Z"
     assert ALL_KEY not in answer.text
+
+
+async def test_a_card_that_continues_another_lists_its_members_anew(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page needs them for wx.updateShareMenu; of another app's card, or another room's, it gets nobody.
+    What is left out stays out of the event, so that it is taken over."""
+    from services.gateway.routes import creations
+
+    monkeypatch.setattr(creations, "PAGE", 2)
+    room = {"opengid": "g-1"}
+    people = ["gp-alex", "gp-bob", "gp-cindy"]
+    await stage.scene.open("old", choose="listed", participants=people, room=room)
+    await stage.scene.open("foreign", choose="listed", participants=people, room=room, appid="wx2")
+    body = {name: value for name, value in BODY.items() if name not in ("participants", "notice")}
+    for earlier, change, listed in (
+        ("old", {}, people),
+        ("old", {"participants": ["gp-new"]}, ["gp-new"]),
+        ("old", {"choose": "everyone"}, []),
+        ("old", {"room": {"opengid": "g-2"}}, []),
+        ("foreign", {}, []),
+        ("nobody's", {}, []),
+    ):
+        answer = await stage.api.post(URL, json={**body, "continues": earlier, **change})
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["share_menu"]["participant"] == listed
+    data = decode_structured((await published(stage))[0].body.encode())
+    assert isinstance(data, Event)
+    assert isinstance(data.data, Opened)
+    assert (data.data.continues, data.data.participants, data.data.notice) == ("old", (), None)

@@ -32,7 +32,11 @@ def test_a_key_is_found_by_its_hash(file: Path) -> None:
     keys = ApiKeys.load(str(file))
     caller = keys.find(KEY)
     assert caller is not None
-    assert (caller.name, caller.scopes, caller.appids) == ("signup", frozenset({"read", "write"}), frozenset({"wx1"}))
+    assert (caller.name, caller.scopes, caller.appids) == (
+        "signup",
+        frozenset({"read", "write"}),
+        frozenset({"wx1"}),
+    )
     assert caller.owns("wx1")
     assert not caller.owns("wx2")
     assert keys.find("lck_other") is keys.find("") is keys.find(hash_of(KEY)) is None

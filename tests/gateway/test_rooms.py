@@ -65,13 +65,13 @@ async def test_a_login_gives_a_session_and_who_it_is(stage: Stage) -> None:
     assert set(answer.json()) == {"session", "openid"}
 
 
-async def test_a_code_that_is_none_is_422_and_says_what_to_do(stage: Stage) -> None:
+async def test_a_code_that_is_none_is_refused_and_says_what_to_do(stage: Stage) -> None:
     stage.platform.admit("used", "o-alex")
     stage.platform.admit("blocked", None)
     await stage.api.post(LOGIN, json={"appid": "wx1", "js_code": "used"})
-    for code, said in (("made up", "40029"), ("used", "40163"), ("blocked", "40226")):
+    for code, status, said in (("made up", 401, "40029"), ("used", 401, "40163"), ("blocked", 403, "40226")):
         answer = await stage.api.post(LOGIN, json={"appid": "wx1", "js_code": code})
-        assert answer.status_code == 422
+        assert answer.status_code == status
         (error,) = answer.json()["errors"]
         assert error["path"] == "js_code"
         assert said in error["message"]
@@ -179,7 +179,7 @@ async def test_a_user_is_bound_to_the_member_of_the_room(stage: Stage) -> None:
 
 async def test_a_chat_of_two_is_a_room_too(stage: Stage) -> None:
     session = await log_in(stage)
-    content = {"open_single_roomid": "r/1 %", "group_openid": "gp-bob", "chat_type": 1}
+    content: dict[str, Any] = {"open_single_roomid": "r/1 %", "group_openid": "gp-bob", "chat_type": 1}
     answer = await bind(stage, session, given(key=key_of(stage), **content))
     assert answer.json()["room"] == {"open_single_roomid": "r/1 %", "chat_type": 1}
     path = f"/v1/rooms/{quote('r/1 %', safe='')}/members"

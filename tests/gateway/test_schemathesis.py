@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
 from schemathesis.config import GenerationConfig
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from services.runtime.clock import RealClock
 from services.runtime.health import Health
@@ -23,6 +26,8 @@ KNOWN = {"activity_id": "a/1", "appid": "wx1", "room_id": "g-1"}
 """What is there: half of the requests name it, so that they come further than to a 404."""
 STREAMS = "/v1/activities/{activity_id}/events"
 """Its answer has no end; tests/gateway/test_streams.py reads it."""
+OF_WECHAT = {"/v1/sessions"}
+"""No document says which codes WeChat knows, so what is well written may be refused."""
 
 
 @pytest.fixture
@@ -48,18 +53,26 @@ def _explore(url: str) -> None:
     schema.config.generation = GenerationConfig(
         modes=list(schemathesis.GenerationMode), deterministic=True, with_security_parameters=False
     )
-    seen = 0
+    seen, faults = 0, []
     for found in schema.get_all_operations():
-        operation = found.ok()
+        operation: Any = found.ok()  # type: ignore[union-attr]  # an error would be one of the document's
         if operation.path != STREAMS:
-            _ask(operation, url)
             seen += 1
+            try:
+                _ask(operation, url)
+            except (Exception, BaseExceptionGroup) as fault:  # noqa: BLE001 (told below, with the others)
+                faults.append(fault)
+    if faults:
+        raise BaseExceptionGroup("the document and the gateway differ", faults)
     assert seen == sum(len(item) for path, item in schema.raw_schema["paths"].items() if path != STREAMS)
 
 
 def _ask(operation: Any, url: str) -> None:
+    excluded = [positive_data_acceptance] if operation.path in OF_WECHAT else []
     for mode in schemathesis.GenerationMode:
         strategy = operation.as_strategy(generation_mode=mode)
+        # A route without a body and with any text as its only parameter can be asked nothing wrong.
+        nothing_to_break = [Unsatisfiable] if mode == schemathesis.GenerationMode.NEGATIVE else []
 
         @settings(
             max_examples=EXAMPLES,
@@ -70,11 +83,14 @@ def _ask(operation: Any, url: str) -> None:
             suppress_health_check=list(HealthCheck),
         )
         @given(case=strategy, known=st.booleans())
-        def ask(case: Any, known: bool) -> None:  # noqa: FBT001 (hypothesis hands it by name)
-            if known and case.meta.generation.mode == schemathesis.GenerationMode.POSITIVE:
-                for place in (case.path_parameters, case.query):
+        def ask(case: Any, known: bool) -> None:
+            if case.meta.generation.mode == schemathesis.GenerationMode.POSITIVE:
+                (case.query or {}).pop("cursor", None)  # opaque: none is made up
+                for place in (case.path_parameters, case.query) if known else ():
                     for name in KNOWN.keys() & (place or {}).keys():
                         place[name] = KNOWN[name]
-            case.call_and_validate(base_url=url, headers={"Authorization": f"Bearer {ALL_KEY}"})
+            headers = {"Authorization": f"Bearer {ALL_KEY}"}
+            case.call_and_validate(base_url=url, headers=headers, excluded_checks=excluded)
 
-        ask()
+        with suppress(*nothing_to_break):
+            ask()

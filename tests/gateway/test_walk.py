@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import re
 
+import httpx
+import msgspec
 import pytest
+from litestar import get
+from prometheus_client import generate_latest
 
+from contracts.events import Room
 from services.gateway.front import routes_of
-from tests.gateway.world import SCOPE_KEYS, World
+from services.runtime.logs import configure
+from services.runtime.settings import Settings
+from services.transactions.bind import bind_in
+from tests.gateway.world import ALL_KEY, OTHER_KEY, SCOPE_KEYS, World
 
 OPEN = {"GET /openapi.json"}
 
@@ -50,7 +58,6 @@ async def test_every_route_asks_for_its_scope(world: World) -> None:
 
 async def test_a_route_without_a_scope_answers_nobody(world: World) -> None:
     """Whoever forgets it is told by the tests, and no caller finds it open."""
-    from litestar import get
 
     @get("/v1/forgotten")
     async def forgotten() -> None: ...
@@ -73,3 +80,65 @@ async def test_an_unknown_path_is_a_problem_too(world: World) -> None:
         assert answer.status_code == 404, path
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["status"] == 404
+
+
+CANARIES = ("canary-title", "canary-member", "canary-publisher", "canary-openid", "wx1")
+
+
+async def test_a_key_of_one_app_sees_and_touches_nothing_of_anothers(world: World) -> None:
+    """By any route: it gets what it would get if there were nothing, and nothing is written."""
+    await world.scene.open(
+        "a-1",
+        title="canary-title",
+        publisher="canary-publisher",
+        room={"opengid": "g-1"},
+        choose="listed",
+        participants=["canary-member"],
+    )
+    async with world.bench.store.transaction() as tx:
+        await bind_in(tx, "wx1", Room(opengid="g-1"), "canary-openid", "canary-member")
+    world.gateway.feed.begin()
+    before = await world.scene.outbox()
+    foreign = world.client(OTHER_KEY)
+    for name, handler in routes_of(world.app):
+        if name in OPEN:
+            continue
+        method, template = name.split(" ")
+        template += "?appid={appid}" if "{room_id}" in template else ""
+        known = template.format(activity_id="a-1", appid="wx1", room_id="g-1")
+        unknown = template.format(activity_id="a-9", appid="wx9", room_id="g-9")
+        body = msgspec.json.encode(handler.opt.get("example", {})) if method == "POST" else b""
+        answer = await foreign.request(method, known, content=body)
+        text = answer.text.replace("'wx1'", "'wx9'")  # a refusal quotes the app that the request named
+        assert not any(canary in text for canary in CANARIES), (name, answer.text)
+        if known != unknown:
+            other = await foreign.request(method, unknown, content=body)
+            assert (answer.status_code, text) == (other.status_code, other.text), name
+            assert answer.status_code in (403, 404, 422), name
+    assert await world.scene.outbox() == before
+
+
+async def test_no_key_is_told_by_anything(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither a good one nor a wrong one, wherever it is sent: not in answers, logs or metrics."""
+
+    @get("/v1/broken", opt={"scope": "read"})
+    async def broken() -> None:
+        raise RuntimeError("somebody's fault")
+
+    world.app.register(broken)
+    configure(Settings(log_level="debug"))
+    wrong = "lck_canary-wrong-" + "w" * 40
+    answers: list[httpx.Response] = []
+    for key in (ALL_KEY, wrong):
+        for _, method, path, _ in calls(world):
+            sent = (
+                {"authorization": f"Bearer {key}"},
+                {"authorization": f"Basic {key}"},
+                {"authorization": f"Bearer {ALL_KEY}", "idempotency-key": key},
+            )
+            answers += [await world.client(None, **each).request(method, path) for each in sent]
+    logged = capsys.readouterr().err
+    assert "a request failed unexpectedly" in logged
+    metrics = generate_latest(world.gateway.metrics.registry).decode()
+    told = [logged, metrics, *(answer.text for answer in answers), *(str(a.headers) for a in answers)]
+    assert not any(key in text for text in told for key in (ALL_KEY, wrong))

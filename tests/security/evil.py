@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Self
 
 from aiohttp import web
 
-from contracts.wechat import STABLE_TOKEN_PATH
+from contracts.wechat import CODE2SESSION_PATH, CREATE_ACTIVITY_ID_PATH, STABLE_TOKEN_PATH
 from tests.security.authority import Pair
 
 LIVES: int = 7200
+SESSION_KEY = base64.b64encode(b"canary-sess-key1").decode()
+GOOD_CODE = "canary-code-good"
 Answer = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
 
 
@@ -64,7 +67,8 @@ WAYS: dict[str, Answer] = {
 
 
 class Evil:
-    """Answers each call in the next of `WAYS`, and well from then on; every token is another."""
+    """Answers each call in the next of `WAYS`, and well from then on; every token is another. What callers of
+    the API wait for has its own turns (`asked`, by path); a login with `GOOD_CODE` is one at once."""
 
     def __init__(self, pair: Pair | None = None) -> None:
         self._tls = None
@@ -73,6 +77,7 @@ class Evil:
             self._tls.load_cert_chain(pair.certificate, pair.key)
         self.tokens: list[str] = []
         self.did: list[str] = []
+        self.asked: dict[str, list[str]] = {CODE2SESSION_PATH: [], CREATE_ACTIVITY_ID_PATH: []}
         self.connections = 0
         application = web.Application()
         application.router.add_route("*", "/{any:.*}", self._answer)
@@ -96,8 +101,11 @@ class Evil:
         if request.path == STABLE_TOKEN_PATH:
             self.tokens.append(f"canary-token-{len(self.tokens)}-{'x' * 100}")
             return web.json_response({"access_token": self.tokens[-1], "expires_in": LIVES})
-        todo = [name for name in WAYS if name not in self.did]
+        if request.query.get("js_code") == GOOD_CODE:
+            return web.json_response({"openid": "o-alex", "session_key": SESSION_KEY})
+        did = self.asked.get(request.path, self.did)
+        todo = [name for name in WAYS if name not in did]
         if not todo:
             return web.json_response({"errcode": 0, "errmsg": "ok"})
-        self.did.append(todo[0])
+        did.append(todo[0])
         return await WAYS[todo[0]](request, f"{request.path_qs} {body}".replace('"', "'"))

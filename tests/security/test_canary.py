@@ -21,8 +21,9 @@ from contracts.topics import Topics
 from tests.e2e.line import APPID, Line, Service, a_line, free_port, until
 from tests.security import conftest
 from tests.security import vault as vaults
+from tests.security.calling import API_KEY, SEALING, every_way, key_files
 from tests.security.conftest import Fortress
-from tests.security.evil import WAYS, Evil
+from tests.security.evil import SESSION_KEY, WAYS, Evil
 from tests.security.vault import Vault
 
 APP_SECRET = "canary-app-secret-77e0"
@@ -105,7 +106,11 @@ async def test_no_secret_leaves_a_process_whatever_fails(
     ):
         line.settings["LIVECARD_WECHAT"] = evil.url
         lost = await away(line, fortress, vault, masked.url)
+        line.settings |= key_files(tmp_path)
         serving = await line.start("lifecycle", "clock")
+        (gateway,) = await line.start("gateway")
+        session, answered = await every_way(gateway, evil)
+        serving.append(gateway)
         await line.send(line.opened("c-1", ["gp-1"]), line.completed("c-1", "gp-1"))
         await line.producer.send_and_wait(Topics(line.prefix).events, b"no event", key=b"c-1")
         called = [lost["no such name"], lost["a certificate of nobody's"]]
@@ -119,9 +124,11 @@ async def test_no_secret_leaves_a_process_whatever_fails(
         await line.settled()
         assert len(evil.tokens) >= 2
         said |= await everything_said(line, serving, ["settings --json", "gates", "show c-1"])
+        said["answers of the API"] = answered
         assert [await service.terminate() for service in serving] == [0] * len(serving)
         said |= {f"log of {s.kind} {s.port}": s.log.read_text() for s in line.services}
-        assert leaks(said, [*planted(fortress), *evil.tokens]) == []
+        secrets = [session, SESSION_KEY, SEALING, API_KEY, *evil.tokens]
+        assert leaks(said, [*planted(fortress), *secrets]) == []
 
 
 EXPECTED = {

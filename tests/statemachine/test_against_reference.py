@@ -11,6 +11,7 @@ from tests.verification.model.harness import Machines
 from tests.verification.model.histories import (
     MARGIN,
     PEOPLE,
+    STEP,
     Bind,
     Step,
     additions,
@@ -21,6 +22,7 @@ from tests.verification.model.histories import (
     events,
     histories,
     known,
+    lines,
     moments,
     opened,
     reschedules,
@@ -179,3 +181,15 @@ def test_the_reference_hears_of_many_activities_and_forgets_the_buried():
     assert reference.expected("b").outcomes == {("/s", "e1"): ("parked", "")}
     assert reference.expected("a").done == {"ann"}
     assert isinstance(event(opened()).data, Opened)
+
+
+@settings(PATIENT, max_examples=1500)
+@given(lines(), st.sampled_from([0, 3, 12]))
+def test_cards_that_continue_each_other_give_what_the_reference_model_says(steps, expiring):
+    """Whichever is opened first, continued twice, by itself or by a stranger; warnings before the id dies."""
+    machines, reference = Machines(MARGIN, expiring * STEP), Reference(MARGIN, expiring * STEP)
+    for step in steps:
+        run(machines, [step])
+        run(reference, [step])
+        for home in ("a", "b", "c"):
+            assert machines.expected(home) == reference.expected(home)

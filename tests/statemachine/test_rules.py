@@ -11,9 +11,9 @@ from contracts.events import Added, Closed, Completed, Rescheduled
 from statemachine.card import Card
 from statemachine.model import Activity, Rules
 from statemachine.timers import due_at
+from tests.verification.model.facts import Expected
 from tests.verification.model.harness import Machines
 from tests.verification.model.histories import LAST, MARGIN, at, event, opened
-from tests.verification.model.reference import Expected
 
 NOTICE = at(10) - at(0)
 NEAR, DEADLINE = at(10), at(20)

@@ -127,6 +127,10 @@ async def test_who_is_missing_of_everyone_are_those_bound_to_the_room(scene: Sce
         async with scene.store.transaction() as tx:
             await tx.bind(Binding(appid, where, f"o{place}", single=room != "opengid", group_openid=who))
     await scene.complete("a", "m1", "stranger")
+    await scene.open("c", room={room: "g1"}, choose="listed", participants=["m9"])
+    listed = await scene.store.missing_page("c", "", 10)
+    assert listed is not None
+    assert listed.members == ("m9",)
     page = await scene.store.missing_page("a", "", 10)
     assert page is not None
     assert page.members == ("m2", "m3")

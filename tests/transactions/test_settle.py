@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from contracts.changes import CardFailed, decode_change
+from contracts.changes import CardDelivered, CardFailed, decode_change
 from contracts.times import SECOND
 from contracts.wechat import Verdict
 from services.transactions.ledger import read_ledger
@@ -201,3 +201,70 @@ async def test_the_members_of_a_request_that_was_wrong_are_owed_again(scene: Sce
     told = [decode_change(row.body.encode()).data for row in await scene.outbox()]
     failed = [each.members or None for each in told if isinstance(each, CardFailed)]
     assert failed == [("m1",), ("m2",), ("m3",), None]
+
+
+async def test_whom_a_late_answer_confirmed_is_told_just_once(scene: Scene) -> None:
+    """A frozen dispatcher wakes after its lease, and whoever took the card over dies without a call; or calls
+    for the same members, and is answered before or after."""
+    for name in ("dies", "before", "after"):
+        await scene.open(name)
+        await scene.complete(name, "m1", "m2")
+    frozen = {each.card.activity_id: scene.result(each) for each in await scene.claim(holder="h1")}
+    await scene.bench.advance(scene.cards.lease / SECOND)
+    taken = {each.card.activity_id: scene.result(each) for each in await scene.claim(holder="h2")}
+    assert frozen.keys() == taken.keys() == {"dies", "before", "after"}
+    assert [late.stale for late in await scene.settle(frozen["dies"], frozen["before"])] == [True, True]
+    await scene.settle(taken["before"], taken["after"])
+    await scene.settle(frozen["after"])
+    await scene.bench.advance(scene.cards.lease / SECOND)
+    await scene.claim(holder="h3")
+    assert {name: await _delivered(scene, name) for name in frozen} == {name: ["m1", "m2"] for name in frozen}
+
+
+async def _delivered(scene: Scene, activity: str) -> list[str]:
+    """Members as they were told."""
+    changes = [decode_change(row.body.encode()) for row in await scene.outbox()]
+    told = [each.data for each in changes if each.activity_id == activity]
+    return [member for each in told if isinstance(each, CardDelivered) for member in each.members]
+
+
+async def test_whom_the_end_left_out_and_a_late_answer_confirmed_is_told_at_once(behind: Scene) -> None:
+    """No revision follows that could tell it; the answer may be settled twice."""
+    (late,) = await behind.claim("a")
+    await behind.close("a")
+    for _ in range(2):  # the first begins the end's wait for members; nobody settles either
+        await behind.bench.advance(behind.cards.lease / SECOND + 1)
+        await behind.claim("a", holder="h2")
+    await behind.bench.advance((behind.cards.end_wait + behind.cards.lease) / SECOND)
+    await behind.deliver("a")
+    assert (await behind.card("a")).shown == 3
+    assert await behind.skipped("a") == ["m1"]
+    for _ in range(2):
+        await behind.settle(behind.result(late))
+    assert await _delivered(behind, "a") == ["m1"]
+    assert await behind.skipped("a") == []
+
+
+async def test_a_doubt_takes_back_nothing_that_a_late_answer_confirmed(behind: Scene) -> None:
+    """Both called for the same member."""
+    (late,) = await behind.claim("a")
+    await behind.bench.advance(behind.cards.lease / SECOND)
+    (taken,) = await behind.claim("a", holder="h2")
+    await behind.settle(behind.result(late))
+    await behind.settle(behind.result(taken, Verdict.unknown))
+    assert await behind.owed("a") == []
+
+
+async def test_what_a_plan_had_confirmed_when_the_id_died_is_told(scene: Scene) -> None:
+    """The rest is told as expired."""
+    await scene.open("a", life=100)
+    await scene.complete("a", *(f"m{number:03}" for number in range(150)))
+    await scene.deliver("a")
+    await scene.bench.advance(101)
+    await scene.tick()  # it ends
+    await scene.tick()  # its card is closed
+    told = [decode_change(row.body.encode()).data for row in await scene.outbox()]
+    (delivered,) = [each for each in told if isinstance(each, CardDelivered)]
+    (failed,) = [each for each in told if isinstance(each, CardFailed)]
+    assert (len(delivered.members), delivered.calls, failed.verdict) == (100, 1, "expired")
+    assert {*delivered.members, *(failed.members or ())} == {f"m{number:03}" for number in range(150)}

@@ -174,7 +174,7 @@ async def bind(request: Request[Any, Any, Any], gateway: TheGateway, caller: The
     opt={"scope": "rooms", "problems": (422,)},
     summary="The members known in a room",
 )
-async def members(
+async def room_members(
     *,
     room_id: RoomId,
     appid: Appid,
@@ -231,4 +231,4 @@ def _member(binding: Binding) -> MemberBody:
     )
 
 
-router = Router("/v1", route_handlers=[log_in, bind, members])
+router = Router("/v1", route_handlers=[log_in, bind, room_members])

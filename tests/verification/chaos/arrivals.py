@@ -10,7 +10,8 @@ from contracts.events import Completed, Opened, Rescheduled
 from contracts.times import SECOND
 from tests.verification.chaos.record import Arrival, Record
 from tests.verification.judging.judge import OF_STATES
-from tests.verification.model.reference import Expected, Reference
+from tests.verification.model.facts import Expected
+from tests.verification.model.reference import Reference
 
 LONGEST_TRANSACTION = 30 * SECOND
 """From the admission of an event to the clock that decides about it: waits for locks lie in between."""

@@ -232,6 +232,15 @@ class MemoryTx(MemoryRequests, SessionsTx, RoomsTx):
                 found.append(MemberRow(activity_id, group_openid, member.state, member.late, member.done_at))
         return found
 
+    async def all_members(self, activity_ids: Sequence[str]) -> list[MemberRow]:
+        await self._step()
+        return [
+            MemberRow(name, who, member.state, member.late, member.done_at)
+            for name in activity_ids
+            if name in self._tables.rows
+            for who, member in self._tables.rows[name].members.items()
+        ]
+
     async def owed(self, activity_ids: Sequence[str]) -> dict[str, list[Owed]]:
         await self._step()
         owed: dict[str, list[Owed]] = {}

@@ -180,11 +180,7 @@ class Tables:
         for outcome in writes.outcomes:
             entry = self.inbox[InboxKey(outcome.source, outcome.id)]
             entry.outcome, entry.reason = outcome.outcome, outcome.reason
-        for name, appid, title, expires_at in writes.announced:
-            row = self.rows[name]
-            if not row.activity.state:
-                row.card.appid, row.activity.expires_at = appid, expires_at
-                row.details = {"title": title}
+        self._write_announced(writes)
         for opened in writes.opened:
             row, opening = self.rows[opened.activity_id], opened.opening
             row.card.appid, row.card.template = opening.appid, opening.template
@@ -224,6 +220,13 @@ class Tables:
             if waits[:-2] not in self.unbound_rows:  # the primary key: all but what the event says
                 self.unbound_rows[waits[:-2]] = now, waits
                 self.ledger["openids.waited"] += 1
+
+    def _write_announced(self, writes: Writes) -> None:
+        for name, appid, title, expires_at in writes.announced:
+            row = self.rows[name]
+            if not row.activity.state:
+                row.card.appid, row.activity.expires_at = appid, expires_at
+                row.details = {"title": title}
 
     def _write_card(self, row: Row, card: Card) -> None:
         fixed = {name: getattr(row.card, name) for name in ("appid", "template", "version")}

@@ -10,7 +10,8 @@ from typing import Final
 from tests.verification.fuzz.evidence import Evidence, Place, digest
 from tests.verification.fuzz.makings import PARTITIONS, Ids, Planned
 from tests.verification.judging.judge import judge_changes, judge_ledger, judge_outcomes
-from tests.verification.model.reference import Expected, Reference
+from tests.verification.model.facts import Expected
+from tests.verification.model.reference import Reference
 
 MOST_TOLD: Final = 30
 

@@ -7,11 +7,18 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from contracts.changes import ActivityChanged, Change, ChangeData, EventRefused, ParticipantDone
-from tests.verification.model.reference import Expected, Key, Result
+from contracts.changes import (
+    ActivityChanged,
+    CardExpiring,
+    Change,
+    ChangeData,
+    EventRefused,
+    ParticipantDone,
+)
+from tests.verification.model.facts import Expected, Key, Result
 
 FATES: Final = ("applied", "duplicate", "late", "refused", "dead", "parked")
-OF_STATES: Final = (ActivityChanged, ParticipantDone, EventRefused)
+OF_STATES: Final = (ActivityChanged, CardExpiring, ParticipantDone, EventRefused)
 """What the reference knows; the other changes tell of deliveries."""
 
 

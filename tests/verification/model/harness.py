@@ -6,21 +6,22 @@ did not touch is not written back.
 
 from __future__ import annotations
 
-from contracts.events import Added, Completed, Event
+from contracts.events import Added, Completed, Event, Opened
 from statemachine import activity as machine
 from statemachine.model import Activity, Aggregate, Member, Opening, Published, Rules, Unbound
 from statemachine.states import UNOPENED
-from tests.verification.model.reference import Expected, Key, Result, Wait
+from tests.verification.model.facts import Expected, Key, Result, Wait
 
 
 class Machines:
     """`Reference`'s verbs on the real machines; the rows are public so that tests can look at them."""
 
-    def __init__(self, margin_us: int) -> None:
-        self.rules = Rules(margin=margin_us)
+    def __init__(self, margin_us: int, expiring_us: int = 0) -> None:
+        self.rules = Rules(margin=margin_us, expiring=expiring_us)
         self.activities: dict[str, Activity] = {}
         self.members: dict[str, dict[str, Member]] = {}
         self.parked: dict[str, list[Event]] = {}
+        self.heirs: dict[str, list[Event]] = {}
         self.published: dict[str, list[Published]] = {}
         self.outcomes: dict[Key, Result] = {}
         self.homes: dict[Key, str] = {}
@@ -36,11 +37,37 @@ class Machines:
             self.repeats += 1
             return
         self.homes[key] = event.activity_id
-        aggregate = self._read(event)
-        for each, outcome in machine.handle(aggregate, event, now, self.rules):
+        aggregate, others = self._read(event), self._others(event)
+        known = others | {event.activity_id: aggregate}
+        for each, outcome in machine.handle(aggregate, event, now, self.rules, known):
             self.outcomes[each.source, each.id] = (outcome.kind, outcome.reason)
-        self._write(aggregate)
-        self.parked[event.activity_id] = aggregate.early
+        for one in known.values():
+            self._write(one)
+            name = one.activity.activity_id
+            self.parked[name], self.heirs[name] = one.early, one.heirs
+
+    def _others(self, event: Event) -> dict[str, Aggregate]:
+        """The activity that it continues, with everybody in it, and those whose openings wait for it."""
+        if not isinstance(event.data, Opened):
+            return {}
+        names, todo = set[str](), [event.activity_id]
+        if event.data.continues is not None:
+            names.add(event.data.continues)
+        while todo:
+            more = {each.activity_id for each in self.heirs.get(todo.pop(), ())} - names
+            names |= more
+            todo += more
+        return {name: self._whole(name) for name in names - {event.activity_id}}
+
+    def _whole(self, name: str) -> Aggregate:
+        aggregate = Aggregate(self.activities.setdefault(name, Activity(name)), bound=self.bound)
+        aggregate.members = dict(self.members.get(name, {}))
+        aggregate.waiting = [each for each in self.unbound if each.activity_id == name]
+        aggregate.early = [*self.parked.get(name, [])]
+        aggregate.heirs = [*self.heirs.get(name, [])]
+        if name in self.openings:
+            aggregate.appid, aggregate.room = self.openings[name].appid, self.openings[name].room
+        return aggregate
 
     def fire(self, now: int) -> None:
         """Time has come to `now` for every activity."""
@@ -95,6 +122,7 @@ class Machines:
             aggregate.members = {each: rows[each] for each in named if each in rows}
         if activity.state == UNOPENED:
             aggregate.early = [*self.parked.get(name, [])]
+            aggregate.heirs = [*self.heirs.get(name, [])]
         return aggregate
 
     def _write(self, aggregate: Aggregate) -> None:

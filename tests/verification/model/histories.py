@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from contracts.events import Added, Closed, Completed, Event, EventData, Opened, Rescheduled, Room
 from contracts.times import SECOND
 from tests.verification.lives.wire import TYPES
-from tests.verification.model.reference import Wait
+from tests.verification.model.facts import Wait
 
 START = 1_795_248_000 * SECOND
 STEP = 30 * SECOND
@@ -70,6 +70,19 @@ openings = st.builds(
     room=st.sampled_from([None, Room(opengid="r1"), Room(opengid="r1"), Room(open_single_roomid="r2")]),
     ignored=st.sampled_from([(), (), ("particpants",), ("room.opengId", "deadlin")]),
 )
+successions = st.builds(
+    opened,
+    appid=st.sampled_from(["wx1", "wx1", "wx1", "wx2"]),
+    room=st.sampled_from([None, Room(opengid="r1"), Room(opengid="r1"), Room(opengid="r1")]),
+    expires_at=st.just(at(LAST)) | st.integers(0, LAST).map(at),
+    participants=st.just(()) | sets_of_people,
+    deadline=st.none() | deadlines,
+    notice=st.none() | notices,
+    choose=st.sampled_from(["listed", "listed", "everyone"]),
+    close_when_complete=st.booleans(),
+    continues=st.sampled_from(["a", "a", "b", "b", "c"]),
+)
+"""Openings that continue another card, of which some are of another app or room, or the very same."""
 openids = st.lists(st.sampled_from([*OPENIDS]), min_size=1, max_size=3, unique=True).map(tuple)
 completions = st.builds(Completed, groups)
 additions = st.builds(Added, groups)
@@ -83,14 +96,16 @@ news: st.SearchStrategy[EventData] = st.one_of(
 )
 
 
-def events(data: st.SearchStrategy[Any] = openings | news) -> st.SearchStrategy[Event]:
-    """Events of two activities and two sources with few ids: the same id also comes with other content."""
+def events(
+    data: st.SearchStrategy[Any] = openings | news, homes: tuple[str, ...] = ("a", "a", "b")
+) -> st.SearchStrategy[Event]:
+    """Events of few activities and two sources with few ids: the same id also comes with other content."""
     return st.builds(
         event,
         data,
         st.integers(0, 9),
         time=moments,
-        home=st.sampled_from(["a", "a", "b"]),
+        home=st.sampled_from(homes),
         source=st.sampled_from(["/s", "/t"]),
     )
 
@@ -133,6 +148,14 @@ def histories(longest: int = 20) -> st.SearchStrategy[list[Step]]:
     happenings = events() | events() | events() | bindings | st.none() | st.sampled_from(["a", "b"])
     wild = st.lists(st.tuples(happenings, moments), max_size=longest)
     return wild | wild.map(_in_order) | _lives(longest)
+
+
+def lines(longest: int = 20) -> st.SearchStrategy[list[Step]]:
+    """Steps of three activities that continue each other, in order and in disorder."""
+    happenings = events(openings | successions | successions | news, ("a", "b", "c"))
+    happens: st.SearchStrategy[Event | str | None] = happenings | happenings | st.none()
+    steps: st.SearchStrategy[list[Step]] = st.lists(st.tuples(happens, moments), min_size=2, max_size=longest)
+    return steps | steps.map(_in_order)
 
 
 def _lives(longest: int) -> st.SearchStrategy[list[Step]]:

@@ -7,84 +7,21 @@ with the code under test; its rules are not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
-from contracts.changes import ActivityChanged, EventRef, EventRefused, ParticipantDone
+from contracts.changes import ActivityChanged, CardExpiring, EventRef, EventRefused, ParticipantDone
 from contracts.events import Added, Closed, Completed, Event, Opened, Rescheduled
-
-Key = tuple[str, str]
-Change = ActivityChanged | ParticipantDone | EventRefused
-Result = tuple[str, str]
-"""An outcome and, when it is `refused`, why; otherwise `""`."""
-Wait = tuple[str, str, Key, str, int]
-"""Somebody who is not known yet: in which activity, his openid, and the key, type and time of the event."""
-
-NUMBERS = {"open": 1, "nearing": 2, "ended": 3}
-NOTHING_YET = ""
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What is true of one activity. `state` is "" before it was opened; times are µs.
-
-    `done` should show as done on the card; `late` finished too late for that. `listed` is None where
-    everyone takes part. `outcomes` is by `(source, id)`; `published` is in order; `waiting` are people who
-    are not known in the room yet.
-    """
-
-    state: str
-    reason: str
-    revision: int
-    done: frozenset[str]
-    late: frozenset[str]
-    listed: frozenset[str] | None
-    outcomes: dict[Key, Result]
-    published: tuple[Change, ...]
-    ended_at: int | None
-    waiting: frozenset[Wait] = frozenset()
-
-    @property
-    def target_state(self) -> int:
-        """The number WeChat should know; 1, where every card starts, before the opening."""
-        return NUMBERS.get(self.state, 1)
-
-
-@dataclass
-class _Life:
-    """Everything known of one activity, as plain facts."""
-
-    opening: Opened | None = None
-    waiting: list[Event] = field(default_factory=list)
-    state: str = NOTHING_YET
-    reason: str = ""
-    revision: int = 0
-    deadline: int | None = None
-    notice_us: int = 0
-    last_reschedule: int | None = None
-    ended_at: int | None = None
-    listed: set[str] = field(default_factory=set)
-    done_in_time: set[str] = field(default_factory=set)
-    done_late: set[str] = field(default_factory=set)
-    outcomes: dict[Key, Result] = field(default_factory=dict)
-    published: list[Change] = field(default_factory=list)
-    unknown: list[Wait] = field(default_factory=list)
-
-    @property
-    def room(self) -> tuple[str, str] | None:
-        """The app and the chat, if the opening names one."""
-        if self.opening is None or self.opening.room is None:
-            return None
-        chat = self.opening.room
-        return self.opening.appid, chat.opengid or chat.open_single_roomid or ""
+from contracts.times import format_rfc3339
+from tests.verification.model.facts import NOTHING_YET, Expected, Key, Life, Wait
 
 
 class Reference:
-    """Activities as they should be. `margin_us`: how long before `expires_at` an activity ends."""
+    """Activities as they should be. `margin_us`: how long before `expires_at` one ends; `expiring_us`:
+    how long before it people are warned (0: never)."""
 
-    def __init__(self, margin_us: int) -> None:
-        self.margin = margin_us
-        self.lives: dict[str, _Life] = {}
+    def __init__(self, margin_us: int, expiring_us: int = 0) -> None:
+        self.margin, self.expiring = margin_us, expiring_us
+        self.lives: dict[str, Life] = {}
         self.seen: set[Key] = set()
         self.known: dict[tuple[str, str], dict[str, str]] = {}
         self.repeats = 0
@@ -95,13 +32,17 @@ class Reference:
             self.repeats += 1
             return
         self.seen.add((event.source, event.id))
-        life = self.lives.setdefault(event.activity_id, _Life())
+        self._arrive(event, now)
+
+    def _arrive(self, event: Event, now: int, *, alone: bool = False) -> None:
+        """`alone`: the card that it continues will never be."""
+        life = self.lives.setdefault(event.activity_id, Life())
         if life.state != NOTHING_YET:
             self._timers(life, now)
             self._meet(life, event, now)
             self._timers(life, now)
         elif isinstance(event.data, Opened):
-            self._begin(life, event, event.data, now)
+            self._open(life, event, event.data, now, alone=alone)
         else:
             life.waiting.append(event)
             self._note(life, event, "parked")
@@ -114,8 +55,8 @@ class Reference:
 
     def expire(self, activity_id: str, now: int) -> None:
         """WeChat said 47504: the id is dead."""
-        life = self.lives.get(activity_id, _Life())
-        self._timers(life, now)
+        life = self.lives.get(activity_id, Life())
+        self._turns(life, now)
         if life.state in ("open", "nearing"):
             self._finish(life, "expired", now)
 
@@ -137,14 +78,15 @@ class Reference:
     def bury(self, event: Event) -> None:
         """A parked event waited too long: it is dead, and sent again it counts as new."""
         life = self.lives[event.activity_id]
-        if event in life.waiting:
-            life.waiting.remove(event)
-            self._note(life, event, "dead")
-            self.seen.discard((event.source, event.id))
+        for waiting in (life.waiting, *(each.followers for each in self.lives.values())):
+            if event in waiting:
+                waiting.remove(event)
+                self._note(life, event, "dead")
+                self.seen.discard((event.source, event.id))
 
     def expected(self, activity_id: str) -> Expected:
         """What is true of an activity now; of one never heard of, that nothing is."""
-        life = self.lives.get(activity_id, _Life())
+        life = self.lives.get(activity_id, Life())
         everyone = life.opening is not None and life.opening.choose == "everyone"
         return Expected(
             state=life.state,
@@ -161,15 +103,24 @@ class Reference:
 
     # What an activity does by itself.
 
-    def _last_moment(self, life: _Life) -> int:
+    def _last_moment(self, life: Life) -> int:
         assert life.opening is not None
         return life.opening.expires_at - self.margin
 
-    def _end(self, life: _Life) -> int:
+    def _end(self, life: Life) -> int:
         last = self._last_moment(life)
         return last if life.deadline is None or life.deadline > last else life.deadline
 
-    def _timers(self, life: _Life, now: int) -> None:
+    def _timers(self, life: Life, now: int) -> None:
+        self._turns(life, now)
+        if life.state not in ("open", "nearing") or life.warned or not self.expiring:
+            return
+        assert life.opening is not None
+        if now + self.expiring >= life.opening.expires_at:
+            life.warned = True
+            life.published.append(CardExpiring(format_rfc3339(life.opening.expires_at)))
+
+    def _turns(self, life: Life, now: int) -> None:
         if life.state in (NOTHING_YET, "ended"):
             return
         near = life.deadline is not None and now + life.notice_us >= self._end(life)
@@ -179,11 +130,11 @@ class Reference:
             by_deadline = life.deadline is not None and life.deadline <= self._last_moment(life)
             self._finish(life, "deadline" if by_deadline else "expired", self._end(life))
 
-    def _finish(self, life: _Life, reason: str, at: int) -> None:
+    def _finish(self, life: Life, reason: str, at: int) -> None:
         life.reason, life.ended_at = reason, at
         self._become(life, "ended", reason)
 
-    def _become(self, life: _Life, state: str, reason: str, warnings: tuple[str, ...] = ()) -> None:
+    def _become(self, life: Life, state: str, reason: str, warnings: tuple[str, ...] = ()) -> None:
         previous, life.state = life.state, state
         life.revision += 1
         assert life.opening is not None
@@ -201,30 +152,80 @@ class Reference:
 
     # What events do.
 
-    def _begin(self, life: _Life, event: Event, data: Opened, now: int) -> None:
-        waiting, life.waiting = life.waiting, []
+    def _open(self, life: Life, event: Event, data: Opened, now: int, *, alone: bool) -> None:
+        """An opening of what is not open yet; it may have to wait for the card that it continues."""
         if now >= data.expires_at:
+            waiting, life.waiting = life.waiting, []
             for each in (event, *waiting):
                 self._refuse(life, each, "expired")
+            self._follow(life, now, alone=True)
             return
+        earlier = None
+        if data.continues is not None:
+            earlier = self.lives.setdefault(data.continues, Life())
+            if alone or earlier is life:
+                self._refuse(life, event, "unknown_predecessor")
+                return
+            if earlier.opening is None:
+                earlier.followers.append(event)
+                self._note(life, event, "parked")
+                return
+            there = earlier.opening
+            if (there.appid, there.room) != (data.appid, data.room):
+                self._refuse(life, event, "unknown_predecessor")
+                return
+            self._timers(earlier, now)
+        self._begin(life, event, data, now, earlier)
+        self._follow(life, now)
+
+    def _follow(self, life: Life, now: int, *, alone: bool = False) -> None:
+        """Whatever waited for this one to begin goes on."""
+        followers, life.followers = life.followers, []
+        for each in followers:
+            self._arrive(each, now, alone=alone)
+
+    def _begin(self, life: Life, event: Event, data: Opened, now: int, earlier: Life | None) -> None:
+        waiting, life.waiting = life.waiting, []
         life.opening = data
-        life.deadline, life.notice_us = data.deadline, data.notice * 1_000_000
+        life.deadline = data.deadline
+        life.notice_us = 3_600_000_000 if data.notice is None else data.notice * 1_000_000
+        if earlier is not None and earlier.state != "ended":
+            life.deadline = earlier.deadline if data.deadline is None else data.deadline
+            life.notice_us = earlier.notice_us if data.notice is None else life.notice_us
         warnings = []
-        if data.deadline is not None and data.deadline > self._last_moment(life):
+        if life.deadline is not None and life.deadline > self._last_moment(life):
             warnings.append("deadline_after_expiry")
         if data.choose == "listed":
             life.listed = set(data.participants)
+            if earlier is not None and not life.listed:
+                life.listed = earlier.listed | earlier.done_in_time | earlier.done_late
         else:
             warnings += ["close_when_complete_ignored"] if data.close_when_complete else []
             warnings += ["participants_ignored"] if data.participants else []
         warnings += ["unknown_field:" + name for name in data.ignored]
         self._become(life, "open", "opened", tuple(warnings))
         self._note(life, event, "applied")
+        if earlier is not None:
+            self._take_over(life, earlier, event.activity_id)
+            if earlier.state != "ended":
+                self._finish(earlier, "continued", min(event.time, now))
         for each in waiting:
             self._meet(life, each, now)
         self._timers(life, now)
 
-    def _meet(self, life: _Life, event: Event, now: int) -> None:
+    def _take_over(self, life: Life, earlier: Life, name: str) -> None:
+        """Whoever was done, in time or late, is done; whoever was not known yet may become known here."""
+        assert life.opening is not None
+        done = earlier.done_in_time | earlier.done_late
+        if life.opening.choose == "listed":
+            done &= life.listed
+        if done:
+            life.done_in_time = done
+            life.revision += 1
+            life.published.append(ParticipantDone(tuple(sorted(done))))
+        life.unknown += [(name, *each[1:]) for each in earlier.unknown]
+
+    def _meet(self, life: Life, event: Event, now: int) -> None:
         """An event comes to an activity that was opened, whatever has become of it since."""
         data, time = event.data, min(event.time, now)
         if isinstance(data, Completed):
@@ -243,7 +244,7 @@ class Reference:
         else:
             self._added(life, event, data)
 
-    def _rescheduled(self, life: _Life, event: Event, data: Rescheduled, time: int, now: int) -> None:
+    def _rescheduled(self, life: Life, event: Event, data: Rescheduled, time: int, now: int) -> None:
         if life.last_reschedule is not None and life.last_reschedule > time:
             self._refuse(life, event, "superseded")
             return
@@ -255,13 +256,13 @@ class Reference:
             beyond = data.deadline is not None and data.deadline > self._last_moment(life)
             self._become(life, "open", "rescheduled", ("deadline_after_expiry",) if beyond else ())
 
-    def _people(self, life: _Life, data: Completed | Added) -> tuple[list[str], list[str]]:
+    def _people(self, life: Life, data: Completed | Added) -> tuple[list[str], list[str]]:
         """Who is named and known, each once, and the openids of who is not."""
         known = self.known.get(life.room, {}) if life.room else {}
         people = [*data.members, *(known[openid] for openid in data.openids if openid in known)]
         return [*dict.fromkeys(people)], [openid for openid in data.openids if openid not in known]
 
-    def _keep(self, life: _Life, event: Event, openids: list[str]) -> bool:
+    def _keep(self, life: Life, event: Event, openids: list[str]) -> bool:
         """They wait, if there is a room in which they may become known."""
         if not openids:
             return False
@@ -272,7 +273,7 @@ class Reference:
         life.unknown += [(event.activity_id, each, cause, event.type, event.time) for each in openids]
         return True
 
-    def _added(self, life: _Life, event: Event, data: Added) -> None:
+    def _added(self, life: Life, event: Event, data: Added) -> None:
         assert life.opening is not None
         people, openids = self._people(life, data)
         everyone = life.opening.choose == "everyone"
@@ -287,7 +288,7 @@ class Reference:
         else:
             self._note(life, event, "refused", "no_room")
 
-    def _completed(self, life: _Life, event: Event, data: Completed, time: int) -> None:
+    def _completed(self, life: Life, event: Event, data: Completed, time: int) -> None:
         assert life.opening is not None
         people, openids = self._people(life, data)
         ended = life.state == "ended"
@@ -310,7 +311,7 @@ class Reference:
         if wished and "applied" in verdicts.values() and life.listed == life.done_in_time:
             self._finish(life, "complete", time)
 
-    def _verdict(self, life: _Life, member: str, time: int) -> str:
+    def _verdict(self, life: Life, member: str, time: int) -> str:
         assert life.opening is not None
         if member in life.done_in_time or member in life.done_late:
             return "duplicate"
@@ -322,14 +323,14 @@ class Reference:
 
     # What is written down.
 
-    def _note(self, life: _Life, event: Event, outcome: str, reason: str = "") -> None:
+    def _note(self, life: Life, event: Event, outcome: str, reason: str = "") -> None:
         life.outcomes[event.source, event.id] = (outcome, reason)
 
-    def _refuse(self, life: _Life, event: Event, reason: str) -> None:
+    def _refuse(self, life: Life, event: Event, reason: str) -> None:
         self._note(life, event, "refused", reason)
         self._report(life, event, reason, None)
 
-    def _report(self, life: _Life, event: Event, reason: str, whom: tuple[str, ...] | None) -> None:
+    def _report(self, life: Life, event: Event, reason: str, whom: tuple[str, ...] | None) -> None:
         told: dict[str, Any] = {"event": EventRef(event.source, event.id, event.type), "reason": reason}
         if whom is not None:
             told["members"] = whom

@@ -14,11 +14,10 @@ from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.metrics import NoMetrics
 from services.lifecycle.ingest import Ingest
 from services.runtime.ports import new_name
-from services.runtime.process import delivery_rules
+from services.runtime.process import delivery_rules, state_rules
 from services.runtime.relay import Relay
 from services.wechat.apps import AppBook
 from services.wechat.client import WeChatClient
-from statemachine.model import Rules
 from tests.verification.sim.bus import Refused, SimBus
 from tests.verification.sim.lanes import Lane
 from tests.verification.sim.loop import Process
@@ -140,7 +139,7 @@ class Core(Actor):
 
     def build(self) -> None:
         world = self.world
-        rules = Rules(margin=world.settings.us("expiry_margin"))
+        rules = state_rules(world.settings)
         self.ingest = Ingest(
             store=self.store,
             bus=self.bus,

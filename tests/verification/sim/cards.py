@@ -10,7 +10,7 @@ import msgspec
 
 from contracts.wechat import Verdict
 from services.store.rows import CONFIRMED, SKIPPED, Writes
-from statemachine.card import EXPIRED, Card
+from statemachine.card import CONTINUED, EXPIRED, FINAL, Card
 from statemachine.gate import Gate
 from statemachine.states import ENDED
 from statemachine.step import Result
@@ -40,8 +40,9 @@ FENCED: Final = (
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """What the judges saw of a claim: when (also as a number of commits), and of the card as it was then."""
+    """What the judges saw of a claim: whose, when (also in commits), and of the card as it was then."""
 
+    actor: str
     at: int
     commits: int
     state: str
@@ -91,7 +92,12 @@ class CardJudge:
         self.expect(card.fence >= before.fence, f"the fence of {name} falls to {card.fence}")
         self.expect(card.may_show >= card.shown, f"{name} is shown {card.shown}, may be {card.may_show}")
         held, same = before.lease_until > 0, card.lease_until == before.lease_until
-        if held and not same and result is None:  # neither its settle: its lease must be over, and its fence
+        continued = card.verdict == CONTINUED != before.verdict
+        if continued:
+            self._continued(commit, before, card)
+        elif (
+            held and not same and result is None
+        ):  # neither its settle: its lease must be over, and its fence
             over = before.lease_until <= self.world.wall()
             self.expect(over, f"{name} is taken from {before.lease_by}, which holds it")
             self.expect(card.fence > before.fence, f"{name} is free again, with its old fence")
@@ -103,6 +109,18 @@ class CardJudge:
                 if sent.activity_id == name
             )
             self.expect(late, f"{name} shows {shown}, and is believed to show {card.may_show} at most")
+
+    def _continued(self, commit: Commit, before: Card, card: Card) -> None:
+        """Another card continues it: by an event, without a call; whoever held it has lost its fence."""
+        name = card.activity_id
+        reason = self.judges.reference.expected(name).reason
+        self.expect(commit.batch and reason == "continued", f"{name} is continued, and ended as {reason}")
+        self.expect(
+            card.settled == card.revision, f"{name} is continued at {card.settled} of {card.revision}"
+        )
+        self.expect(card.doubt_at is None and not card.lease_until, f"{name} is continued, and not closed")
+        taken = card.fence > before.fence or not before.lease_until
+        self.expect(taken, f"{name} is continued, and {before.lease_by} keeps its fence")
 
     def _took(self, commit: Commit, before: Card, card: Card) -> None:
         """A claim: of a card that is free, due and alive, with what the call may do written before it."""
@@ -122,7 +140,9 @@ class CardJudge:
             wait = now + self.end_wait if before.end_by is None else before.end_by + max(0, now - due)
             put_off = card.end_by == self._at_most(wait, card)
             self.expect(put_off, f"the end of {name} waits until {card.end_by}")
-        self.claims[name, card.fence] = Claim(now, self.judges.commits, card.state, card.singles, card.end_by)
+        self.claims[name, card.fence] = Claim(
+            commit.actor, now, self.judges.commits, card.state, card.singles, card.end_by
+        )
 
     def _at_most(self, end_by: int, card: Card) -> int:
         """The last half of the margin is the end's alone."""
@@ -130,7 +150,7 @@ class CardJudge:
 
     def _raised(self, before: Card, card: Card) -> None:
         """By no answer a doubt goes away, and no wait but that of an end, or of what was given up."""
-        name, dead = card.activity_id, card.verdict == EXPIRED
+        name, dead = card.activity_id, card.verdict in FINAL
         doubted = card.doubt_at is not None or before.doubt_at is None or dead
         self.expect(doubted, f"{name} is no longer doubted, and nobody called")
         if card.revision == before.revision or dead or before.verdict:
@@ -149,7 +169,7 @@ class CardJudge:
             for each in commit.results
             if _name(each) == name and each.claimed.card.fence != before.fence and each.sent
         ]
-        lives = card.verdict != EXPIRED and commit.now < card.expires_at
+        lives = card.verdict not in FINAL and commit.now < card.expires_at
         for each in stale if lives else ():
             told = card.doubt_at is not None and card.may_show >= each.claimed.call.target_state
             self.expect(told, f"a call of {name} is settled without its fence, and nobody doubts it")
@@ -218,7 +238,9 @@ class CardJudge:
         """Skipped is whom WeChat does not know, or for whom the end no longer waits."""
         card = self.cards[name]
         if delivered == SKIPPED:
-            strange = bool(commit.results) and member in self.world.strangers.get(name, ())
+            strange = card.verdict == CONTINUED or (
+                bool(commit.results) and member in self.world.strangers.get(name, ())
+            )
             ends = not commit.results and card.state == ENDED and card.may_show == 3
             over = ends and (card.end_by is None or card.end_by <= commit.now or self._called(name, card))
             self.expect(strange or over, f"{member} of {name} was skipped, and WeChat knows it")

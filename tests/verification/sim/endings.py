@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from contracts.changes import Change, decode_change
-from services.store.rows import SKIPPED
+from contracts.changes import CardDelivered, CardExpiring, Change, decode_change
+from services.store.rows import CONFIRMED, SKIPPED
 from services.transactions.ledger import read_ledger
-from statemachine.card import EXPIRED, Card
+from statemachine.card import CONTINUED, EXPIRED, Card
 from tests.verification.judging.judge import (
     fates_of,
     first_occurrences,
@@ -20,7 +20,7 @@ from tests.verification.judging.judge import (
     judge_ledger,
     judge_outcomes,
 )
-from tests.verification.model.reference import Expected
+from tests.verification.model.facts import Expected
 from tests.verification.sim.judges import insist
 from tests.verification.sim.script import OLD
 
@@ -57,6 +57,9 @@ class Endings:
                 return f"{name} is at revision {settled} of {expected.revision}"
             if card and (card.lease_until or (card.doubt_at is not None and not card.verdict)):
                 return f"{name} is {'held' if card.lease_until else 'doubted'}"
+            warned = any(isinstance(each, CardExpiring) for each in expected.published)
+            if warned and not any(key == f"{name}:expiring" for _, key, _ in self.judges.outbox):
+                return f"nobody is told that {name} is about to expire"
         for sent in self.judges.calls:
             if not (sent.settled or sent.caller.process.dead):  # however late: its caller will tell of it
                 return f"{sent.caller.name} still calls {sent.what}"
@@ -84,6 +87,7 @@ class Endings:
         for name, expected in lives.items():
             none(f"{name}: {what}" for what in judge_outcomes(self.judges.outcomes, expected.outcomes))
             none(f"{name}: {what}" for what in judge_changes(changes.get(name, ()), expected))
+            self._told(name, changes.get(name, ()))
         for name in sorted(self.reference.lives):
             await (self._forgotten() if name == OLD else self._card(name))
         self._repeats()
@@ -92,6 +96,15 @@ class Endings:
         """The activities of which something was: what a person would try again."""
         skipped = {name for (name, _), how in self.judges.marks.items() if how == SKIPPED}
         return sorted(skipped | {name for name, card in self.judges.cards.items() if card.verdict})
+
+    def _told(self, name: str, changes: Iterable[Change]) -> None:
+        """Whom WeChat confirmed is told as delivered just once."""
+        delivered = [each.data for each in changes if isinstance(each.data, CardDelivered)]
+        told = Counter(member for each in delivered for member in each.members)
+        confirmed = Counter(
+            member for (of, member), how in self.judges.marks.items() if (of, how) == (name, CONFIRMED)
+        )
+        insist(told == confirmed, f"{name}: delivered are {dict(confirmed)}, told {dict(told)}")
 
     async def _forgotten(self) -> None:
         """What was over weeks ago: retention has deleted it, and the ledger balances all the same."""
@@ -126,9 +139,12 @@ class Endings:
         (card,) = cards
         wanted = expected.state, expected.revision
         insist((card.state, card.revision) == wanted, f"{name} is {card.state} at {card.revision}: {wanted}")
-        for member in skipped:
+        for member in skipped if card.verdict != CONTINUED else ():
             insist((name, member) in self.judges.left_out, f"{member} of {name} was left out in silence")
-        if card.verdict != EXPIRED:
+        if card.verdict == CONTINUED:
+            told = self.world.model.cards[name].posts.keys() - expected.done
+            insist(not told, f"{name} shows {sorted(told)} as done")
+        elif card.verdict != EXPIRED:
             self._shows(name, card, expected, skipped)
 
     def _shows(self, name: str, card: Card, expected: Expected, skipped: set[str]) -> None:

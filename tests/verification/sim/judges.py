@@ -14,12 +14,13 @@ from contracts.wechat import SetChatToolMsg, Verdict
 from services.simulator.requests import Request
 from services.store.rooms import Binding
 from services.store.rows import CHANGES, EVENTS, InboxKey, Writes
-from statemachine.card import phase
+from statemachine.card import CONTINUED, phase
 from statemachine.gate import Gate
 from statemachine.plan import END
 from statemachine.states import ENDED
 from statemachine.step import Result
-from tests.verification.model.reference import Reference, Wait
+from tests.verification.model.facts import Wait
+from tests.verification.model.reference import Reference
 from tests.verification.sim.cards import CardJudge
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Judges:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.reference = Reference(world.settings.us("expiry_margin"))
+        self.reference = Reference(world.settings.us("expiry_margin"), world.settings.us("expiring"))
         self.admitted: dict[InboxKey, str] = {}
         self.outcomes: dict[tuple[str, str], tuple[str, str]] = {}
         self.outbox: list[tuple[str, str, str]] = []
@@ -223,14 +224,19 @@ class Judges:
         name, world = body.activity_id, self.world
         card = self.cards.get(name)
         members = tuple(each.group_openid for each in body.participator_info_list or ())
-        if card is None or card.lease_by != actor.name:
+        taken = card is not None and card.verdict == CONTINUED  # from whoever held it, who cannot know yet
+        fence = card.fence - taken if card is not None else 0
+        holds = card is not None and (taken or card.lease_by == actor.name)
+        if card is None or not holds or (name, fence) not in self.delivery.claims:
             self.fail(f"{actor.name} calls for {name} without holding it")
             raise AssertionError
         until = world.moment(ends)
-        self.expect(card.lease_until >= until, f"the lease of {name} ends before its call must be over")
+        held = taken or card.lease_until >= until
+        self.expect(held, f"the lease of {name} ends before its call must be over")
         expected = self.reference.expected(name)
         what = f"{name} := {body.target_state} {' '.join(members)}"
-        claim = self.delivery.claims[name, card.fence]
+        claim = self.delivery.claims[name, fence]
+        self.expect(claim.actor == actor.name, f"{actor.name} calls for {name}, which {claim.actor} claimed")
         for member in members:
             self.expect(member in expected.done, f"{member} of {name} is told as done, which nobody said")
             since = self.delivery.marked.get((name, member), 0)  # or just now, by who had lost its fence
@@ -245,7 +251,7 @@ class Judges:
         self.expect(not (members and ended) or waits, f"{what} though the end waits for nobody any more")
         called = any(each.target_state == END for each in self.calls if each.activity_id == name)
         self.expect(alone or not called, f"{what} though its end was called")
-        sent = Sent(actor, name, body.target_state, members, card.fence, world.loop.time(), what=what)
+        sent = Sent(actor, name, body.target_state, members, fence, world.loop.time(), what=what)
         self.calls.append(sent)
         return sent
 

@@ -22,6 +22,10 @@ NEVER: Final = "never"
 """The activity that nobody opens."""
 OLD: Final = "old"
 """The activity whose life was over before the others began."""
+HEIRS: Final = (0.25, 0.5, 0.35)
+"""The odds that the last activity is continued, that this goes on, and that one is continued twice."""
+HEIR_NAMES: Final = ("h1", "Z2", "h3", "a0")
+"""Those whose rows are locked before the earlier one's, and after."""
 BEFORE: Final = 20.0
 """Seconds of that life, until time leaps."""
 
@@ -82,9 +86,54 @@ def script(seed: int, begin: int, weather: Weather) -> list[Said]:
         for each in draw_life(chance, begin, weights):
             time, key = begin + round(each.time * SECOND), f"e{len(said) + 1}"
             said.append(Said(later + each.at, event("/sim", key, f"a{number + 1}", time, each.data)))
+    said += _heirs(random.Random(f"heirs-{seed}"), begin, weights, said, later)
     if later:  # the event that waited for weeks comes once more
         said.append(Said(later + chance.uniform(0.0, 40.0), said[0].event))
     return sorted(said, key=lambda each: each.at)
+
+
+def _heirs(chance: random.Random, begin: int, weights: Weights, said: list[Said], later: float) -> list[Said]:
+    """Activities that continue others, in time, before these are opened, after their end, or by no right."""
+    heirs: list[Said] = []
+    earlier = said[-1].event.activity_id
+    odds = HEIRS[0]
+    for name in HEIR_NAMES:
+        if chance.random() >= odds:
+            break
+        first = next(each for each in said + heirs if _opens(each, earlier))
+        shift = chance.choice((-4.0, 1.0, 3.0, 12.0))
+        opens = max(0.0, first.at - later + shift)
+        more = msgspec.structs.replace(weights, opens=(opens, opens + 3.0))
+        for number, each in enumerate(draw_life(chance, begin, more)):
+            data = each.data
+            if isinstance(data, Opened):
+                data = _continuing(random.Random(f"{name}-{chance.random()}"), data, earlier, first)
+            time = begin + round(each.time * SECOND)
+            heirs.append(Said(later + each.at, event("/sim", f"{name}-{number}", name, time, data)))
+        odds = HEIRS[1]
+        earlier = earlier if chance.random() < HEIRS[2] else name
+    return heirs
+
+
+def _opens(said: Said, name: str) -> bool:
+    return isinstance(said.event.data, Opened) and said.event.activity_id == name
+
+
+def _continuing(chance: random.Random, data: Opened, earlier: str, first: Said) -> Opened:
+    """Mostly in the same room, and with little that is given anew."""
+    before = first.event.data
+    assert isinstance(before, Opened)
+    strange = chance.random() < 0.1
+    return msgspec.structs.replace(
+        data,
+        continues=earlier,
+        appid=before.appid,
+        room=Room(opengid="r9") if strange else before.room,
+        choose=before.choose if chance.random() < 0.8 else data.choose,
+        participants=data.participants if chance.random() < 0.3 else (),
+        deadline=data.deadline if chance.random() < 0.4 else None,
+        notice=data.notice if chance.random() < 0.4 else None,
+    )
 
 
 def _other_life(chance: random.Random, begin: int) -> list[Said]:

@@ -300,4 +300,5 @@ def settings(weather: Weather) -> Settings:
         parked_after=weather.parked_after,
         prune_every=weather.prune_every,
         unknown_code_attempts=3,
+        expiring=75.0,
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from contracts.changes import CardDelivered, CardFailed, ChangeData, decode_change
+from contracts.changes import CardDelivered, CardExpiring, CardFailed, ChangeData, decode_change
 from contracts.events import Event
 from contracts.records import Record
 from contracts.times import SECOND, format_rfc3339
@@ -26,8 +26,9 @@ from statemachine.subtitles import Viewer, subtitle
 from tests.store.benches import START
 from tests.store.support import Scene
 from tests.verification.lives.wire import MOMENTS, envelope
+from tests.verification.model.facts import Expected
 from tests.verification.model.harness import Machines
-from tests.verification.model.reference import Expected, Reference
+from tests.verification.model.reference import Reference
 
 FOLDER = Path(__file__).parent / "histories"
 MARGIN = 60 * SECOND
@@ -201,7 +202,9 @@ async def _by_rows(history: History, scene: Scene, name: str) -> Expected:
         late=frozenset(row.group_openid for row in done if row.late),
         listed=frozenset(row.group_openid for row in rows) if listed else None,
         outcomes={(key.source, key.id): (outcomes[key], "") for key in keys if key in outcomes},
-        published=tuple(each for each in published if not isinstance(each, CardDelivered | CardFailed)),
+        published=tuple(
+            each for each in published if not isinstance(each, CardDelivered | CardFailed | CardExpiring)
+        ),
         ended_at=activity.ended_at,
     )
 

@@ -1,4 +1,11 @@
-"""Cards that continue an earlier one."""
+"""Whether it was told that an activity's id is about to die.
+
+The release before neither reads nor writes it. What it opened, or moved last, has a `due_at` that knows
+nothing of it: such an activity is told when its next timer fires, if it is still open then.
+"""
+
+import sqlalchemy as sa
+from alembic import op
 
 revision = "0010"
 down_revision = "0009"
@@ -7,4 +14,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add them."""
+    """Add it."""
+    told = sa.Column("told_expiring", sa.Boolean, nullable=False, server_default=sa.false())
+    op.add_column("activities", told)
