@@ -80,6 +80,6 @@ async def test_a_first_card_over_http_over_kafka_and_from_a_backend(tmp_path: Pa
         await until(on_the_page, "the card of Kafka is on the page too")
         backend = backend.replace("http://127.0.0.1:8084", running.page)
         backend = backend.replace("examples/", f"{ROOT}/examples/")
-        said = (await sh(f"{before}\n{backend}", running, tmp_path)).splitlines()
-        share_menu, notify = (msgspec.json.decode(each) for each in said[1:])
+        lines = (await sh(f"{before}\n{backend}", running, tmp_path)).splitlines()
+        share_menu, notify = (msgspec.json.decode(each) for each in lines[1:])
         assert (share_menu["useForChatTool"], notify["members"]) == (True, ["gp-bob"])
