@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.store.errors import wrong_encoding
 from services.store.ports import StoreUnavailable
 
-NEEDED: Final = "0010"
+NEEDED: Final = "0011"
 """The migration that this code needs, and the last that the release before can live with."""
 NEWEST: Final = "0012"
 """The last migration: takes away what only the release before needs."""

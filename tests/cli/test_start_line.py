@@ -46,7 +46,7 @@ def start_line(command: str, **settings: str) -> dict[str, Any]:
     return told[-1]
 
 
-@pytest.mark.parametrize("command", ["lifecycle", "clock", "dispatcher"])
+@pytest.mark.parametrize("command", ["lifecycle", "clock", "dispatcher", "gateway"])
 def test_a_service_names_store_and_broker(command: str) -> None:
     """Also where neither answers."""
     line = start_line(command, LIVECARD_KAFKA="127.0.0.1:1,127.0.0.1:2", LIVECARD_DATABASE=DATABASE, **SASL)

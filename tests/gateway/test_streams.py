@@ -51,7 +51,7 @@ class Listener:
             "root_path": "",
         }
         if last is not None:
-            self.scope["headers"].append((b"last-event-id", last.encode()))  # type: ignore[attr-defined]  # a list
+            self.scope["headers"].append((b"last-event-id", last.encode()))  # type: ignore[attr-defined]  # it is a list here
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = b""

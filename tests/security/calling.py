@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -19,7 +20,7 @@ SEALING = "Y2FuYXJ5LXNlYWxpbmcta2V5LWNhbmFyeS1zZWFsaW4="
 """32 bytes in base64."""
 CODE = "canary-code-bad"
 CREATION = {"appid": APPID, "template": "complete", "choose": "everyone"}
-TOOL = {"opengid": "g-1", "group_openid": "gp-alex"}
+TOOL: dict[str, Any] = {"opengid": "g-1", "group_openid": "gp-alex"}
 
 
 def key_files(folder: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ from contracts.wechat import Verdict
 from services.store.pages import ListedMember, MissingPage, Owner, Place
 from services.store.rooms import Binding
 from services.store.rows import CONFIRMED, OWED, SKIPPED
-from statemachine.card import not_in_sync_since
+from statemachine.card import FINAL, not_in_sync_since
 from statemachine.gate import Gate
 from tests.store.benches import START
 from tests.store.support import Scene
@@ -198,7 +198,7 @@ CAUSES: list[dict[str, Any]] = [
     for behind, doubt, verdict, lease, shown in product(
         (None, START + 2 * SECOND),
         (None, START + SECOND, START + 4 * SECOND),
-        ("", "rejected", "expired"),
+        ("", "rejected", *FINAL),
         (0, START + 9 * SECOND),
         (1, 3),
     )

@@ -32,6 +32,7 @@ BUS: Final = "tests/kafka"
 ACTIVITY: Final = "statemachine.activity"
 ANSWER: Final = "contracts.wechat:verdict_of_answer"
 STATEMENTS: Final = "services.store.statements:TRANSACTION"
+ROOMS: Final = "services.store.sql_rooms:ROOMS"
 
 
 @dataclass(frozen=True)
@@ -316,6 +317,11 @@ MUTANTS: Final = (
         "a-settle-does-not-lock-its-card",
         INTERLEAVER,
         {f"{STATEMENTS}[lock_cards]": _without("{for update}")},
+    ),
+    mutant(
+        "an-event-does-not-lock-the-binding-of-whom-it-names",
+        "tests/transactions/test_bind_races.py tests/store/test_rooms.py",
+        {f"{ROOMS}[lock_bindings]": _without("{for update}")},
     ),
     mutant(
         "what-was-parked-in-time-is-buried",
