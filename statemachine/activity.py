@@ -112,24 +112,25 @@ def _handle(
 
 
 def fire_due(aggregate: Aggregate, now: int, rules: Rules) -> None:
-    """Fire the timers that are due, in order: near, end, and that the id is about to die. An outdated timer
-    does nothing."""
-    _fire_states(aggregate, now, rules)
+    """Fire the timers that are due, in order: near, end, and between them that the id is about to die. An
+    outdated timer does nothing."""
     activity = aggregate.activity
-    if activity.state in (OPEN, NEARING):
-        expiring = timers.expiring_at(activity, rules)
-        if expiring is not None and now >= expiring:
-            activity.told_expiring = True
+    expiring = timers.expiring_at(activity, rules)
+    if expiring is not None and now >= expiring:
+        _turn_until(aggregate, expiring, now, rules)
+        if activity.state in (OPEN, NEARING):
+            activity.expiry_warned = True
             aggregate.publish("expiring", CardExpiring(format_rfc3339(activity.expires_at)))
+    _turn_until(aggregate, now, now, rules)
 
 
-def _fire_states(aggregate: Aggregate, now: int, rules: Rules) -> None:
+def _turn_until(aggregate: Aggregate, moment: int, now: int, rules: Rules) -> None:
     activity = aggregate.activity
     if activity.state == OPEN:
         near = timers.near_at(activity, rules)
-        if near is not None and now >= near:
+        if near is not None and moment >= near:
             turn(aggregate, "near", "notice")
-    if activity.state in (OPEN, NEARING) and now >= timers.end_at(activity, rules):
+    if activity.state in (OPEN, NEARING) and moment >= timers.end_at(activity, rules):
         end(aggregate, timers.end_reason(activity, rules), timers.end_at(activity, rules), now)
 
 
@@ -140,7 +141,7 @@ def end_expired(aggregate: Aggregate, now: int, rules: Rules) -> bool:
     """
     if aggregate.activity.state not in (OPEN, NEARING):
         return False
-    _fire_states(aggregate, now, rules)
+    fire_due(aggregate, now, rules)
     if aggregate.activity.state != ENDED:
         end(aggregate, "expired", now, now)
     return True

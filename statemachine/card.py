@@ -103,8 +103,8 @@ class DeliveryRules(msgspec.Struct, frozen=True):
 
     `lease`: how long a claim holds. `coalesce`: at most one plan per so long. `backoff` to `backoff_cap`:
     retry delays. `repair_after`: how long after a doubt a state is repeated. `end_wait`: how long the end
-    waits for members owed. `margin`: before `expires_at`. `probe`: the longest wait between two tries of an
-    app that WeChat refuses.
+    waits for members owed. `margin`, `expiring`: before `expires_at`, as `statemachine.model.Rules` has them.
+    `probe`: the longest wait between two tries of an app that WeChat refuses.
     """
 
     lease: int = 30_000_000
@@ -114,6 +114,7 @@ class DeliveryRules(msgspec.Struct, frozen=True):
     repair_after: int = 30_000_000
     end_wait: int = 60_000_000
     margin: int = 60_000_000
+    expiring: int = 0
     probe: int = 60_000_000
     members_per_call: int = 100
     unknown_code_attempts: int = 5

@@ -28,8 +28,7 @@ from statemachine.card import (
 from statemachine.gate import Passage
 from statemachine.plan import END, HIGHEST_OPEN, Desired, Limits, plan, repair
 from statemachine.states import ENDED
-from statemachine.step import ALL_SKIPPED, UNGATED, Claimed, Owed, Result, Step
-from statemachine.waits import believed
+from statemachine.step import ALL_SKIPPED, UNGATED, Claimed, Owed, Result, Step, with_believed_waits
 
 SINGLES: Final = 3
 """So many members rejected alone, and the request itself is tried: the state alone."""
@@ -73,7 +72,7 @@ def claim(
     A lease that ran out, or lies further ahead than any, is a lapse first. Where nothing differs the revision
     is delivered without a call. `Step.claimed` is None then, and when a lapse left nothing but a doubt.
     """
-    card = _believed(card, now, rules)
+    card = with_believed_waits(card, now, rules)
     was_due = attempt_at(card, rules)
     lapsed = 0 < card.lease_until <= now
     step = _lapse(card, now) if lapsed else Step(card)
@@ -112,7 +111,7 @@ def claim(
 def postpone(card: Card, now: int, rules: DeliveryRules) -> Step:
     """A card of which the table knows no claim, by a bug or by a hand in the database: nobody has it, and it
     waits for the longest backoff, so that the others go on."""
-    step = Step(_believed(card, now, rules))
+    step = Step(with_believed_waits(card, now, rules))
     step.card.fence += 1
     step.card.lease_until, step.card.lease_by = 0, ""
     step.card.retry_at = now + rules.backoff_cap
@@ -133,7 +132,7 @@ def settle(
     if not card.lease_until:
         return None
     trigger, follow = _BY_VERDICT[result.verdict]
-    before, step = phase(card), Step(_believed(card, now, rules))
+    before, step = phase(card), Step(with_believed_waits(card, now, rules))
     if card.ending and card.end_by is not None:  # since its lease ran out it was due, and nobody took it
         _put_off_end(step.card, now, card.lease_until, rules)
     step.card.lease_until, step.card.lease_by = 0, ""
@@ -214,20 +213,6 @@ def _close(step: Step, owed: Sequence[str], now: int, result: Result | None = No
         step.fail("expired", card.revision, result, owed)
     step.settle(card.revision, "expired", now)
     card.doubt_at, card.verdict = None, EXPIRED
-
-
-def _believed(card: Card, now: int, rules: DeliveryRules) -> Card:
-    """The card with no wait longer than its own longest setting: one that lies further ahead is over, a doubt
-    begins anew, and so does the end's wait for members."""
-    card = copy(card)
-    card.throttled_until = believed(card.throttled_until, now, rules.coalesce)
-    card.retry_at = believed(card.retry_at, now, rules.backoff_cap)
-    card.lease_until = believed(card.lease_until, now, rules.lease)
-    if card.doubt_at is not None:
-        card.doubt_at = min(card.doubt_at, now)
-    if card.end_by is not None:
-        card.end_by = min(card.end_by, now + rules.end_wait)
-    return card
 
 
 def _lapse(card: Card, now: int) -> Step:

@@ -31,7 +31,7 @@ class Activity(msgspec.Struct):
 
     `deadline` is as given; the effective end is `timers.end_at`. `ended_at` is the moment
     up to which a completion counts as late rather than refused; `end_known_at` is when we learnt of it.
-    `told_expiring`: whether it was told that the id is about to die.
+    `expiry_warned`: whether it was told that the id is about to die.
     """
 
     activity_id: str
@@ -49,7 +49,7 @@ class Activity(msgspec.Struct):
     done: int = 0
     revision: int = 0
     opened_digest: str = ""
-    told_expiring: bool = False
+    expiry_warned: bool = False
 
 
 class Room(NamedTuple):

@@ -25,7 +25,9 @@ DONE: Final = "done"
 TARGET_STATE: Final = {OPEN: 1, NEARING: 2, ENDED: 3}
 """WeChat's number for each state (wechat-api.md §1)."""
 
-_END_REACHED: Final = "the end is reached, closed by event, complete, or the id expires"
+_END_REACHED: Final = (
+    "the end is reached, closed by event, complete, continued by another card, or the id expires"
+)
 
 ACTIVITY_TABLE: Final = (
     {

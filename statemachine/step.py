@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Final
 
 import msgspec
 
 from contracts.changes import CardDelivered, CardFailed, FailedVerdict
 from contracts.wechat import Verdict
-from statemachine.card import Card
+from statemachine.card import Card, DeliveryRules
 from statemachine.gate import Passage
 from statemachine.plan import Call
+from statemachine.waits import believed
 
 UNGATED: Final = Passage()
 ALL_SKIPPED: Final = ("*",)
@@ -122,3 +124,17 @@ class Step(msgspec.Struct):
         )
         self.published.append((f"delivered:{revision}:{fence}", delivered))
         card.progress_calls, card.progress_members = 0, ()
+
+
+def with_believed_waits(card: Card, now: int, rules: DeliveryRules) -> Card:
+    """The card with no wait longer than its own longest setting: one that lies further ahead is over, a doubt
+    begins anew, and so does the end's wait for members."""
+    card = copy(card)
+    card.throttled_until = believed(card.throttled_until, now, rules.coalesce)
+    card.retry_at = believed(card.retry_at, now, rules.backoff_cap)
+    card.lease_until = believed(card.lease_until, now, rules.lease)
+    if card.doubt_at is not None:
+        card.doubt_at = min(card.doubt_at, now)
+    if card.end_by is not None:
+        card.end_by = min(card.end_by, now + rules.end_wait)
+    return card

@@ -22,8 +22,8 @@ def near_at(activity: Activity, rules: Rules) -> int | None:
 
 def expiring_at(activity: Activity, rules: Rules) -> int | None:
     """When it is to be told that the id is about to die, µs; None: never, or it was."""
-    told = activity.told_expiring or not rules.expiring
-    return None if told else activity.expires_at - rules.expiring
+    over = activity.expiry_warned or not rules.expiring
+    return None if over else activity.expires_at - rules.expiring
 
 
 def is_clamped(activity: Activity | Opened, rules: Rules) -> bool:

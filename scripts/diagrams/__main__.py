@@ -42,6 +42,7 @@ def parts(say: Say) -> dict[str, str]:
         "participant": mermaid.participant(say),
         "delivery": mermaid.delivery(say),
         "events": outcomes.events(say),
+        "continuations": outcomes.continuations(say),
         "completions": outcomes.completions(say),
         "viewers": viewers.table(say),
     }

@@ -24,6 +24,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "deadline": "2026-11-21T18:00:00Z",
         "notice": 3600,
         "close_when_complete": False,
+        "continues": None,
     },
     events.RESCHEDULED: {"deadline": "2026-11-21T20:00:00+08:00", "notice": 600},
     events.CLOSED: {"note": "rained off"},

@@ -47,8 +47,8 @@ CHINESE: Final = {
     # the activity and the participant
     "now ≥ end − notice; only if a deadline was given": "now ≥ end − notice；仅当给出了截止时间",
     "rescheduled so that now < end − notice": "改期之后 now < end − notice",
-    "the end is reached, closed by event, complete, or the id expires": (
-        "到达结束时刻、被事件关闭、全部完成，或 id 过期"
+    "the end is reached, closed by event, complete, continued by another card, or the id expires": (
+        "到达结束时刻、被事件关闭、全部完成、被另一张卡片接续，或 id 过期"
     ),
     "a completion names the member": "完成事件点名了该成员",
     # the delivery
@@ -68,10 +68,15 @@ CHINESE: Final = {
     "a later revision, or the end with members owed": "有了更新的修订，或结束时仍有待送达的成员",
     "a repair is refused: its doubt is dropped": "补发被拒绝：不再存疑",
     "an operator asks": "运维人员要求",
-    "the id is dead, or another card continues this one": "id 已失效，或由另一张卡片接续",
+    "the id is dead, or another card continues this one": "id 已失效，或另一张卡片接续了它",
     # events and members in the tables of outcomes
     "`opened`, the first or the same again": "`opened`，第一个，或同样的再来一次",
     "`opened`, saying something else": "`opened`，内容不同",
+    "the earlier card": "先前的卡片",
+    "`opened` that continues it": "接续它的 `opened`",
+    "; it is ended": "；它结束",
+    "; it stays ended": "；它仍是已结束",
+    "of another app or room": "属于另一个小程序或聊天",
     "`rescheduled` far ahead": "`rescheduled` 到很久以后",
     "`rescheduled` to within the notice": "`rescheduled` 到提醒期之内",
     "`rescheduled` into the past": "`rescheduled` 到过去",

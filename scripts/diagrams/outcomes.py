@@ -50,6 +50,27 @@ def events(say: Say = english) -> str:
     return markdown([say(head) for head in ("event", *STATES)], rows)
 
 
+def continuations(say: Say = english) -> str:
+    """An opening that continues another card, by the state of that one; ann was done there."""
+    later = msgspec.structs.replace(LISTED, continues="a", participants=(), deadline=None)
+    rows = [[say(state), _continuation(state, later, say)] for state in STATES]
+    stranger = msgspec.structs.replace(later, appid="wx2")
+    rows.append([say("of another app or room"), _continuation("open", stranger, say)])
+    return markdown([say("the earlier card"), say("`opened` that continues it")], rows)
+
+
+def _continuation(state: str, later: Opened, say: Say) -> str:
+    earlier, heir = _arrive(state, LISTED), Aggregate(Activity("b"))
+    known, before = {"a": earlier, "b": heir}, earlier.activity.state
+    event = Event(source="/docs", id="e", type="opened", activity_id="b", time=NOWS[state], data=later)
+    ((_, outcome),) = machine.handle(heir, event, NOWS[state], RULES, known)
+    if outcome.kind != "applied":
+        return say(outcome.kind) + (f" `{outcome.reason}`" if outcome.reason else "")
+    ended = say("; it stays ended") if before == "ended" else say("; it is ended")
+    words = f"**{say('applied')}** → {heir.activity.state}{say(', revision +')}{heir.activity.revision}"
+    return f"{words}{ended} (`{earlier.activity.reason}`)"
+
+
 def completions(say: Say = english) -> str:
     """A completion of one member, by who that is."""
     members = [

@@ -100,7 +100,7 @@ class TimerClock:
             self._moved = self._clock.monotonic()
             for lateness in fired.lateness:
                 self._metrics.timer_fired(lateness / 1_000_000)
-            if fired.nudges or fired.closed or fired.told:
+            if fired.nudges or fired.closed or fired.warned:
                 self._relay.kick()
             if fired.nudges:
                 self._bus.nudge(self._nudges, fired.nudges)

@@ -32,21 +32,41 @@ def bounded(arrivals: Sequence[Arrival]) -> Iterator[Sequence[Arrival]]:
 
 
 def side_by_side(arrivals: Sequence[Arrival]) -> list[Sequence[Arrival]]:
-    """Parts for transactions at the same time. Each activity's events stay together, in order. Where events
-    of two activities share a key, of which only the first counts, nothing is divided."""
+    """Parts for transactions at the same time. The events of each activity, and of those that continue each
+    other, stay together, in order. Where events of two activities share a key, of which only the first
+    counts, nothing is divided."""
     width = min(SIDE_BY_SIDE, len(arrivals) // WORTH_ONE)
     if width < 2:
         return [arrivals]
     parts: list[list[Arrival]] = [[] for _ in range(width)]
     place_of: dict[InboxKey, int] = {}
+    lines = _lines(arrivals)
     for arrival in arrivals:
         content = arrival.content
         name = content.activity_id if isinstance(content, Event) else ""
-        place = crc32(name.encode()) % width
+        place = crc32(lines.get(name, name).encode()) % width
         if place_of.setdefault(arrival.key, place) != place:
             return [arrivals]
         parts[place].append(arrival)
     return [part for part in parts if part]
+
+
+def _lines(arrivals: Sequence[Arrival]) -> dict[str, str]:
+    """The activities that continue another one by these events, each with the first of its line."""
+    before: dict[str, str] = {}
+
+    def first(name: str) -> str:
+        while name in before:
+            name = before[name]
+        return name
+
+    for arrival in arrivals:
+        data = arrival.content.data if isinstance(arrival.content, Event) else None
+        if isinstance(data, Opened) and data.continues is not None and isinstance(arrival.content, Event):
+            later, earlier = first(arrival.content.activity_id), first(data.continues)
+            if later != earlier:
+                before[later] = earlier
+    return {name: first(name) for name in before}
 
 
 def _named(arrival: Arrival) -> int:

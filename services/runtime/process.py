@@ -95,6 +95,7 @@ def delivery_rules(settings: Settings) -> DeliveryRules:
         repair_after=settings.us("repair_after"),
         end_wait=settings.us("end_wait"),
         margin=settings.us("expiry_margin"),
+        expiring=settings.us("expiring"),
         probe=settings.us("probe"),
         members_per_call=settings.members_per_call,
         unknown_code_attempts=settings.unknown_code_attempts,

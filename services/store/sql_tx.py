@@ -46,7 +46,7 @@ def read_activity(row: Sequence[Any]) -> Activity:
     """A row of ACTIVITY_COLUMNS; SQLite keeps booleans as numbers."""
     activity = Activity(*row)
     activity.close_when_complete = bool(activity.close_when_complete)
-    activity.told_expiring = bool(activity.told_expiring)
+    activity.expiry_warned = bool(activity.expiry_warned)
     return activity
 
 

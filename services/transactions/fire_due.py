@@ -19,12 +19,12 @@ from statemachine.timers import due_at
 
 class Fired(msgspec.Struct):
     """What one round of timers came to. `lateness`: µs after its due time, per activity that moved; `closed`:
-    cards whose id had died; `told`: activities whose id is about to; `taken` = the limit: perhaps more."""
+    cards whose id had died; `warned`: activities whose id is about to; `taken` = the limit: perhaps more."""
 
     nudges: dict[str, int] = msgspec.field(default_factory=dict)
     lateness: list[int] = msgspec.field(default_factory=list)
     closed: int = 0
-    told: int = 0
+    warned: int = 0
     taken: int = 0
 
 
@@ -49,9 +49,9 @@ async def fire_due(store: Store, limit: int, rules: Rules) -> Fired:
         for activity, card in rows:
             name, due, revision = activity.activity_id, due_at(activity, card, rules), activity.revision
             aggregate = Aggregate(activity)
-            told = activity.told_expiring
+            before = activity.expiry_warned
             fire(aggregate, now, rules)
-            fired.told += activity.told_expiring and not told
+            fired.warned += activity.expiry_warned and not before
             out.outbox.extend(change_rows(name, aggregate.published, now))
             if activity.revision > revision:
                 step = delivery.raise_revision(card, activity.state, activity.revision, now)

@@ -52,6 +52,7 @@ class _Settling:
 
     def __init__(self, rules: DeliveryRules) -> None:
         self.rules = rules
+        self.state_rules = Rules(rules.margin, rules.expiring)
         self.now = 0
         self.cards: dict[str, Card] = {}
         self.rows: dict[str, Locked] = {}
@@ -126,7 +127,7 @@ class _Settling:
             follow(self.out, step, self.now, self.skipped.get(step.card.activity_id, ()))
         for name in sorted(self.moved):
             activity, card = self.rows[name].activity, self.cards[name]
-            due = due_at(activity, card, Rules(self.rules.margin))
+            due = due_at(activity, card, self.state_rules)
             self.out.activities.append(Moved(activity, card, due))
         self.out.cards = [card for name, card in self.cards.items() if name not in self.moved]
         return self.out
@@ -139,7 +140,7 @@ class _Settling:
         """47504: the activity ends as expired through its table; its card as it is then."""
         activity = self.rows[card.activity_id].activity
         aggregate, before = Aggregate(activity), activity.revision
-        if not end_expired(aggregate, self.now, Rules(self.rules.margin)):
+        if not end_expired(aggregate, self.now, self.state_rules):
             return card
         self.moved.add(card.activity_id)
         self.out.outbox.extend(change_rows(card.activity_id, aggregate.published, self.now))

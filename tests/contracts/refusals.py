@@ -71,6 +71,12 @@ _INVALID: list[tuple[str, Any, str]] = [
     (RESCHEDULED, {"deadline": 5}, f"data.deadline: expected {TIME}, or null, got int 5"),
     (RESCHEDULED, {"deadline": "soon"}, f'data.deadline: expected {TIME}, or null, got "soon"'),
     (RESCHEDULED, {}, f"data.deadline: expected {TIME}, or null, got nothing"),
+    (OPENED, {**OPENED_DATA, "continues": 7}, f"data.continues: expected {ID}, got int 7"),
+    (
+        OPENED,
+        {**OPENED_DATA, "continues": "a\n"},
+        f"data.continues: expected {ID}, got a string with the control character U+000A at 1",
+    ),
     (RESCHEDULED, {"notice": 60}, f"data.deadline: expected {TIME}, or null, got nothing"),
     (
         RESCHEDULED,

@@ -12,6 +12,7 @@ from contracts.changes import (
     CHANGE_TYPES,
     ActivityChanged,
     CardDelivered,
+    CardExpiring,
     CardFailed,
     Change,
     EventRef,
@@ -82,6 +83,11 @@ CASES = [
             "rid": None,
             "members": ["a"],
         },
+    ),
+    (
+        CardExpiring("2026-11-22T08:00:00Z"),
+        "livecard.card.expiring",
+        {"expires_at": "2026-11-22T08:00:00Z"},
     ),
     (
         EventRefused(event=REF, reason="ended"),

@@ -73,3 +73,20 @@ def test_what_is_ignored_makes_no_other_opening():
 def test_the_digest_is_stable_across_releases():
     """Digests are stored: this value must never change."""
     assert opened_digest(ONE) == "78828e73de17e154f9e4361c73dd9bf3"
+
+
+def test_a_notice_that_is_left_out_is_that_of_the_card_that_is_continued():
+    """Given, it is this one's, also if it is what it would be anyway; null equals left out."""
+    bare = {name: OPENED_DATA[name] for name in ("appid", "template", "expires_at")}
+    for data, notice in (
+        ({}, 3600),
+        ({"notice": None}, 3600),
+        ({"continues": "a"}, None),
+        ({"continues": "a", "notice": None}, None),
+        ({"continues": "a", "notice": 3600}, 3600),
+        ({"continues": None}, 3600),
+    ):
+        read = decode(value_of(OPENED, {**bare, **data}))
+        assert isinstance(read, Event)
+        assert isinstance(read.data, Opened)
+        assert (read.data.notice, read.data.continues) == (notice, data.get("continues"))

@@ -248,7 +248,7 @@ def test_all_schemas_load_together_and_each_is_found_by_its_id() -> None:
     registry: Registry[Any] = Registry().with_resources(
         (document["$id"], Resource.from_contents(document)) for document in documents
     )
-    assert len({document["$id"] for document in documents}) == len(documents) == 11
+    assert len({document["$id"] for document in documents}) == len(documents) == 12
     for value in (event(type_name) for type_name in DATA):
         together = Draft202012Validator({"$ref": f"urn:livecard:{value['type']}"}, registry=registry)
         assert together.is_valid(value)

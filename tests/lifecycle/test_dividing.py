@@ -149,3 +149,20 @@ async def test_what_one_part_waits_for_is_told_though_the_others_are_in(
     await work
     assert taking.waiting is None
     assert len(store.inbox) == len(records)
+
+
+def test_activities_that_continue_each_other_stay_together() -> None:
+    """Whichever is opened first in the batch, and in a circle too."""
+    pairs = [("a00", "a01"), ("a02", "a01"), ("a03", "a02"), ("a09", "a08"), ("a08", "a09")]
+    values = [opened(later, continues=earlier) for later, earlier in pairs]
+    values += [completed(f"c{number}", NAMES[number % 10], "m") for number in range(WORTH_ONE * SIDE_BY_SIDE)]
+    parts = side_by_side([read_arrival(record(offset, value)) for offset, value in enumerate(values)])
+    assert len(parts) > 1
+    where = {
+        each.content.activity_id: place
+        for place, part in enumerate(parts)
+        for each in part
+        if isinstance(each.content, Event)
+    }
+    assert len({where[name] for name in ("a00", "a01", "a02", "a03")}) == 1
+    assert where["a08"] == where["a09"]

@@ -11,6 +11,7 @@ from statemachine import delivery
 from statemachine.card import (
     CALLING,
     CLOSED,
+    CONTINUED,
     DELIVERY_TABLE,
     DUE,
     EXPIRED,
@@ -171,6 +172,22 @@ def test_redeliver_of_a_closed_card_is_illegal_or_says_that_nobody_can_follow():
     with pytest.raises(IllegalTransition):
         delivery.redeliver(EXPIRED_CARD, ["bob"], NOW)
     assert delivery.redeliver(IN[CLOSED](), ["bob"], NOW) is None
+
+
+@pytest.mark.parametrize("where", PHASES)
+def test_a_card_that_another_one_continues_is_closed_in_every_phase(where):
+    """Nothing is told or called; what is undelivered is superseded, and whoever has it has lost its fence."""
+    card = IN[where]()
+    behind = card.revision - card.settled
+    step = delivery.close(card, ("ann",), NOW, CONTINUED)
+    assert (phase(step.card), step.card.verdict, step.card.doubt_at) == (CLOSED, CONTINUED, None)
+    assert (step.card.settled, step.card.lease_until) == (step.card.revision, 0)
+    assert (step.skipped, step.published) == (("ann",), [])
+    assert step.counters == ({"revisions.superseded": behind} if behind else {})
+    assert (step.card.fence > card.fence) is (where is CALLING)
+    assert attempt_at(step.card, RULES) is None
+    stale = copy_of(step.card, fence=STALE.card.fence + 1)
+    assert phase(settled_on(stale, STALE, Verdict.unknown).card) is CLOSED
 
 
 @pytest.mark.parametrize("where", PHASES)

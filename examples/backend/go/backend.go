@@ -157,8 +157,8 @@ func main() {
 	call("/v1/rooms/bind", sealed, &me)
 
 	call("/v1/activities", object{
-		"appid": "wx1", "template": "complete", "title": "团建报名统计", "room": me.Room,
-		"publisher":    me.GroupOpenID,
+		"appid": "wx1", "template": "complete", "title": "团建报名统计",
+		"room": me.Room, "publisher": me.GroupOpenID,
 		"participants": []string{me.GroupOpenID, "gp-bob"}, // whom wx.selectGroupMembers gave the page
 	}, &activity)
 	show(activity.ShareMenu) // the page hands it to wx.updateShareMenu, and shares

@@ -56,7 +56,7 @@ class Reference:
     def expire(self, activity_id: str, now: int) -> None:
         """WeChat said 47504: the id is dead."""
         life = self.lives.get(activity_id, Life())
-        self._turns(life, now)
+        self._timers(life, now)
         if life.state in ("open", "nearing"):
             self._finish(life, "expired", now)
 
@@ -112,13 +112,14 @@ class Reference:
         return last if life.deadline is None or life.deadline > last else life.deadline
 
     def _timers(self, life: Life, now: int) -> None:
+        if self.expiring and life.opening is not None and not life.warned:
+            warning = life.opening.expires_at - self.expiring
+            if now >= warning:
+                self._turns(life, warning)
+                if life.state in ("open", "nearing"):
+                    life.warned = True
+                    life.published.append(CardExpiring(format_rfc3339(life.opening.expires_at)))
         self._turns(life, now)
-        if life.state not in ("open", "nearing") or life.warned or not self.expiring:
-            return
-        assert life.opening is not None
-        if now + self.expiring >= life.opening.expires_at:
-            life.warned = True
-            life.published.append(CardExpiring(format_rfc3339(life.opening.expires_at)))
 
     def _turns(self, life: Life, now: int) -> None:
         if life.state in (NOTHING_YET, "ended"):

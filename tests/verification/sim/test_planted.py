@@ -18,6 +18,7 @@ SAMPLE = (
     "a-closed-gate-is-ignored",
     "two-rejected-are-skipped-together",
     "the-inbox-is-pruned-too-young",
+    "a-binding-is-read-without-its-lock",
 )
 """One of each kind, soon found; all of them: `python -m tests.verification.sim --planted all`."""
 

@@ -15,5 +15,5 @@ depends_on = None
 
 def upgrade() -> None:
     """Add it."""
-    told = sa.Column("told_expiring", sa.Boolean, nullable=False, server_default=sa.false())
-    op.add_column("activities", told)
+    warned = sa.Column("expiry_warned", sa.Boolean, nullable=False, server_default=sa.false())
+    op.add_column("activities", warned)
