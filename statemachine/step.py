@@ -110,8 +110,8 @@ class Step(msgspec.Struct):
         """One more call of an unfinished plan has confirmed these; each is told once."""
         card = self.card
         card.progress_calls += 1
-        told = set(card.progress_members)
-        card.progress_members += tuple(each for each in members if each not in told)
+        known = set(card.progress_members)
+        card.progress_members += tuple(each for each in members if each not in known)
 
     def tell_progress(self, revision: int, fence: int) -> None:
         """Publish what the calls of this plan have confirmed; `fence`: of the claim that tells."""
