@@ -55,7 +55,7 @@ format: install ## format the code and apply safe fixes
 	$(PY) -m ruff check --fix-only .
 	$(PY) -m ruff format .
 
-generate: install ## write the generated files anew (schemas, AsyncAPI, field reference, diagrams)
+generate: install ## write the generated files anew (schemas, AsyncAPI, field reference, diagrams, snippets)
 	$(PY) -m contracts.generate
 	$(PY) -m scripts.diagrams
 

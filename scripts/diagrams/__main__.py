@@ -1,4 +1,4 @@
-"""`python -m scripts.diagrams [--check]`: write what docs/ takes from the code, or tell what has drifted."""
+"""`python -m scripts.diagrams [--check]`: write what pages take from the code, or tell what has drifted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from scripts.diagrams import fields, life, line, mermaid, outcomes, viewers
+from scripts.diagrams import fields, life, line, mermaid, outcomes, snippets, viewers
 from scripts.diagrams.languages import Say, chinese, english
 
 ROOT: Final = Path(__file__).parents[2]
@@ -16,6 +16,7 @@ PAGES: Final = {
     ROOT / "docs" / "zh-CN" / "state-machines.md": chinese,
 }
 EVENTS: Final = ROOT / "docs" / "events.md"
+READMES: Final = (ROOT / "README.md", ROOT / "README.zh-CN.md")
 IMAGES: Final = ROOT / "docs" / "images"
 
 
@@ -58,6 +59,7 @@ def files() -> dict[Path, str]:
     return {
         EVENTS: fill(EVENTS.read_text("utf-8"), tables),
         **{page: fill(page.read_text("utf-8"), parts(say)) for page, say in PAGES.items()},
+        **{page: fill(page.read_text("utf-8"), snippets.blocks()) for page in READMES},
         IMAGES / "line.svg": line.draw(),
         IMAGES / "card-life.svg": life.draw(),
     }

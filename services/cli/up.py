@@ -68,10 +68,10 @@ async def embedded(
                 ) from None
             warn_about(simulator, host, settings.simulator_faults)
             settings = msgspec.structs.replace(settings, wechat=simulator.url)
-        if not settings.session_key_file:
-            settings = msgspec.structs.replace(settings, session_key_file=session_key_to_try())
         with named_database(settings):
             await migrate(database_url(settings), finish=True)  # everything in one process: no other release
+        if not settings.session_key_file:
+            settings = msgspec.structs.replace(settings, session_key_file=session_key_to_try())
         if simulator is not None:
             remember(settings, simulator)
             store = await open_store(database_url(settings), pool=1)

@@ -174,7 +174,10 @@ class Control:
     async def _page(self, request: web.Request) -> web.Response:
         """What `wx.getChatToolInfo` and its like give the page of one user."""
         wish = await _wish(request, PageWish)
-        return _json(self._shell.model.rooms.tell(self._shell.now(), wish))
+        model = self._shell.model
+        code = model.admit("", Session(appid=wish.appid, openid=wish.openid)) if wish.login else None
+        given = model.rooms.tell(self._shell.now(), wish)
+        return _json(msgspec.structs.replace(given, js_code=code))
 
     async def _behaviour(self, _request: web.Request) -> web.Response:
         return _json(self._shell.model.behaviour)

@@ -192,8 +192,11 @@ class WeChatModel:
         return self.given.get(activity_id) or Given(appid, now + self.behaviour.activity_lifetime)
 
     def admit(self, code: str, session: Session) -> str:
-        """Make `code`, a new one if it is empty, a login code that works once."""
+        """Make `code`, a new one if it is empty, a login code that works once. Its user logs in now, so what
+        pages are given from here on opens with the session key that the code is exchanged for."""
         code = code or f"{self._chance.getrandbits(128):032x}"
+        if session.openid is not None:
+            self.rooms.log_in(session.appid, session.openid)
         self._codes[code] = session
         return code
 
@@ -276,7 +279,7 @@ class WeChatModel:
         if session.openid is None:
             raise RefusedError(40226)
         self._codes[code] = None
-        key = self.rooms.log_in(session.appid, session.openid)
+        key = self.rooms.session_key(session.appid, session.openid)
         answer: dict[str, Any] = {"openid": session.openid, "session_key": key}
         return encode(answer if session.unionid is None else {**answer, "unionid": session.unionid})
 

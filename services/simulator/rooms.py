@@ -38,18 +38,21 @@ class RoomWish(RoomName, frozen=True, kw_only=True):
 
 
 class PageWish(RoomName, frozen=True, kw_only=True):
-    """What one user's page asks for in a chat. `watermark` false: leave it out, as the newer calls may."""
+    """What one user's page asks for in a chat. `login`: it logs in before, and is given a `js_code` too.
+    `watermark` false: leave it out, as the newer calls may."""
 
     openid: str
+    login: bool = False
     call: PageCall = "getChatToolInfo"
     watermark: bool = True
 
 
-class Given(msgspec.Struct, frozen=True, rename="camel"):
-    """What the page is given."""
+class Given(msgspec.Struct, frozen=True, omit_defaults=True, rename={"encrypted_data": "encryptedData"}):
+    """What the page is given, under the names by which the gateway takes it."""
 
     encrypted_data: str
     iv: str
+    js_code: str | None = None
 
 
 class Room(msgspec.Struct):
@@ -67,10 +70,13 @@ class Rooms:
         self._rooms: dict[tuple[str, str | None, str | None], Room] = {}
         self._keys: dict[tuple[str, str], bytes] = {}
 
-    def log_in(self, appid: str, openid: str) -> str:
-        """A new session key of this user's, in base64; the one before opens nothing new any more."""
-        key = self._keys[appid, openid] = self._chance.getrandbits(128).to_bytes(BLOCK, "big")
-        return b64encode(key).decode()
+    def log_in(self, appid: str, openid: str) -> None:
+        """Make a new session key of this user's; the one before opens nothing new any more."""
+        self._keys[appid, openid] = self._chance.getrandbits(128).to_bytes(BLOCK, "big")
+
+    def session_key(self, appid: str, openid: str) -> str:
+        """That key, in base64."""
+        return b64encode(self._keys[appid, openid]).decode()
 
     def put(self, wish: RoomWish) -> None:
         """There is such a chat, with these people in it."""
@@ -90,7 +96,7 @@ class Rooms:
         """What the page is given. Raises ValueError for a user who has not logged in, or is not there."""
         key = self._keys.get((wish.appid, wish.openid))
         if key is None:
-            raise ValueError("this user has not logged in: have a code, and exchange it by code2Session")
+            raise ValueError('this user has not logged in: ask with "login": true, or POST /control/codes')
         room = self._rooms.get(_name(wish))
         if room is None or wish.openid not in room.members:
             raise ValueError("this user is not in the room (65206): POST /control/rooms puts people there")

@@ -1,4 +1,4 @@
-"""What docs/events.md and the READMEs tell producers to send is read as they mean it."""
+"""What docs/events.md tells producers to send is read as they mean it."""
 
 from __future__ import annotations
 
@@ -40,12 +40,7 @@ def test_every_type_has_an_example_that_livecard_reads_and_that_names_every_fiel
     assert len({each["id"] for each in examples}) == len(examples)
 
 
-SNIPPETS = [
-    (name, block)
-    for name in ("README.md", "README.zh-CN.md", "docs/events.md")
-    for block in blocks((ROOT / name).read_text("utf-8"), "console")
-    if "kcat" in block
-]
+SNIPPETS = [block for block in blocks(PAGE, "console") if "kcat" in block]
 
 
 def option(words: list[str], flag: str) -> list[str]:
@@ -53,22 +48,21 @@ def option(words: list[str], flag: str) -> list[str]:
     return [words[place + 1] for place, word in enumerate(words) if word == flag]
 
 
-@pytest.mark.parametrize(("name", "block"), SNIPPETS)
-def test_what_kcat_sends_is_an_event_with_its_activity_as_the_key(name: str, block: str) -> None:
+@pytest.mark.parametrize("block", SNIPPETS)
+def test_what_kcat_sends_is_an_event_with_its_activity_as_the_key(block: str) -> None:
     value, kcat = (shlex.split(part) for part in block.replace("\\\n", " ").split("|\n"))
     headers: list[tuple[str, bytes | None]] = [
         (header.partition("=")[0], header.partition("=")[2].encode()) for header in option(kcat, "-H")
     ]
     assert value[0] == "echo"
     read = decode(value[1].encode(), headers)
-    assert isinstance(read, Event), (name, read)
+    assert isinstance(read, Event), read
     assert (read.activity_id, read.data) == ("966_NGiq", Completed(("gp-bob",)))
     assert (option(kcat, "-k"), option(kcat, "-t")) == ([read.activity_id], ["activity.events"])
 
 
-def test_there_are_snippets_for_both_modes_and_in_both_readmes() -> None:
-    assert [name for name, _ in SNIPPETS] == ["README.md", "README.zh-CN.md", *["docs/events.md"] * 2]
-    assert [("ce_specversion" in block) for _, block in SNIPPETS] == [False, False, False, True]
+def test_there_are_snippets_for_both_modes() -> None:
+    assert [("ce_specversion" in block) for block in SNIPPETS] == [False, True]
 
 
 async def test_the_python_snippet_publishes_an_event_with_its_key() -> None:

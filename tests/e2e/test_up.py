@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import re
-import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-import msgspec
 import pytest
 
-from scripts.patience import PATIENCE
-from tests.e2e.line import LIVECARD, free_port, until
+from tests.e2e.line import until
+from tests.e2e.up import up
 
 pytestmark = pytest.mark.slow
 OPENED = {
@@ -36,58 +28,6 @@ COMPLETED = {
     "subject": "966_NGiq",
     "data": {"members": ["gp-alex"]},
 }
-
-
-class Up:
-    """One run of it, and a second terminal beside it."""
-
-    def __init__(self, env: dict[str, str], kafka: str, page: str) -> None:
-        self.env, self.page = {**env, "LIVECARD_KAFKA": kafka}, page
-
-    async def send(self, event: dict[str, Any]) -> None:
-        process = await asyncio.create_subprocess_exec(
-            LIVECARD, "send", env=self.env, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
-        )
-        await process.communicate(msgspec.json.encode(event))
-        assert process.returncode == 0
-
-    async def cards(self) -> list[Any]:
-        """What the page draws, newest first."""
-        async with httpx.AsyncClient() as client:
-            answer = await client.get(f"{self.page}/control/activities?limit=60")
-            return list(answer.json()["activities"])
-
-
-@asynccontextmanager
-async def up(folder: Path) -> AsyncIterator[Up]:
-    """Start it, until it serves; at the end Ctrl-C."""
-    page = f"127.0.0.1:{free_port()}"
-    env = {name: value for name, value in os.environ.items() if not name.startswith("LIVECARD_")}
-    env |= {
-        "XDG_STATE_HOME": str(folder),
-        "LIVECARD_HTTP": "127.0.0.1:0",
-        "LIVECARD_SIMULATOR_HTTP": page,
-        "PYTHONUNBUFFERED": "1",
-    }
-    with (folder / "log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            LIVECARD, "up", env=env, stdout=asyncio.subprocess.PIPE, stderr=log
-        )
-    assert process.stdout is not None
-    printed = ""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            while not (found := re.search(r"LIVECARD_KAFKA=(\S+)", printed)):
-                line = await process.stdout.readline()
-                assert line, (folder / "log").read_text()[-2000:]
-                printed += line.decode()
-        yield Up(env, found[1], f"http://{page}")
-        process.send_signal(signal.SIGINT)
-        assert await process.wait() == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 async def test_the_page_names_a_card_from_its_opening_and_remembers_it(tmp_path: Path) -> None:

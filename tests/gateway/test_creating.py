@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contracts.decode import decode_structured
-from contracts.events import Event, Opened
+from contracts.events import Event, Opened, Room
 from contracts.times import DAY, HOUR, SECOND, format_rfc3339
 from contracts.wechat import CREATE_ACTIVITY_ID_PATH, TEMPLATE_IDS
 from services.gateway.routes import creations
@@ -91,6 +91,15 @@ async def test_null_is_as_good_as_absent(stage: Stage) -> None:
     answer = await stage.api.post(URL, json={**BODY, "activity_id": None, "expires_at": None, "room": None})
     assert answer.status_code == 201
     assert stage.platform.asked == [CREATE_ACTIVITY_ID_PATH]
+
+
+async def test_a_room_is_taken_as_binding_answered_it(stage: Stage) -> None:
+    """With the kind of the chat, which no event names: nobody is warned of it."""
+    answer = await stage.api.post(URL, json={**BODY, "room": {"opengid": "g-1", "chat_type": 3}})
+    assert (answer.status_code, answer.json().get("ignored")) == (201, None)
+    data = (await opening(stage)).data
+    assert isinstance(data, Opened)
+    assert (data.room, data.ignored) == (Room(opengid="g-1"), ())
 
 
 EXPIRES_AT = {"expires_at": "2026-11-22T08:00:00Z"}

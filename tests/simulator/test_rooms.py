@@ -18,7 +18,12 @@ START_S = 1_795_248_000
 async def log_in(client: Any, openid: str = "o-alex", appid: str = "wx1", secret: str = "s1") -> str:
     """The session key of this user's login."""
     made = await client.post("/control/codes", {"appid": appid, "openid": openid})
-    query = {"appid": appid, "secret": secret, "js_code": made["code"], "grant_type": "authorization_code"}
+    return await exchanged(client, made["code"], openid, appid, secret)
+
+
+async def exchanged(client: Any, code: str, openid: str, appid: str = "wx1", secret: str = "s1") -> str:
+    """The session key that WeChat answers for a code of this user's."""
+    query = {"appid": appid, "secret": secret, "js_code": code, "grant_type": "authorization_code"}
     answer = await client.get(CODE2SESSION_PATH, **query)
     assert answer["openid"] == openid
     return str(answer["session_key"])
@@ -49,6 +54,18 @@ async def test_a_page_is_told_the_room_and_who_its_user_is_there(client: Any) ->
     assert opened(told, session_key) == inside
     told = await client.post("/control/page", {**wish, "call": "getShareInfo"})
     assert opened(told, session_key) == {"openGId": "g-1", "watermark": watermark}
+
+
+async def test_a_page_that_logs_in_is_given_all_that_it_posts(client: Any) -> None:
+    """Before its backend exchanged the code; the login before opens nothing new."""
+    name = {"appid": "wx1", "opengid": "g-1"}
+    await client.post("/control/rooms", {**name, "members": {"o-alex": "gp-alex"}})
+    before = await log_in(client)
+    posted = await client.post("/control/page", {**name, "openid": "o-alex", "login": True})
+    assert {*posted} == {"js_code", "encryptedData", "iv"}
+    session_key = await exchanged(client, posted["js_code"], "o-alex")
+    assert session_key != before
+    assert opened(posted, session_key)["group_openid"] == "gp-alex"
 
 
 async def test_a_chat_of_two_has_another_id(client: Any) -> None:
