@@ -11,12 +11,9 @@ from scripts.diagrams import fields, life, line, mermaid, outcomes, viewers
 from scripts.diagrams.languages import Say, chinese, english
 
 ROOT: Final = Path(__file__).parents[2]
-PAGES: Final = {
-    ROOT / "docs" / "state-machines.md": english,
-    ROOT / "docs" / "zh-CN" / "state-machines.md": chinese,
-}
-EVENTS: Final = ROOT / "docs" / "events.md"
-IMAGES: Final = ROOT / "docs" / "images"
+DOCS: Final = ROOT / "docs"
+LANGUAGES: Final = {DOCS: english, DOCS / "zh-CN": chinese}
+IMAGES: Final = DOCS / "images"
 
 
 def fill(page: str, made: dict[str, str]) -> str:
@@ -34,8 +31,8 @@ def fill(page: str, made: dict[str, str]) -> str:
     return page
 
 
-def parts(say: Say) -> dict[str, str]:
-    """What a page takes from the code."""
+def machines(say: Say) -> dict[str, str]:
+    """What state-machines.md takes from the code."""
     return {
         "activity": mermaid.activity(say),
         "participant": mermaid.participant(say),
@@ -46,20 +43,27 @@ def parts(say: Say) -> dict[str, str]:
     }
 
 
+def formats(say: Say) -> dict[str, str]:
+    """What events.md takes from the code."""
+    return {
+        "attributes": fields.attributes(say),
+        "inbound": fields.inbound(say),
+        "outbound": fields.outbound(say),
+        "dead letters": fields.dead_letters(say),
+    }
+
+
+PAGES: Final = {"state-machines.md": machines, "events.md": formats}
+
+
 def files() -> dict[Path, str]:
     """Every generated file and what it must say."""
-    tables = {
-        "attributes": fields.attributes(),
-        "inbound": fields.inbound(),
-        "outbound": fields.outbound(),
-        "dead letters": fields.dead_letters(),
+    pages = {
+        folder / name: fill((folder / name).read_text("utf-8"), made(say))
+        for folder, say in LANGUAGES.items()
+        for name, made in PAGES.items()
     }
-    return {
-        EVENTS: fill(EVENTS.read_text("utf-8"), tables),
-        **{page: fill(page.read_text("utf-8"), parts(say)) for page, say in PAGES.items()},
-        IMAGES / "line.svg": line.draw(),
-        IMAGES / "card-life.svg": life.draw(),
-    }
+    return {**pages, IMAGES / "line.svg": line.draw(), IMAGES / "card-life.svg": life.draw()}
 
 
 def main() -> int:
