@@ -19,7 +19,9 @@ RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels 
     && /opt/livecard/bin/pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
 
 FROM ${REGISTRY}/library/python:3.13.5-slim-bookworm
-RUN useradd --system --uid 10001 --create-home livecard
+# The folder is for a volume, which then belongs to that user: compose keeps the simulator's cards in it.
+RUN useradd --system --uid 10001 --create-home livecard \
+    && install --directory --owner=livecard /var/lib/livecard
 COPY --from=build /opt/livecard /opt/livecard
 ENV PATH=/opt/livecard/bin:$PATH PYTHONUNBUFFERED=1
 # By number: Kubernetes believes only that to be unprivileged (runAsNonRoot). Any other number will do, too.

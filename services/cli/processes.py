@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from rich.console import Console
 
 from services.cli.database import check_meant, named_database
-from services.cli.embedded_simulator import SimulatorService, simulator_server, warn_about
+from services.cli.embedded_simulator import SimulatorService, informed, simulator_server, warn_about
 from services.cli.errors import CommandError
 from services.kafka.admin import create_topics
 from services.runtime.clock import RealClock
@@ -87,15 +87,20 @@ async def _serve_simulator(settings: Settings) -> None:
     ProcessCollector(registry=registry)
     http = HealthServer(f"{host}:{port}", health, registry)
     http.app.add_routes(server.routes())
-    await http.start()
-    LOG.info(
-        "serving",
-        address=http.url,
-        services=["simulator"],
-        seed=random.getrandbits(16),
-    )
-    warn_about(server, host, settings.simulator_faults)
-    await stopping.wait()
-    server.shell.release()
-    await http.stop()
+    async with informed(settings, server):
+        try:
+            await http.start()
+            LOG.info(
+                "serving",
+                address=http.url,
+                services=["simulator"],
+                store=safe_url(settings.database) if settings.database else None,
+                seed=random.getrandbits(16),
+            )
+            warn_about(server, host, settings.simulator_faults)
+            await stopping.wait()
+            server.shell.release()
+            await http.stop()
+        finally:
+            await server.stop()
     LOG.info("drained")
