@@ -161,16 +161,33 @@ CHINESE: Final = {
     ),
     "when the activity ends; null: no deadline": "活动的截止时间；null 表示没有",
     "seconds before its end at which the card says that it is near": "结束前多少秒，卡片开始显示即将截止",
+    "seconds before its end at which the card says that it is near; left out: 3600": (
+        "结束前多少秒，卡片开始显示即将截止；省略时为 3600"
+    ),
+    "`activity_id` of an earlier card of the same app and room that this one continues: its members, those "
+    "of them who are done, deadline and notice are this one's unless they are given here, and it ends; of a "
+    "card that has ended only the members": (
+        "本卡片所接续的、同一小程序同一聊天里较早卡片的 `activity_id`：它的成员、其中已完成的人、截止时间与"
+        "提醒时间都沿用到本卡片，除非在此另行给出，而它随即结束；已经结束的卡片只沿用成员"
+    ),
     "end the activity when all `participants` are done": "`participants` 全部完成时结束活动",
     "The deadline moved.": "截止时间变更。",
     "as in `opened`; null or left out: the notice stays as it is": "同 `opened`；null 或省略表示保持不变",
     "The activity was closed by its owner.": "活动被其所有者关闭。",
     "why, for people; livecard does not read it": "关闭的原因，给人看；livecard 不读取",
     "These members did what the card asks for.": "这些成员做了卡片邀请他们做的事。",
+    "These members did what the card asks for; `members`, `openids` or both.": (
+        "这些成员做了卡片邀请他们做的事；用 `members`、`openids` 或两者写明。"
+    ),
     "`group_openid`s; repeats count once": "若干 `group_openid`；重复的只计一次",
     "These members take part from now on (for `choose`: `listed`).": (
         "这些成员从现在起参与（用于 `choose` 为 `listed` 时）。"
     ),
+    "These members take part from now on (for `choose`: `listed`); `members`, `openids` or both.": (
+        "这些成员从现在起参与（用于 `choose` 为 `listed` 时）；用 `members`、`openids` 或两者写明。"
+    ),
+    "`openid`s of people of the activity's room, who are members once they are bound there; repeats count "
+    "once": "活动所在聊天里的人的 `openid`，他们在那里绑定之后即为成员；重复的只计一次",
     # the changes of events.md
     "integer": "整数",
     "string": "字符串",
@@ -193,12 +210,22 @@ CHINESE: Final = {
     "More than 500 members come in several changes of the same revision; the first one counts the calls.": (
         "成员超过 500 人时，分成同一修订的多条变更；调用次数记在第一条里。"
     ),
+    "More than 500 members come in several changes of the same revision; the first one counts the calls. "
+    "Whom a late answer confirmed comes in one more of the last revision.": (
+        "成员超过 500 人时，分成同一修订的多条变更；调用次数记在第一条里。由迟到的应答确认的成员，在最后一个"
+        "修订的另一条变更里。"
+    ),
     "`members` is left out when nobody in particular is concerned; `rid` is for WeChat's support.": (
         "不涉及具体的人时没有 `members`；`rid` 供联系微信客服时使用。"
     ),
     "More than 500 members come in several changes.": "成员超过 500 人时，分成多条变更。",
     "`members` lists whom the refusal concerns, and is left out when it concerns the whole event.": (
         "`members` 列出被拒绝的人；整个事件被拒绝时没有这个字段。"
+    ),
+    "The activity is open, and its `activity_id` dies at `expires_at` (RFC 3339, UTC): told once, a notice "
+    "before. Whoever wants it to go on opens another one that `continues` it.": (
+        "活动仍在进行，而它的 `activity_id` 将在 `expires_at`（RFC 3339，UTC）失效：提前一段时间通知一次。"
+        "要让活动继续，请开启另一个以 `continues` 接续它的活动。"
     ),
     # events.md, dead letters
     "what is wrong and where, in the producer's terms": "错在哪里、错了什么，用生产者的说法",
