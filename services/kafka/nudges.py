@@ -13,8 +13,9 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 from contracts.nudge import Nudge, decode_nudge
 from contracts.topics import Topics
 from services.kafka.errors import brief, no_topic
+from services.kafka.leaving import leave
 from services.kafka.options import kafka_options
-from services.kafka.patches import header_names, leaving
+from services.kafka.patches import header_names
 from services.runtime.ports import SELDOM, Clock
 from services.runtime.settings import Settings
 
@@ -26,8 +27,6 @@ MOST: Final = 5000
 """Most nudges handed over together."""
 WAIT: Final = 5.0
 """Seconds before joining again after a failure."""
-LEAVE_DEADLINE: Final = 3.0
-"""Seconds for leaving the group."""
 
 
 class NudgeConsumer:
@@ -107,5 +106,5 @@ class NudgeConsumer:
             raise UnknownTopicOrPartitionError  # it was deleted, and a member would wait for ever
         finally:
             self._polled = None
-            self._leaving = asyncio.create_task(leaving.leave(consumer, consumer.stop(), LEAVE_DEADLINE))
+            self._leaving = asyncio.create_task(leave(consumer))
             await asyncio.shield(self._leaving)

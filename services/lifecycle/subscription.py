@@ -23,8 +23,9 @@ from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLS
 
 from contracts.records import Record
 from contracts.topics import Topics
+from services.kafka.leaving import leave
 from services.kafka.options import kafka_options
-from services.kafka.patches import header_names, leaving, lost_records
+from services.kafka.patches import header_names, lost_records
 from services.lifecycle.ingest import Ingest
 from services.runtime.ports import SELDOM, Clock
 from services.runtime.settings import Settings
@@ -110,7 +111,11 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._closing = True
         await self._finish_in_hand(patience)
         consumer = self._consumer or self._subscriber.consumer  # the latter: it never came to an assignment
-        await leaving.leave(consumer, self._broker.stop(), LEAVE_DEADLINE)
+        if consumer is None:
+            with contextlib.suppress(Exception):  # nothing is connected
+                await self._broker.stop()
+        else:
+            await leave(consumer, self._broker.stop(), LEAVE_DEADLINE)
 
     @property
     def busy(self) -> bool:

@@ -10,8 +10,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from contracts.topics import Topics
+from services.kafka.leaving import _tasks, leave
 from services.kafka.options import kafka_options
-from services.kafka.patches.leaving import _tasks, leave
 from tests.kafka.reading import settings_for
 from tests.lifecycle.support import until
 
@@ -37,7 +37,7 @@ async def test_one_whose_stop_is_cut_off_is_left_whole(kafka: str, topic_prefix:
     async with member(kafka, topic_prefix) as consumer:
         consumer._coordinator.close = asyncio.Event().wait  # it never comes to an end
         assert not left(consumer)
-        await leave(consumer, consumer.stop(), 0.1)
+        await leave(consumer, deadline=0.1)
         assert left(consumer)
 
 
@@ -48,5 +48,5 @@ async def test_one_whose_stop_ends_half_way_is_left_whole(kafka: str, topic_pref
         with pytest.raises(asyncio.CancelledError):
             await consumer.stop()
         assert not left(consumer)
-        await leave(consumer, asyncio.sleep(0), 1.0)
+        await leave(consumer)
         assert left(consumer)

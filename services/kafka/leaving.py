@@ -12,24 +12,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 
+LEAVE_DEADLINE: Final = 3.0
+"""Seconds for leaving the group and closing the connections."""
 
-async def leave(consumer: AIOKafkaConsumer | None, stop: Awaitable[None], deadline: float) -> None:
-    """Give `stop`, which stops the consumer, so many seconds; then nothing of it runs or is connected.
 
-    None: there is no consumer yet.
+async def leave(
+    consumer: AIOKafkaConsumer, stop: Awaitable[None] | None = None, deadline: float = LEAVE_DEADLINE
+) -> None:
+    """Stop it, by `stop` where that does more, for so many seconds; then nothing of it runs or is connected.
+
+    Never raises.
     """
-    stopping = asyncio.ensure_future(stop)
+    stopping = asyncio.ensure_future(consumer.stop() if stop is None else stop)
     done, _ = await asyncio.wait([stopping], timeout=deadline)
     if not done:
         stopping.cancel()
     with contextlib.suppress(asyncio.CancelledError, Exception):  # it is over either way
         await stopping
-    if consumer is None:
-        return
     left = [task for task in _tasks(consumer) if not task.done()]
     for task in left:
         task.cancel()
