@@ -19,8 +19,10 @@ RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels 
     && /opt/livecard/bin/pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
 
 FROM ${REGISTRY}/library/python:3.13.5-slim-bookworm
-# /keys: where a volume for the gateway's keys belongs to the user who writes them.
-RUN useradd --system --uid 10001 --create-home livecard && install --directory --owner livecard --mode 700 /keys
+# Folders for volumes, which then belong to that user: the gateway's keys, and the cards of compose's simulator.
+RUN useradd --system --uid 10001 --create-home livecard \
+    && install --directory --owner=livecard --mode=700 /keys \
+    && install --directory --owner=livecard /var/lib/livecard
 COPY --from=build /opt/livecard /opt/livecard
 ENV PATH=/opt/livecard/bin:$PATH PYTHONUNBUFFERED=1
 # By number: Kubernetes believes only that to be unprivileged (runAsNonRoot). Any other number will do, too.

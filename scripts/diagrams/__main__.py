@@ -11,13 +11,10 @@ from scripts.diagrams import fields, life, line, mermaid, outcomes, snippets, vi
 from scripts.diagrams.languages import Say, chinese, english
 
 ROOT: Final = Path(__file__).parents[2]
-PAGES: Final = {
-    ROOT / "docs" / "state-machines.md": english,
-    ROOT / "docs" / "zh-CN" / "state-machines.md": chinese,
-}
-EVENTS: Final = ROOT / "docs" / "events.md"
+DOCS: Final = ROOT / "docs"
+LANGUAGES: Final = {DOCS: english, DOCS / "zh-CN": chinese}
 READMES: Final = (ROOT / "README.md", ROOT / "README.zh-CN.md")
-IMAGES: Final = ROOT / "docs" / "images"
+IMAGES: Final = DOCS / "images"
 
 
 def fill(page: str, made: dict[str, str]) -> str:
@@ -35,8 +32,8 @@ def fill(page: str, made: dict[str, str]) -> str:
     return page
 
 
-def parts(say: Say) -> dict[str, str]:
-    """What a page takes from the code."""
+def machines(say: Say) -> dict[str, str]:
+    """What state-machines.md takes from the code."""
     return {
         "activity": mermaid.activity(say),
         "participant": mermaid.participant(say),
@@ -48,21 +45,28 @@ def parts(say: Say) -> dict[str, str]:
     }
 
 
+def formats(say: Say) -> dict[str, str]:
+    """What events.md takes from the code."""
+    return {
+        "attributes": fields.attributes(say),
+        "inbound": fields.inbound(say),
+        "outbound": fields.outbound(say),
+        "dead letters": fields.dead_letters(say),
+    }
+
+
+PAGES: Final = {"state-machines.md": machines, "events.md": formats}
+
+
 def files() -> dict[Path, str]:
     """Every generated file and what it must say."""
-    tables = {
-        "attributes": fields.attributes(),
-        "inbound": fields.inbound(),
-        "outbound": fields.outbound(),
-        "dead letters": fields.dead_letters(),
+    pages = {
+        folder / name: fill((folder / name).read_text("utf-8"), made(say))
+        for folder, say in LANGUAGES.items()
+        for name, made in PAGES.items()
     }
-    return {
-        EVENTS: fill(EVENTS.read_text("utf-8"), tables),
-        **{page: fill(page.read_text("utf-8"), parts(say)) for page, say in PAGES.items()},
-        **{page: fill(page.read_text("utf-8"), snippets.blocks()) for page in READMES},
-        IMAGES / "line.svg": line.draw(),
-        IMAGES / "card-life.svg": life.draw(),
-    }
+    readmes = {page: fill(page.read_text("utf-8"), snippets.blocks()) for page in READMES}
+    return {**pages, **readmes, IMAGES / "line.svg": line.draw(), IMAGES / "card-life.svg": life.draw()}
 
 
 def main() -> int:

@@ -39,10 +39,8 @@ EXPIRY: Final = 600
 
 def staged(settings: Settings, folder: Path) -> Settings:
     """The settings of a play that touches nothing outside `folder`, whatever a production's shell names."""
-    plain = {
-        name: getattr(Settings(), name)
-        for name in (*OF_THE_BROKER, "apps_file", "api_keys_file", "simulator_faults")
-    }
+    files = ("apps_file", "api_keys_file", "simulator_faults", "simulator_cards")
+    plain = {name: getattr(Settings(), name) for name in (*OF_THE_BROKER, *files)}
     return msgspec.structs.replace(
         settings,
         **plain,

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, cast
 
 import structlog
 
 from contracts.wechat import Template, Version
+from services.cli.database import named_database
 from services.cli.errors import CommandError
 from services.runtime.settings import Settings, database_url, state_folder
 from services.simulator.app import SimulatorServer
 from services.simulator.cards import Choose, Declaration
 from services.simulator.memory import MemoryFileError
 from services.simulator.shell import Source
+from services.store.open import open_store
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.store.rows import OpenedActivity
 from services.store.url import parse_url
@@ -71,8 +74,10 @@ def remember(settings: Settings, simulator: SimulatorServer) -> None:
 
 
 def memory_file(settings: Settings) -> Path | None:
-    """Where `up`'s simulator keeps its cards: beside the SQLite file; for PostgreSQL in the state folder, one
-    for each database. None for a database in memory."""
+    """Where the simulator keeps its cards: as set, else beside the SQLite file; for PostgreSQL in the state
+    folder, one for each database. None for a database in memory."""
+    if settings.simulator_cards:
+        return Path(settings.simulator_cards)
     url = parse_url(database_url(settings))
     if url.get_backend_name() != "sqlite":
         where = f"{url.host}:{url.port}/{url.database}"
@@ -80,6 +85,28 @@ def memory_file(settings: Settings) -> Path | None:
     if not url.database or url.database.startswith((":memory:", "file:")):
         return None
     return Path(url.database).with_suffix(".simulator.sqlite3")
+
+
+@asynccontextmanager
+async def informed(settings: Settings, simulator: SimulatorServer) -> AsyncIterator[None]:
+    """A process of its own keeps its cards in the file that is named, and knows what the database that is
+    named says of them. Raises `CommandError`."""
+    if settings.simulator_cards:
+        remember(settings, simulator)
+    if not settings.database:
+        yield
+        return
+    with named_database(settings):
+        store = await open_store(settings.database, pool=1)
+    if not settings.simulator_cards:
+        LOG.warning(
+            "the simulator forgets at its end who is done: set LIVECARD_SIMULATOR_CARDS to a file of its own"
+        )
+    simulator.shell.source = openings_of(store)
+    try:
+        yield
+    finally:
+        await store.close()
 
 
 def openings_of(store: Store) -> Source:

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from rich.console import Console
 
 from services.cli.database import check_meant, named_database
-from services.cli.embedded_simulator import SimulatorService, simulator_server, warn_about
+from services.cli.embedded_simulator import SimulatorService, informed, simulator_server, warn_about
 from services.cli.errors import CommandError
 from services.kafka.admin import create_topics
 from services.runtime.clock import RealClock
@@ -90,17 +90,21 @@ async def _serve_simulator(settings: Settings) -> None:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     server.health = HealthAnswers(health, registry)
-    try:
-        await server.start()
-    except OSError as error:
-        raise refused(host, port, error) from None
-    LOG.info(
-        "serving",
-        address=server.url,
-        services=["simulator"],
-        seed=random.getrandbits(16),
-    )
-    warn_about(server, host, settings.simulator_faults)
-    await stopping.wait()
-    await server.stop()
+    async with informed(settings, server):
+        try:
+            try:
+                await server.start()
+            except OSError as error:
+                raise refused(host, port, error) from None
+            LOG.info(
+                "serving",
+                address=server.url,
+                services=["simulator"],
+                store=safe_url(settings.database) if settings.database else None,
+                seed=random.getrandbits(16),
+            )
+            warn_about(server, host, settings.simulator_faults)
+            await stopping.wait()
+        finally:
+            await server.stop()
     LOG.info("drained")

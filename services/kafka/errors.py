@@ -69,6 +69,11 @@ def brief(error: BaseException) -> str:
     return error_text(error)
 
 
+def no_topic(name: str) -> str:
+    """A topic is missing, and what makes it."""
+    return f"the topic {name} does not exist (`livecard init` makes it)"
+
+
 def _handshake(error: ssl.SSLError) -> str:
     reason = error.reason or "unknown reason"
     if any(word in reason for word in _OURS):

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from contracts.nudge import Nudge, decode_nudge
 from contracts.topics import Topics
-from services.kafka.errors import brief
+from services.kafka.errors import brief, no_topic
 from services.kafka.leaving import leave
 from services.kafka.options import kafka_options
 from services.kafka.patches import header_names
@@ -40,6 +41,7 @@ class NudgeConsumer:
         self._settings, self._group, self._on_nudges = settings, group, on_nudges
         self._topic = Topics(settings.topic_prefix).nudges
         self._task: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self._waiting: str | None = "has not joined the nudges' consumer group yet"
         self._clock = clock
         self._polled: float | None = None
@@ -57,6 +59,8 @@ class NudgeConsumer:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
+        if self._leaving is not None:
+            await asyncio.wait([self._leaving])
 
     def waiting(self) -> str | None:
         """None while it is a member of its group; otherwise why not, in plain words."""
@@ -72,7 +76,8 @@ class NudgeConsumer:
             try:
                 await self._serve(options)
             except Exception as error:  # noqa: BLE001 (best effort never dies)
-                why = brief(error)
+                missing = isinstance(error, UnknownTopicOrPartitionError)
+                why = no_topic(self._topic) if missing else brief(error)
                 self._waiting = f"receives no nudges: {why}"
                 LOG.warning(
                     "no nudges for now: the dispatcher's poll finds the cards", error=why, every=SELDOM
@@ -92,12 +97,14 @@ class NudgeConsumer:
         try:
             await consumer.start()
             self._waiting = None
-            while True:
+            while consumer.partitions_for_topic(self._topic):
                 self._polled = self._clock.monotonic()
                 batches = await consumer.getmany(timeout_ms=round(POLL * 1000), max_records=MOST)
                 nudges = [decode_nudge(record.value) for batch in batches.values() for record in batch]
                 if known := [nudge for nudge in nudges if nudge is not None]:
                     self._on_nudges(known)
+            raise UnknownTopicOrPartitionError  # it was deleted, and a member would wait for ever
         finally:
             self._polled = None
-            await asyncio.shield(leave(consumer))
+            self._leaving = asyncio.create_task(leave(consumer))
+            await asyncio.shield(self._leaving)

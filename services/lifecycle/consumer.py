@@ -11,7 +11,7 @@ import structlog
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from contracts.topics import Topics
-from services.kafka.errors import brief
+from services.kafka.errors import brief, no_topic
 from services.lifecycle.ingest import Ingest
 from services.lifecycle.subscription import Subscription
 from services.runtime.ports import SELDOM, Chance, Clock
@@ -128,7 +128,7 @@ class Consumer:
         return None
 
     def _no_topic(self) -> str:
-        return f"the topic {self._topics.events} does not exist (`livecard init` makes it)"
+        return no_topic(self._topics.events)
 
     async def _watch(self, membership: Subscription) -> str:
         """Look after a membership until it is of no use any more, or we are asked to stop."""

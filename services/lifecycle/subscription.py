@@ -23,6 +23,7 @@ from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLS
 
 from contracts.records import Record
 from contracts.topics import Topics
+from services.kafka.leaving import leave
 from services.kafka.options import kafka_options
 from services.kafka.patches import header_names, lost_records
 from services.lifecycle.ingest import Ingest
@@ -109,15 +110,12 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         """Take nothing more, finish and commit what is in hand within `patience` seconds, leave."""
         self._closing = True
         await self._finish_in_hand(patience)
-        leaving = asyncio.ensure_future(self._broker.stop())
-        done, _ = await asyncio.wait([leaving], timeout=LEAVE_DEADLINE)
-        if not done:
-            leaving.cancel()
-        with contextlib.suppress(Exception, asyncio.CancelledError):  # it is over either way
-            await leaving
-        if not done and self._consumer is not None:
-            with contextlib.suppress(Exception):
-                await self._consumer._client.close()  # noqa: SLF001 (cut off, it has left its connections open)
+        consumer = self._consumer or self._subscriber.consumer  # the latter: it never came to an assignment
+        if consumer is None:
+            with contextlib.suppress(Exception):  # nothing is connected
+                await self._broker.stop()
+        else:
+            await leave(consumer, self._broker.stop(), LEAVE_DEADLINE)
 
     @property
     def busy(self) -> bool:

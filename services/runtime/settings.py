@@ -216,6 +216,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     simulator_faults: Annotated[
         str, _about("file of the simulator's fault rules (JSON), re-read on change")
     ] = ""
+    simulator_cards: Annotated[
+        str, _about("file in which the simulator keeps its cards over a restart (up: beside the database)")
+    ] = ""
 
     def __repr__(self) -> str:
         """What is not as by default, secrets as `***`: for errors and logs that show an object."""

@@ -98,29 +98,49 @@ async def _is_pooled(driver: Any) -> bool:
 
 
 class DriverRun:
-    """Runs statements on one connection of asyncpg's."""
+    """Runs statements on one connection of asyncpg's. What the connection itself fails of is ours already:
+    the OSError of whoever works in the transaction is his own."""
 
     def __init__(self, driver: Any) -> None:
         self._driver = driver
 
     async def __call__(self, statement: Statement, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """The rows."""
-        rows: list[Any] = await self._driver.fetch(
-            statement.positional, *(parameters[name] for name in statement.names)
-        )
+        values = [parameters[name] for name in statement.names]
+        try:
+            rows: list[Any] = await self._driver.fetch(statement.positional, *values)
+        except OSError as error:
+            raise self._failed(error) from error
         return rows
 
     async def count(self, statement: Statement, parameters: Mapping[str, Any]) -> int:
         """How many rows it changed."""
-        said = await self._driver.execute(
-            statement.positional, *(parameters[name] for name in statement.names)
-        )
+        said = await self._plain(statement.positional, *(parameters[name] for name in statement.names))
         return int(said.rpartition(" ")[2])  # `DELETE 12`
+
+    async def begin(self, statements: str) -> None:
+        """Begin."""
+        await self._plain(statements)
 
     async def commit(self) -> None:
         """Commit. A transaction in which a statement failed is rolled back, which the server says quietly."""
-        if (said := await self._driver.execute("COMMIT")) != "COMMIT":
+        if (said := await self._plain("COMMIT")) != "COMMIT":
             raise StoreUnavailable(f"the transaction was not committed: {said}")
+
+    async def _plain(self, statement: str, *values: Any) -> str:
+        try:
+            said: str = await self._driver.execute(statement, *values)
+        except OSError as error:
+            raise self._failed(error) from error
+        return said
+
+    def _failed(self, error: OSError) -> StoreUnavailable:
+        """Whoever runs out of time leaves the connection behind: nobody waits for a server that may not
+        answer."""
+        if isinstance(error, TimeoutError):
+            self._driver.terminate()
+            return StoreLost("the database gives no answer any more")
+        return StoreUnavailable(f"the database cannot be reached: {error.strerror or type(error).__name__}")
 
 
 @asynccontextmanager
@@ -130,24 +150,20 @@ async def driver_transaction(
     """One transaction over a connection of the pool. `alone`: it is one statement, which needs no BEGIN and
     COMMIT where the session is ours.
 
-    Whoever is cancelled, or runs out of time, leaves the connection behind: nobody waits for a server that
-    may not answer.
+    Whoever is cancelled leaves the connection behind, too.
     """
     async with engine.connect() as connection:
         driver = await _living(connection)
         run, bare = DriverRun(driver), alone and not sessions.pooled
         try:
             if not bare:
-                await driver.execute(sessions.begin(how))
+                await run.begin(sessions.begin(how))
             yield run
             if not bare:
                 await run.commit()
         except asyncio.CancelledError:
             driver.terminate()
             raise
-        except TimeoutError as error:
-            driver.terminate()
-            raise StoreLost("the database gives no answer any more") from error
         except BaseException:
             if not driver.is_closed() and not bare:
                 with contextlib.suppress(Exception):  # what it failed of is told already

@@ -105,8 +105,18 @@ class SqlStore(SqlPages, SqlRoomsStore, SqlSessions):
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[SqlTx]:
-        async with self._run() as run:
-            yield SqlTx(run, self.dialect, self._statements, next(self._slots), self._rules)
+        theirs: OSError | None = None
+        try:
+            async with self._run() as run:
+                try:
+                    yield SqlTx(run, self.dialect, self._statements, next(self._slots), self._rules)
+                except OSError as error:  # of whoever works in it: the engines' are ours already
+                    theirs = error
+                    raise
+        except StoreUnavailable:
+            if theirs is not None:
+                raise theirs from None
+            raise
 
     @asynccontextmanager
     async def _run(self, how: str = "", *, alone: bool = False, reading: bool = False) -> AsyncIterator[Run]:

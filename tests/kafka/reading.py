@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaTimeoutError
 
+from contracts.topics import Topics
 from scripts.patience import PATIENCE
 from services.kafka.admin import create_topics
 from services.kafka.batches import _AnyNames, _Name
@@ -20,10 +23,29 @@ from services.runtime.settings import Settings
 
 
 async def settings_for(kafka: str, prefix: str, **more: Any) -> Settings:
-    """Settings of a test's own topics, which now exist."""
+    """Settings of a test's own topics, which now exist and are served."""
     settings = Settings(kafka=kafka, topic_prefix=prefix, **{"partitions": 4, "kafka_session": 6.0, **more})
     await create_topics(settings)
+    await _served(kafka, [spec.name for spec in Topics(prefix).specs(settings.partitions)])
     return settings
+
+
+async def _served(kafka: str, topics: Sequence[str]) -> None:
+    """Until every partition answers: a broker that gets no CPU tells of topics long before it leads them, and
+    a producer gives up after 10 s (`NotLeaderForPartition`)."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.split(","))
+    await consumer.start()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            places = [
+                TopicPartition(topic, each) for topic in topics for each in await _places(consumer, topic)
+            ]
+            while True:
+                with contextlib.suppress(KafkaTimeoutError):
+                    await consumer.beginning_offsets(places)
+                    return
+    finally:
+        await consumer.stop()
 
 
 async def make_topics(kafka: str, topics: Mapping[str, Mapping[str, str]], partitions: int = 1) -> None:

@@ -270,7 +270,7 @@ async def test_the_next_batch_does_not_wait_for_the_offsets_of_the_one_before(
 ) -> None:
     """They are committed together once the broker answers, and all of them before it leaves."""
     monkeypatch.setattr(subscription, "COMMIT_DEADLINE", 3600.0)
-    settings = await settings_for(kafka, topic_prefix)
+    settings = await settings_for(kafka, topic_prefix, drain=3600.0)
     topics, store = Topics(topic_prefix), TroubledStore()
     async with bus_of(settings) as bus, consuming(settings, store, bus) as one:
         await ready(one)
@@ -284,7 +284,7 @@ async def test_the_next_batch_does_not_wait_for_the_offsets_of_the_one_before(
 
         consumer.commit = slow
         await bus.publish(topics.events, openings())
-        await asyncio.wait_for(asked.wait(), 30)
+        await asyncio.wait_for(asked.wait(), PATIENCE)
         await bus.publish(topics.events, events(topics, range(100)))
         await until(lambda: len(store.ids) == 120, "all are in, and nothing is committed")
         answer.set()

@@ -103,14 +103,33 @@ def _first_of_each_key(records: Sequence[Record]) -> list[Record]:
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["keys of one's own", "shared keys"])
-async def test_it_comes_to_what_one_event_after_the_other_comes_to(bench: Bench, shared: bool) -> None:
-    """On each engine; that counts repetitions too."""
+async def test_it_comes_to_what_one_event_after_the_other_comes_to(
+    bench: Bench, shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On each engine, where as many transactions as may be are under way at once; that counts repetitions
+    too."""
+    parts, under_way, most = set[int](), 0, 0
+
+    async def counted(store: Store, arrivals: Sequence[Arrival], rules: Rules) -> Applied:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        parts.add(arrivals[0].record.offset)
+        try:
+            return await apply(store, arrivals, rules)
+        finally:
+            under_way -= 1
+
     records = large(1_500, shared=shared)
     bus, one_by_one, alone = MemoryBus(), MemoryBus(), TroubledStore()
-    await make_ingest(bench.store, bus).take(records)
-    ingest = make_ingest(alone, one_by_one)
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest, "apply", counted)
+        await make_ingest(bench.store, bus).take(records)
+    assert len(parts) == (1 if shared else SIDE_BY_SIDE)
+    assert most == (len(parts) if bench.kind != "memory" else 1)  # where nothing waits, each goes by itself
+    taking = make_ingest(alone, one_by_one)
     for each in records:
-        await ingest.take([each])
+        await taking.take([each])
     assert await outcome(bench.store, bus) == await outcome(alone, one_by_one)
 
 

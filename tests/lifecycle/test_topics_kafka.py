@@ -45,7 +45,9 @@ async def test_partitions_that_are_added_are_read_without_a_restart(
         await until(lambda: len((one._membership and one._membership.assigned) or ()) == 4, "all are ours")
 
 
-async def test_a_topic_that_is_deleted_and_made_anew_is_joined_again(kafka: str, topic_prefix: str) -> None:
+async def test_a_topic_that_is_deleted_and_made_anew_is_joined_again(
+    kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not ready meanwhile, and it goes on by itself."""
     settings = await settings_for(kafka, topic_prefix, partitions=1)
     topics, store = Topics(topic_prefix), TroubledStore()
@@ -60,3 +62,6 @@ async def test_a_topic_that_is_deleted_and_made_anew_is_joined_again(kafka: str,
             await bus.publish(topics.events, openings())
             await until(lambda: len(store.ids) == 20, "all are in")
             await ready(one)
+        assert one._membership is not None
+        monkeypatch.setattr(one._membership, "topic_exists", lambda: False)
+        assert "does not exist" in (await one.ready() or ""), "at once, before it has left"

@@ -9,10 +9,11 @@ from aiokafka import AIOKafkaProducer
 
 from contracts.topics import Topics
 from scripts.patience import PATIENCE
+from services.kafka.bus import KafkaBus
 from services.kafka.ports import Message
 from tests.kafka.reading import bus_of, committed, settings_for
 from tests.lifecycle.support import TroubledStore, until
-from tests.lifecycle.test_consumer_kafka import consuming, events, openings
+from tests.lifecycle.test_consumer_kafka import consuming, events, openings, ready
 
 
 async def test_only_committed_events_are_taken_in(kafka: str, topic_prefix: str) -> None:
@@ -65,4 +66,8 @@ async def test_an_aborted_transaction_at_the_end_of_a_partition_is_no_lag(
                 await asyncio.sleep(0.05)
             while await committed(kafka, topics.lifecycle_group, topics.events, 1) != {0: 71}:  # noqa: ASYNC110 (the same)
                 await asyncio.sleep(0.05)
+    async with consuming(settings, store, KafkaBus(settings)) as another:
+        await ready(another)
+        assert another._membership is not None
+        assert await another._membership.lag() == {0: 0}, "nor for one that begins behind it"
     assert len(store.ids) == 20

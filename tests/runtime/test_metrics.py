@@ -7,9 +7,11 @@ from typing import Any, get_args
 
 from contracts.records import DeadReason
 from contracts.wechat import VERDICTS, Verdict, verdict_of_answer, verdict_of_token
+from contracts.wire import WIRE
 from services.runtime.metrics import MOST_GATES, Metrics
 from services.runtime.series import OPEN, SERIES
 from statemachine.gate import NEVER, UNKNOWN_APP, Gate
+from statemachine.model import OutcomeKind
 
 
 def series(metrics: Metrics, name: str) -> list[str]:
@@ -56,6 +58,8 @@ def test_no_series_is_born_later() -> None:
     """Everything that services tell, in every way that the contracts know."""
     metrics = Metrics()
     before = {name: set(each._metrics) for name, each in labelled(metrics).items()}
+    for kind, outcome in product(WIRE, get_args(OutcomeKind)):
+        metrics.outcomes({("" if outcome == "dead" else kind, outcome): 1})
     for reason in get_args(DeadReason):
         metrics.dead_lettered(reason, 1)
     for status, code in product((200, 429, 500), (None, 12345, *VERDICTS)):

@@ -112,6 +112,10 @@ async def test_a_rid_tells_the_app_what_was_refused_and_no_secret(card):
     assert '"target_state"' in told["request"]["request_body"]
     assert rid in told["request"]["response_body"]
     assert card.token not in str(told)
+    refused = await card.post(CLEAR_QUOTA_PATH, {"appid": "wx1", "appsecret": "canary"})
+    told = await card.post(RID_GET_PATH, {"rid": rid_of(refused["errmsg"])}, access_token=card.token)
+    assert told["errcode"] == 0
+    assert "canary" not in str(told)
     for wish, code in (("", 76002), ("6501-0a1b-2c3d", 76001)):
         assert (await card.post(RID_GET_PATH, {"rid": wish}, access_token=card.token))["errcode"] == code
     await card.log_in("wx2", "s2")

@@ -12,8 +12,9 @@ import pytest
 
 from contracts.times import SECOND
 from scripts.patience import PATIENCE
+from services.store import open as open_module
 from services.store.open import migrate, open_store
-from services.store.ports import StoreRejected, StoreUnavailable
+from services.store.ports import Store, StoreLost, StoreRejected, StoreUnavailable
 from services.store.rows import Attempt, Writes
 from services.store.sql import SLOTS_OF_A_PROCESS, SqlStore
 from tests.store.benches import PostgresBench, rolled_back
@@ -60,6 +61,25 @@ async def _killed_at_the_end(bench: PostgresBench) -> None:
     async with bench.store.transaction() as tx:
         await tx.write(Writes(counters={"x": 1}))
         await _kill_all(bench)
+
+
+async def test_a_statement_without_an_answer_in_time_loses_the_connection(
+    postgres: PostgresBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is the database's failure, not that of whoever works in the transaction; the next one works."""
+    await Scene(postgres).open("a")
+    monkeypatch.setattr(open_module, "COMMAND", 0.3)
+    hurried = await postgres.another()
+    async with postgres.store.transaction() as tx:
+        await tx.lock(["a"])
+        with pytest.raises(StoreLost, match="no answer any more"):
+            await _lock(hurried, "a")
+    await _lock(hurried, "a")
+
+
+async def _lock(store: Store, name: str) -> None:
+    async with store.transaction() as tx:
+        await tx.lock([name])
 
 
 async def test_connections_killed_in_the_pool_heal_by_themselves(postgres: PostgresBench) -> None:

@@ -40,6 +40,23 @@ async def test_a_key_whose_first_transaction_failed_is_new_again(bench: Bench) -
     assert await _admit(bench.store, KEYS) == ["repeat"] * 20
 
 
+@pytest.mark.parametrize("own", [TimeoutError("too slow"), ConnectionRefusedError("a peer")], ids=repr)
+async def test_what_whoever_works_in_a_transaction_fails_of_is_not_told_as_the_databases(
+    bench: Bench, own: OSError
+) -> None:
+    """It comes out as it is, nothing of the transaction stays, and the database is no worse for it."""
+    with pytest.raises(type(own)) as caught:
+        await _admit_and_fail(bench.store, own)
+    assert caught.value is own
+    assert await _admit(bench.store, KEYS) == ["new"] * 20
+
+
+async def _admit_and_fail(store: Store, error: Exception) -> None:
+    async with store.transaction() as tx:
+        assert await tx.admit(KEYS, [None] * 20) == ["new"] * 20
+        raise error
+
+
 async def test_a_dead_key_answers_dead_until_it_has_another_outcome(bench: Bench) -> None:
     """A dead letter that is replayed gets its chance, every time."""
     key = KEYS[0]

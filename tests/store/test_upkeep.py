@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 from contracts.times import SECOND
+from services.runtime.series import SERIES
 from services.store.rows import SHARDS, Attempt, InboxKey, MemberMark, Writes
 from services.transactions.ledger import read_ledger
 from tests.store.benches import DAY, HOUR, START
@@ -87,10 +88,11 @@ async def test_relays_whose_leases_lapsed_together_come_back_together(scene: Sce
 
 
 async def prune(scene: Scene, **ages: Any) -> dict[str, int]:
-    """Counts of what was deleted, those other than 0."""
+    """Counts of what was deleted, those other than 0; each table has a series of its own from the start."""
     pruned = await scene.store.prune(
         **{"inbox": DAY, "attempts": DAY, "activities": DAY, "limit": 100, **ages}
     )
+    assert {(name,) for name in pruned} <= {*SERIES["livecard_pruned_rows"]}
     return {name: count for name, count in pruned.items() if count}
 
 
