@@ -70,7 +70,8 @@ class FakeConsumer:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._at: dict[TopicPartition, int] = {}
-        self._client = SimpleNamespace(add_topic=self._nothing)
+        self._client = SimpleNamespace(add_topic=self._nothing, close=self._nothing)
+        self._coordinator = self._fetcher = None  # nothing of it runs by itself
         self._state = SimpleNamespace()
         assignment = SimpleNamespace(tps=["one"], state_value=lambda _: self._state)
         self._subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
