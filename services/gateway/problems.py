@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -17,6 +18,8 @@ from services.store.ports import StoreRejected, StoreUnavailable
 LOG = structlog.get_logger("livecard.gateway")
 
 MEDIA_TYPE: Final = "application/problem+json"
+_MISSING: Final = re.compile(r"Missing required \w+ parameter '(.+?)'")
+"""How Litestar says it; it names the parameter nowhere else."""
 STORE_AWAY: Final = 5
 """Seconds after which to try again while the store is away."""
 
@@ -103,5 +106,7 @@ def answer_problem(_request: Request[Any, Any, Any], error: Exception) -> Respon
 
 
 def _fields(error: ValidationException) -> list[FieldError]:
+    if missing := _MISSING.match(error.detail):
+        return [FieldError(missing[1], "expected this parameter: it is required")]
     extra = error.extra if isinstance(error.extra, list) else []
     return [FieldError(str(each.get("key", "")), str(each.get("message", ""))) for each in extra]
