@@ -72,6 +72,7 @@ async def test_other_methods_are_refused_and_told_which_do(world: World, method:
         answer = await world.api.request(method, path)
         assert answer.status_code == 405, name
         assert name.split(" ")[0] in answer.headers["allow"].split(", ")
+        assert method == "HEAD" or "/openapi.json" in answer.json()["detail"]
 
 
 async def test_an_unknown_path_is_a_problem_too(world: World) -> None:
@@ -80,6 +81,7 @@ async def test_an_unknown_path_is_a_problem_too(world: World) -> None:
         assert answer.status_code == 404, path
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["status"] == 404
+        assert "GET /openapi.json lists every route" in answer.json()["detail"], path
 
 
 CANARIES = ("canary-title", "canary-member", "canary-publisher", "canary-openid", "wx1")
