@@ -13,6 +13,7 @@ from services.gateway.creation import Created, Creation, CreationData, read_crea
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
 from services.gateway.outgoing import event_row, new_event_id
+from services.gateway.ownership import check_app
 from services.gateway.parts import Gateway, TheCaller, TheGateway
 from services.gateway.problems import Problem, unprocessable
 from services.gateway.times import moment
@@ -64,8 +65,7 @@ async def create_activity(
     async def work(keep: Keep) -> Reply:
         creation = read_creation(body)
         appid = creation.opened.appid
-        if not caller.owns(appid):
-            raise Problem(403, f"the key {caller.name!r} is none of the app {appid!r}")
+        check_app(caller, appid)
         await _check_continues(gateway, creation.opened)
         activity_id, expires_at = creation.activity_id, creation.opened.expires_at
         if activity_id is None:

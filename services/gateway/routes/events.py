@@ -13,8 +13,8 @@ from services.gateway.bodies import body_of, read_event
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
 from services.gateway.outgoing import event_row, new_event_id, normal
+from services.gateway.ownership import owned
 from services.gateway.parts import ActivityId, Gateway, TheCaller, TheGateway
-from services.gateway.problems import not_found
 from services.store.rows import Writes
 
 
@@ -30,7 +30,7 @@ async def publish(
 ) -> Response[Any]:
     """Take one event for an activity of the caller's; it goes out through the outbox."""
     body = await body_of(request)
-    await owned(gateway, caller, activity_id)
+    await owned(gateway.store, caller, activity_id)
 
     async def work(keep: Keep) -> Reply:
         read_event(kind, body)
@@ -44,13 +44,6 @@ async def publish(
     answer = await once(request, body, gateway, caller, work)
     gateway.relay.kick()
     return answer
-
-
-async def owned(gateway: Gateway, caller: Caller, activity_id: str) -> None:
-    """Raise 404 unless the activity is one of the caller's."""
-    seen = await gateway.store.show(activity_id)
-    if seen is None or not caller.owns(seen.card.appid):
-        raise not_found("there is no such activity")
 
 
 @post(

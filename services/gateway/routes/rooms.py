@@ -18,6 +18,7 @@ from services.gateway.cursors import PAGE, Cursor, Limit, read_cursor, write_cur
 from services.gateway.decrypt import LONGEST_DATA, NO_MEMBER, UNREADABLE, UnreadableError, open_room_info
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
+from services.gateway.ownership import check_app
 from services.gateway.parts import Gateway, TheCaller, TheGateway
 from services.gateway.problems import Problem, not_found, unprocessable
 from services.gateway.session_keys import NO_FILE, SessionKeys, hash_of
@@ -118,8 +119,7 @@ async def log_in(
     async def work(keep: Keep) -> Reply:
         login = read_body(body, Login)
         _check_plain(login.appid, "appid")
-        if not caller.owns(login.appid):
-            raise Problem(403, f"the key {caller.name!r} is none of the app {login.appid!r}")
+        check_app(caller, login.appid)
         user = await logged_in(gateway, login.appid, login.js_code)
         session = keys.new_session()
         name = hash_of(session)
@@ -184,8 +184,7 @@ async def room_members(
     cursor: Cursor = None,
 ) -> MembersBody:
     """By group_openid; those who were bound."""
-    if not caller.owns(appid):
-        raise Problem(403, f"the key {caller.name!r} is none of the app {appid!r}")
+    check_app(caller, appid)
     of = f"room members {appid} {room_id}"
     after = MemberPlace(*(read_cursor(of, cursor, tuple[str, str]) or ("", "")))
     legal = len(room_id) <= LONGEST_ID and plain(room_id)
