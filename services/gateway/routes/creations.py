@@ -12,7 +12,7 @@ from services.gateway.bodies import body_of
 from services.gateway.creation import Created, Creation, CreationData, read_creation
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
-from services.gateway.outgoing import event_row, new_event_id
+from services.gateway.outgoing import new_event_key
 from services.gateway.ownership import check_app
 from services.gateway.parts import Gateway, TheCaller, TheGateway
 from services.gateway.problems import Problem, unprocessable
@@ -21,6 +21,7 @@ from services.store.pages import PENDING_OR_DONE
 from services.store.ports import Tx
 from services.store.rows import Announced, OutboxRow
 from services.transactions.announce import announce
+from services.transactions.outgoing import event_row
 
 PAGE = 500
 """Members that are read at a time."""
@@ -85,14 +86,14 @@ async def _announce(
     gateway: Gateway, caller: Caller, creation: Creation, announced: Announced, keep: Keep
 ) -> Reply:
     activity_id, expires_at = announced.activity_id, announced.expires_at
-    event_id = new_event_id(gateway.chance)
+    key = new_event_key(gateway.chance, caller)
     data = creation.data(expires_at)
     listed = await _listed(gateway, creation)
 
     def opening(now: int) -> OutboxRow:
         if creation.activity_id is not None and now >= expires_at:
             raise unprocessable("expires_at", PAST)
-        return event_row(caller, event_id, OPENED, activity_id, now, data)
+        return event_row(activity_id, key, OPENED, data, time=now, now=now)
 
     async def last(tx: Tx) -> Reply:
         menu = creation.share_menu(activity_id, listed)

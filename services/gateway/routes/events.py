@@ -12,10 +12,11 @@ from contracts.reading import fields_ignored
 from services.gateway.bodies import body_of, read_event
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
-from services.gateway.outgoing import event_row, new_event_id, normal
+from services.gateway.outgoing import new_event_key, normal
 from services.gateway.ownership import owned
 from services.gateway.parts import ActivityId, Gateway, TheCaller, TheGateway
 from services.store.rows import Writes
+from services.transactions.outgoing import event_row
 
 
 class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -34,11 +35,12 @@ async def publish(
 
     async def work(keep: Keep) -> Reply:
         read_event(kind, body)
-        event_id = new_event_id(gateway.chance)
+        key = new_event_key(gateway.chance, caller)
         async with gateway.store.transaction() as tx:
-            row = event_row(caller, event_id, kind, activity_id, await tx.now(), normal(kind, body))
+            now = await tx.now()
+            row = event_row(activity_id, key, kind, normal(kind, body), time=now, now=now)
             await tx.write(Writes(outbox=[row]))
-            accepted = Accepted(event_id, fields_ignored(kind, body))
+            accepted = Accepted(key[1], fields_ignored(kind, body))
             return await keep(tx, Reply.of(202, accepted))
 
     answer = await once(request, body, gateway, caller, work)
