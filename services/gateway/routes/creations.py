@@ -54,13 +54,16 @@ BOTH_OR_NEITHER = {
     "",
     status_code=201,
     opt={"scope": "write", "body": CreationData, "rule": BOTH_OR_NEITHER, "example": EXAMPLE},
-    summary="Create an activity and its card",
+    summary="Create an activity, and get what a page shares its card with",
 )
 async def create_activity(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller
 ) -> Response[Created]:
-    """WeChat is asked before the transaction, never inside: a process killed between loses an id that nobody
-    has seen, and one killed after the commit answers the same again to the same `Idempotency-Key`."""
+    """WeChat is asked for an `activity_id`, unless the body has one with its `expires_at`; the activity is
+    opened, and the answer has what the page gives to `wx.updateShareMenu`. Its `state` is `opening` until
+    the event is back from Kafka. Send an `Idempotency-Key`: without one a repeat makes another activity."""
+    # WeChat is asked before the transaction, never inside: a process killed between loses an id that nobody
+    # has seen, and one killed after the commit answers the same again to the same key.
     body = await body_of(request)
 
     async def work(keep: Keep) -> Reply:

@@ -52,6 +52,7 @@ async def publish(
     "/complete",
     status_code=202,
     opt={"scope": "write", "event": COMPLETED, "example": {"members": ["gp-alex", "gp-bob"]}},
+    summary="Say that members are done",
 )
 async def complete(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller, activity_id: ActivityId
@@ -64,6 +65,7 @@ async def complete(
     "/participants",
     status_code=202,
     opt={"scope": "write", "event": ADDED, "example": {"members": ["gp-carol"]}},
+    summary="List more members",
 )
 async def participants(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller, activity_id: ActivityId
@@ -76,6 +78,7 @@ async def participants(
     "/reschedule",
     status_code=202,
     opt={"scope": "write", "event": RESCHEDULED, "example": {"deadline": "2026-11-21T18:00:00Z"}},
+    summary="Move the deadline",
 )
 async def reschedule(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller, activity_id: ActivityId
@@ -84,7 +87,12 @@ async def reschedule(
     return await publish(request, gateway, caller, activity_id, RESCHEDULED)
 
 
-@post("/close", status_code=202, opt={"scope": "write", "event": CLOSED, "example": {"note": "enough"}})
+@post(
+    "/close",
+    status_code=202,
+    opt={"scope": "write", "event": CLOSED, "example": {"note": "enough"}},
+    summary="End the activity",
+)
 async def close(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller, activity_id: ActivityId
 ) -> Response[Accepted]:

@@ -85,7 +85,7 @@ class Bound(msgspec.Struct, frozen=True):
     openid: str
 
 
-class MemberBody(msgspec.Struct, frozen=True, omit_defaults=True):
+class RoomMemberBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """One person known in the room."""
 
     group_openid: str
@@ -95,10 +95,10 @@ class MemberBody(msgspec.Struct, frozen=True, omit_defaults=True):
     avatar_url: str | None = None
 
 
-class MembersBody(msgspec.Struct, frozen=True):
+class RoomMembersBody(msgspec.Struct, frozen=True):
     """A page of a room's members; `next` null: the last one."""
 
-    members: list[MemberBody]
+    members: list[RoomMemberBody]
     next: str | None
 
 
@@ -182,7 +182,7 @@ async def room_members(
     caller: TheCaller,
     limit: Limit = PAGE,
     cursor: Cursor = None,
-) -> MembersBody:
+) -> RoomMembersBody:
     """By group_openid; those who were bound."""
     check_app(caller, appid)
     of = f"room members {appid} {room_id}"
@@ -193,7 +193,7 @@ async def room_members(
         raise not_found("nobody is known in a room of this id")
     shown = found[:limit]
     place = (shown[-1].group_openid, shown[-1].openid) if len(found) > limit else None
-    return MembersBody([_member(each) for each in shown], place and write_cursor(of, place))
+    return RoomMembersBody([_member(each) for each in shown], place and write_cursor(of, place))
 
 
 async def _session(gateway: Gateway, caller: Caller, session: str) -> tuple[SessionRow, str]:
@@ -224,8 +224,8 @@ def _check_plain(text: str, path: str) -> None:
         raise unprocessable(path, "expected a text without control characters")
 
 
-def _member(binding: Binding) -> MemberBody:
-    return MemberBody(
+def _member(binding: Binding) -> RoomMemberBody:
+    return RoomMemberBody(
         binding.group_openid, binding.openid, moment(binding.bound_at), binding.nickname, binding.avatar_url
     )
 
