@@ -128,9 +128,11 @@ async def test_an_opening_that_is_refused_takes_the_announcement_back(scene: Sce
     """Nobody waits for it any longer, and the id may be announced again."""
     await say(scene, "a")
     await say(scene, "b")
-    await scene.open("a", life=-1)
     await scene.open("b", continues="b")
-    for name in ("a", "b"):
+    await say(scene, "heir")
+    await scene.open("heir", continues="a")  # refused with the card that it waits for
+    await scene.open("a", life=-1)
+    for name in ("a", "b", "heir"):
         assert await locked(scene, name) == (UNOPENED, "", 0)
         assert await scene.store.owner(name) is None
         assert await say(scene, name) == "done"

@@ -12,7 +12,8 @@ from services.gateway.bodies import body_of
 from services.gateway.creation import Created, Creation, CreationData, read_creation
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
-from services.gateway.outgoing import event_row, new_event_id
+from services.gateway.outgoing import new_event_key
+from services.gateway.ownership import check_app
 from services.gateway.parts import Gateway, TheCaller, TheGateway
 from services.gateway.problems import Problem, unprocessable
 from services.gateway.times import moment
@@ -20,6 +21,7 @@ from services.store.pages import PENDING_OR_DONE
 from services.store.ports import Tx
 from services.store.rows import Announced, OutboxRow
 from services.transactions.announce import announce
+from services.transactions.outgoing import event_row
 
 PAGE = 500
 """Members that are read at a time."""
@@ -52,20 +54,22 @@ BOTH_OR_NEITHER = {
     "",
     status_code=201,
     opt={"scope": "write", "body": CreationData, "rule": BOTH_OR_NEITHER, "example": EXAMPLE},
-    summary="Create an activity and its card",
+    summary="Create an activity, and get what a page shares its card with",
 )
 async def create_activity(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller
 ) -> Response[Created]:
-    """WeChat is asked before the transaction, never inside: a process killed between loses an id that nobody
-    has seen, and one killed after the commit answers the same again to the same `Idempotency-Key`."""
+    """WeChat is asked for an `activity_id`, unless the body has one with its `expires_at`; the activity is
+    opened, and the answer has what the page gives to `wx.updateShareMenu`. Its `state` is `opening` until
+    the event is back from Kafka. Send an `Idempotency-Key`: without one a repeat makes another activity."""
+    # WeChat is asked before the transaction, never inside: a process killed between loses an id that nobody
+    # has seen, and one killed after the commit answers the same again to the same key.
     body = await body_of(request)
 
     async def work(keep: Keep) -> Reply:
         creation = read_creation(body)
         appid = creation.opened.appid
-        if not caller.owns(appid):
-            raise Problem(403, f"the key {caller.name!r} is none of the app {appid!r}")
+        check_app(caller, appid)
         await _check_continues(gateway, creation.opened)
         activity_id, expires_at = creation.activity_id, creation.opened.expires_at
         if activity_id is None:
@@ -85,14 +89,14 @@ async def _announce(
     gateway: Gateway, caller: Caller, creation: Creation, announced: Announced, keep: Keep
 ) -> Reply:
     activity_id, expires_at = announced.activity_id, announced.expires_at
-    event_id = new_event_id(gateway.chance)
+    key = new_event_key(gateway.chance, caller)
     data = creation.data(expires_at)
     listed = await _listed(gateway, creation)
 
     def opening(now: int) -> OutboxRow:
         if creation.activity_id is not None and now >= expires_at:
             raise unprocessable("expires_at", PAST)
-        return event_row(caller, event_id, OPENED, activity_id, now, data)
+        return event_row(activity_id, key, OPENED, data, time=now, now=now)
 
     async def last(tx: Tx) -> Reply:
         menu = creation.share_menu(activity_id, listed)
