@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from contracts.events import Added, Closed, Completed, Event, EventData, Opened, Rescheduled, Room
 from contracts.times import SECOND
 from tests.verification.lives.wire import TYPES
-from tests.verification.model.facts import Wait
+from tests.verification.model.facts import Passed, Wait
 
 START = 1_795_248_000 * SECOND
 STEP = 30 * SECOND
@@ -136,6 +136,13 @@ def known(wait: Wait, member: str) -> Event:
     return Event(
         source="/livecard", id=f"{home}/{openid}/{cause}", type=kind, activity_id=home, time=time, data=data
     )
+
+
+def passed_on(passed: Passed) -> Event:
+    """The event that becomes of members who were done too late."""
+    home, cause, time, members = passed
+    kind, data = TYPES[Completed], Completed(members)
+    return Event(source="/livecard", id=f"{home}<{cause}", type=kind, activity_id=home, time=time, data=data)
 
 
 Step = tuple[Event | Bind | str | None, int]
