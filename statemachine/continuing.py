@@ -52,8 +52,8 @@ def filled_up(data: Opened, earlier: Aggregate) -> Opened:
 
 def carry_over(aggregate: Aggregate, earlier: Aggregate, event: Event, now: int) -> None:
     """Who was done is done, as revision 2: WeChat knows nothing of this card. Who waits for a binding waits
-    here, too. The earlier activity ends. Of several that continue it the last one, whose id lives longest, gets
-    what comes later."""
+    here, too. The earlier activity ends. Of several that continue it the last one, whose id lives longest,
+    gets what comes later."""
     name = aggregate.activity.activity_id
     aggregate.waits += [each._replace(activity_id=name) for each in (*earlier.waiting, *earlier.waits)]
     finished = []

@@ -275,6 +275,7 @@ async def test_it_is_passed_on_along_the_line(scene: Scene) -> None:
     await scene.open("a", deadline=100, notice=0)
     then = scene.bench.now + 50 * SECOND
     await scene.bench.advance(200)
+    await scene.tick()
     await scene.feed(scene.opened("b", continues="a"))
     await scene.feed(scene.opened("c", continues="b"))
     await scene.feed(scene.completed("a", "ann", time=then))
@@ -285,6 +286,21 @@ async def test_it_is_passed_on_along_the_line(scene: Scene) -> None:
         await scene.feed(passed)
     assert await republished(scene) == []
     assert await call(scene, "c") == [(1, ("ann",))]
+
+
+async def test_a_completion_and_the_next_card_at_once_miss_each_other_never(scene: Scene) -> None:
+    """It comes first and is carried over, or later and is passed on."""
+    other = await scene.bench.another()
+    then = scene.bench.now - 7 * SECOND
+    for number in range(5):
+        one, two = f"{number}a", f"{number}b"
+        await scene.open(one)
+        await asyncio.gather(
+            scene.feed(scene.opened(two, continues=one)),
+            scene.feed(scene.completed(one, "ann", time=then), store=other),
+        )
+        await scene.feed(*await republished(scene))
+        assert await scene.owed(two) == ["ann"]
 
 
 async def test_of_two_that_continue_a_card_the_last_one_gets_what_comes_too_late(scene: Scene) -> None:

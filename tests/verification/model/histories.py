@@ -162,7 +162,22 @@ def lines(longest: int = 20) -> st.SearchStrategy[list[Step]]:
     happenings = events(openings | successions | successions | news, ("a", "b", "c"))
     happens: st.SearchStrategy[Event | str | None] = happenings | happenings | st.none()
     steps: st.SearchStrategy[list[Step]] = st.lists(st.tuples(happens, moments), min_size=2, max_size=longest)
-    return steps | steps.map(_in_order)
+    return steps | steps.map(_in_order) | _passing(longest)
+
+
+def _passing(longest: int) -> st.SearchStrategy[list[Step]]:
+    """A card that another one continues, while people are done in either; sometimes more continue it."""
+    kinds = st.sampled_from(["listed", "everyone"])
+    first = st.builds(event, st.builds(opened, choose=kinds, deadline=st.none() | deadlines), st.just(99))
+    then = st.builds(opened, choose=kinds, participants=st.just(()), continues=st.just("a"))
+    next_ = st.builds(event, then, st.just(98), home=st.just("b"))
+    happenings = events(completions | completions | completions | successions, ("a", "a", "b", "c"))
+    steps = st.lists(st.tuples(happenings, moments), min_size=2, max_size=longest)
+
+    def line(begin: Event, heir: Event, opens: int, steps: list[tuple[Event, int]]) -> list[Step]:
+        return [(begin, at(0)), *_in_order([(heir, opens), *steps])]
+
+    return st.builds(line, first, next_, moments, steps)
 
 
 def _lives(longest: int) -> st.SearchStrategy[list[Step]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from contracts.decode import decode
-from contracts.events import ADDED, COMPLETED, Added, Completed, Event
+from contracts.events import ADDED, COMPLETED, Added, Completed, Event, EventData
 from contracts.records import Record
 from contracts.wechat import SetChatToolMsg, Verdict
 from services.simulator.requests import Request
@@ -166,8 +166,9 @@ class Judges:
             if isinstance(event, Event):
                 told.append((event.activity_id, event.type, event.time, event.data))
                 self.world.republished(event, row.body.encode())
-        passed = self.reference.passed()
-        wanted = [(home, COMPLETED, time, Completed(members)) for home, _, time, members in passed]
+        wanted: list[tuple[str, str, int, EventData]] = []
+        for home, _, time, people in self.reference.passed():
+            wanted.append((home, COMPLETED, time, Completed(people)))
         for (activity, _, _, kind, time), member in waited:
             wanted.append((activity, kind, time, Added((member,)) if kind == ADDED else Completed((member,))))
         self.expect(
