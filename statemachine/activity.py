@@ -32,7 +32,7 @@ from contracts.events import (
 )
 from contracts.times import SECOND, format_rfc3339
 from statemachine import timers
-from statemachine.continuing import carry_over, filled_up, may_continue, opening_of
+from statemachine.continuing import carry_over, filled_up, may_continue, opening_of, pass_on
 from statemachine.model import (
     APPLIED,
     BEST_FIRST,
@@ -284,6 +284,8 @@ def _complete(aggregate: Aggregate, event: Event, data: Completed, time: int, no
         activity.done += len(finished)
         activity.revision += 0 if late else 1
         aggregate.publish(f"done:{event_key(event)}", ParticipantDone(tuple(finished)))
+        if late:
+            pass_on(aggregate, event, finished)
     for reason, whom in refused.items():
         refuse_event(aggregate, event, reason, whom)
     progressed = "applied" in kinds

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from contracts.changes import ParticipantDone
 from contracts.events import DEFAULT_NOTICE, MOST_MEMBERS, Event, Opened
 from contracts.times import SECOND
-from statemachine.model import Aggregate, Member, Opening, Room
+from statemachine.model import Aggregate, Member, Opening, PassedOn, Room
 from statemachine.states import DONE, ENDED, PARTICIPANT, move
 from statemachine.turning import end, event_key
 
@@ -52,7 +52,8 @@ def filled_up(data: Opened, earlier: Aggregate) -> Opened:
 
 def carry_over(aggregate: Aggregate, earlier: Aggregate, event: Event, now: int) -> None:
     """Who was done is done, as revision 2: WeChat knows nothing of this card. Who waits for a binding waits
-    here, too. The earlier activity ends."""
+    here, too. The earlier activity ends. Of several that continue it the last one, whose id lives longest,
+    gets what comes later."""
     name = aggregate.activity.activity_id
     aggregate.waits += [each._replace(activity_id=name) for each in (*earlier.waiting, *earlier.waits)]
     finished = []
@@ -67,8 +68,18 @@ def carry_over(aggregate: Aggregate, earlier: Aggregate, event: Event, now: int)
     for start in range(0, len(finished), MOST_MEMBERS):
         key = f"done:{event_key(event)}" + (f":{start}" if start else "")
         aggregate.publish(key, ParticipantDone(tuple(finished[start : start + MOST_MEMBERS])))
+    earlier.activity.continued_by = name
     if earlier.activity.state != ENDED:
         end(earlier, "continued", min(event.time, now), now)
+
+
+def pass_on(aggregate: Aggregate, event: Event, members: Sequence[str]) -> None:
+    """Who came too late here is to be done where the activity goes on, if it does."""
+    later = aggregate.activity.continued_by
+    if later is None:
+        return
+    for start in range(0, len(members), MOST_MEMBERS):
+        aggregate.passed.append(PassedOn(later, event, tuple(members[start : start + MOST_MEMBERS])))
 
 
 def _done_before(aggregate: Aggregate, earlier: Aggregate) -> Iterator[Member]:

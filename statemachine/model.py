@@ -31,7 +31,8 @@ class Activity(msgspec.Struct):
 
     `deadline` is as given; the effective end is `timers.end_at`. `ended_at` is the moment
     up to which a completion counts as late rather than refused; `end_known_at` is when we learnt of it.
-    `expiry_warned`: whether it was told that the id is about to die.
+    `expiry_warned`: whether it was told that the id is about to die. `continued_by`: the last activity that
+    continues this one.
     """
 
     activity_id: str
@@ -50,6 +51,7 @@ class Activity(msgspec.Struct):
     revision: int = 0
     opened_digest: str = ""
     expiry_warned: bool = False
+    continued_by: str | None = None
 
 
 class Room(NamedTuple):
@@ -127,6 +129,14 @@ class Published(msgspec.Struct, frozen=True):
     data: Change
 
 
+class PassedOn(NamedTuple):
+    """Members whom this event made done too late in one activity, and the one that continues it."""
+
+    to: str
+    event: Event
+    members: tuple[str, ...]
+
+
 class Aggregate(msgspec.Struct):
     """An activity under its lock, with everything that events at hand may touch.
 
@@ -134,6 +144,7 @@ class Aggregate(msgspec.Struct):
     changed; `early` the events that wait for the opening, in order of arrival; `heirs` the openings of
     other activities that wait for it, since they continue this one. `bound`: who is who, by
     (appid, room_id, openid), of those whom events name by openid; `waits`: those of them who are not bound.
+    `passed`: who came too late and is to be done in the activity that continues this one.
 
     Of an activity that is continued all `members` are at hand, and `waiting`: who waited there before.
     """
@@ -150,6 +161,7 @@ class Aggregate(msgspec.Struct):
     bound: Mapping[tuple[str, str, str], str] = msgspec.field(default_factory=dict)
     waits: list[Unbound] = msgspec.field(default_factory=list)
     waiting: list[Unbound] = msgspec.field(default_factory=list)
+    passed: list[PassedOn] = msgspec.field(default_factory=list)
 
     def publish(self, key: str, data: Any) -> None:
         """Append one change, in order."""

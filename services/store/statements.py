@@ -12,7 +12,7 @@ from statemachine.waits import CLOCK_STEP
 
 ACTIVITY_COLUMNS: Final = (
     "activity_id, state, reason, choose, close_when_complete, deadline, notice, expires_at, ended_at, "
-    "end_known_at, rescheduled_at, participants, done, revision, opened_digest, expiry_warned"
+    "end_known_at, rescheduled_at, participants, done, revision, opened_digest, expiry_warned, continued_by"
 )
 """In the order of `statemachine.model.Activity`'s fields."""
 
@@ -174,11 +174,11 @@ TRANSACTION: Final = {
           expires_at = r.expires_at, ended_at = r.ended_at, end_known_at = r.end_known_at,
           rescheduled_at = r.rescheduled_at, participants = r.participants, done = r.done,
           revision = r.revision, opened_digest = r.opened_digest, expiry_warned = r.expiry_warned,
-          due_at = r.due_at, {_WRITE_DELIVERY}
+          continued_by = r.continued_by, due_at = r.due_at, {_WRITE_DELIVERY}
         FROM {{rows: activity_id text, state text, reason text, choose text, close_when_complete boolean,
           deadline bigint, notice bigint, expires_at bigint, ended_at bigint, end_known_at bigint,
           rescheduled_at bigint, participants bigint, done bigint, revision bigint, opened_digest text,
-          expiry_warned boolean, due_at bigint, {_DELIVERY_ROWS}}}
+          expiry_warned boolean, continued_by text, due_at bigint, {_DELIVERY_ROWS}}}
         WHERE activities.activity_id = r.activity_id""",
     "progress": """
         UPDATE activities SET done = r.done, revision = r.revision, retry_at = r.retry_at,

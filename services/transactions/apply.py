@@ -27,7 +27,7 @@ from services.store.rows import (
 )
 from services.store.rows import Opened as OpenedRow
 from services.transactions.arrivals import Arrival, Failed, read_arrival
-from services.transactions.outgoing import change_rows, dead_row
+from services.transactions.outgoing import change_rows, dead_row, passed_rows
 from services.transactions.people import People
 from services.transactions.steps import follow
 from statemachine import activity as machine
@@ -249,7 +249,7 @@ class _Batch(People):
                 aggregate = self.aggregates.get(name or "")
                 if aggregate is None:
                     continue
-                if aggregate.published:
+                if aggregate.published or aggregate.activity.continued_by == event.activity_id:
                     self.changed.add(aggregate.activity.activity_id)
                     self.wide.add(aggregate.activity.activity_id)
             opened = self.aggregates[event.activity_id]
@@ -320,6 +320,7 @@ class _Batch(People):
     def _write_activity(self, name: str, aggregate: Aggregate) -> None:
         out, activity = self.out, aggregate.activity
         out.outbox.extend(change_rows(name, aggregate.published, self.now))
+        out.outbox.extend(passed_rows(aggregate.passed, self.now))
         out.wait.extend(aggregate.waits)
         if activity.state == UNOPENED:  # its `opened` was refused: nothing is on the way any longer
             if self.before[name].appid:

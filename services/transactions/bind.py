@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-
-from contracts.changes import SOURCE
 from contracts.events import Room
 from services.store.ports import Store, Tx
 from services.store.rooms import Binding, BindingKey
 from services.store.rows import OutboxRow, Writes
-from services.transactions.outgoing import event_row
+from services.transactions.outgoing import derived_id, people_row
 from statemachine.model import Unbound
 
 
@@ -60,12 +57,11 @@ async def bind_in(  # noqa: PLR0917 (a binding has so many parts)
 
 def _known(waited: Unbound, group_openid: str, now: int) -> OutboxRow:
     """The event once more, about this person alone and by the name that the activity knows."""
-    key, data = (SOURCE, known_id(waited)), {"members": [group_openid]}
-    return event_row(waited.activity_id, key, waited.type, data, time=waited.time, now=now)
+    id_ = known_id(waited)
+    return people_row(waited.activity_id, id_, waited.type, [group_openid], time=waited.time, now=now)
 
 
 def known_id(waited: Unbound) -> str:
-    """The id of that event: the same whenever it is made, so that it counts once."""
+    """The id of that event."""
     appid, room_id, openid, activity_id, source, id_, *_ = waited
-    said = f"{activity_id}\n{source}\n{id_}\n{appid}\n{room_id}\n{openid}"
-    return f"bound:{hashlib.sha256(said.encode()).hexdigest()[:40]}"
+    return derived_id("bound", activity_id, source, id_, appid, room_id, openid)

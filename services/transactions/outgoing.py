@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from contracts.changes import DATA_CONTENT_TYPE, CardDelivered, CardFailed, ChangeData, encode_change
+from contracts.changes import DATA_CONTENT_TYPE, SOURCE, CardDelivered, CardFailed, ChangeData, encode_change
 from contracts.events import MOST_MEMBERS
 from contracts.records import DeadReason, Record, dead_headers, encode_record
 from contracts.times import format_rfc3339
 from services.store.rows import CHANGES, DEAD, EVENTS, OutboxRow, shard_of
-from statemachine.model import Published
+from statemachine.model import PassedOn, Published
 
 
 def change_row(activity_id: str, key: str, now: int, data: ChangeData) -> OutboxRow:
@@ -61,6 +62,28 @@ def event_row(
     }
     body = msgspec.json.encode(event).decode()
     return OutboxRow(activity_id, EVENTS, id_, body, shard_of(activity_id), now)
+
+
+def people_row(
+    activity_id: str, id_: str, kind: str, members: Sequence[str], *, time: int, now: int
+) -> OutboxRow:
+    """An event of ours about people, whom the activity knows by these names."""
+    return event_row(activity_id, (SOURCE, id_), kind, {"members": list(members)}, time=time, now=now)
+
+
+def derived_id(why: str, *said: str) -> str:
+    """The id of an event that follows from another: the same whenever it is made, so that it counts once."""
+    digest = hashlib.sha256("\n".join(said).encode()).hexdigest()
+    return f"{why}:{digest[:40]}"
+
+
+def passed_rows(passed: Iterable[PassedOn], now: int) -> list[OutboxRow]:
+    """Who came too late for an activity that is continued, as events of the one that continues it."""
+    rows = []
+    for to, event, members in passed:
+        id_ = derived_id("continued", event.activity_id, event.source, event.id, to, members[0])
+        rows.append(people_row(to, id_, event.type, members, time=event.time, now=now))
+    return rows
 
 
 def dead_row(activity_id: str, record: Record, reason: DeadReason, error: str, now: int) -> OutboxRow:

@@ -25,6 +25,7 @@ from tests.verification.model.histories import (
     lines,
     moments,
     opened,
+    passed_on,
     reschedules,
 )
 from tests.verification.model.reference import Reference
@@ -50,6 +51,10 @@ def run(line: Machines | Reference, steps: list[Step]) -> None:
             line.fire(now)
         else:
             line.expire(what, now)
+        passed = line.passed()
+        while passed:  # it may be too late there, too
+            line.feed(passed_on(passed.pop(0)), now)
+            passed += line.passed()
 
 
 @settings(PATIENT, max_examples=1500)

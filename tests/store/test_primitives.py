@@ -39,7 +39,7 @@ async def test_an_activity_comes_back_as_it_was_written(bench: Bench) -> None:
         activity.deadline, activity.expires_at, activity.ended_at = START + 1, START + DAY, None
         activity.end_known_at, activity.rescheduled_at = START + 2, START + 3
         activity.participants, activity.done, activity.revision, activity.opened_digest = 4, 3, 2, "d"
-        activity.expiry_warned = True
+        activity.expiry_warned, activity.continued_by = True, "b"
         await tx.write(Writes(activities=[Moved(activity, card, START + 9)]))
     async with bench.store.transaction() as tx:
         read, card = (await tx.lock(["a"]))["a"]

@@ -14,6 +14,9 @@ Result = tuple[str, str]
 Wait = tuple[str, str, Key, str, int]
 """Somebody who is not known yet: in which activity, his openid, and the key, type and time of the event."""
 
+Passed = tuple[str, Key, int, tuple[str, ...]]
+"""Members who were done too late, for the activity that goes on: its id, and the event's key and time."""
+
 NUMBERS = {"open": 1, "nearing": 2, "ended": 3}
 NOTHING_YET = ""
 
@@ -65,6 +68,7 @@ class Life:
     outcomes: dict[Key, Result] = field(default_factory=dict)
     published: list[Change] = field(default_factory=list)
     unknown: list[Wait] = field(default_factory=list)
+    goes_on_as: str = ""
 
     @property
     def room(self) -> tuple[str, str] | None:

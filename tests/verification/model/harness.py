@@ -10,7 +10,7 @@ from contracts.events import Added, Completed, Event, Opened
 from statemachine import activity as machine
 from statemachine.model import Activity, Aggregate, Member, Opening, Published, Rules, Unbound
 from statemachine.states import UNOPENED
-from tests.verification.model.facts import Expected, Key, Result, Wait
+from tests.verification.model.facts import Expected, Key, Passed, Result, Wait
 
 
 class Machines:
@@ -29,6 +29,7 @@ class Machines:
         self.bound: dict[tuple[str, str, str], str] = {}
         self.unbound: list[Unbound] = []
         self.repeats = 0
+        self._passed: list[Passed] = []
 
     def feed(self, event: Event, now: int) -> None:
         """One event arrives, once or again."""
@@ -90,6 +91,11 @@ class Machines:
         self.unbound = [each for each in self.unbound if each[:3] != key]
         return over
 
+    def passed(self) -> list[Passed]:
+        """Who was done too late since this was asked, for the activity that goes on."""
+        passed, self._passed = self._passed, []
+        return passed
+
     def expected(self, activity_id: str) -> Expected:
         """What the rows say, in the reference's words."""
         activity = self.activities.get(activity_id) or Activity(activity_id)
@@ -131,6 +137,7 @@ class Machines:
         self.members.setdefault(name, {}).update(aggregate.touched)
         self.published.setdefault(name, []).extend(aggregate.published)
         self.unbound += aggregate.waits
+        self._passed += [(to, (by.source, by.id), by.time, who) for to, by, who in aggregate.passed]
         if aggregate.opening is not None:
             self.openings[name] = aggregate.opening
 

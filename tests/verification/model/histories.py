@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from contracts.events import Added, Closed, Completed, Event, EventData, Opened, Rescheduled, Room
 from contracts.times import SECOND
 from tests.verification.lives.wire import TYPES
-from tests.verification.model.facts import Wait
+from tests.verification.model.facts import Passed, Wait
 
 START = 1_795_248_000 * SECOND
 STEP = 30 * SECOND
@@ -138,6 +138,13 @@ def known(wait: Wait, member: str) -> Event:
     )
 
 
+def passed_on(passed: Passed) -> Event:
+    """The event that becomes of members who were done too late."""
+    home, cause, time, members = passed
+    kind, data = TYPES[Completed], Completed(members)
+    return Event(source="/livecard", id=f"{home}<{cause}", type=kind, activity_id=home, time=time, data=data)
+
+
 Step = tuple[Event | Bind | str | None, int]
 """What happens and when: an event, a binding, an activity's id that WeChat calls dead (47504), or None:
 timers."""
@@ -155,7 +162,22 @@ def lines(longest: int = 20) -> st.SearchStrategy[list[Step]]:
     happenings = events(openings | successions | successions | news, ("a", "b", "c"))
     happens: st.SearchStrategy[Event | str | None] = happenings | happenings | st.none()
     steps: st.SearchStrategy[list[Step]] = st.lists(st.tuples(happens, moments), min_size=2, max_size=longest)
-    return steps | steps.map(_in_order)
+    return steps | steps.map(_in_order) | _passing(longest)
+
+
+def _passing(longest: int) -> st.SearchStrategy[list[Step]]:
+    """A card that another one continues, while people are done in either; sometimes more continue it."""
+    kinds = st.sampled_from(["listed", "everyone"])
+    first = st.builds(event, st.builds(opened, choose=kinds, deadline=st.none() | deadlines), st.just(99))
+    then = st.builds(opened, choose=kinds, participants=st.just(()), continues=st.just("a"))
+    next_ = st.builds(event, then, st.just(98), home=st.just("b"))
+    happenings = events(completions | completions | completions | successions, ("a", "a", "b", "c"))
+    steps = st.lists(st.tuples(happenings, moments), min_size=2, max_size=longest)
+
+    def line(begin: Event, heir: Event, opens: int, steps: list[tuple[Event, int]]) -> list[Step]:
+        return [(begin, at(0)), *_in_order([(heir, opens), *steps])]
+
+    return st.builds(line, first, next_, moments, steps)
 
 
 def _lives(longest: int) -> st.SearchStrategy[list[Step]]:

@@ -12,7 +12,7 @@ from typing import Any
 from contracts.changes import ActivityChanged, CardExpiring, EventRef, EventRefused, ParticipantDone
 from contracts.events import Added, Closed, Completed, Event, Opened, Rescheduled
 from contracts.times import format_rfc3339
-from tests.verification.model.facts import NOTHING_YET, Expected, Key, Life, Wait
+from tests.verification.model.facts import NOTHING_YET, Expected, Key, Life, Passed, Wait
 
 
 class Reference:
@@ -25,6 +25,7 @@ class Reference:
         self.seen: set[Key] = set()
         self.known: dict[tuple[str, str], dict[str, str]] = {}
         self.repeats = 0
+        self._passed: list[Passed] = []
 
     def feed(self, event: Event, now: int) -> None:
         """One event arrives at `now` (µs). Events of any number of activities, repeated at will."""
@@ -70,6 +71,11 @@ class Reference:
                 over += [each for each in life.unknown if each[1] == openid]
                 life.unknown = [each for each in life.unknown if each[1] != openid]
         return over
+
+    def passed(self) -> list[Passed]:
+        """Who was done too late since this was asked, for the activity that goes on."""
+        passed, self._passed = self._passed, []
+        return passed
 
     def redeliver(self, activity_id: str) -> None:
         """Somebody had the card told again: one revision more, and nothing else."""
@@ -208,6 +214,7 @@ class Reference:
         self._note(life, event, "applied")
         if earlier is not None:
             self._take_over(life, earlier, event.activity_id)
+            earlier.goes_on_as = event.activity_id
             if earlier.state != "ended":
                 self._finish(earlier, "continued", min(event.time, now))
         for each in waiting:
@@ -299,6 +306,8 @@ class Reference:
             (life.done_late if ended else life.done_in_time).update(finished)
             life.revision += 0 if ended else 1
             life.published.append(ParticipantDone(tuple(finished)))
+        if finished and ended and life.goes_on_as:
+            self._passed.append((life.goes_on_as, (event.source, event.id), event.time, tuple(finished)))
         refused = [verdict for verdict in verdicts.values() if verdict in ("not_listed", "ended")]
         for reason in dict.fromkeys(refused):
             whom = tuple(member for member in people if verdicts[member] == reason)

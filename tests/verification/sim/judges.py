@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from contracts.decode import decode
-from contracts.events import ADDED, Added, Completed, Event
+from contracts.events import ADDED, COMPLETED, Added, Completed, Event, EventData
 from contracts.records import Record
 from contracts.wechat import SetChatToolMsg, Verdict
 from services.simulator.requests import Request
@@ -152,7 +152,8 @@ class Judges:
                 self.reference.feed(event, commit.now)
 
     def _bindings(self, commit: Commit) -> None:
-        """Whoever waited for a binding is told by it, each time he was named, and nobody else is."""
+        """Whoever waited for a binding is told by it, each time he was named, and whoever came too late for
+        a card that is continued by the batch; nobody else is."""
         waited: list[tuple[Wait, str]] = []
         for each in commit.bound:
             over = self.reference.bind((each.appid, each.room_id), each.openid, each.group_openid)
@@ -165,7 +166,9 @@ class Judges:
             if isinstance(event, Event):
                 told.append((event.activity_id, event.type, event.time, event.data))
                 self.world.republished(event, row.body.encode())
-        wanted = []
+        wanted: list[tuple[str, str, int, EventData]] = []
+        for home, _, time, people in self.reference.passed():
+            wanted.append((home, COMPLETED, time, Completed(people)))
         for (activity, _, _, kind, time), member in waited:
             wanted.append((activity, kind, time, Added((member,)) if kind == ADDED else Completed((member,))))
         self.expect(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from statemachine.card import CONTINUED
 from tests.verification.planting.plant import Plant
 
@@ -39,6 +41,17 @@ def _revives(real: Any) -> Any:
     return planted
 
 
+def _nothing(_: Any) -> Any:
+    return lambda passed, now: []
+
+
+def _by_now(real: Any) -> Any:
+    def planted(passed: Any, now: int) -> Any:
+        return real([each._replace(event=replace(each.event, time=now)) for each in passed], now)
+
+    return planted
+
+
 CONTINUING: Final = (
     Plant(
         "who-was-done-is-forgotten-by-the-next-card", 60, {"statemachine.continuing:_done_before": _nobody}
@@ -51,5 +64,13 @@ CONTINUING: Final = (
     ),
     Plant(
         "a-late-call-doubts-a-card-that-is-continued", 1_000, {"statemachine.delivery:doubt_late": _revives}
+    ),
+    Plant(
+        "who-comes-too-late-is-not-passed-on", 1_000, {"services.transactions.apply:passed_rows": _nothing}
+    ),
+    Plant(
+        "who-is-passed-on-is-told-by-the-time-of-that",
+        1_000,
+        {"services.transactions.apply:passed_rows": _by_now},
     ),
 )
