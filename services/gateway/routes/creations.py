@@ -11,7 +11,7 @@ from services.gateway.asking import new_activity_id
 from services.gateway.bodies import body_of
 from services.gateway.creation import Created, Creation, CreationData, read_creation
 from services.gateway.keys import Caller
-from services.gateway.once import Keep, Reply, once
+from services.gateway.once import Asked, Keep, Reply, reply_once
 from services.gateway.outgoing import event_row, new_event_id
 from services.gateway.parts import Gateway, TheCaller, TheGateway
 from services.gateway.problems import Problem
@@ -48,12 +48,16 @@ BOTH_OR_NEITHER = {
 async def create_activity(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller
 ) -> Response[Created]:
+    """An activity with an id of WeChat's, or with one that the caller has."""
+    return (await create(Asked.of(request, await body_of(request)), gateway, caller)).response()
+
+
+async def create(asked: Asked, gateway: Gateway, caller: Caller) -> Reply:
     """WeChat is asked before the transaction, never inside: a process killed between loses an id that nobody
     has seen, and one killed after the commit answers the same again to the same `Idempotency-Key`."""
-    body = await body_of(request)
 
     async def work(keep: Keep) -> Reply:
-        creation = read_creation(body)
+        creation = read_creation(asked.body)
         appid = creation.opened.appid
         if not caller.owns(appid):
             raise Problem(403, f"the key {caller.name!r} is none of the app {appid!r}")
@@ -65,9 +69,9 @@ async def create_activity(
             gateway, caller, creation, Announced(activity_id, appid, creation.opened.title, expires_at), keep
         )
 
-    answer = await once(request, body, gateway, caller, work)
+    reply = await reply_once(asked, gateway, caller, work)
     gateway.relay.kick()
-    return answer
+    return reply
 
 
 async def _announce(

@@ -49,6 +49,8 @@ class Endings:
             return f"events not taken in: {' '.join(missing)}"
         if world.pages.unanswered:
             return f"{world.pages.unanswered[0].openid} is not known yet"
+        if world.callers.unanswered:
+            return f"{world.callers.unanswered[0].key} is not answered yet"
         self.reference.fire(world.wall())
         for name in self.reference.lives:
             expected, card = self.reference.expected(name), self.judges.cards.get(name)

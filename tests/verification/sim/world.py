@@ -46,6 +46,7 @@ from tests.verification.sim.store import RESULTS
 from tests.verification.sim.switches import spawn
 from tests.verification.sim.tape import SIDES, Tape
 from tests.verification.sim.weather import LEAP, PORTS, settings, weather
+from tests.verification.sim.wishes import Callers, wishes
 
 BASE: Final = 1_790_000_000 * SECOND
 """The world's first moment: 26.7 s after a full minute."""
@@ -100,6 +101,7 @@ class World:
         self.judges = Judges(self)
         self.endings = Endings(self)
         self.pages = Pages(self)
+        self.callers = Callers(self)
         self.store: Store
 
     # Time, chance and what is told.
@@ -243,6 +245,7 @@ class World:
         if "leap" in self.weather.rates:
             await self._other_life()
         self.pages.open(self._becomings)
+        self.callers.begin(wishes(self.seed) if self.weather.wishes else [])
         Spells(self).cast()
         await asyncio.sleep(self.weather.length)
         self._calm()
@@ -287,6 +290,12 @@ class World:
                 return False  # and if that never ends, the bound does
             self.judges.fail(str(wrong))
         return self.judges.changes == before
+
+    def say(self, said: Said) -> None:
+        """Publish what the script did not know of."""
+        value = msgspec.json.encode(cloud_event(said.event))
+        self._by_value[value] = said.event
+        self._publish(said, value)
 
     def _publish(self, said: Said, value: bytes) -> None:
         """By a producer with a partitioner of its own, now and then twice or late."""
