@@ -168,7 +168,10 @@ MONKEYS: Final[dict[str, tuple[float, tuple[Draw, ...]]]] = {
     ),
     "brokers": (11.0, (*[_broker] * 7, _brokers("kill every broker"), _brokers("stop every broker"))),
     "postgres": (14.0, (*[_postgres("crash PostgreSQL")] * 3, _postgres("kill PostgreSQL"))),
-    "freezes": (15.0, (*[_freeze("dispatcher")] * 3, _freeze("lifecycle"), _freeze("clock"), _freeze("gateway"))),
+    "freezes": (
+        15.0,
+        (*[_freeze("dispatcher")] * 3, _freeze("lifecycle"), _freeze("clock"), _freeze("gateway")),
+    ),
     "wechat": (
         3.0,
         (
@@ -181,10 +184,6 @@ MONKEYS: Final[dict[str, tuple[float, tuple[Draw, ...]]]] = {
     ),
     "connections": (
         4.0,
-        tuple(
-            _link(what, whom)
-            for what in ("cut connections", "stall", "half-close")
-            for whom in LINKS
-        ),
+        tuple(_link(what, whom) for what in ("cut connections", "stall", "half-close") for whom in LINKS),
     ),
 }

@@ -112,8 +112,8 @@ class Wish:
 
 @dataclass
 class Record:
-    """A whole run. What is by activity is in order; `events` is how many distinct ones were sent, by producers
-    and through the API. `announced`: the activities that the store has, by title."""
+    """A whole run. What is by activity is in order; `events` is how many distinct ones were sent, by
+    producers and through the API. `announced`: the activities that the store has, by title."""
 
     seed: int
     begin: int

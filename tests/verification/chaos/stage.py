@@ -92,7 +92,9 @@ class WatchedWeChat(SimulatorServer):
     async def _creating(self, request: web.Request) -> web.StreamResponse:
         """An id was given; whoever waits for that strikes before it is answered."""
         answer = await self.shell.answer(request)
-        if (ambush := self.ambush) is not None:
+        body = answer.body if isinstance(answer, web.Response) else None
+        given = isinstance(body, bytes) and b'"activity_id"' in body
+        if given and (ambush := self.ambush) is not None:
             self.ambush = None
             ambush.given.set()
             await ambush.over.wait()

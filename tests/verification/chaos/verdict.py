@@ -159,8 +159,7 @@ def report(outcome: Outcome, verdict: Verdict) -> list[str]:
         + ", ".join(f"{what} {count}" for what, count in sorted(outcome.done.items())),
         f"{len(record.cards)} activities, {record.events} distinct events in {record.records} records: "
         + ", ".join(f"{count} {fate}" for fate, count in sorted(verdict.outcomes.items())),
-        f"{outcome.wishes} wishes at the API, {outcome.repeated} requests repeated, the gateways killed "
-        f"{outcome.caught} times as WeChat had given an id",
+        _of_the_api(outcome),
         f"{sum(map(len, record.calls.values()))} calls; quiet after {outcome.calm:.0f} s of calm",
         *repeats.lines(),
         f"{verdict.lost} lost, {verdict.wrong_cards} wrong cards, "
@@ -173,6 +172,13 @@ def report(outcome: Outcome, verdict: Verdict) -> list[str]:
         options = f"--seed {record.seed} --seconds {outcome.seconds:g} --activities {outcome.activities}"
         lines += ["", f"again: python -m tests.verification.chaos {options}"]
     return lines
+
+
+def _of_the_api(outcome: Outcome) -> str:
+    return (
+        f"{outcome.wishes} wishes at the API, {outcome.repeated} requests repeated; "
+        f"{outcome.caught} times the gateways were killed as WeChat had given an id"
+    )
 
 
 def _first_of_each_kind(wrong: Sequence[Wrong]) -> list[str]:

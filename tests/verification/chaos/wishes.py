@@ -1,4 +1,4 @@
-"""Callers of the API: each wish has an `Idempotency-Key` and is repeated, at any gateway, until it is granted."""
+"""Callers of the API: what each wishes for has an `Idempotency-Key`, and is repeated until it is granted."""
 
 from __future__ import annotations
 

@@ -72,8 +72,8 @@ class Hosts:
         self._begin(self.oncall)
 
     def gateway(self) -> Gateway:
-        """The gateway; if there is none, one starts. Where activities are created there is a second one, which is
-        asked while the first stands still."""
+        """The gateway; if there is none, one starts. Where activities are created there is a second,
+        which is asked while the first stands still."""
         alive = {actor.slot: actor for actor in self.actors if isinstance(actor, Gateway) and _lives(actor)}
         slot = GATEWAY
         if self.world.weather.wishes and slot in alive and alive[slot].process.paused:

@@ -104,8 +104,8 @@ class Weather(msgspec.Struct):
     """`rates` by fault (absent: off). `pause`: seconds from–to. `flips`: only reschedules back and forth.
     `opens`: when activities are opened, from–to. `dies`: who was stopped in a send is killed when it wakes.
     `lowers`: WeChat accepts 2 → 1. `parked_after`, `prune_every`: settings.
-    `lives`: seconds until ids die, where they all do soon. `rooms`: events name people by openid, too. `wishes`: some activities are created over HTTP.
-    `length`: seconds until the calm."""
+    `lives`: seconds until ids die, where they all do soon. `rooms`: events name people by openid, too.
+    `wishes`: some activities are created over HTTP. `length`: seconds until the calm."""
 
     rates: dict[str, float]
     pause: tuple[float, float] = (1.0, 60.0)
@@ -288,8 +288,8 @@ PROFILES: Final = {
 
 
 def weather(seed: int, profile: str) -> Weather:
-    """A seed's weather. `mixed` takes `any` for two seeds of three, of which one in eight is `rooms` and one in
-    sixteen `wishes`, and the other profiles in turn else."""
+    """A seed's weather. `mixed` takes `any` for two seeds of three, of which one in eight is `rooms` and one
+    in sixteen `wishes`, and the other profiles in turn else."""
     if profile == "mixed":
         aimed = [name for name in PROFILES if name not in ("any", "calm", "rooms", "wishes")]
         of_api = "rooms" if seed % 8 == 7 else "wishes" if seed % 24 == 17 else "any"

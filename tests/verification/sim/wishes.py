@@ -1,4 +1,4 @@
-"""Callers of the API: each wishes for an activity under one `Idempotency-Key`, and asks until it is answered."""
+"""Callers of the API: each wishes for an activity under one `Idempotency-Key`, and asks until it is told."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from contracts.events import Completed, Event, Opened
-from contracts.times import SECOND
 from services.gateway.keys import Caller
 from services.gateway.once import Reply
 from services.simulator.cards import Declaration
