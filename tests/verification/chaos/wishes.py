@@ -18,9 +18,9 @@ from contracts.times import MINUTE, SECOND
 from services.gateway.keys import KeyEntry, hash_of
 from services.simulator.cards import Declaration
 from tests.e2e.line import now
-from tests.verification.chaos.plan import APPS
+from tests.verification.chaos.plan import APPS, GATEWAYS
 from tests.verification.chaos.record import Wish
-from tests.verification.chaos.stage import GATEWAYS, Stage
+from tests.verification.chaos.stage import Stage
 
 API_KEY: Final = "lck_of-the-chaos-run"
 PATIENCE: Final = 3.0
