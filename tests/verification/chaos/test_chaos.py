@@ -18,7 +18,7 @@ from tests.verification.chaos.stage import ProxiedKafka
 from tests.verification.chaos.verdict import judge, report
 
 pytestmark = [pytest.mark.slow, pytest.mark.kafka, pytest.mark.postgres]
-SEED, SECONDS, ACTIVITIES = 31, 35.0, 200
+SEED, SECONDS, ACTIVITIES = 373, 35.0, 200
 TOO_LONG = ("use up the minute",)
 """Not in a short run: livecard waits for the next minute."""
 
