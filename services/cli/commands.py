@@ -159,7 +159,7 @@ def dispatcher() -> None:
 
 @app.command()
 def gateway() -> None:
-    """Serve: the HTTP API, to create activities, say what happened and read how far everything is."""
+    """Serve: the HTTP API. Creates activities, takes in what happened, tells how far everything is."""
     _serve_kind("gateway")
 
 
@@ -297,7 +297,7 @@ def key(
         typer.Option("--app", metavar="APPID", help="A mini program it is for. May be repeated."),
     ] = None,
 ) -> None:
-    """Make a key of the gateway's API, print it once, and add its hash to LIVECARD_API_KEYS_FILE."""
+    """Make a key of the gateway's API and print it once. Its hash goes to LIVECARD_API_KEYS_FILE."""
     from services.cli import key as making
 
     settings = load()

@@ -26,7 +26,7 @@ async def body_of(request: Request[Any, Any, Any]) -> bytes:
         and said != "application/json"
         and not (said.startswith("application/") and said.endswith("+json"))
     ):
-        raise Problem(415, "send JSON: content-type: application/json")
+        raise Problem(415, "send the body as JSON, with the header Content-Type: application/json")
     return await request.body() or b"{}"
 
 

@@ -13,7 +13,7 @@ from litestar.enums import ScopeType
 from litestar.types import Message, Receive, Scope, Send
 
 from services.gateway.parts import Gateway
-from services.gateway.problems import MEDIA_TYPE, Problem, unavailable
+from services.gateway.problems import MEDIA_TYPE, Problem, no_such_path, unavailable
 from services.runtime.ports import Clock
 
 MOST_WORKING: Final = 100
@@ -91,7 +91,7 @@ class Front:
             return unavailable("too many requests are under way: try again", SHED)
         path = canonical(scope.get("raw_path") or scope["path"].encode())
         if path is None:
-            return Problem(404, "no such path: segments are percent-encoded UTF-8, and none is empty")
+            return no_such_path()
         scope["path"] = path
         return None
 

@@ -10,14 +10,16 @@ from typing import Any, Final
 import msgspec
 from litestar import Litestar, Response, get
 from litestar.di import Provide
+from litestar.enums import HttpMethod
 from litestar.openapi import OpenAPIConfig
 from litestar.types.internal_types import PathParameterDefinition
 
 from contracts.schemas import schemas
 from contracts.wire import WIRE
+from services.gateway.bodies import read_body, read_event
 from services.gateway.front import routes_of
 from services.gateway.once import HEADER, LONGEST
-from services.gateway.problems import MEDIA_TYPE, ProblemBody
+from services.gateway.problems import MEDIA_TYPE, Problem, ProblemBody
 
 Json = dict[str, Any]
 
@@ -85,7 +87,7 @@ async def _nobody() -> None:
 def _name(_handler: object, method: Any, path: Sequence[str | PathParameterDefinition]) -> str:
     """`getActivitiesMembers`: the method, and the path without version and parameters."""
     words = [each for each in path if isinstance(each, str) and each != "v1"]
-    return str(method).lower() + "".join(each.title() for each in words)
+    return HttpMethod(method).value.lower() + "".join(each.title() for each in words)
 
 
 def document(app: Litestar) -> Json:
@@ -124,6 +126,9 @@ def _complete(operation: Json, path: str, method: str, opt: Json) -> None:
         problems |= {*POSTED}
     if operation.get("parameters"):
         problems.add(422)
+    if headers := opt.get("headers"):
+        operation.setdefault("parameters", []).extend(headers)
+    operation["responses"].update(opt.get("answers", {}))
     responses = {code: each for code, each in operation["responses"].items() if code.startswith("2")}
     responses.get("204", {}).pop("content", None)
     operation["responses"] = responses | {
@@ -139,8 +144,19 @@ def _body(opt: Json) -> Json:
     content: Json = {"schema": schema}
     if example := opt.get("example"):
         content["example"] = example
-    needed = bool(struct and any(each.required for each in msgspec.structs.fields(struct)))
-    return {"required": needed, "content": {"application/json": content}}
+    return {"required": _needed(opt), "content": {"application/json": content}}
+
+
+def _needed(opt: Json) -> bool:
+    """Whether an empty body is refused; it is read as `{}`."""
+    try:
+        if "event" in opt:
+            read_event(opt["event"], b"{}")
+        elif "body" in opt:
+            read_body(b"{}", opt["body"])
+    except Problem:
+        return True
+    return False
 
 
 def _problem(status: int, text: str) -> Json:

@@ -16,6 +16,12 @@ def check_id(activity_id: str) -> None:
         raise unknown_activity()
 
 
+def check_app(caller: Caller, appid: str) -> None:
+    """Raise `Problem` (403) unless the key is for this app, which the request names."""
+    if not caller.owns(appid):
+        raise Problem(403, f"the key {caller.name!r} is not for the app {appid!r}: `livecard key` makes one")
+
+
 def check_own(caller: Caller, appid: str | None) -> None:
     """Raise `Problem` (404) unless the app of an activity is the key's; None: there is no such activity."""
     if appid is None or not caller.owns(appid):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -9,7 +10,12 @@ from typing import Any, Final
 import msgspec
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import (
+    HTTPException,
+    MethodNotAllowedException,
+    NotFoundException,
+    ValidationException,
+)
 
 from services.runtime.ports import SELDOM
 from services.store.ports import StoreRejected, StoreUnavailable
@@ -17,6 +23,9 @@ from services.store.ports import StoreRejected, StoreUnavailable
 LOG = structlog.get_logger("livecard.gateway")
 
 MEDIA_TYPE: Final = "application/problem+json"
+DOCUMENT: Final = "GET /openapi.json lists every route"
+_MISSING: Final = re.compile(r"Missing required \w+ parameter '(.+?)'")
+"""How Litestar says it; it names the parameter nowhere else."""
 STORE_AWAY: Final = 5
 """Seconds after which to try again while the store is away."""
 
@@ -70,6 +79,13 @@ def not_found(what: str = "") -> Problem:
     return Problem(404, what or "there is no such thing here")
 
 
+def no_such_path() -> Problem:
+    """404 for what no route is for; `not_found` is a route's."""
+    return Problem(
+        404, f"no such path: {DOCUMENT}; segments are percent-encoded UTF-8, and none of them is empty"
+    )
+
+
 def unprocessable(path: str, message: str) -> Problem:
     """422 for one field."""
     return Problem(422, "the request's data is wrong", errors=[FieldError(path, message)])
@@ -91,6 +107,11 @@ def problem_of(error: Exception) -> Problem:
         return Problem(422, "the store refuses this data: a text that is no UTF-8, or a value out of range")
     if isinstance(error, ValidationException):
         return Problem(422, "a parameter of the request is wrong", errors=_fields(error))
+    if isinstance(error, NotFoundException):
+        return no_such_path()
+    if isinstance(error, MethodNotAllowedException):
+        headers = dict(error.headers or {})
+        return Problem(405, f"this path has other methods, see Allow: {DOCUMENT}", headers=headers)
     if isinstance(error, HTTPException) and error.status_code < 500:
         return Problem(error.status_code, error.detail, headers=dict(error.headers or {}))
     LOG.error("a request failed unexpectedly", exc_info=error)
@@ -103,5 +124,7 @@ def answer_problem(_request: Request[Any, Any, Any], error: Exception) -> Respon
 
 
 def _fields(error: ValidationException) -> list[FieldError]:
+    if missing := _MISSING.match(error.detail):
+        return [FieldError(missing[1], "expected this parameter: it is required")]
     extra = error.extra if isinstance(error.extra, list) else []
     return [FieldError(str(each.get("key", "")), str(each.get("message", ""))) for each in extra]

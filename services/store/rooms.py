@@ -77,7 +77,3 @@ class RoomsStore(Protocol):
     ) -> list[Binding]:
         """Who is bound in this room, by (group_openid, openid)."""
         ...
-
-    async def missing_in_room(self, activity_id: str, after: str = "", limit: int = 100) -> list[str]:
-        """The members bound in this activity's room of whom nobody said that they are done, in order."""
-        ...

@@ -250,12 +250,15 @@ class Opened(NamedTuple):
 
 
 class Announced(NamedTuple):
-    """An activity whose `opened` is on its way through the outbox: whose it is, what can be said of it."""
+    """An activity whose `opened` is on its way through the outbox: whose it is, what can be said of it. With
+    nothing but its id the announcement is taken back."""
 
     activity_id: str
-    appid: str
-    title: str
-    expires_at: int
+    appid: str = ""
+    title: str = ""
+    expires_at: int = 0
+    opengid: str | None = None
+    open_single_roomid: str | None = None
 
 
 class Writes(msgspec.Struct):

@@ -54,13 +54,6 @@ ROOMS: Final = {
         WHERE appid = :appid AND room_id = :room_id AND group_openid <> ''
           AND (group_openid, openid) > (:group_openid, :after)
         ORDER BY group_openid, openid LIMIT :limit""",
-    "missing_in_room": f"""
-        SELECT DISTINCT b.group_openid FROM activities a
-        JOIN bindings b ON b.appid = a.appid AND b.room_id = {_ROOM_ID}
-        WHERE a.activity_id = :id AND b.group_openid > :after AND NOT EXISTS (
-          SELECT 1 FROM members m WHERE m.activity_id = a.activity_id AND m.group_openid = b.group_openid
-            AND m.state = 'done')
-        ORDER BY b.group_openid LIMIT :limit""",
 }
 
 
@@ -120,10 +113,6 @@ class SqlRoomsStore:
         async with self._reading() as run:
             rows = await run("room_members", **where, after=after.openid, limit=limit)
             return [_binding(row) for row in rows]
-
-    async def missing_in_room(self, activity_id: str, after: str = "", limit: int = 100) -> list[str]:
-        async with self._reading() as run:
-            return [row[0] for row in await run("missing_in_room", id=activity_id, after=after, limit=limit)]
 
 
 def _binding(row: Sequence[Any]) -> Binding:

@@ -156,8 +156,10 @@ TRANSACTION: Final = {
         FROM {rows: source text, id text, outcome text, reason text}
         WHERE inbox.source = r.source AND inbox.id = r.id""",
     "announced": """
-        UPDATE activities SET appid = r.appid, title = r.title, expires_at = r.expires_at
-        FROM {rows: activity_id text, appid text, title text, expires_at bigint}
+        UPDATE activities SET appid = r.appid, title = r.title, expires_at = r.expires_at,
+          opengid = r.opengid, open_single_roomid = r.open_single_roomid
+        FROM {rows: activity_id text, appid text, title text, expires_at bigint, opengid text,
+          open_single_roomid text}
         WHERE activities.activity_id = r.activity_id AND activities.state = ''""",
     "opened": """
         UPDATE activities SET appid = r.appid, template = r.template, version = r.version, title = r.title,

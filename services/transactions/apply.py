@@ -14,6 +14,7 @@ from contracts.records import DeadReason, Record, encode_record
 from services.store.ports import Store, Tx
 from services.store.rows import (
     Admission,
+    Announced,
     InboxKey,
     InboxOutcome,
     MemberRow,
@@ -320,7 +321,9 @@ class _Batch(People):
         out, activity = self.out, aggregate.activity
         out.outbox.extend(change_rows(name, aggregate.published, self.now))
         out.wait.extend(aggregate.waits)
-        if activity.state == UNOPENED:  # an `opened` refused as expired leaves the row as it was
+        if activity.state == UNOPENED:  # its `opened` was refused: nothing is on the way any longer
+            if self.before[name].appid:
+                out.announced.append(Announced(name))
             return
         card = self.before[name]
         raised = activity.revision - card.revision

@@ -23,6 +23,13 @@ EVENT = {
 TLS = {"LIVECARD_KAFKA_SECURITY": "SSL", "LIVECARD_KAFKA_SSL_CAFILE": "/nowhere.pem"}
 AWAY = {"LIVECARD_DATABASE": f"postgresql+asyncpg://me:canary@{NOBODY}/x", "LIVECARD_KAFKA": NOBODY}
 
+NEEDED = {
+    "show": ["a-1"],
+    "redeliver": ["a-1"],
+    "key": ["signup", "--scope", "read", "--app", "wx1"],
+}
+"""What a command wants to have before it looks at its settings."""
+
 FAILING = [
     (["init"], AWAY),
     (["init"], {"LIVECARD_KAFKA": NOBODY, "LIVECARD_DATABASE": "sqlite+aiosqlite:///STATE/s.sqlite3"}),
@@ -89,7 +96,7 @@ def test_wrong_settings_are_told_by_every_command(tmp_path: Path) -> None:
     """A headline, one line a mistake, and where to look them up."""
     told = set()
     for command in sorted(each.callback.__name__ for each in app.registered_commands if each.callback):
-        argument = ["a-1"] if command in ("show", "redeliver") else []
+        argument = NEEDED.get(command, [])
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LIVECARD_")}
         done = subprocess.run(
             [LIVECARD, command, *argument],

@@ -60,7 +60,7 @@ def test_settings_name_only_what_there_is() -> None:
     names = {name: port for port, listed in told.items() for name in listed.split(", ")}
     assert names == {kind: address.partition(":")[2] for kind, address in DEFAULT_ADDRESS.items()}
     assert names.keys() <= set(COMMANDS)
-    assert "API" not in meaning
+    assert "console" not in meaning
 
 
 def test_the_version() -> None:

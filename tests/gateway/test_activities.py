@@ -268,6 +268,7 @@ async def test_the_state_of_members_and_the_entrance_path_are_checked(api: Api) 
         ("members", "state", "late"),
         ("members", "state", ""),
         ("missing", "entrance_path", ""),
+        ("missing", "entrance_path", "pages"),
         ("missing", "entrance_path", "/" + "x" * 1024),
     ):
         problem = await api.refused(422, "GET", f"/v1/activities/a/{path}", **{name: value})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from contracts.times import SECOND
+from contracts.times import SECOND, format_rfc3339
 from contracts.wechat import CREATE_ACTIVITY_ID_PATH, Verdict
 from services.gateway import once
 from services.gateway.routes import creations
@@ -182,3 +182,56 @@ async def test_a_store_that_is_away_leaves_nothing(stage: Stage, monkeypatch: py
     await stage.bench.advance(61)  # whether it was committed is unknown, so it counts as under way
     assert (await stage.api.post(URL, json=BODY, headers=KEYED)).status_code == 201
     assert len(await published(stage)) == 1
+
+
+async def test_a_predecessor_for_which_the_opening_would_be_refused_is_422(stage: Stage) -> None:
+    """Before WeChat is asked; of another app's card no more is told than of none."""
+    await stage.scene.open("old", room={"opengid": "g-1"})
+    await stage.scene.open("private", room={"open_single_roomid": "g-1"})
+    await stage.scene.open("roomless")
+    await stage.scene.open("foreign", room={"opengid": "g-1"}, appid="wx2")
+    await stage.scene.complete("early", "gp-alex")
+    told = {}
+    for earlier, room in (
+        ("nobody", {"opengid": "g-1"}),
+        ("early", {"opengid": "g-1"}),
+        ("foreign", {"opengid": "g-1"}),
+        ("old", {"opengid": "g-2"}),
+        ("old", None),
+        ("private", {"opengid": "g-1"}),
+        ("roomless", {"opengid": "g-1"}),
+    ):
+        answer = await stage.api.post(URL, json={**BODY, "continues": earlier, "room": room})
+        assert answer.status_code == 422, answer.text
+        (error,) = answer.json()["errors"]
+        assert error["path"] == "continues"
+        told[earlier] = error["message"]
+    assert told["nobody"] == told["foreign"] == told["early"] != told["old"]
+    assert "room" in told["old"]
+    assert (stage.platform.asked, await published(stage)) == ([], [])
+
+
+async def test_a_card_may_continue_one_that_is_on_its_way(stage: Stage) -> None:
+    """Its app and room are known as soon as it is created."""
+    assert (await stage.api.post(URL, json=OWN)).status_code == 201
+    heir = {**BODY, "continues": "966_own"}
+    assert (await stage.api.post(URL, json=heir)).status_code == 201
+    assert (await stage.api.post(URL, json={**heir, "room": None})).status_code == 422
+    assert (await stage.api.post(URL, json={**heir, "room": {"opengid": "g-2"}})).status_code == 422
+
+
+async def test_an_id_that_is_dead_is_refused(stage: Stage) -> None:
+    past = {**OWN, "expires_at": format_rfc3339(START)}
+    answer = await stage.api.post(URL, json=past)
+    assert answer.status_code == 422, answer.text
+    assert [each["path"] for each in answer.json()["errors"]] == ["expires_at"]
+    assert await published(stage) == []
+    assert (await stage.api.get(f"{URL}/966_own")).status_code == 404
+    assert (await stage.api.post(URL, json=OWN)).status_code == 201
+
+
+async def test_an_activity_whose_opening_is_refused_is_not_opening_any_more(stage: Stage) -> None:
+    """Its id may have died on the way; nobody waits for it for ever."""
+    assert (await stage.api.post(URL, json=OWN)).status_code == 201
+    await stage.scene.open("966_own", life=-1)
+    assert (await stage.api.get(f"{URL}/966_own")).status_code == 404

@@ -117,7 +117,7 @@ async def test_a_store_that_is_away_is_told_without_its_words(
         raise StoreUnavailable("postgresql://canary@host")
 
     monkeypatch.setattr(world.bench.store, "transaction", away)
-    monkeypatch.setattr(world.bench.store, "show", away)
+    monkeypatch.setattr(world.bench.store, "owner", away)
     answer = await world.api.post("/v1/activities/a-1/close")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert "canary" not in answer.text

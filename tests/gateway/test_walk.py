@@ -72,6 +72,7 @@ async def test_other_methods_are_refused_and_told_which_do(world: World, method:
         answer = await world.api.request(method, path)
         assert answer.status_code == 405, name
         assert name.split(" ")[0] in answer.headers["allow"].split(", ")
+        assert method == "HEAD" or "/openapi.json" in answer.json()["detail"]
 
 
 async def test_an_unknown_path_is_a_problem_too(world: World) -> None:
@@ -80,6 +81,33 @@ async def test_an_unknown_path_is_a_problem_too(world: World) -> None:
         assert answer.status_code == 404, path
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["status"] == 404
+        assert "GET /openapi.json lists every route" in answer.json()["detail"], path
+
+
+async def test_every_route_says_of_an_unknown_activity_the_same(world: World) -> None:
+    """Whichever reads or writes it."""
+    world.gateway.feed.begin()
+    said = set()
+    for name, handler in routes_of(world.app):
+        if "{activity_id}" in name:
+            method, path = name.format(activity_id="a-9").split(" ")
+            body = msgspec.json.encode(handler.opt.get("example", {})) if method == "POST" else b""
+            said.add((await world.api.request(method, path, content=body)).text)
+    (told,) = said
+    assert "none of this key's apps has an activity of this id" in told
+
+
+async def test_a_key_of_another_app_is_told_so(world: World) -> None:
+    """In one sentence, wherever the request names the app."""
+    foreign = world.client(OTHER_KEY)
+    opened = {"appid": "wx1", "template": "complete"}
+    answers = [
+        await foreign.post("/v1/activities", json=opened),
+        await foreign.get("/v1/rooms/g-1/members", params={"appid": "wx1"}),
+    ]
+    assert {each.status_code for each in answers} == {403}
+    (told,) = {each.json()["detail"] for each in answers}
+    assert "the key 'other' is not for the app 'wx1'" in told
 
 
 CANARIES = ("canary-title", "canary-member", "canary-publisher", "canary-openid", "wx1")

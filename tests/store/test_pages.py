@@ -10,7 +10,7 @@ import pytest
 from contracts.wechat import Verdict
 from services.store.pages import ListedMember, MissingPage, Owner, Place
 from services.store.rooms import Binding
-from services.store.rows import CONFIRMED, OWED, SKIPPED
+from services.store.rows import CONFIRMED, OWED, SKIPPED, MemberRow, Writes
 from statemachine.card import FINAL, not_in_sync_since
 from statemachine.gate import Gate
 from tests.store.benches import START
@@ -127,6 +127,8 @@ async def test_who_is_missing_of_everyone_are_those_bound_to_the_room(scene: Sce
         async with scene.store.transaction() as tx:
             await tx.bind(Binding(appid, where, f"o{place}", single=room != "opengid", group_openid=who))
     await scene.complete("a", "m1", "stranger")
+    async with scene.store.transaction() as tx:
+        await tx.write(Writes(members=[MemberRow("a", "m3", "pending", False, None)]))
     await scene.open("c", room={room: "g1"}, choose="listed", participants=["m9"])
     listed = await scene.store.missing_page("c", "", 10)
     assert listed is not None

@@ -8,7 +8,7 @@ import pytest
 
 from services.store.ports import Tx
 from services.store.rooms import Binding, BindingKey, MemberPlace
-from services.store.rows import MemberRow, Writes
+from services.store.rows import Writes
 from statemachine.model import Room, Unbound
 from tests.store.benches import DAY, START, Bench, rolled_back
 from tests.store.support import Scene
@@ -180,25 +180,6 @@ async def test_the_members_of_a_room_come_in_pages(bench: Bench) -> None:
         found += [(each.group_openid, each.openid) for each in page]
         place = MemberPlace(*found[-1])
     assert found == sorted(people)
-
-
-async def test_missing_are_the_bound_members_of_the_room_who_are_not_done(scene: Scene) -> None:
-    """Late ones are done; whoever is bound under two openids is missing once."""
-    store = scene.store
-    await scene.open("a", room={"opengid": "g-1"})
-    await scene.open("b")
-    people = [("o-1", "ann"), ("o-2", "bob"), ("o-3", "cat"), ("o-4", "bob"), ("o-5", "dan")]
-    await bind(scene, *(Binding("wx1", "g-1", openid, False, member) for openid, member in people))
-    await bind(scene, Binding("wx2", "g-1", "o-1", False, "eve"), Binding("wx1", "g-2", "o-1", False, "eve"))
-    await scene.complete("a", "cat")
-    async with store.transaction() as tx:
-        await tx.lock_bindings([KEY])
-        await tx.write(Writes(members=[MemberRow("a", "dan", "pending", False, None)]))
-    assert await store.missing_in_room("a") == ["ann", "bob", "dan"]
-    assert await store.missing_in_room("a", limit=2) == ["ann", "bob"]
-    assert await store.missing_in_room("a", "bob") == ["dan"]
-    assert await store.missing_in_room("b") == []
-    assert await store.missing_in_room("unknown") == []
 
 
 async def test_old_bindings_are_forgotten(bench: Bench) -> None:

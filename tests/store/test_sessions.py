@@ -124,10 +124,29 @@ async def test_an_announced_activity_opens_as_any_other(scene: Scene) -> None:
     assert (seen.title, seen.members.confirmed) == ("other", 1)
 
 
-async def test_an_opening_that_is_refused_leaves_the_activity_announced(scene: Scene) -> None:
+async def test_an_opening_that_is_refused_takes_the_announcement_back(scene: Scene) -> None:
+    """Nobody waits for it any longer, and the id may be announced again."""
     await say(scene, "a")
+    await say(scene, "b")
+    await scene.open("b", continues="b")
+    await say(scene, "heir")
+    await scene.open("heir", continues="a")  # refused with the card that it waits for
     await scene.open("a", life=-1)
-    assert await locked(scene, "a") == (UNOPENED, "wx1", START + HOUR)
+    for name in ("a", "b", "heir"):
+        assert await locked(scene, name) == (UNOPENED, "", 0)
+        assert await scene.store.owner(name) is None
+        assert await say(scene, name) == "done"
+
+
+async def test_an_announced_activity_has_its_room(scene: Scene) -> None:
+    """So that one that continues it can be refused before it is created."""
+    where = {"a": ("g-1", None), "b": (None, "s-1"), "c": (None, None)}
+    for name, room in where.items():
+        announced = Announced(name, "wx1", "", START + HOUR, *room)
+        await announce(scene.store, announced, opening(name), nothing)
+        seen = await scene.store.show(name)
+        assert seen is not None
+        assert (seen.opengid, seen.open_single_roomid) == room
 
 
 async def test_announced_activities_are_forgotten_after_a_day_and_others_after_an_hour(scene: Scene) -> None:

@@ -74,7 +74,6 @@ async def test_who_is_not_bound_waits_and_is_told_once_he_is(scene: Scene) -> No
     assert await become(scene, "o-bob", "bob") == 1
     await go_round(scene)
     assert await scene.owed("a") == ["ann", "bob"]
-    assert await scene.store.missing_in_room("a") == []
 
 
 async def test_a_binding_that_is_said_again_tells_nothing_again(scene: Scene) -> None:

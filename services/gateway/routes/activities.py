@@ -27,9 +27,11 @@ from statemachine.states import DONE, PENDING
 EntrancePath = Annotated[
     str | None,
     QueryParameter(
-        description="where the reminder leads: with it, the answer has `notify` for wx.notifyGroupMembers",
+        description="where the reminder leads, a path of the mini program that begins with `/`: with it, the "
+        "answer has `notify` for wx.notifyGroupMembers",
         min_length=1,
         max_length=1024,
+        schema_extra={"pattern": "^/"},
         required=False,
     ),
 ]
@@ -92,6 +94,8 @@ async def missing(
 ) -> MissingBody:
     """Who is listed and not done; for everyone: who is bound to the room and not done. By group_openid."""
     check_id(activity_id)
+    if entrance_path is not None and not entrance_path.startswith("/"):
+        raise unprocessable("entrance_path", "expected a path that begins with /, such as /pages/task")
     of = f"missing {activity_id}"
     after = read_cursor(of, cursor, str) or ""
     page = await gateway.store.missing_page(activity_id, after, limit + 1)

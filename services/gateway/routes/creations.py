@@ -6,23 +6,34 @@ from typing import Any
 
 from litestar import Request, Response, Router, post
 
-from contracts.events import OPENED, Room
+from contracts.events import OPENED, Opened, Room
 from services.gateway.asking import new_activity_id
 from services.gateway.bodies import body_of
 from services.gateway.creation import Created, Creation, CreationData, read_creation
 from services.gateway.keys import Caller
 from services.gateway.once import Asked, Keep, Reply, reply_once
-from services.gateway.outgoing import event_row, new_event_id
+from services.gateway.outgoing import new_event_key
+from services.gateway.ownership import check_app
 from services.gateway.parts import Gateway, TheCaller, TheGateway
-from services.gateway.problems import Problem
+from services.gateway.problems import Problem, unprocessable
 from services.gateway.times import moment
 from services.store.pages import PENDING_OR_DONE
 from services.store.ports import Tx
 from services.store.rows import Announced, OutboxRow
 from services.transactions.announce import announce
+from services.transactions.outgoing import event_row
 
 PAGE = 500
 """Members that are read at a time."""
+PAST = "this time is past, so the id is dead: leave out activity_id and expires_at, and WeChat gives another"
+UNKNOWN_PREDECESSOR = (
+    "app {appid!r} has no activity of this id: name one that is created or open already, or leave it out. "
+    "Once there is one, send this again under a new Idempotency-Key"
+)
+ANOTHER_ROOM = (
+    "that activity has another room, or one of the two has none: give the `room` that it was created with, "
+    "or leave `continues` out"
+)
 EXAMPLE = {
     "appid": "wx1",
     "template": "complete",
@@ -43,12 +54,14 @@ BOTH_OR_NEITHER = {
     "",
     status_code=201,
     opt={"scope": "write", "body": CreationData, "rule": BOTH_OR_NEITHER, "example": EXAMPLE},
-    summary="Create an activity and its card",
+    summary="Create an activity, and get what a page shares its card with",
 )
 async def create_activity(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller
 ) -> Response[Created]:
-    """An activity with an id of WeChat's, or with one that the caller has."""
+    """WeChat is asked for an `activity_id`, unless the body has one with its `expires_at`; the activity is
+    opened, and the answer has what the page gives to `wx.updateShareMenu`. Its `state` is `opening` until
+    the event is back from Kafka. Send an `Idempotency-Key`: without one a repeat makes another activity."""
     return (await create(Asked.of(request, await body_of(request)), gateway, caller)).response()
 
 
@@ -59,15 +72,16 @@ async def create(asked: Asked, gateway: Gateway, caller: Caller) -> Reply:
     async def work(keep: Keep) -> Reply:
         creation = read_creation(asked.body)
         appid = creation.opened.appid
-        if not caller.owns(appid):
-            raise Problem(403, f"the key {caller.name!r} is none of the app {appid!r}")
+        check_app(caller, appid)
+        await _check_continues(gateway, creation.opened)
         activity_id, expires_at = creation.activity_id, creation.opened.expires_at
         if activity_id is None:
             made = await new_activity_id(gateway, appid)
             activity_id, expires_at = made.activity_id, made.expires_at
-        return await _announce(
-            gateway, caller, creation, Announced(activity_id, appid, creation.opened.title, expires_at), keep
-        )
+        room = creation.opened.room or Room()
+        where = room.opengid, room.open_single_roomid
+        announced = Announced(activity_id, appid, creation.opened.title, expires_at, *where)
+        return await _announce(gateway, caller, creation, announced, keep)
 
     reply = await reply_once(asked, gateway, caller, work)
     gateway.relay.kick()
@@ -78,12 +92,14 @@ async def _announce(
     gateway: Gateway, caller: Caller, creation: Creation, announced: Announced, keep: Keep
 ) -> Reply:
     activity_id, expires_at = announced.activity_id, announced.expires_at
-    event_id = new_event_id(gateway.chance)
+    key = new_event_key(gateway.chance, caller)
     data = creation.data(expires_at)
     listed = await _listed(gateway, creation)
 
     def opening(now: int) -> OutboxRow:
-        return event_row(caller, event_id, OPENED, activity_id, now, data)
+        if creation.activity_id is not None and now >= expires_at:
+            raise unprocessable("expires_at", PAST)
+        return event_row(activity_id, key, OPENED, data, time=now, now=now)
 
     async def last(tx: Tx) -> Reply:
         menu = creation.share_menu(activity_id, listed)
@@ -96,20 +112,25 @@ async def _announce(
     return reply
 
 
+async def _check_continues(gateway: Gateway, opened: Opened) -> None:
+    """Raise `Problem` (422) for a predecessor for which the machine would refuse the opening; nothing is told
+    of another app's. Over HTTP one is known by the time its successor is created: it is announced."""
+    if opened.continues is None:
+        return
+    seen = await gateway.store.show(opened.continues)
+    if seen is None or seen.card.appid != opened.appid:
+        raise unprocessable("continues", UNKNOWN_PREDECESSOR.format(appid=opened.appid))
+    room = opened.room or Room()
+    if (seen.opengid, seen.open_single_roomid) != (room.opengid, room.open_single_roomid):
+        raise unprocessable("continues", ANOTHER_ROOM)
+
+
 async def _listed(gateway: Gateway, creation: Creation) -> tuple[str, ...]:
     """Who takes part: whom the request names, or the members of the card that this one continues, as far as
-    they are known now. Of a card that it may not continue nothing is told; the machine refuses it."""
-    opened, earlier = creation.opened, creation.takes_over
+    they are known now."""
+    earlier = creation.takes_over
     if earlier is None:
-        return opened.participants
-    seen = await gateway.store.show(earlier)
-    room = opened.room or Room()
-    if seen is None or (seen.card.appid, seen.opengid, seen.open_single_roomid) != (
-        opened.appid,
-        room.opengid,
-        room.open_single_roomid,
-    ):
-        return ()
+        return creation.opened.participants
     listed: list[str] = []
     while page := await gateway.store.members_page(
         earlier, listed[-1] if listed else "", PAGE, PENDING_OR_DONE

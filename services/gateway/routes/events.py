@@ -12,10 +12,11 @@ from contracts.reading import fields_ignored
 from services.gateway.bodies import body_of, read_event
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
-from services.gateway.outgoing import event_row, new_event_id, normal
+from services.gateway.outgoing import new_event_key, normal
+from services.gateway.ownership import owned
 from services.gateway.parts import ActivityId, Gateway, TheCaller, TheGateway
-from services.gateway.problems import not_found
 from services.store.rows import Writes
+from services.transactions.outgoing import event_row
 
 
 class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -30,15 +31,16 @@ async def publish(
 ) -> Response[Any]:
     """Take one event for an activity of the caller's; it goes out through the outbox."""
     body = await body_of(request)
-    await owned(gateway, caller, activity_id)
+    await owned(gateway.store, caller, activity_id)
 
     async def work(keep: Keep) -> Reply:
         read_event(kind, body)
-        event_id = new_event_id(gateway.chance)
+        key = new_event_key(gateway.chance, caller)
         async with gateway.store.transaction() as tx:
-            row = event_row(caller, event_id, kind, activity_id, await tx.now(), normal(kind, body))
+            now = await tx.now()
+            row = event_row(activity_id, key, kind, normal(kind, body), time=now, now=now)
             await tx.write(Writes(outbox=[row]))
-            accepted = Accepted(event_id, fields_ignored(kind, body))
+            accepted = Accepted(key[1], fields_ignored(kind, body))
             return await keep(tx, Reply.of(202, accepted))
 
     answer = await once(request, body, gateway, caller, work)
@@ -46,17 +48,11 @@ async def publish(
     return answer
 
 
-async def owned(gateway: Gateway, caller: Caller, activity_id: str) -> None:
-    """Raise 404 unless the activity is one of the caller's."""
-    seen = await gateway.store.show(activity_id)
-    if seen is None or not caller.owns(seen.card.appid):
-        raise not_found("there is no such activity")
-
-
 @post(
     "/complete",
     status_code=202,
     opt={"scope": "write", "event": COMPLETED, "example": {"members": ["gp-alex", "gp-bob"]}},
+    summary="Say that members are done",
 )
 async def complete(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller, activity_id: ActivityId
@@ -69,6 +65,7 @@ async def complete(
     "/participants",
     status_code=202,
     opt={"scope": "write", "event": ADDED, "example": {"members": ["gp-carol"]}},
+    summary="List more members",
 )
 async def participants(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller, activity_id: ActivityId
@@ -81,6 +78,7 @@ async def participants(
     "/reschedule",
     status_code=202,
     opt={"scope": "write", "event": RESCHEDULED, "example": {"deadline": "2026-11-21T18:00:00Z"}},
+    summary="Move the deadline",
 )
 async def reschedule(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller, activity_id: ActivityId
@@ -89,7 +87,12 @@ async def reschedule(
     return await publish(request, gateway, caller, activity_id, RESCHEDULED)
 
 
-@post("/close", status_code=202, opt={"scope": "write", "event": CLOSED, "example": {"note": "enough"}})
+@post(
+    "/close",
+    status_code=202,
+    opt={"scope": "write", "event": CLOSED, "example": {"note": "enough"}},
+    summary="End the activity",
+)
 async def close(
     request: Request[Any, Any, Any], gateway: TheGateway, caller: TheCaller, activity_id: ActivityId
 ) -> Response[Accepted]:

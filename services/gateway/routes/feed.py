@@ -34,6 +34,32 @@ LAST_WORDS: Final = 1.0
 """Seconds in which a client takes what is on its way to it when its stream ends."""
 TRY_AGAIN: Final = 5
 """Seconds after which to try again where no stream can be opened."""
+LAST_EVENT_ID: Final = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "The `id` of the change that came last: go on after it, without a snapshot.",
+    "schema": {"type": "string"},
+}
+EXAMPLE: Final = """retry: 2000
+
+event: snapshot
+data: {"activity_id": "966_NGiq", "state": "open", …}
+
+event: livecard.participant.done
+id: 966_NGiq:done:1a51daf56559cd681c9929c8
+data: {"specversion": "1.0", "type": "livecard.participant.done", "data": {"members": ["gp-alex"]}, …}
+
+: still here
+
+"""
+ANSWER: Final = {
+    "description": "Server-sent events without an end. `event` is `snapshot` (`data`: the body of the "
+    "activity's GET; no `id`), or the type of a change (`id`: the change's; `data`: its CloudEvent). "
+    "A comment comes every 15 seconds in which nothing happens.",
+    "content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": EXAMPLE}},
+}
+"""Both as the API's document has them."""
 HEADERS: Final = [
     (b"content-type", MEDIA_TYPE.encode()),
     (b"cache-control", b"no-store"),
@@ -43,7 +69,7 @@ HEADERS: Final = [
 
 @get(
     "/{activity_id:str}/events",
-    opt={"scope": "read"},
+    opt={"scope": "read", "headers": [LAST_EVENT_ID], "answers": {"200": ANSWER}},
     media_type=MEDIA_TYPE,
     summary="The changes of an activity, as they happen",
 )

@@ -18,6 +18,7 @@ from services.gateway.cursors import PAGE, Cursor, Limit, read_cursor, write_cur
 from services.gateway.decrypt import LONGEST_DATA, NO_MEMBER, UNREADABLE, UnreadableError, open_room_info
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
+from services.gateway.ownership import check_app
 from services.gateway.parts import Gateway, TheCaller, TheGateway
 from services.gateway.problems import Problem, not_found, unprocessable
 from services.gateway.session_keys import NO_FILE, SessionKeys, hash_of
@@ -84,7 +85,7 @@ class Bound(msgspec.Struct, frozen=True):
     openid: str
 
 
-class MemberBody(msgspec.Struct, frozen=True, omit_defaults=True):
+class RoomMemberBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """One person known in the room."""
 
     group_openid: str
@@ -94,10 +95,10 @@ class MemberBody(msgspec.Struct, frozen=True, omit_defaults=True):
     avatar_url: str | None = None
 
 
-class MembersBody(msgspec.Struct, frozen=True):
+class RoomMembersBody(msgspec.Struct, frozen=True):
     """A page of a room's members; `next` null: the last one."""
 
-    members: list[MemberBody]
+    members: list[RoomMemberBody]
     next: str | None
 
 
@@ -118,8 +119,7 @@ async def log_in(
     async def work(keep: Keep) -> Reply:
         login = read_body(body, Login)
         _check_plain(login.appid, "appid")
-        if not caller.owns(login.appid):
-            raise Problem(403, f"the key {caller.name!r} is none of the app {login.appid!r}")
+        check_app(caller, login.appid)
         user = await logged_in(gateway, login.appid, login.js_code)
         session = keys.new_session()
         name = hash_of(session)
@@ -182,10 +182,9 @@ async def room_members(
     caller: TheCaller,
     limit: Limit = PAGE,
     cursor: Cursor = None,
-) -> MembersBody:
+) -> RoomMembersBody:
     """By group_openid; those who were bound."""
-    if not caller.owns(appid):
-        raise Problem(403, f"the key {caller.name!r} is none of the app {appid!r}")
+    check_app(caller, appid)
     of = f"room members {appid} {room_id}"
     after = MemberPlace(*(read_cursor(of, cursor, tuple[str, str]) or ("", "")))
     legal = len(room_id) <= LONGEST_ID and plain(room_id)
@@ -194,7 +193,7 @@ async def room_members(
         raise not_found("nobody is known in a room of this id")
     shown = found[:limit]
     place = (shown[-1].group_openid, shown[-1].openid) if len(found) > limit else None
-    return MembersBody([_member(each) for each in shown], place and write_cursor(of, place))
+    return RoomMembersBody([_member(each) for each in shown], place and write_cursor(of, place))
 
 
 async def _session(gateway: Gateway, caller: Caller, session: str) -> tuple[SessionRow, str]:
@@ -225,8 +224,8 @@ def _check_plain(text: str, path: str) -> None:
         raise unprocessable(path, "expected a text without control characters")
 
 
-def _member(binding: Binding) -> MemberBody:
-    return MemberBody(
+def _member(binding: Binding) -> RoomMemberBody:
+    return RoomMemberBody(
         binding.group_openid, binding.openid, moment(binding.bound_at), binding.nickname, binding.avatar_url
     )
 

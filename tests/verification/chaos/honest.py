@@ -17,9 +17,9 @@ from contracts.changes import (
 from contracts.decode import decode
 from contracts.events import CLOSED, COMPLETED, OPENED, Event
 from contracts.times import SECOND, format_rfc3339
-from services.gateway.keys import Caller
-from services.gateway.outgoing import event_row
+from services.gateway.outgoing import SOURCE
 from services.runtime.settings import Settings
+from services.transactions.outgoing import event_row
 from tests.verification.chaos.record import Arrival, Attempt, Call, Published, Record, Shown, Taken, Wish
 from tests.verification.chaos.script import script
 from tests.verification.chaos.wishes import Plot, plots
@@ -30,7 +30,6 @@ BEGIN = 1_790_000_000 * SECOND
 SECONDS = 60.0
 LEASE = 5 * SECOND
 WISHES = 8
-CALLER = Caller("chaos", frozenset(), frozenset())
 KINDS = {"": OPENED, "complete": COMPLETED, "close": CLOSED}
 
 
@@ -64,7 +63,7 @@ def _granted(record: Record, plot: Plot) -> frozenset[str]:
         if not number:
             data["expires_at"] = format_rfc3339(BEGIN + 3_600 * SECOND)
         at = BEGIN + round(request.at * SECOND)
-        row = event_row(CALLER, event_id, KINDS[request.route], name, at, data)
+        row = event_row(name, (f"{SOURCE}chaos", event_id), KINDS[request.route], data, time=at, now=at)
         event = decode(row.body.encode(), ())
         assert isinstance(event, Event), event
         record.arrivals[name].append(Arrival(event, 0, 10_000 + number, at))

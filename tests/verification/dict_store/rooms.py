@@ -9,7 +9,6 @@ import msgspec
 
 from services.store.rooms import FIRST, Binding, BindingKey, MemberPlace
 from statemachine.model import Room, Unbound
-from statemachine.states import DONE
 from tests.verification.dict_store.tables import Tables
 
 if TYPE_CHECKING:
@@ -100,14 +99,6 @@ class RoomsReads(Tables):
     ) -> list[Binding]:
         bound = self._bound_in(appid, room_id)
         return [each for each in bound if (each.group_openid, each.openid) > after][:limit]
-
-    async def missing_in_room(self, activity_id: str, after: str = "", limit: int = 100) -> list[str]:
-        row = self.rows.get(activity_id)
-        if row is None or row.room is None:
-            return []
-        done = {who for who, member in row.members.items() if member.state == DONE}
-        bound = {each.group_openid for each in self._bound_in(*row.room)}
-        return [who for who in sorted(bound - done) if who > after][:limit]
 
     def prune_bindings(self, before: int, limit: int) -> int:
         """Those last bound before, the oldest first, that nobody has locked."""

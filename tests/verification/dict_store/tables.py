@@ -222,11 +222,12 @@ class Tables:
                 self.ledger["openids.waited"] += 1
 
     def _write_announced(self, writes: Writes) -> None:
-        for name, appid, title, expires_at in writes.announced:
-            row = self.rows[name]
+        for each in writes.announced:
+            row = self.rows[each.activity_id]
             if not row.activity.state:
-                row.card.appid, row.activity.expires_at = appid, expires_at
-                row.details = {"title": title}
+                row.card.appid, row.activity.expires_at = each.appid, each.expires_at
+                room = {"opengid": each.opengid, "open_single_roomid": each.open_single_roomid}
+                row.details = {"title": each.title, **room}
 
     def _write_card(self, row: Row, card: Card) -> None:
         fixed = {name: getattr(row.card, name) for name in ("appid", "template", "version")}

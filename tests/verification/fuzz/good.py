@@ -130,6 +130,8 @@ class Life:
                     and (each.name != "deadline" or isinstance(data, Opened))
                 ):
                     del wire[each.name]
+        if "openids" in wire and not wire["openids"]:
+            wire["openids"] = None  # an empty list names nobody, and is refused
         wire |= {name: text(wire[name]) for name in MOMENTS if wire.get(name) is not None}
         wire |= dict.fromkeys(ignored, "p1")
         if isinstance(data, Completed | Added) and chance.random() < 0.1:
