@@ -69,6 +69,20 @@ class Keep:
 Work = Callable[[Keep], Awaitable[Reply]]
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """A request, as far as a repeat of it is known by it; `key` is its `Idempotency-Key`."""
+
+    method: str
+    path: str
+    key: str | None
+    body: bytes
+
+    @classmethod
+    def of(cls, request: Request[Any, Any, Any], body: bytes) -> Asked:
+        """Of Litestar's. Raises `Problem` for a key that is none."""
+        return cls(request.method, request.scope["path"], _key(request), body)
+
+
 async def once(
     request: Request[Any, Any, Any],
     body: bytes,
@@ -78,20 +92,26 @@ async def once(
     *,
     seal: Seal | None = None,
 ) -> Response[Any]:
+    """As `reply_once`, for a route."""
+    return (await reply_once(Asked.of(request, body), gateway, caller, work, seal=seal)).response()
+
+
+async def reply_once(
+    asked: Asked, gateway: Gateway, caller: Caller, work: Work, *, seal: Seal | None = None
+) -> Reply:
     """What `work` answers, or what it answered the first time to this key and these bytes.
 
     2xx and 422 are kept; anything else may be tried again. `work` keeps its reply by the `Keep` that it is
     handed, in its own transaction; where it has none, the reply is kept in one of its own, afterwards.
     `seal`: the reply holds a secret, so it is kept encrypted.
     """
-    key = _key(request)
-    if key is None:
-        return (await work(Keep(None, None))).response()
-    row = RequestRow(_id(request, caller, key), hashlib.sha256(body).hexdigest(), _owner(gateway))
+    if asked.key is None:
+        return await work(Keep(None, None))
+    row = RequestRow(_id(asked, caller), hashlib.sha256(asked.body).hexdigest(), _owner(gateway))
     async with gateway.store.transaction() as tx:
         known = await tx.claim_request(row)
     if known is not None:
-        return _as_before(known, row, seal).response()
+        return _as_before(known, row, seal)
     keep = Keep(row, seal)
     try:
         reply = await work(keep)
@@ -104,7 +124,7 @@ async def once(
     except StoreRejected:
         await _settle(gateway, row, None)
         raise
-    return reply.response()
+    return reply
 
 
 async def _settle(gateway: Gateway, row: RequestRow, problem: Problem | None) -> None:
@@ -149,9 +169,9 @@ def _key(request: Request[Any, Any, Any]) -> str | None:
     return key
 
 
-def _id(request: Request[Any, Any, Any], caller: Caller, key: str) -> str:
+def _id(asked: Asked, caller: Caller) -> str:
     """One row's name: nothing of the request can be read out of it."""
-    parts = [caller.key, request.method, request.scope["path"], key]
+    parts = [caller.key, asked.method, asked.path, asked.key]
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 

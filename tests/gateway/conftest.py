@@ -60,3 +60,11 @@ async def stage(migrated_file: Path, tmp_path: Path) -> AsyncIterator[Stage]:
     yield made
     await made.close()
     await bench.close()
+
+
+@pytest.fixture
+async def anywhere(bench: Bench) -> AsyncIterator[Stage]:
+    """The same, on each engine."""
+    made = Stage(bench)
+    yield made
+    await made.close()

@@ -128,7 +128,7 @@ class Killed(BaseException):
 
 
 async def test_killed_between_wechats_answer_and_the_commit_nothing_is_lost(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    anywhere: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing of it is in the store; the repeat makes a second id, and one activity."""
 
@@ -136,21 +136,23 @@ async def test_killed_between_wechats_answer_and_the_commit_nothing_is_lost(
         if path == CREATE_ACTIVITY_ID_PATH:
             raise Killed
 
-    stage.platform.before_answer = die
+    anywhere.platform.before_answer = die
     with pytest.raises(BaseException):  # noqa: B017, PT011 (whatever the client makes of a dead process)
-        await stage.api.post(URL, json=BODY, headers=KEYED)
-    assert (await published(stage), len(stage.platform.model.given)) == ([], 1)
-    stage.platform.before_answer = None
-    assert (await stage.api.post(URL, json=BODY, headers=KEYED)).status_code == 409  # it counts as under way
-    await stage.bench.advance(61)
-    answer = await stage.api.post(URL, json=BODY, headers=KEYED)
+        await anywhere.api.post(URL, json=BODY, headers=KEYED)
+    assert (await published(anywhere), len(anywhere.platform.model.given)) == ([], 1)
+    anywhere.platform.before_answer = None
+    assert (
+        await anywhere.api.post(URL, json=BODY, headers=KEYED)
+    ).status_code == 409  # it counts as under way
+    await anywhere.bench.advance(61)
+    answer = await anywhere.api.post(URL, json=BODY, headers=KEYED)
     assert answer.status_code == 201, answer.text
-    assert [row.activity_id for row in await published(stage)] == [answer.json()["activity_id"]]
-    assert len(stage.platform.model.given) == 2
+    assert [row.activity_id for row in await published(anywhere)] == [answer.json()["activity_id"]]
+    assert len(anywhere.platform.model.given) == 2
 
 
 async def test_killed_between_the_commit_and_the_answer_the_repeat_says_what_was_done(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    anywhere: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = once.Reply.response
 
@@ -159,12 +161,12 @@ async def test_killed_between_the_commit_and_the_answer_the_repeat_says_what_was
 
     monkeypatch.setattr(once.Reply, "response", die)
     with pytest.raises(BaseException):  # noqa: B017, PT011 (whatever the client makes of a dead process)
-        await stage.api.post(URL, json=BODY, headers=KEYED)
+        await anywhere.api.post(URL, json=BODY, headers=KEYED)
     monkeypatch.setattr(once.Reply, "response", real)
-    (row,) = await published(stage)
-    answer = await stage.api.post(URL, json=BODY, headers=KEYED)
+    (row,) = await published(anywhere)
+    answer = await anywhere.api.post(URL, json=BODY, headers=KEYED)
     assert (answer.status_code, answer.json()["activity_id"]) == (201, row.activity_id)
-    assert (len(stage.platform.asked), len(await published(stage))) == (1, 1)
+    assert (len(anywhere.platform.asked), len(await published(anywhere))) == (1, 1)
 
 
 async def test_a_store_that_is_away_leaves_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

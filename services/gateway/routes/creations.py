@@ -11,7 +11,7 @@ from services.gateway.asking import new_activity_id
 from services.gateway.bodies import body_of
 from services.gateway.creation import Created, Creation, CreationData, read_creation
 from services.gateway.keys import Caller
-from services.gateway.once import Keep, Reply, once
+from services.gateway.once import Asked, Keep, Reply, reply_once
 from services.gateway.outgoing import new_event_key
 from services.gateway.ownership import check_app
 from services.gateway.parts import Gateway, TheCaller, TheGateway
@@ -62,12 +62,15 @@ async def create_activity(
     """WeChat is asked for an `activity_id`, unless the body has one with its `expires_at`; the activity is
     opened, and the answer has what the page gives to `wx.updateShareMenu`. Its `state` is `opening` until
     the event is back from Kafka. Send an `Idempotency-Key`: without one a repeat makes another activity."""
-    # WeChat is asked before the transaction, never inside: a process killed between loses an id that nobody
-    # has seen, and one killed after the commit answers the same again to the same key.
-    body = await body_of(request)
+    return (await create(Asked.of(request, await body_of(request)), gateway, caller)).response()
+
+
+async def create(asked: Asked, gateway: Gateway, caller: Caller) -> Reply:
+    """WeChat is asked before the transaction, never inside: a process killed between loses an id that nobody
+    has seen, and one killed after the commit answers the same again to the same `Idempotency-Key`."""
 
     async def work(keep: Keep) -> Reply:
-        creation = read_creation(body)
+        creation = read_creation(asked.body)
         appid = creation.opened.appid
         check_app(caller, appid)
         await _check_continues(gateway, creation.opened)
@@ -80,9 +83,9 @@ async def create_activity(
         announced = Announced(activity_id, appid, creation.opened.title, expires_at, *where)
         return await _announce(gateway, caller, creation, announced, keep)
 
-    answer = await once(request, body, gateway, caller, work)
+    reply = await reply_once(asked, gateway, caller, work)
     gateway.relay.kick()
-    return answer
+    return reply
 
 
 async def _announce(

@@ -15,7 +15,7 @@ from services.runtime.settings import Settings
 from services.simulator.cards import Applied
 from tests.e2e.line import now
 from tests.kafka.reading import whole_topic
-from tests.verification.chaos.record import Arrival, Attempt, Harm, Published, Record, Shown, Taken
+from tests.verification.chaos.record import Arrival, Attempt, Harm, Published, Record, Shown, Taken, Wish
 from tests.verification.chaos.stage import Stage
 
 UNSETTLED = {
@@ -43,7 +43,14 @@ async def behind(stage: Stage, events: int) -> str:
 
 
 async def collect(
-    stage: Stage, *, seed: int, begin: int, events: int, harms: list[Harm], problems: list[str]
+    stage: Stage,
+    *,
+    seed: int,
+    begin: int,
+    events: int,
+    harms: list[Harm],
+    problems: list[str],
+    wishes: list[Wish],
 ) -> Record:
     """Everything about a run that is over and quiet."""
     settings = Settings()
@@ -57,6 +64,7 @@ async def collect(
         records=0,
         harms=sorted(harms, key=lambda harm: harm.at),
         problems=[*problems, *stage.died],
+        wishes=wishes,
     )
     topics = Topics(stage.inside.prefix)
     await _arrivals(stage, record, topics.events)
@@ -114,5 +122,7 @@ async def _inside(stage: Stage, record: Record) -> None:
         ):
             name, *rest = row.values()
             record.attempts[name].append(Attempt(*rest))
+        for row in await connection.fetch("SELECT title, activity_id FROM activities WHERE title <> ''"):
+            record.announced.setdefault(row["title"], set()).add(row["activity_id"])
     finally:
         await connection.close()

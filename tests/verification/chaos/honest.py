@@ -14,16 +14,23 @@ from contracts.changes import (
     decode_change,
     encode_change,
 )
-from contracts.times import SECOND
+from contracts.decode import decode
+from contracts.events import CLOSED, COMPLETED, OPENED, Event
+from contracts.times import SECOND, format_rfc3339
+from services.gateway.outgoing import SOURCE
 from services.runtime.settings import Settings
-from tests.verification.chaos.record import Arrival, Attempt, Call, Published, Record, Shown, Taken
+from services.transactions.outgoing import event_row
+from tests.verification.chaos.record import Arrival, Attempt, Call, Published, Record, Shown, Taken, Wish
 from tests.verification.chaos.script import script
+from tests.verification.chaos.wishes import Plot, plots
 from tests.verification.judging.judge import FATES
 from tests.verification.model.reference import Reference
 
 BEGIN = 1_790_000_000 * SECOND
 SECONDS = 60.0
 LEASE = 5 * SECOND
+WISHES = 8
+KINDS = {"": OPENED, "complete": COMPLETED, "close": CLOSED}
 
 
 def honest(activities: int = 40) -> Record:
@@ -34,9 +41,11 @@ def honest(activities: int = 40) -> Record:
         event, at = sending.event, BEGIN + round(sending.at * SECOND)
         record.arrivals[event.activity_id].append(Arrival(event, sending.partition, offset, at))
         record.records += 1
+    rooms = {card.activity_id: frozenset(card.members or ()) for card in said.cards}
+    rooms |= {f"given-{plot.name}": _granted(record, plot) for plot in plots(7, WISHES, SECONDS)}
     books: Counter[str] = Counter()
-    for card in said.cards:
-        books += _one(record, card.activity_id, frozenset(card.members or ()))
+    for name, room in rooms.items():
+        books += _one(record, name, room)
     repeats = record.records - len(record.taken)
     record.ledger = {
         "events": {"taken": len(record.taken), "repeats": repeats, **{fate: books[fate] for fate in FATES}},
@@ -44,6 +53,27 @@ def honest(activities: int = 40) -> Record:
         "problems": [],
     }
     return record
+
+
+def _granted(record: Record, plot: Plot) -> frozenset[str]:
+    """What a caller of the API asked for, once in the topic and always answered the same; its room."""
+    name, wish = f"given-{plot.name}", Wish(plot.name)
+    for number, request in enumerate(plot.requests):
+        data, event_id = dict(request.data), f"{plot.name}-{number}"
+        if not number:
+            data["expires_at"] = format_rfc3339(BEGIN + 3_600 * SECOND)
+        at = BEGIN + round(request.at * SECOND)
+        row = event_row(name, (f"{SOURCE}chaos", event_id), KINDS[request.route], data, time=at, now=at)
+        event = decode(row.body.encode(), ())
+        assert isinstance(event, Event), event
+        record.arrivals[name].append(Arrival(event, 0, 10_000 + number, at))
+        answer = event_id if number else name
+        wish.answers[f"{plot.name} {number}"] = [answer] * (1 + plot.again)
+        record.records += 1
+        record.events += 1
+    record.wishes.append(wish)
+    record.announced[plot.name] = {name}
+    return frozenset(plot.people)
 
 
 def _one(record: Record, name: str, room: frozenset[str]) -> Counter[str]:

@@ -14,18 +14,22 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from contracts.topics import Topics
-from contracts.wechat import SET_CHAT_TOOL_MSG_PATH
+from contracts.wechat import CREATE_ACTIVITY_ID_PATH, SET_CHAT_TOOL_MSG_PATH
 from services.simulator.faults import Action, Match, Rule
 from tests.e2e.line import now, until
-from tests.verification.chaos.plan import BROKERS, Act
+from tests.verification.chaos.plan import AMBUSH, BROKERS, GATEWAYS, Act
 from tests.verification.chaos.record import Harm
-from tests.verification.chaos.stage import Stage, Unit
+from tests.verification.chaos.stage import Ambush, Stage, Unit
 
 PLENTY: Final = 100_000_000
 PATIENT: Final = ("brokers", "postgres", "services")
 """Monkeys that keep their pauses when they fall behind: between two crashes something must get done."""
 SERVING: Final = 15.0
 """Seconds that a service has to come up before it is hit all the same."""
+
+
+LURKING: Final = 5.0
+"""Seconds that one waits for WeChat to give an id."""
 
 
 class NotDone(Exception):
@@ -44,10 +48,12 @@ class Monkeys:
         self.rolled: list[str] = []
         self.done: Counter[str] = Counter()
         self.kills = 0
+        self.caught = 0
         self._began: dict[str, int] = {}
         self._whom: dict[str, str] = {}
         self._doing: dict[str, Callable[[Act], Awaitable[None]]] = {
             "kill a service": self._kill_service,
+            AMBUSH: self._ambush,
             "roll": self._roll,
             "freeze": self._freeze,
             "kill a broker": self._kill_broker,
@@ -112,6 +118,25 @@ class Monkeys:
             await self._serving(unit)
             self._strikes(act, unit.name)
             await unit.end(signal.SIGKILL)
+
+    async def _ambush(self, act: Act) -> None:
+        """Every gateway, while one of them is about to hear of an id that WeChat has given it; after a
+        while without a creation all the same."""
+        async with contextlib.AsyncExitStack() as stack:
+            units = [self.stage.units[f"gateway {number}"] for number in range(GATEWAYS)]
+            for unit in units:
+                await stack.enter_async_context(unit.busy)
+                await self._serving(unit)
+            ambush = self.stage.wechat.ambush = Ambush()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LURKING):
+                    await ambush.given.wait()
+            self.stage.wechat.ambush = None
+            caught = "as WeChat gives an id" if ambush.given.is_set() else "for no reason"
+            self._strikes(act, caught)
+            await asyncio.gather(*(unit.end(signal.SIGKILL) for unit in units))
+            ambush.over.set()
+            self.caught += ambush.given.is_set()
 
     async def _serving(self, unit: Unit) -> None:
         """So that something real is hit; a service that cannot start because an engine is away is, too."""
@@ -198,18 +223,20 @@ class Monkeys:
     async def _lie(self, act: Act) -> None:
         """A share of the answers is wrong in one way, for a while."""
         action = {name: value for name, value in act.more.items() if name not in ("share", "seconds")}
-        await self._strike(act, action, Match(path=SET_CHAT_TOOL_MSG_PATH), act.more["share"])
+        paths = [Match(path=path) for path in (SET_CHAT_TOOL_MSG_PATH, CREATE_ACTIVITY_ID_PATH)]
+        await self._strike(act, action, paths, act.more["share"])
 
     async def _refuse(self, act: Act) -> None:
-        await self._strike(act, {"errcode": 40164}, Match(appid=act.whom), 1.0)
+        await self._strike(act, {"errcode": 40164}, [Match(appid=act.whom)], 1.0)
 
-    async def _strike(self, act: Act, action: dict[str, Any], match: Match, share: float) -> None:
-        faults = self.stage.wechat.faults
-        (name,) = faults.add([Rule(action=msgspec.convert(action, Action), match=match, probability=share)])
+    async def _strike(self, act: Act, action: dict[str, Any], matches: list[Match], share: float) -> None:
+        faults, lie = self.stage.wechat.faults, msgspec.convert(action, Action)
+        names = faults.add([Rule(action=lie, match=match, probability=share) for match in matches])
         try:
             await asyncio.sleep(act.more["seconds"])
         finally:
-            faults.remove(name)
+            for name in names:
+                faults.remove(name)
 
     async def _revoke(self, act: Act) -> None:
         self.stage.wechat.model.tokens.revoke(act.whom)

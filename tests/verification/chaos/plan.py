@@ -9,7 +9,8 @@ from typing import Any, Final
 import msgspec
 
 BROKERS: Final = 3
-SERVICES: Final = ("lifecycle", "clock", "dispatcher")
+SERVICES: Final = ("lifecycle", "clock", "dispatcher", "gateway")
+GATEWAYS: Final = 2
 APPS: Final = ("wxe2e", "wxtwo", "wxthree")
 LEASE: Final = 5.0
 """Seconds: LIVECARD_LEASE of a run; what is frozen stays so for longer."""
@@ -54,12 +55,16 @@ class Act(msgspec.Struct, frozen=True):
         """How many processes it kills -9, or crashes."""
         if self.what == "kill every broker":
             return BROKERS
+        if self.what == AMBUSH:
+            return GATEWAYS
         return int(self.what in KILLS)
 
     def __str__(self) -> str:
         return " ".join([self.what, self.whom, *(f"{name}={value}" for name, value in self.more.items())])
 
 
+AMBUSH: Final = "kill every gateway"
+"""As WeChat answers one of them with an id: before it can commit."""
 KILLS: Final = ("kill a service", "kill a broker", "crash PostgreSQL", "kill PostgreSQL")
 Draw = Callable[[random.Random], Act]
 
@@ -130,6 +135,14 @@ def _revoke(chance: random.Random) -> Act:
     return Act(0, "", "revoke tokens", chance.choice(APPS))
 
 
+def _ambush(_: random.Random) -> Act:
+    return Act(0, "", AMBUSH)
+
+
+LINKS: Final = ("postgres", "wechat", "kafka 0", "kafka 1", "kafka 2", "gateway 0", "gateway 1")
+"""The ways between processes: what may be cut."""
+
+
 def _link(what: str, whom: str) -> Draw:
     def draw(chance: random.Random) -> Act:
         lasts = {} if what == "cut connections" else _seconds(chance, 0.5, STALL)
@@ -146,13 +159,19 @@ MONKEYS: Final[dict[str, tuple[float, tuple[Draw, ...]]]] = {
             *[_service("kill a service", "lifecycle")] * 3,
             *[_service("kill a service", "clock")] * 2,
             *[_service("kill a service", "dispatcher")] * 4,
+            *[_service("kill a service", "gateway")] * 2,
+            *[_ambush] * 2,
             _service("roll", "lifecycle"),
+            _service("roll", "gateway"),
             _service("roll", "dispatcher"),
         ),
     ),
     "brokers": (11.0, (*[_broker] * 7, _brokers("kill every broker"), _brokers("stop every broker"))),
     "postgres": (14.0, (*[_postgres("crash PostgreSQL")] * 3, _postgres("kill PostgreSQL"))),
-    "freezes": (15.0, (*[_freeze("dispatcher")] * 3, _freeze("lifecycle"), _freeze("clock"))),
+    "freezes": (
+        15.0,
+        (*[_freeze("dispatcher")] * 3, _freeze("lifecycle"), _freeze("clock"), _freeze("gateway")),
+    ),
     "wechat": (
         3.0,
         (
@@ -165,10 +184,6 @@ MONKEYS: Final[dict[str, tuple[float, tuple[Draw, ...]]]] = {
     ),
     "connections": (
         4.0,
-        tuple(
-            _link(what, whom)
-            for what in ("cut connections", "stall", "half-close")
-            for whom in ("postgres", "wechat", "kafka 0", "kafka 1", "kafka 2")
-        ),
+        tuple(_link(what, whom) for what in ("cut connections", "stall", "half-close") for whom in LINKS),
     ),
 }

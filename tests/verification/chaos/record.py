@@ -92,8 +92,28 @@ class Published:
 
 
 @dataclass
+class Wish:
+    """What a caller of the API asked for under this name, which is the activity's title, and each answer: by
+    `Idempotency-Key` the ids in it, first the activity's, then those of the events made after it."""
+
+    name: str
+    answers: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def activity_ids(self) -> set[str]:
+        """Of the answers to the creation."""
+        return set(next(iter(self.answers.values()), ()))
+
+    @property
+    def events(self) -> list[list[str]]:
+        """The ids of the events, request by request."""
+        return [*self.answers.values()][1:]
+
+
+@dataclass
 class Record:
-    """A whole run. What is by activity is in order; `events` is how many distinct ones were sent."""
+    """A whole run. What is by activity is in order; `events` is how many distinct ones were sent, by
+    producers and through the API. `announced`: the activities that the store has, by title."""
 
     seed: int
     begin: int
@@ -109,5 +129,7 @@ class Record:
     attempts: dict[str, list[Attempt]] = field(default_factory=lambda: defaultdict(list))
     cards: dict[str, Shown] = field(default_factory=dict)
     harms: list[Harm] = field(default_factory=list)
+    wishes: list[Wish] = field(default_factory=list)
+    announced: dict[str, set[str]] = field(default_factory=dict)
     ledger: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)

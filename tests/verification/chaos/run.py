@@ -21,7 +21,10 @@ from tests.verification.chaos.plan import Act, plan
 from tests.verification.chaos.record import Record
 from tests.verification.chaos.script import script
 from tests.verification.chaos.stage import ProxiedKafka, Stage, a_stage
+from tests.verification.chaos.wishes import Wishes, gateway_settings, plots
 
+WISHING = 8
+"""To so many activities of the topic one more comes from the API."""
 CALM = PATIENCE
 """Seconds in which everything must come true once nothing goes wrong any more."""
 Tell = Callable[[str], None]
@@ -36,6 +39,10 @@ class Outcome:
     kills: int
     calm: float
     seconds: float
+    activities: int
+    wishes: int
+    repeated: int
+    caught: int
 
 
 async def chaos(
@@ -50,13 +57,15 @@ async def chaos(
 ) -> Outcome:
     """One run on these engines; `acts` instead of the seed's own plan, and then all of them, however late."""
     with tempfile.TemporaryDirectory(prefix="livecard-chaos-") as folder:
-        async with a_stage(kafka, postgres, seed, Path(folder)) as stage:
+        files = gateway_settings(Path(folder))
+        async with a_stage(kafka, postgres, seed, Path(folder), files) as stage:
             await stage.start()
             begin = now()
             said = script(seed, activities, seconds, begin)
             for card in said.cards:
                 stage.wechat.model.declare(begin, card)
             load = Load(kafka.bootstrap, Topics(stage.inside.prefix).events, said.sendings)
+            wishes = Wishes(stage, seed, plots(seed, activities // WISHING, seconds))
             weather = plan(seed, seconds) if acts is None else acts
             monkeys = Monkeys(stage, weather, to_the_last=acts is not None)
             tell(f"seed {seed}: {len(said.sendings)} records, {len(monkeys.acts)} acts in {seconds:g} s")
@@ -64,22 +73,35 @@ async def chaos(
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(load.run())
+                    group.create_task(wishes.run())
                     group.create_task(monkeys.play())
             finally:
                 telling.cancel()
             stage.wechat.faults.remove()
             calm = now()
             tell(f"the calm: {monkeys.kills} kills done, {load.sent} records acknowledged")
-            late = await _quiet(stage, said.events)
+            events = said.events + sum(len(each.answers) for each in wishes.wishes)
+            late = await _quiet(stage, events)
             record = await collect(
                 stage,
                 seed=seed,
                 begin=begin,
-                events=said.events,
+                events=events,
                 harms=monkeys.harms,
-                problems=[*monkeys.rolled, *late],
+                problems=[*monkeys.rolled, *wishes.problems, *late],
+                wishes=wishes.wishes,
             )
-            return Outcome(record, monkeys.done, monkeys.kills, (record.end - calm) / SECOND, seconds)
+            return Outcome(
+                record,
+                monkeys.done,
+                monkeys.kills,
+                (record.end - calm) / SECOND,
+                seconds,
+                activities,
+                len(wishes.wishes),
+                wishes.repeated,
+                monkeys.caught,
+            )
 
 
 async def _progress(stage: Stage, load: Load, monkeys: Monkeys, tell: Tell) -> None:

@@ -15,13 +15,13 @@ import asyncpg
 import msgspec
 from aiohttp import web
 
-from contracts.wechat import SET_CHAT_TOOL_MSG_PATH
+from contracts.wechat import CREATE_ACTIVITY_ID_PATH, SET_CHAT_TOOL_MSG_PATH
 from scripts.engines import Kafka, Postgres
 from scripts.engines.process import free_ports
 from services.simulator.app import SimulatorServer
 from services.simulator.cards import ChatToolMsg
 from tests.e2e.line import Line, Service, now
-from tests.verification.chaos.plan import APPS, BROKERS, LATEST, LEASE, SERVICES
+from tests.verification.chaos.plan import APPS, BROKERS, GATEWAYS, LATEST, LEASE, SERVICES
 from tests.verification.chaos.proxy import Proxy
 from tests.verification.chaos.record import Call
 
@@ -64,6 +64,14 @@ class ProxiedKafka(Kafka):
         )
 
 
+@dataclass(eq=False)
+class Ambush:
+    """Somebody waits for the next id that WeChat gives, and holds its answer back until he is done."""
+
+    given: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class WatchedWeChat(SimulatorServer):
     """WeChat, with a note of every message as it came in and how it was answered."""
 
@@ -71,10 +79,26 @@ class WatchedWeChat(SimulatorServer):
         chance = random.Random(f"chaos/{seed}/answers")
         super().__init__(apps={app: f"{app}-secret" for app in APPS}, chance=chance)
         self.calls: list[Call] = []
+        self.ambush: Ambush | None = None
 
     def routes(self) -> list[web.RouteDef]:
         """The messages' path leads through our book."""
-        return [web.route("*", SET_CHAT_TOOL_MSG_PATH, self._watched), *super().routes()]
+        return [
+            web.route("*", SET_CHAT_TOOL_MSG_PATH, self._watched),
+            web.route("*", CREATE_ACTIVITY_ID_PATH, self._creating),
+            *super().routes(),
+        ]
+
+    async def _creating(self, request: web.Request) -> web.StreamResponse:
+        """An id was given; whoever waits for that strikes before it is answered."""
+        answer = await self.shell.answer(request)
+        body = answer.body if isinstance(answer, web.Response) else None
+        given = isinstance(body, bytes) and b'"activity_id"' in body
+        if given and (ambush := self.ambush) is not None:
+            self.ambush = None
+            ambush.given.set()
+            await ambush.over.wait()
+        return answer
 
     async def _watched(self, request: web.Request) -> web.StreamResponse:
         came = now()
@@ -152,6 +176,9 @@ class Stage:
             unit = Unit(f"{service.kind} {number}", service)
             self.units[unit.name] = unit
             self._keepers.append(asyncio.create_task(self._keep(unit)))
+            if service.kind == "gateway":
+                self.proxies[unit.name] = proxy = Proxy(service.port)
+                await proxy.start()
 
     async def _keep(self, unit: Unit) -> None:
         while True:
@@ -170,11 +197,16 @@ class Stage:
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
+        for number in range(GATEWAYS):
+            if proxy := self.proxies.get(f"gateway {number}"):
+                await proxy.stop()
 
 
 @asynccontextmanager
-async def a_stage(kafka: ProxiedKafka, postgres: Postgres, seed: int, folder: Path) -> AsyncIterator[Stage]:
-    """Topics and tables, WeChat, proxies in between, and no service yet."""
+async def a_stage(
+    kafka: ProxiedKafka, postgres: Postgres, seed: int, folder: Path, files: dict[str, str]
+) -> AsyncIterator[Stage]:
+    """Topics and tables, WeChat, proxies in between, and no service yet; `files`: settings that name some."""
     name = f"chaos{seed}"
     admin = await asyncpg.connect(postgres.url("postgres").replace("+asyncpg", ""))
     await admin.execute(f'CREATE DATABASE "{name}"')
@@ -191,7 +223,7 @@ async def a_stage(kafka: ProxiedKafka, postgres: Postgres, seed: int, folder: Pa
         for proxy in proxies.values():
             await proxy.start()
             stack.push_async_callback(proxy.stop)
-        settings = {**SETTINGS, "LIVECARD_WECHAT": f"http://127.0.0.1:{proxies['wechat'].port}"}
+        settings = {**SETTINGS, **files, "LIVECARD_WECHAT": f"http://127.0.0.1:{proxies['wechat'].port}"}
         direct = postgres.url(name)
         proxied = direct.replace(f":{postgres.port}/", f":{proxies['postgres'].port}/")
         inside = Line(kafka.bootstrap, direct, f"{name}.", folder, wechat, settings)

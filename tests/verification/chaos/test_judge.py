@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from contracts.changes import CardFailed, decode_change, encode_change
-from contracts.events import Opened
+from contracts.events import Event, Opened
 from contracts.times import SECOND
 from tests.verification.chaos.arrivals import first_arrivals
 from tests.verification.chaos.honest import crowded, failed, published
@@ -166,6 +166,40 @@ def _a_death(record: Record) -> None:
     record.problems.append("clock 0 ended by itself with 1")
 
 
+def _second_activity(record: Record) -> None:
+    """A repeat was not known for one: WeChat was asked again, and a second activity announced."""
+    record.announced["wish-0"].add("given-twice")
+
+
+def _second_opening(record: Record) -> None:
+    """And published."""
+    log = record.arrivals["given-wish-0"]
+    record.arrivals["given-twice"].append(dataclasses.replace(log[0], event=_another(log[0].event)))
+
+
+def _another(event: Event) -> Event:
+    return msgspec.structs.replace(event, id="twice", activity_id="given-twice")
+
+
+def _answered_otherwise(record: Record) -> None:
+    next(iter(record.wishes[0].answers.values())).append("given-twice")
+
+
+def _never_answered(record: Record) -> None:
+    next(iter(record.wishes[0].answers.values())).clear()
+
+
+def _two_events_for_one_key(record: Record) -> None:
+    """The repeat of a completion was published as an event of its own."""
+    log = record.arrivals["given-wish-0"]
+    again = msgspec.structs.replace(log[1].event, id="twice")
+    log.append(dataclasses.replace(log[1], event=again, offset=log[-1].offset + 1))
+
+
+def _answered_and_never_published(record: Record) -> None:
+    record.arrivals["given-wish-0"].pop()
+
+
 DOCTORED: dict[Callable[[Record], None], str] = {
     _lose_an_event: "was never taken in",
     _lose_a_record: "the ledger: events sent, and distinct ones in the topic",
@@ -190,6 +224,12 @@ DOCTORED: dict[Callable[[Record], None], str] = {
     _pending: "the ledger: revisions pending",
     _one_revision_less: "the ledger: revisions raised",
     _a_death: "ended by itself",
+    _second_activity: "wish-0: the store knows the activities ['given-twice', 'given-wish-0']",
+    _second_opening: "wish-0: it was opened 2 times",
+    _answered_otherwise: "'wish-0 0' was answered ['given-twice', 'given-wish-0']",
+    _never_answered: "'wish-0 0' was answered never",
+    _two_events_for_one_key: "wish-0: 1 events that nobody was answered, 0 that nobody published",
+    _answered_and_never_published: "wish-0: 0 events that nobody was answered, 1 that nobody published",
 }
 
 

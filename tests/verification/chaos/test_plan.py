@@ -8,12 +8,14 @@ import pytest
 from contracts.decode import decode
 from tests.verification.chaos.plan import LIES, MONKEYS, plan
 from tests.verification.chaos.script import Script, Sending, script
+from tests.verification.chaos.wishes import plots
 from tests.verification.lives.wire import cloud_event
 
 BEGIN = 1_790_000_000_000_000
 EVERYTHING = {
     *("kill a service", "roll", "freeze", "kill a broker", "kill every broker", "stop every broker"),
     *("crash PostgreSQL", "kill PostgreSQL", "WeChat answers", "revoke tokens", "use up the minute"),
+    *("kill every gateway",),
     *("use up the day", "refuse the address", "cut connections", "stall", "half-close"),
 }
 
@@ -27,7 +29,7 @@ def test_ten_minutes_hold_two_hundred_kills_and_every_kind_of_harm(seed: int) ->
     assert {act.monkey for act in acts} == MONKEYS.keys()
     lies = [act.more for act in acts if act.what == "WeChat answers"]
     assert all(any(action.items() <= lie.items() for lie in lies) for action in LIES)
-    for kind in ("lifecycle", "clock", "dispatcher"):
+    for kind in ("lifecycle", "clock", "dispatcher", "gateway"):
         assert {f"{kind} 0", f"{kind} 1"} <= {act.whom for act in acts if act.what == "kill a service"}
 
 
@@ -92,3 +94,13 @@ def test_some_events_come_before_their_opening_and_some_after_the_end(said: Scri
         closed.update([name] if kind.endswith("closed") else [])
     assert early > 100
     assert late > 100
+
+
+def test_callers_of_the_api_wish_for_activities_and_for_what_happens_to_them() -> None:
+    """Drawn by the seed: all begin with a creation, most go on, some are asked for again when granted."""
+    wished = plots(1, 200, 100)
+    assert wished == plots(1, 200, 100) != plots(2, 200, 100)
+    assert {each.again for each in wished} == {True, False}
+    assert all(each.requests[0].route == "" for each in wished)
+    assert {request.route for each in wished for request in each.requests} == {"", "complete", "close"}
+    assert all(0 <= request.at <= 97 for each in wished for request in each.requests)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from contracts.changes import CardDelivered, CardFailed, Change
 from tests.verification.chaos.arrivals import first_arrivals, follow
+from tests.verification.chaos.granted import judge_wishes
 from tests.verification.chaos.record import Record, Shown
 from tests.verification.chaos.repeats import Repeats, count_repeats
 from tests.verification.chaos.story import story
@@ -70,6 +71,8 @@ def judge(record: Record) -> Verdict:
         verdict.outcomes.update(outcome for outcome, _ in expected.outcomes.values())
     for name in sorted(record.arrivals.keys() - record.cards.keys()):
         verdict.blame(name, "the topic has events of it, and nobody declared it")
+    for name, what in judge_wishes(record):
+        verdict.blame(name, what)
     _ledger(record, revisions, verdict)
     verdict.repeats = count_repeats(record)
     for name, what in verdict.repeats.unexplained:
@@ -156,6 +159,7 @@ def report(outcome: Outcome, verdict: Verdict) -> list[str]:
         + ", ".join(f"{what} {count}" for what, count in sorted(outcome.done.items())),
         f"{len(record.cards)} activities, {record.events} distinct events in {record.records} records: "
         + ", ".join(f"{count} {fate}" for fate, count in sorted(verdict.outcomes.items())),
+        _of_the_api(outcome),
         f"{sum(map(len, record.calls.values()))} calls; quiet after {outcome.calm:.0f} s of calm",
         *repeats.lines(),
         f"{verdict.lost} lost, {verdict.wrong_cards} wrong cards, "
@@ -165,9 +169,16 @@ def report(outcome: Outcome, verdict: Verdict) -> list[str]:
         lines += ["", "WRONG:", *(str(each) for each in verdict.wrong[:30])]
         for name in _first_of_each_kind(verdict.wrong)[:STORIES]:
             lines += ["", f"THE STORY OF {name}:", *story(record, name)]
-        options = f"--seed {record.seed} --seconds {outcome.seconds:g} --activities {len(record.cards)}"
+        options = f"--seed {record.seed} --seconds {outcome.seconds:g} --activities {outcome.activities}"
         lines += ["", f"again: python -m tests.verification.chaos {options}"]
     return lines
+
+
+def _of_the_api(outcome: Outcome) -> str:
+    return (
+        f"{outcome.wishes} wishes at the API, {outcome.repeated} requests repeated; "
+        f"{outcome.caught} times the gateways were killed as WeChat had given an id"
+    )
 
 
 def _first_of_each_kind(wrong: Sequence[Wrong]) -> list[str]:

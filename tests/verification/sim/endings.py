@@ -47,8 +47,8 @@ class Endings:
         missing = [key.id for key in world.events if key not in self.judges.admitted]
         if missing:
             return f"events not taken in: {' '.join(missing)}"
-        if world.pages.unanswered:
-            return f"{world.pages.unanswered[0].openid} is not known yet"
+        if asked := [*world.pages.unanswered, *world.callers.unanswered]:
+            return f"a gateway has not answered {asked[0]}"
         self.reference.fire(world.wall())
         for name in self.reference.lives:
             expected, card = self.reference.expected(name), self.judges.cards.get(name)

@@ -23,8 +23,9 @@ IDLE_IN_TRANSACTION: Final = 5.0
 SLOTS: Final = (Core, Core, DispatcherActor, DispatcherActor)
 ONCALL: Final = len(SLOTS) + 1
 GATEWAY: Final = ONCALL + 1
-SEATS: Final = len(SLOTS) + 3
-"""Places of stores: the processes', the world's own, the commands', the gateway's."""
+SECOND_GATEWAY: Final = GATEWAY + 1
+SEATS: Final = len(SLOTS) + 4
+"""Places of stores: the processes', the world's own, the commands', the gateways'."""
 GRAVEYARD: Final[list[Any]] = []
 """Killed processes and worlds that are over: collected, their coroutines would run their `finally`."""
 
@@ -71,12 +72,16 @@ class Hosts:
         self._begin(self.oncall)
 
     def gateway(self) -> Gateway:
-        """The gateway; if there is none, one starts."""
-        for actor in self.actors:
-            if isinstance(actor, Gateway) and not actor.process.dead:
-                return actor
+        """The gateway; if there is none, one starts. Where activities are created there is a second,
+        which is asked while the first stands still."""
+        alive = {actor.slot: actor for actor in self.actors if isinstance(actor, Gateway) and _lives(actor)}
+        slot = GATEWAY
+        if self.world.weather.wishes and slot in alive and alive[slot].process.paused:
+            slot = SECOND_GATEWAY
+        if slot in alive:
+            return alive[slot]
         self.births += 1
-        started = Gateway(self.world, GATEWAY, self.births)
+        started = Gateway(self.world, slot, self.births)
         self._begin(started)
         return started
 
@@ -168,3 +173,7 @@ class Hosts:
         except TimeoutError:
             self.world.tell(actor.name, "does not come to an end")
         self.kill(actor, "is gone")
+
+
+def _lives(actor: Actor) -> bool:
+    return not actor.process.dead

@@ -11,6 +11,7 @@ from contracts.decode import decode
 from contracts.events import ADDED, COMPLETED, Added, Completed, Event, EventData
 from contracts.records import Record
 from contracts.wechat import SetChatToolMsg, Verdict
+from services.gateway.outgoing import SOURCE
 from services.simulator.requests import Request
 from services.store.rooms import Binding
 from services.store.rows import CHANGES, EVENTS, InboxKey, Writes
@@ -163,7 +164,10 @@ class Judges:
         for row in rows:
             event = decode(row.body.encode())
             self.expect(isinstance(event, Event), f"an event of ours cannot be read: {event}")
-            if isinstance(event, Event):
+            if isinstance(event, Event) and event.source.startswith(SOURCE):
+                self.world.republished(event, row.body.encode())
+                self.world.callers.opened(event)
+            elif isinstance(event, Event):
                 told.append((event.activity_id, event.type, event.time, event.data))
                 self.world.republished(event, row.body.encode())
         wanted: list[tuple[str, str, int, EventData]] = []

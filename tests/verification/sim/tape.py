@@ -108,3 +108,20 @@ def unpack(text: str) -> list[int]:
         elif word:
             choices.append(int(word))
     return choices
+
+
+def odds_of(active: Sequence[tuple[str, float]]) -> list[tuple[int, str]]:
+    """Each fault with the lowest throw at which it strikes, the highest of all first; 0 never does."""
+    odds: list[tuple[int, str]] = []
+    lowest = SIDES
+    for name, rate in active:
+        lowest -= round(rate * SIDES)
+        odds.append((max(1, lowest), name))
+    return odds
+
+
+def struck_by_throw(odds: Sequence[tuple[int, str]], thrown: int) -> str:
+    """The fault that this throw stands for, or none."""
+    if thrown < odds[-1][0]:
+        return ""
+    return next(name for lowest, name in odds if thrown >= lowest)

@@ -19,6 +19,8 @@ SAMPLE = (
     "two-rejected-are-skipped-together",
     "the-inbox-is-pruned-too-young",
     "a-binding-is-read-without-its-lock",
+    "an-answer-is-kept-after-the-commit",
+    "a-repeated-key-is-not-known",
 )
 """One of each kind, soon found; all of them: `python -m tests.verification.sim --planted all`."""
 

@@ -40,10 +40,15 @@ def _digests(store: str, seeds: list[int], hash_seed: str) -> list[str]:
     return said.stdout.split()
 
 
-@pytest.mark.parametrize(("store", "schedules"), [("dict", 200), ("sqlite", 12)])
-def test_no_invariant_breaks(store: str, schedules: int, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("profile", "store", "schedules"),
+    [("mixed", "dict", 200), ("mixed", "sqlite", 12), ("wishes", "dict", 60), ("wishes", "sqlite", 12)],
+)
+def test_no_invariant_breaks(
+    profile: str, store: str, schedules: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Whatever the weather, everything comes true; a failure prints its story and how to see it again."""
-    found = Campaign(Plan(1, store=store, schedules=schedules)).run()
+    found = Campaign(Plan(1, profile, store, schedules=schedules)).run()
     assert not found, capsys.readouterr().out
 
 

@@ -105,7 +105,7 @@ class Weather(msgspec.Struct):
     `opens`: when activities are opened, from–to. `dies`: who was stopped in a send is killed when it wakes.
     `lowers`: WeChat accepts 2 → 1. `parked_after`, `prune_every`: settings.
     `lives`: seconds until ids die, where they all do soon. `rooms`: events name people by openid, too.
-    `length`: seconds until the calm."""
+    `wishes`: some activities are created over HTTP. `length`: seconds until the calm."""
 
     rates: dict[str, float]
     pause: tuple[float, float] = (1.0, 60.0)
@@ -118,6 +118,7 @@ class Weather(msgspec.Struct):
     lives: tuple[float, float] | None = None
     length: float = LENGTH
     rooms: bool = False
+    wishes: bool = False
 
     def port(self, port: str) -> list[tuple[str, float]]:
         """The faults that are on at a port."""
@@ -254,6 +255,16 @@ def _rooms(chance: random.Random) -> Weather:
     )
 
 
+def _wishes(chance: random.Random) -> Weather:
+    """Activities created over HTTP, with an `Idempotency-Key`, by a gateway that dies at any moment."""
+    rates = {"kill": 0.03, "pause": 0.02} | _some(
+        chance, ("store_undone", "store_lost", "store_away", "publish_unacked"), 0.4, 0.05
+    )
+    rates |= _some(chance, ("timed_kill", "timed_pause", "rebalance", "store_outage"), 0.2, 0.5)
+    rates |= _some(chance, ("busy", "hang_applied", "cut_applied", "http_500_applied", "slow"), 0.4, 0.15)
+    return Weather(rates, wishes=True, pause=(1.0, 100.0))
+
+
 PROFILES: Final = {
     "any": _any,
     "paused": _paused,
@@ -271,16 +282,18 @@ PROFILES: Final = {
     "aged": _aged,
     "ends": _ends,
     "rooms": _rooms,
+    "wishes": _wishes,
     "calm": lambda _: Weather({}),
 }
 
 
 def weather(seed: int, profile: str) -> Weather:
-    """A seed's weather. `mixed` takes `any` for two seeds of three, of which one in eight is `rooms`, and the
-    other profiles in turn else."""
+    """A seed's weather. `mixed` takes `any` for two seeds of three, of which one in eight is `rooms` and one
+    in sixteen `wishes`, and the other profiles in turn else."""
     if profile == "mixed":
-        aimed = [name for name in PROFILES if name not in ("any", "calm", "rooms")]
-        profile = aimed[seed // 3 % len(aimed)] if seed % 3 == 0 else "rooms" if seed % 8 == 7 else "any"
+        aimed = [name for name in PROFILES if name not in ("any", "calm", "rooms", "wishes")]
+        of_api = "rooms" if seed % 8 == 7 else "wishes" if seed % 24 == 17 else "any"
+        profile = aimed[seed // 3 % len(aimed)] if seed % 3 == 0 else of_api
     return PROFILES[profile](random.Random(f"weather-{seed}"))
 
 

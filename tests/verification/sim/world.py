@@ -44,8 +44,9 @@ from tests.verification.sim.seats import Seats
 from tests.verification.sim.spells import Spells
 from tests.verification.sim.store import RESULTS
 from tests.verification.sim.switches import spawn
-from tests.verification.sim.tape import SIDES, Tape
+from tests.verification.sim.tape import Tape, odds_of, struck_by_throw
 from tests.verification.sim.weather import LEAP, PORTS, settings, weather
+from tests.verification.sim.wishes import Callers, wishes
 
 BASE: Final = 1_790_000_000 * SECOND
 """The world's first moment: 26.7 s after a full minute."""
@@ -95,11 +96,12 @@ class World:
         self.malformed = 0
         self._digest = hashlib.blake2b(digest_size=8)
         self._throw = self.tape.throw
-        self._ports = {port: _odds(self.weather.port(port)) for port in PORTS}
+        self._ports = {port: odds_of(self.weather.port(port)) for port in PORTS}
         self.hosts = Hosts(self, seats)
         self.judges = Judges(self)
         self.endings = Endings(self)
         self.pages = Pages(self)
+        self.callers = Callers(self)
         self.store: Store
 
     # Time, chance and what is told.
@@ -138,7 +140,7 @@ class World:
         odds = self._ports[port]
         if self.calm or not odds:
             return ""
-        name = _struck(odds, self._throw())
+        name = struck_by_throw(odds, self._throw())
         if name and name not in without:
             self.struck[name] += 1
         return name
@@ -147,7 +149,7 @@ class World:
         """A process reaches out: None when it goes on at once; else it takes a while, or never goes on."""
         thrown = self._throw()
         odds = self._ports["process"]
-        if odds and not self.calm and (fate := _struck(odds, thrown)):
+        if odds and not self.calm and (fate := struck_by_throw(odds, thrown)):
             self.struck[fate] += 1
             if fate == "kill" and not actor.process.dead:
                 self.hosts.kill(actor)
@@ -243,6 +245,7 @@ class World:
         if "leap" in self.weather.rates:
             await self._other_life()
         self.pages.open(self._becomings)
+        self.callers.begin(wishes(self.seed) if self.weather.wishes else [])
         Spells(self).cast()
         await asyncio.sleep(self.weather.length)
         self._calm()
@@ -287,6 +290,12 @@ class World:
                 return False  # and if that never ends, the bound does
             self.judges.fail(str(wrong))
         return self.judges.changes == before
+
+    def say(self, said: Said) -> None:
+        """Publish what the script did not know of."""
+        value = msgspec.json.encode(cloud_event(said.event))
+        self._by_value[value] = said.event
+        self._publish(said, value)
 
     def _publish(self, said: Said, value: bytes) -> None:
         """By a producer with a partitioner of its own, now and then twice or late."""
@@ -341,23 +350,6 @@ class World:
     def _unhandled(self, _: Any, context: dict[str, Any]) -> None:
         error = context.get("exception")
         raise_in_world(self, Broken(f"unhandled: {context.get('message')} {error!r}"))
-
-
-def _odds(active: Sequence[tuple[str, float]]) -> list[tuple[int, str]]:
-    """Each fault with the lowest throw at which it strikes, the highest of all first; 0 never does."""
-    odds: list[tuple[int, str]] = []
-    lowest = SIDES
-    for name, rate in active:
-        lowest -= round(rate * SIDES)
-        odds.append((max(1, lowest), name))
-    return odds
-
-
-def _struck(odds: Sequence[tuple[int, str]], thrown: int) -> str:
-    """The fault that this throw stands for, or none."""
-    if thrown < odds[-1][0]:
-        return ""
-    return next(name for lowest, name in odds if thrown >= lowest)
 
 
 async def _observed(store: Any, results: Sequence[Result], rules: Any) -> list[Settled]:

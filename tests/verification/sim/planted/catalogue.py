@@ -20,6 +20,7 @@ from tests.verification.planting.plant import Wrap
 from tests.verification.sim.planted.around import DISPATCH, EVENTS, GATES, RELAYS, TIMERS, UPKEEP
 from tests.verification.sim.planted.continuing import CONTINUING
 from tests.verification.sim.planted.rooms import ROOMS
+from tests.verification.sim.planted.wishes import WISHES
 
 DELIVERY: Final = "statemachine.delivery"
 CLAIM: Final = f"{DELIVERY}:claim"
@@ -277,6 +278,7 @@ PLANTS: Final = (
     *RELAYS,
     *DISPATCH,
     *ROOMS,
+    *WISHES,
     *CONTINUING,
     *UPKEEP,
 )
