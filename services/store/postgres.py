@@ -45,7 +45,7 @@ class _Session(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no type
     """asyncpg's connection, without what SQLAlchemy asks of each new one: how JSON is read, of which we have
     none. That would be a statement outside a transaction, which a pooler may cut in two."""
 
-    _source_traceback = None  # so that one which was never whole, as a server talked nonsense, can be collected
+    _source_traceback = None  # one that was never whole, as a server talked nonsense, can be collected
 
     async def set_type_codec(self, *_: Any, **__: Any) -> None:
         """Nothing."""
