@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from services.kafka.options import BrokerError
@@ -34,7 +36,8 @@ class EmbeddedKafka:
                 "pip install 'confluent-kafka>=2.16' (in a checkout: make install). "
                 "`livecard up` also takes a broker of yours: set LIVECARD_KAFKA"
             ) from error
-        self._producer = Producer({"test.mock.num.brokers": 1, "log_level": 3})
+        with _signals_blocked():
+            self._producer = Producer({"test.mock.num.brokers": 1, "log_level": 3})
         brokers = self._producer.list_topics(timeout=CONNECT_DEADLINE).brokers
         for topic in topics:
             self._producer.list_topics(topic, timeout=CONNECT_DEADLINE)
@@ -43,3 +46,14 @@ class EmbeddedKafka:
     def stop(self) -> None:
         """End it; everything in it is gone."""
         self._producer = None  # the cluster lives as long as the handle that made it
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """For threads that are made meanwhile, for good: the system may give any thread a SIGTERM, and the mock
+    cluster's takes an interrupted `poll` for its end and brings the whole process down."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
