@@ -68,12 +68,9 @@ class SqlRoomsTx:
         return {name: Room(*room) for name, *room in await self._named("rooms", activity_ids)}
 
     async def lock_bindings(self, keys: Sequence[BindingKey]) -> dict[BindingKey, str]:
-        if not keys:
-            return {}
-        locked = await self._lock_bindings(keys)
-        missing = sorted(set(keys) - locked.keys())
-        if missing:
-            await self._run.rows("see_people", missing)
+        locked: dict[BindingKey, str] = {}
+        while missing := sorted(set(keys) - locked.keys()):  # again, if one was pruned in between
+            await self._run.rows("see_people", missing)  # first, so that all are locked in one order
             locked |= await self._lock_bindings(missing)
         return {key: group_openid for key, group_openid in locked.items() if group_openid}
 
