@@ -28,7 +28,7 @@ from services.store.rows import (
 from services.store.rows import Opened as OpenedRow
 from services.transactions.arrivals import Arrival, Failed, read_arrival
 from services.transactions.outgoing import change_rows, dead_row, passed_rows
-from services.transactions.people import People
+from services.transactions.people import TOO_LARGE, People
 from services.transactions.steps import follow
 from statemachine import activity as machine
 from statemachine.card import CLOSED, CONTINUED, GIVEN_UP, Card, phase
@@ -224,6 +224,10 @@ class _Batch(People):
             self._die(key, record, Failed("unprocessable", TOO_MANY_PARKED, key))
             if isinstance(event.data, Opened):
                 self._take_back(name)
+            return
+        if self.is_too_much(event):
+            self._die(key, record, Failed("unprocessable", TOO_LARGE, key))
+            self._take_back(name)
             return
         if self.status[key] == "dead":  # it came to nothing before and gets its chance
             self.retried.add(key)

@@ -95,6 +95,8 @@ async def test_who_waits_is_kept_and_counted_once(bench: Bench) -> None:
     async with bench.store.transaction() as tx:
         assert await tx.unbound(["b", "a"]) == sorted(rows)
         assert await tx.unbound([]) == []
+        assert await tx.count_unbound(["a", "b", "x"]) == {"a": 3, "b": 1}
+        assert await tx.count_unbound([]) == {}
 
 
 async def test_a_binding_takes_what_waits_for_it_in_this_room_in_order_of_arrival(bench: Bench) -> None:

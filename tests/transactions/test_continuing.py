@@ -269,3 +269,26 @@ async def test_an_event_that_comes_first_tells_it_too(scene: Scene) -> None:
     await scene.complete("a", "ann")
     await scene.tick()
     assert len(await told(scene, "a", "CardExpiring")) == 1
+
+
+async def test_what_has_too_many_people_is_not_continued(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Members and who waits together; the opening is a dead letter, and the earlier card goes on."""
+    monkeypatch.setattr("services.transactions.people.MOST_CARRIED", 3)
+    room: dict[str, Any] = {"room": {"opengid": "g-1"}}
+    await scene.open("a", **room)
+    await scene.complete("a", "ann", "bob")
+    await scene.feed(completed(scene, "o-cat"))
+    applied = await scene.feed(scene.opened("b", **room, continues="a"))
+    assert (applied.dead, (await scene.card("b")).state) == ([], "open")
+    await scene.open("c", **room)
+    await scene.complete("c", "ann", "bob", "cat")
+    await scene.feed(completed(scene, "o-dan", activity="c"))
+    applied = await scene.feed(scene.opened("d", **room, continues="c"), scene.completed("c", "eve"))
+    assert [each.reason for each in applied.dead] == ["unprocessable"]
+    assert "without `continues`" in applied.dead[0].error
+    assert (await scene.card("c")).state == "open"
+    assert await scene.owed("c") == ["ann", "bob", "cat", "eve"]
+    await scene.feed(scene.opened("e", continues="c", appid="wx2"))
+    assert [each["reason"] for each in await told(scene, "e", "EventRefused")] == ["unknown_predecessor"]
