@@ -211,3 +211,18 @@ async def test_nobody_waits_longer_than_the_activity_is_kept(scene: Scene) -> No
     counters = await scene.counters()
     assert (counters["openids.waited"], counters["openids.dropped"]) == (3, 3)
     assert (await scene.store.backlog()).unbound == 0
+
+
+async def test_who_waits_counts_for_how_many_activities_are_forgotten_at_once(scene: Scene) -> None:
+    """As members do: a step deletes no more rows than it may, or those of one activity."""
+    await scene.open("a", "b", "c", life=100, room={"opengid": "g-1"})
+    people = [f"o-{number}" for number in range(3)]
+    await scene.feed(
+        *(scene.event("participant.completed", each, openids=people) for each in ("a", "b", "c"))
+    )
+    await scene.bench.advance(50)
+    await scene.tick()
+    await scene.bench.advance(DAY / 1_000_000 + 60)
+    for activities in (1, 2, 0):
+        pruned = await scene.store.prune(inbox=DAY, attempts=DAY, activities=DAY, limit=activities * 3 or 1)
+        assert (pruned["activities"], pruned["unbound"]) == (activities, activities * 3)
