@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import UNSET
 
@@ -32,7 +32,7 @@ from contracts.events import (
 )
 from contracts.times import SECOND, format_rfc3339
 from statemachine import timers
-from statemachine.continuing import carry_over, filled_up, may_continue, opening_of, pass_on
+from statemachine.continuing import carry_over, filled_up, goes_on, may_continue, opening_of, pass_on
 from statemachine.model import (
     APPLIED,
     BEST_FIRST,
@@ -211,7 +211,7 @@ def _begin(
     aggregate.opening = opening_of(data)
     aggregate.appid, aggregate.room = data.appid, aggregate.opening.room
     if listed:
-        _list_members(aggregate, data.participants)
+        _list_members(aggregate, tuple(dict.fromkeys(data.participants)))
     tell_changed(aggregate, None, "opened", opening_warnings(data, rules))
     if earlier is not None:
         carry_over(aggregate, earlier, event, now)
@@ -235,57 +235,39 @@ def opening_warnings(data: Opened, rules: Rules) -> list[str]:
 
 def _apply(aggregate: Aggregate, event: Event, now: int, rules: Rules) -> Outcome:
     """One event against an opened activity, timers aside."""
-    data = event.data
+    data, time = event.data, min(event.time, now)
     if isinstance(data, Completed):
-        return _complete(aggregate, event, data, min(event.time, now), now)
+        return _complete(aggregate, event, data, time, now)
     if isinstance(data, Opened) and opened_digest(data) == aggregate.activity.opened_digest:
         return DUPLICATE
-    if aggregate.activity.state == ENDED:
+    if aggregate.activity.state == ENDED and not (isinstance(data, Added) and goes_on(aggregate, time)):
         return refuse_event(aggregate, event, "ended")
     if isinstance(data, Opened):
         return refuse_event(aggregate, event, "already_open")
     if isinstance(data, Rescheduled):
         return _reschedule(aggregate, event, data, now, rules)
     if isinstance(data, Closed):
-        end(aggregate, "closed", min(event.time, now), now)
+        end(aggregate, "closed", time, now)
         return APPLIED
     return _add(aggregate, event, data)
 
 
 def _complete(aggregate: Aggregate, event: Event, data: Completed, time: int, now: int) -> Outcome:
-    """Each member is tested in this order: duplicate, not_listed, late, ended (design.md §3). Who waits for
-    his binding is tested once he has it."""
+    """Each member is judged alone (design.md §3). Who waits for his binding is judged once he has it; who may
+    be listed where the activity goes on, there."""
     activity = aggregate.activity
-    kinds: set[str] = set()
-    finished: list[str] = []
-    refused: dict[RefusedReason, list[str]] = {}
-    ended = activity.state == ENDED
-    late = ended and activity.ended_at is not None and time <= activity.ended_at
     members, unbound = named(aggregate, data)
-    for group_openid in members:
-        member = aggregate.members.get(group_openid)
-        if member is not None and member.state == DONE:
-            kinds.add("duplicate")
-            continue
-        if member is None and activity.choose == "listed":
-            refused.setdefault("not_listed", []).append(group_openid)
-            continue
-        if ended and not late:
-            refused.setdefault("ended", []).append(group_openid)
-            continue
-        if member is None:
-            member = aggregate.members[group_openid] = Member(group_openid)
-        move(PARTICIPANT, member, "complete")
-        member.late, member.done_at = late, time
-        aggregate.touched[group_openid] = member
-        finished.append(group_openid)
-    if finished:
-        kinds.add("late" if late else "applied")
-        activity.done += len(finished)
-        activity.revision += 0 if late else 1
-        aggregate.publish(f"done:{event_key(event)}", ParticipantDone(tuple(finished)))
-        if late:
-            pass_on(aggregate, event, finished)
+    judged = {group_openid: _judge(aggregate, group_openid, time) for group_openid in members}
+    finished = [each for each, kind in judged.items() if kind in ("applied", "late")]
+    _finish(aggregate, event, finished, time)
+    kinds: set[str] = set(judged.values())
+    if goes_on(aggregate, time):
+        pass_on(aggregate, event, [each for each, kind in judged.items() if kind in ("late", "not_listed")])
+        kinds = {"late" if kind == "not_listed" else kind for kind in kinds}
+    refused: dict[RefusedReason, list[str]] = {}
+    for group_openid, kind in judged.items():
+        if kind in kinds and kind in ("not_listed", "ended"):
+            refused.setdefault(kind, []).append(group_openid)
     for reason, whom in refused.items():
         refuse_event(aggregate, event, reason, whom)
     progressed = "applied" in kinds
@@ -296,6 +278,36 @@ def _complete(aggregate: Aggregate, event: Event, data: Completed, time: int, no
     if activity.close_when_complete and progressed and activity.done == activity.participants:
         end(aggregate, "complete", time, now)
     return _best(kinds, refused)
+
+
+def _judge(
+    aggregate: Aggregate, group_openid: str, time: int
+) -> Literal["duplicate", "not_listed", "ended", "late", "applied"]:
+    """What a completion at this moment comes to for one member, in this order: duplicate, not_listed, late,
+    ended."""
+    activity, member = aggregate.activity, aggregate.members.get(group_openid)
+    if member is not None and member.state == DONE:
+        return "duplicate"
+    if member is None and activity.choose == "listed":
+        return "not_listed"
+    if activity.state != ENDED:
+        return "applied"
+    return "late" if activity.ended_at is not None and time <= activity.ended_at else "ended"
+
+
+def _finish(aggregate: Aggregate, event: Event, finished: list[str], time: int) -> None:
+    """These are done; after the end no revision tells of them."""
+    if not finished:
+        return
+    late = aggregate.activity.state == ENDED
+    for group_openid in finished:
+        member = aggregate.members.setdefault(group_openid, Member(group_openid))
+        move(PARTICIPANT, member, "complete")
+        member.late, member.done_at = late, time
+        aggregate.touched[group_openid] = member
+    aggregate.activity.done += len(finished)
+    aggregate.activity.revision += 0 if late else 1
+    aggregate.publish(f"done:{event_key(event)}", ParticipantDone(tuple(finished)))
 
 
 def named(aggregate: Aggregate, data: Completed | Added) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -352,20 +364,21 @@ def _add(aggregate: Aggregate, event: Event, data: Added) -> Outcome:
     if everyone and (aggregate.room is not None or not unbound):
         return DUPLICATE  # everyone takes part already, whoever it is
     kinds = {"duplicate"} if members else set()
-    if not everyone and _list_members(aggregate, members):
+    new = () if everyone else tuple(each for each in members if each not in aggregate.members)
+    if new and aggregate.activity.state == ENDED:
+        pass_on(aggregate, event, new)
+        kinds.add("late")
+    elif new:
+        _list_members(aggregate, new)
         kinds.add("applied")
     if _wait(aggregate, event, unbound):
         kinds.add("applied")
     return _best(kinds, ("no_room",))
 
 
-def _list_members(aggregate: Aggregate, group_openids: tuple[str, ...]) -> int:
-    """List those who are not yet; how many that were. No revision: WeChat has no call for it."""
-    added = 0
+def _list_members(aggregate: Aggregate, group_openids: tuple[str, ...]) -> None:
+    """List these, who are not yet. No revision: WeChat has no call for it."""
     for group_openid in group_openids:
-        if group_openid not in aggregate.members:
-            member = aggregate.members[group_openid] = Member(group_openid)
-            aggregate.touched[group_openid] = member
-            added += 1
-    aggregate.activity.participants += added
-    return added
+        member = aggregate.members[group_openid] = Member(group_openid)
+        aggregate.touched[group_openid] = member
+    aggregate.activity.participants += len(group_openids)

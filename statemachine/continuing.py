@@ -73,8 +73,15 @@ def carry_over(aggregate: Aggregate, earlier: Aggregate, event: Event, now: int)
         end(earlier, "continued", min(event.time, now), now)
 
 
+def goes_on(aggregate: Aggregate, time: int) -> bool:
+    """Whether what happened at this moment, heard of too late here, counts where the activity goes on."""
+    activity = aggregate.activity
+    ended_at = activity.ended_at
+    return activity.continued_by is not None and ended_at is not None and time <= ended_at
+
+
 def pass_on(aggregate: Aggregate, event: Event, members: Sequence[str]) -> None:
-    """Who came too late here is to be done where the activity goes on, if it does."""
+    """Who came too late here is to be listed or done where the activity goes on, if it does."""
     later = aggregate.activity.continued_by
     if later is None:
         return

@@ -130,7 +130,7 @@ class Published(msgspec.Struct, frozen=True):
 
 
 class PassedOn(NamedTuple):
-    """Members whom this event made done too late in one activity, and the one that continues it."""
+    """Members of whom this event told one activity too late, and the one that continues it."""
 
     to: str
     event: Event
@@ -144,7 +144,7 @@ class Aggregate(msgspec.Struct):
     changed; `early` the events that wait for the opening, in order of arrival; `heirs` the openings of
     other activities that wait for it, since they continue this one. `bound`: who is who, by
     (appid, room_id, openid), of those whom events name by openid; `waits`: those of them who are not bound.
-    `passed`: who came too late and is to be done in the activity that continues this one.
+    `passed`: who came too late and is to be listed or done in the activity that continues this one.
 
     Of an activity that is continued all `members` are at hand, and `waiting`: who waited there before.
     """

@@ -68,6 +68,10 @@ class RoomsTx(Protocol):
         again."""
         ...
 
+    async def count_unbound(self, activity_ids: Sequence[str]) -> dict[str, int]:
+        """How many wait in these activities, of those in which anybody does."""
+        ...
+
 
 class RoomsStore(Protocol):
     """The reads, as `services.store.ports.Store` has them."""

@@ -36,7 +36,7 @@ from services.store.sessions import SESSIONS, SqlSessions
 from services.store.sql_pages import OUT_OF_SYNC_POSTGRES, OUT_OF_SYNC_SQLITE, PAGES, SqlPages
 from services.store.sql_rooms import ROOMS, SqlRoomsStore
 from services.store.sql_tx import AlchemyRun, ByName, Run, SqlTx, read_locked
-from services.store.upkeep import UNOPENED_AGE, few_members, is_held
+from services.store.upkeep import UNOPENED_AGE, few_people, is_held
 from statemachine.card import DeliveryRules
 from statemachine.gate import Gate
 from statemachine.states import DONE
@@ -246,7 +246,7 @@ class SqlStore(SqlPages, SqlRoomsStore, SqlSessions):
             async with self._writing() as run:
                 pruned[table] = await run.count(f"prune_{table}", limit=limit)
         async with self._writing() as run:
-            old = few_members(await run("old_activities", age=activities, limit=limit), limit)
+            old = few_people(await run("old_activities", age=activities, limit=limit), limit)
             pending = sum(count for count in old.values() if count > 0)
             pruned["members"], pruned["unbound"], pruned["activities"] = 0, 0, len(old)
             if old:

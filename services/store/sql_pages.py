@@ -52,15 +52,20 @@ PAGES: Final = {
           FROM activities WHERE {_OWNED})
         SELECT a.appid, a.title, a.template, m.group_openid FROM a
         LEFT JOIN (
-          SELECT p.group_openid AS group_openid FROM a JOIN members p ON a.choose = 'listed'
-          WHERE p.activity_id = :id AND p.group_openid > :after AND p.state = 'pending'
-          UNION
-          SELECT b.group_openid FROM a
-          JOIN bindings b ON b.appid = a.appid AND b.room_id = a.room_id AND a.choose = 'everyone'
-          WHERE b.group_openid <> '' AND b.group_openid > :after AND NOT EXISTS (
-            SELECT 1 FROM members d
-            WHERE d.activity_id = :id AND d.group_openid = b.group_openid AND d.state = 'done')
-          ORDER BY group_openid LIMIT :limit) m ON true
+          SELECT group_openid FROM (
+            SELECT p.group_openid AS group_openid FROM members p
+            WHERE (SELECT choose FROM a) = 'listed' AND p.activity_id = :id AND p.group_openid > :after
+              AND p.state = 'pending'
+            ORDER BY p.group_openid LIMIT :limit) listed
+          UNION ALL
+          SELECT group_openid FROM (
+            SELECT DISTINCT b.group_openid AS group_openid FROM bindings b
+            WHERE b.appid = (SELECT appid FROM a WHERE choose = 'everyone')
+              AND b.room_id = (SELECT room_id FROM a) AND b.group_openid <> '' AND b.group_openid > :after
+              AND NOT EXISTS (
+                SELECT 1 FROM members d
+                WHERE d.activity_id = :id AND d.group_openid = b.group_openid AND d.state = 'done')
+            ORDER BY b.group_openid LIMIT :limit) everyone) m ON true
         ORDER BY m.group_openid""",
     "gates_of": f"SELECT {GATE_COLUMNS}, {{clock}} FROM gates WHERE appid {{in ids}} ORDER BY appid",
 }

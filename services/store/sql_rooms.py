@@ -48,6 +48,8 @@ ROOMS: Final = {
         WHERE true ON CONFLICT (appid, room_id, openid, activity_id, source, id) DO NOTHING RETURNING id""",
     "take_unbound": f"DELETE FROM unbound WHERE {_OF_THE_KEY} RETURNING {_UNBOUND}, since",
     "unbound": f"SELECT {_UNBOUND} FROM unbound WHERE activity_id {{in ids}} ORDER BY {_UNBOUND}",
+    "count_unbound": """
+        SELECT activity_id, count(*) FROM unbound WHERE activity_id {in ids} GROUP BY activity_id""",
     "delete_unbound": "DELETE FROM unbound WHERE activity_id {in ids}",
     "room_members": f"""
         SELECT {_BINDING} FROM bindings
@@ -68,12 +70,9 @@ class SqlRoomsTx:
         return {name: Room(*room) for name, *room in await self._named("rooms", activity_ids)}
 
     async def lock_bindings(self, keys: Sequence[BindingKey]) -> dict[BindingKey, str]:
-        if not keys:
-            return {}
-        locked = await self._lock_bindings(keys)
-        missing = sorted(set(keys) - locked.keys())
-        if missing:
-            await self._run.rows("see_people", missing)
+        locked: dict[BindingKey, str] = {}
+        while missing := sorted(set(keys) - locked.keys()):  # again, if one was pruned in between
+            await self._run.rows("see_people", missing)  # first, so that all are locked in one order
             locked |= await self._lock_bindings(missing)
         return {key: group_openid for key, group_openid in locked.items() if group_openid}
 
@@ -95,6 +94,11 @@ class SqlRoomsTx:
         if not activity_ids:
             return []
         return [Unbound(*row) for row in await self._named("unbound", activity_ids)]
+
+    async def count_unbound(self, activity_ids: Sequence[str]) -> dict[str, int]:
+        if not activity_ids:
+            return {}
+        return dict(map(tuple, await self._named("count_unbound", activity_ids)))
 
     async def _named(self, statement: str, ids: Sequence[str]) -> Sequence[Any]:
         return await self._run(statement, ids=self._run.dialect.many(ids))

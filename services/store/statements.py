@@ -385,7 +385,7 @@ UPKEEP: Final = {
     "prune_sessions": _delete_oldest("sessions", PRUNE_SESSIONS, "expires_at"),
     "old_activities": """
         SELECT activity_id, revision - settled, CASE WHEN participants > done THEN participants ELSE done END
-        FROM activities
+          + (SELECT count(*) FROM unbound u WHERE u.activity_id = activities.activity_id) FROM activities
         WHERE state = 'ended' AND expires_at < {now} - :age ORDER BY expires_at LIMIT :limit {skip locked}""",
     "unopened_activities": f"""
         SELECT activity_id FROM activities

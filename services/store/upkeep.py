@@ -17,14 +17,15 @@ def is_held(left: int, lease: int) -> bool:
     return 0 <= left <= lease
 
 
-def few_members(rows: Iterable[tuple[str, int, int]], limit: int) -> dict[str, int]:
-    """(activity_id, pending, members) → pending by activity_id: the first ones, until their members are
-    `limit` together. Members go with their activity, so one with more than that is a step of its own."""
+def few_people(rows: Iterable[tuple[str, int, int]], limit: int) -> dict[str, int]:
+    """(activity_id, pending, people) → pending by activity_id: the first ones, until their people (members,
+    and who waits for a binding) are `limit` together. They go with their activity, so one with more than that
+    is a step of its own."""
     few: dict[str, int] = {}
-    members = 0
+    people = 0
     for activity_id, pending, count in rows:
         few[activity_id] = pending
-        members += count
-        if members >= limit:
+        people += count
+        if people >= limit:
             break
     return few

@@ -28,7 +28,7 @@ from services.store.rows import (
 from services.store.rows import Opened as OpenedRow
 from services.transactions.arrivals import Arrival, Failed, read_arrival
 from services.transactions.outgoing import change_rows, dead_row, passed_rows
-from services.transactions.people import People
+from services.transactions.people import TOO_LARGE, People
 from services.transactions.steps import follow
 from statemachine import activity as machine
 from statemachine.card import CLOSED, CONTINUED, GIVEN_UP, Card, phase
@@ -222,6 +222,12 @@ class _Batch(People):
         shelf = self._shelf(event) if aggregate.activity.state == UNOPENED else None
         if shelf is not None and self._too_many_parked(shelf, record):
             self._die(key, record, Failed("unprocessable", TOO_MANY_PARKED, key))
+            if isinstance(event.data, Opened):
+                self._take_back(name)
+            return
+        if self.is_too_much(event):
+            self._die(key, record, Failed("unprocessable", TOO_LARGE, key))
+            self._take_back(name)
             return
         if self.status[key] == "dead":  # it came to nothing before and gets its chance
             self.retried.add(key)
@@ -322,9 +328,8 @@ class _Batch(People):
         out.outbox.extend(change_rows(name, aggregate.published, self.now))
         out.outbox.extend(passed_rows(aggregate.passed, self.now))
         out.wait.extend(aggregate.waits)
-        if activity.state == UNOPENED:  # its `opened` was refused: nothing is on the way any longer
-            if self.before[name].appid:
-                out.announced.append(Announced(name))
+        if activity.state == UNOPENED:  # its `opened` was refused
+            self._take_back(name)
             return
         card = self.before[name]
         raised = activity.revision - card.revision
@@ -352,6 +357,11 @@ class _Batch(People):
             out.progress.append(Progress(activity, card))
         for group_openid, member in aggregate.touched.items():
             out.members.append(MemberRow(name, group_openid, member.state, member.late, member.done_at))
+
+    def _take_back(self, name: str) -> None:
+        """If the API announced this activity: nothing is on the way any longer."""
+        if self.before[name].appid:
+            self.out.announced.append(Announced(name))
 
     def _owed(self, name: str, aggregate: Aggregate) -> list[str]:
         """Who is owed in an activity that is continued, before this batch and by it."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.store.ports import Store
-from services.store.rows import InboxKey, InboxOutcome, ParkedRow, Writes, pages
+from contracts.events import OPENED, Event
+from services.store.ports import Store, Tx
+from services.store.rows import Announced, InboxKey, InboxOutcome, ParkedRow, Writes, pages
+from services.transactions.arrivals import read_arrival
 from services.transactions.outgoing import dead_row
+from statemachine.states import UNOPENED
 
 
 async def bury_parked(store: Store, age: int, limit: int) -> int:
@@ -20,8 +23,21 @@ async def bury_parked(store: Store, age: int, limit: int) -> int:
         names = await tx.stale_parked(now - age, limit)
         page = next(pages(await tx.waiting(names, now - age, limit)), [])
         if page:
-            await tx.write(_letters(await tx.parked(page), age, now))
+            rows = await tx.parked(page)
+            out = _letters(rows, age, now)
+            out.announced += await _announced(tx, rows)
+            await tx.write(out)
     return len(page)
+
+
+async def _announced(tx: Tx, rows: Sequence[ParkedRow]) -> list[Announced]:
+    """Take back what the API announced: the `opened` that was on its way is among these."""
+    contents = [read_arrival(row.record).content for row in rows]
+    opened = {each.activity_id for each in contents if isinstance(each, Event) and each.type == OPENED}
+    locked = await tx.lock(sorted(opened))
+    return [
+        Announced(name) for name, row in locked.items() if row.activity.state == UNOPENED and row.card.appid
+    ]
 
 
 def _letters(rows: Sequence[ParkedRow], age: int, now: int) -> Writes:

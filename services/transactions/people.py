@@ -11,17 +11,31 @@ from services.store.rooms import BindingKey
 from services.store.rows import MemberRow
 from statemachine import activity as machine
 from statemachine.card import Card
-from statemachine.continuing import opening_of
-from statemachine.model import Aggregate, Member, Room
+from statemachine.continuing import may_continue, opening_of
+from statemachine.model import Activity, Aggregate, Member, Room
 from statemachine.states import UNOPENED
 
 NAMING: Final = (Completed, Added)
 """Events that name members of an activity that is open already."""
 
 
+MOST_CARRIED: Final = 100_000
+"""Members, and people who wait for a binding, whom one transaction carries over into another card."""
+TOO_LARGE: Final = (
+    f"the activity that this one continues has more than {MOST_CARRIED} members and people who wait for a "
+    "binding: open one without `continues`"
+)
+
+
+def members_of(activity: Activity) -> int:
+    """How many there are at least; all of them where they are listed."""
+    return max(activity.participants, activity.done)
+
+
 class People:
     """The locked activities with the members at hand. `before`: their cards as they were read; `bound`: who
-    is who; `owed`: who is owed in activities that are continued."""
+    is who; `owed`: who is owed in activities that are continued; `too_large`: those with more people than one
+    transaction may carry over."""
 
     def __init__(self, tx: Tx) -> None:
         self.tx, self.now = tx, 0
@@ -29,18 +43,30 @@ class People:
         self.before: dict[str, Card] = {}
         self.bound: dict[tuple[str, str, str], str] = {}
         self.owed: dict[str, list[str]] = {}
+        self.too_large: set[str] = set()
 
     def is_open(self, name: str) -> bool:
         """Whether the activity was opened, here or before."""
         aggregate = self.aggregates.get(name)
         return aggregate is not None and aggregate.activity.state != UNOPENED
 
+    def is_too_much(self, event: Event) -> bool:
+        """Whether it opens a card that may continue another one, but that has too many people."""
+        data = event.data
+        if not isinstance(data, Opened) or data.continues not in self.too_large:
+            return False
+        return not self.is_open(event.activity_id) and may_continue(data, self.aggregates[data.continues])
+
     async def read_continued(self, names: Sequence[str]) -> None:
         """Everybody in activities that are continued, where they are, who is owed there, and who waits."""
         rooms = await self.tx.rooms(names)
+        waiting = await self.tx.count_unbound(names)
         for name in names:
             aggregate = self.aggregates[name]
             aggregate.appid, aggregate.room = self.before[name].appid, rooms.get(name)
+            if members_of(aggregate.activity) + waiting.get(name, 0) > MOST_CARRIED:
+                self.too_large.add(name)
+        names = [name for name in names if name not in self.too_large]
         for row in await self.tx.all_members(names):
             self._keep_member(row)
         for name, owed in (await self.tx.owed(names)).items():

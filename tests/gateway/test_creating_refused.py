@@ -220,6 +220,21 @@ async def test_a_card_may_continue_one_that_is_on_its_way(stage: Stage) -> None:
     assert (await stage.api.post(URL, json={**heir, "room": {"opengid": "g-2"}})).status_code == 422
 
 
+async def test_a_card_with_too_many_members_is_not_continued(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The opening would be a dead letter."""
+    monkeypatch.setattr("services.gateway.routes.creations.MOST_CARRIED", 2)
+    for name, people in (("two", ["ann", "bob"]), ("three", ["ann", "bob", "cat"])):
+        await stage.scene.open(name, room={"opengid": "g-1"}, choose="listed", participants=people)
+    heir = {**BODY, "room": {"opengid": "g-1"}}
+    assert (await stage.api.post(URL, json={**heir, "continues": "two"})).status_code == 201
+    answer = await stage.api.post(URL, json={**heir, "continues": "three"})
+    assert answer.status_code == 422, answer.text
+    (error,) = answer.json()["errors"]
+    assert (error["path"], "without `continues`" in error["message"]) == ("continues", True)
+
+
 async def test_an_id_that_is_dead_is_refused(stage: Stage) -> None:
     past = {**OWN, "expires_at": format_rfc3339(START)}
     answer = await stage.api.post(URL, json=past)

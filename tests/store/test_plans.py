@@ -248,3 +248,23 @@ async def test_listing_what_is_not_in_sync_reads_one_page(crowded: PostgresBench
         assert "activities_not_in_sync" in plan, plan
         assert "Seq Scan on activities" not in plan, plan
         assert pages < 1_500, plan
+
+
+@pytest.mark.parametrize("choose", ["listed", "everyone"])
+async def test_who_is_missing_is_read_by_the_page(postgres: PostgresBench, choose: str) -> None:
+    """However many are missing in the activity and are known in its room."""
+    await postgres.admin.execute(
+        "INSERT INTO activities (activity_id, state, appid, choose, opengid, seen_at) "
+        f"VALUES ('a', 'open', 'wx1', '{choose}', 'g1', 0); "
+        "INSERT INTO members (activity_id, group_openid, state, late) "
+        "SELECT 'a', 'm' || n, CASE WHEN n % 3 = 0 THEN 'done' ELSE 'pending' END, false "
+        "FROM generate_series(1, 50000) n; "
+        "INSERT INTO bindings (appid, room_id, openid, single, group_openid, bound_at) "
+        "SELECT 'wx1', 'g1', 'o' || n, false, 'm' || n, 0 FROM generate_series(1, 50000) n"
+    )
+    await postgres.admin.execute("VACUUM ANALYZE activities, members, bindings")
+    for after in ("''", "'m3'"):
+        plan, pages = await _plan(postgres, sql_pages.PAGES["missing_page"], id="'a'", after=after, limit=101)
+        assert "Seq Scan on members" not in plan, plan
+        assert "Seq Scan on bindings" not in plan, plan
+        assert pages < 1_500, plan

@@ -95,6 +95,8 @@ async def test_who_waits_is_kept_and_counted_once(bench: Bench) -> None:
     async with bench.store.transaction() as tx:
         assert await tx.unbound(["b", "a"]) == sorted(rows)
         assert await tx.unbound([]) == []
+        assert await tx.count_unbound(["a", "b", "x"]) == {"a": 3, "b": 1}
+        assert await tx.count_unbound([]) == {}
 
 
 async def test_a_binding_takes_what_waits_for_it_in_this_room_in_order_of_arrival(bench: Bench) -> None:
@@ -209,3 +211,18 @@ async def test_nobody_waits_longer_than_the_activity_is_kept(scene: Scene) -> No
     counters = await scene.counters()
     assert (counters["openids.waited"], counters["openids.dropped"]) == (3, 3)
     assert (await scene.store.backlog()).unbound == 0
+
+
+async def test_who_waits_counts_for_how_many_activities_are_forgotten_at_once(scene: Scene) -> None:
+    """As members do: a step deletes no more rows than it may, or those of one activity."""
+    await scene.open("a", "b", "c", life=100, room={"opengid": "g-1"})
+    people = [f"o-{number}" for number in range(3)]
+    await scene.feed(
+        *(scene.event("participant.completed", each, openids=people) for each in ("a", "b", "c"))
+    )
+    await scene.bench.advance(50)
+    await scene.tick()
+    await scene.bench.advance(DAY / 1_000_000 + 60)
+    for activities in (1, 2, 0):
+        pruned = await scene.store.prune(inbox=DAY, attempts=DAY, activities=DAY, limit=activities * 3 or 1)
+        assert (pruned["activities"], pruned["unbound"]) == (activities, activities * 3)

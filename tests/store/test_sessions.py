@@ -10,9 +10,10 @@ import pytest
 from contracts.times import DAY, HOUR, SECOND
 from contracts.wechat import Verdict
 from services.store.ports import StoreRejected, Tx
-from services.store.rows import EVENTS, Announced, OutboxRow, Writes
+from services.store.rows import EVENTS, Announced, OutboxRow, ParkedCount, Writes
 from services.store.sessions import SessionRow
 from services.transactions.announce import announce
+from services.transactions.bury_parked import bury_parked
 from services.transactions.passing import Shut, enter, leave
 from services.transactions.sessions import keep_session
 from statemachine.gate import Gate, Passage
@@ -136,6 +137,29 @@ async def test_an_opening_that_is_refused_takes_the_announcement_back(scene: Sce
         assert await locked(scene, name) == (UNOPENED, "", 0)
         assert await scene.store.owner(name) is None
         assert await say(scene, name) == "done"
+
+
+async def test_an_opening_that_waits_too_long_takes_the_announcement_back(scene: Scene) -> None:
+    """Nobody waits for the dead; what was announced and still is on its way stays."""
+    for name in ("b", "c", "other"):
+        await say(scene, name)
+    await scene.feed(scene.opened("b", "ob", continues="a"), scene.opened("c", continues="b"))
+    await scene.bench.advance(HOUR / SECOND)
+    assert await bury_parked(scene.store, HOUR, 10) == 2
+    for name in ("b", "c"):
+        assert await locked(scene, name) == (UNOPENED, "", 0)
+    assert await locked(scene, "other") == (UNOPENED, "wx1", START + HOUR)
+    await scene.feed(scene.opened("a"), scene.opened("b", "ob", continues="a"))  # it is replayed
+    assert (await locked(scene, "b"))[0] == OPEN
+
+
+async def test_an_opening_for_which_there_is_no_room_to_wait_takes_the_announcement_back(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.transactions.apply.MOST_PARKED", ParkedCount(1, 1 << 20))
+    await say(scene, "b")
+    await scene.feed(scene.completed("a", "m"), scene.opened("b", continues="a"))
+    assert await locked(scene, "b") == (UNOPENED, "", 0)
 
 
 async def test_an_announced_activity_has_its_room(scene: Scene) -> None:

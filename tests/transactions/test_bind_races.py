@@ -11,6 +11,7 @@ from contracts.events import Event, Room
 from services.store import postgres as postgres_module
 from services.store.open import open_store
 from services.store.ports import Store, StoreUnavailable
+from services.store.rooms import BindingKey
 from services.store.rows import EVENTS, SHARDS
 from services.store.sql import SqlStore
 from services.transactions.apply import apply
@@ -136,3 +137,24 @@ async def test_every_order_of_their_statements_tells_once(scene: Scene, conducto
     assert (await scene.store.totals())[3] == 0
     assert waits
     assert len(fates) >= 5
+
+
+async def test_people_new_and_known_are_locked_in_one_order(scene: Scene, conductor: Conductor) -> None:
+    """Two events that name the same two, while the first of them is seen for the first time: no deadlock."""
+    waits = 0
+    for seed in SEEDS:
+        new, known = (BindingKey("wx1", "g-1", f"o-{seed}-{each}") for each in ("a", "b"))
+        await bind(scene.store, "wx1", ROOM, known.openid, "known")
+
+        async def name(store: SqlStore, keys: tuple[BindingKey, ...] = (new, known)) -> None:
+            async with store.transaction() as tx:
+                await tx.lock_bindings(keys)
+
+        async def become_and_name(store: SqlStore, keys: tuple[BindingKey, ...] = (new, known)) -> None:
+            await bind(store, "wx1", ROOM, keys[0].openid, "new")
+            async with store.transaction() as tx:
+                assert await tx.lock_bindings(keys) == dict(zip(keys, ("new", "known"), strict=True))
+
+        assert await conductor.play(seed, name, become_and_name) == [None, None], conductor.story
+        waits += conductor.waits
+    assert waits

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from contracts.changes import decode_change
-from contracts.events import Completed, Event
 from contracts.records import decode_record
 from contracts.times import SECOND, format_rfc3339
 from contracts.wechat import Verdict
@@ -243,116 +242,6 @@ async def test_who_waits_for_a_binding_waits_in_the_card_that_continues(scene: S
     ]
 
 
-async def test_who_comes_too_late_is_done_and_told_where_the_activity_goes_on(scene: Scene) -> None:
-    """By an event with the time of the first, once; who was done there already is a duplicate."""
-    await scene.open("a")
-    then = scene.bench.now - 7 * SECOND
-    await scene.feed(scene.opened("b", continues="a"))
-    await scene.complete("b", "bob")
-    late = scene.completed("a", "ann", "bob", time=then)
-    applied = await scene.feed(late, late)
-    assert applied.outcomes["livecard.participant.completed", "late"] == 1
-    assert [(row.group_openid, row.late) for row in await members(scene, "a")] == [
-        ("ann", True),
-        ("bob", True),
-    ]
-    (passed,) = await republished(scene)
-    assert isinstance(passed.content, Event)
-    assert (passed.content.source, passed.content.time) == ("/livecard", then)
-    assert (passed.content.activity_id, passed.content.data) == ("b", Completed(("ann", "bob")))
-    applied = await scene.feed(passed, passed)
-    assert (applied.outcomes["livecard.participant.completed", "applied"], applied.repeats) == (1, 1)
-    ann = (await members(scene, "b"))[0]
-    assert (ann.group_openid, ann.late, ann.done_at) == ("ann", False, then)
-    assert [sorted(names) for _, names in await call(scene, "b")] == [["ann", "bob"]]
-    assert await republished(scene) == []
-    ledger = await read_ledger(scene.store)
-    assert (ledger.settled, ledger.events["taken"]) == (True, 5)
-
-
-async def test_it_is_passed_on_along_the_line(scene: Scene) -> None:
-    """Each card knows the next one; where it ended before it was continued, too."""
-    await scene.open("a", deadline=100, notice=0)
-    then = scene.bench.now + 50 * SECOND
-    await scene.bench.advance(200)
-    await scene.tick()
-    await scene.feed(scene.opened("b", continues="a"))
-    await scene.feed(scene.opened("c", continues="b"))
-    await scene.feed(scene.completed("a", "ann", time=then))
-    for name in ("b", "c"):
-        (passed,) = await republished(scene)
-        assert isinstance(passed.content, Event)
-        assert (passed.content.activity_id, passed.content.time) == (name, then)
-        await scene.feed(passed)
-    assert await republished(scene) == []
-    assert await call(scene, "c") == [(1, ("ann",))]
-
-
-async def test_a_completion_and_the_next_card_at_once_miss_each_other_never(scene: Scene) -> None:
-    """It comes first and is carried over, or later and is passed on."""
-    other = await scene.bench.another()
-    then = scene.bench.now - 7 * SECOND
-    for number in range(5):
-        one, two = f"{number}a", f"{number}b"
-        await scene.open(one)
-        await asyncio.gather(
-            scene.feed(scene.opened(two, continues=one)),
-            scene.feed(scene.completed(one, "ann", time=then), store=other),
-        )
-        await scene.feed(*await republished(scene))
-        assert await scene.owed(two) == ["ann"]
-
-
-async def test_of_two_that_continue_a_card_the_last_one_gets_what_comes_too_late(scene: Scene) -> None:
-    """Its id lives longest."""
-    await scene.open("a")
-    then = scene.bench.now - 7 * SECOND
-    await scene.feed(scene.opened("b", continues="a"))
-    await scene.feed(scene.opened("c", continues="a"))
-    await scene.feed(scene.completed("a", "ann", time=then))
-    await scene.feed(*await republished(scene))
-    assert [await scene.owed(each) for each in "bc"] == [[], ["ann"]]
-
-
-async def test_a_refused_opening_gets_nothing(scene: Scene) -> None:
-    await scene.open("a")
-    await scene.feed(scene.opened("b", continues="a", appid="wx2"))
-    await scene.close("a")
-    await scene.feed(scene.completed("a", "ann", time=scene.bench.now - 7 * SECOND))
-    assert [row.late for row in await members(scene, "a")] == [True]
-    assert await republished(scene) == []
-
-
-async def test_who_comes_too_late_and_is_known_later_still_is_passed_on(scene: Scene) -> None:
-    """He waits in the card that he named; bound, he is late there, and done where the activity goes on."""
-    room: dict[str, Any] = {"room": {"opengid": "g-1"}}
-    await scene.open("a", **room)
-    then = scene.bench.now - 7 * SECOND
-    await scene.feed(scene.opened("b", **room, continues="a"))
-    await scene.feed(completed(scene, "o-ann", time=then))
-    assert await republished(scene) == []
-    assert await become(scene, "o-ann", "ann") == 1
-    for name in ("a", "b"):
-        (passed,) = await republished(scene)
-        assert isinstance(passed.content, Event)
-        assert (passed.content.activity_id, passed.content.time) == (name, then)
-        await scene.feed(passed)
-    assert await call(scene, "b") == [(1, ("ann",))]
-    assert (await read_ledger(scene.store)).settled
-
-
-async def test_what_was_on_its_way_from_a_binding_is_passed_on(scene: Scene) -> None:
-    """His waiting was over, so he did not wait in the next card; his event came after that was opened."""
-    room: dict[str, Any] = {"room": {"opengid": "g-1"}}
-    await scene.open("a", **room)
-    await scene.feed(completed(scene, "o-ann", time=scene.bench.now - 7 * SECOND))
-    await become(scene, "o-ann", "ann")
-    await scene.feed(scene.opened("b", **room, continues="a"))
-    for _ in range(2):
-        await scene.feed(*await republished(scene))
-    assert await call(scene, "b") == [(1, ("ann",))]
-
-
 async def test_it_is_told_once_that_an_id_is_about_to_die(scene: Scene) -> None:
     """While the activity is open, a notice before; the clock knows when."""
     scene.rules = Rules(expiring=600 * SECOND)
@@ -380,3 +269,26 @@ async def test_an_event_that_comes_first_tells_it_too(scene: Scene) -> None:
     await scene.complete("a", "ann")
     await scene.tick()
     assert len(await told(scene, "a", "CardExpiring")) == 1
+
+
+async def test_what_has_too_many_people_is_not_continued(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Members and who waits together; the opening is a dead letter, and the earlier card goes on."""
+    monkeypatch.setattr("services.transactions.people.MOST_CARRIED", 3)
+    room: dict[str, Any] = {"room": {"opengid": "g-1"}}
+    await scene.open("a", **room)
+    await scene.complete("a", "ann", "bob")
+    await scene.feed(completed(scene, "o-cat"))
+    applied = await scene.feed(scene.opened("b", **room, continues="a"))
+    assert (applied.dead, (await scene.card("b")).state) == ([], "open")
+    await scene.open("c", **room)
+    await scene.complete("c", "ann", "bob", "cat")
+    await scene.feed(completed(scene, "o-dan", activity="c"))
+    applied = await scene.feed(scene.opened("d", **room, continues="c"), scene.completed("c", "eve"))
+    assert [each.reason for each in applied.dead] == ["unprocessable"]
+    assert "without `continues`" in applied.dead[0].error
+    assert (await scene.card("c")).state == "open"
+    assert await scene.owed("c") == ["ann", "bob", "cat", "eve"]
+    await scene.feed(scene.opened("e", continues="c", appid="wx2"))
+    assert [each["reason"] for each in await told(scene, "e", "EventRefused")] == ["unknown_predecessor"]

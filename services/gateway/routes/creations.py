@@ -22,6 +22,7 @@ from services.store.ports import Tx
 from services.store.rows import Announced, OutboxRow
 from services.transactions.announce import announce
 from services.transactions.outgoing import event_row
+from services.transactions.people import MOST_CARRIED, TOO_LARGE, members_of
 
 PAGE = 500
 """Members that are read at a time."""
@@ -123,6 +124,8 @@ async def _check_continues(gateway: Gateway, opened: Opened) -> None:
     room = opened.room or Room()
     if (seen.opengid, seen.open_single_roomid) != (room.opengid, room.open_single_roomid):
         raise unprocessable("continues", ANOTHER_ROOM)
+    if members_of(seen.activity) > MOST_CARRIED:
+        raise unprocessable("continues", TOO_LARGE)
 
 
 async def _listed(gateway: Gateway, creation: Creation) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from services.store.rows import (
     Seen,
 )
 from services.store.sql import count_members
-from services.store.upkeep import ANNOUNCED_AGE, UNOPENED_AGE, few_members, is_held
+from services.store.upkeep import ANNOUNCED_AGE, UNOPENED_AGE, few_people, is_held
 from statemachine.gate import Gate, opened
 from statemachine.states import ENDED
 from tests.verification.dict_store.pages import Paged
@@ -142,13 +142,12 @@ class Reads(Paged, SessionsReads):
             for row in unlocked
             if row.activity.state == ENDED and row.activity.expires_at < now - activities
         ]
-        few = few_members(
-            [
-                (row.activity.activity_id, 0, max(row.activity.participants, row.activity.done))
-                for row in old[:limit]
-            ],
-            limit,
-        )
+        waits = Counter(row.activity_id for _, row in self.unbound_rows.values())
+        people = [
+            (each.activity_id, 0, max(each.participants, each.done) + waits[each.activity_id])
+            for each in (row.activity for row in old[:limit])
+        ]
+        few = few_people(people, limit)
         old = old[: len(few)]
         members = sum(len(row.members) for row in old)
         for row in old:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,9 @@ class RoomsTx:
         await self._step()
         rows = (row for _, row in self._tables.unbound_rows.values())
         return sorted(row for row in rows if row.activity_id in activity_ids)
+
+    async def count_unbound(self, activity_ids: Sequence[str]) -> dict[str, int]:
+        return dict(Counter(row.activity_id for row in await self.unbound(activity_ids)))
 
     def commit_rooms(self, now: int) -> None:
         """What was seen, bound and taken becomes true."""

@@ -14,8 +14,9 @@ Result = tuple[str, str]
 Wait = tuple[str, str, Key, str, int]
 """Somebody who is not known yet: in which activity, his openid, and the key, type and time of the event."""
 
-Passed = tuple[str, Key, int, tuple[str, ...]]
-"""Members who were done too late, for the activity that goes on: its id, and the event's key and time."""
+Passed = tuple[str, Key, str, int, tuple[str, ...]]
+"""Members of whom was heard too late, for the activity that goes on: its id, and the event's key, type and
+time."""
 
 NUMBERS = {"open": 1, "nearing": 2, "ended": 3}
 NOTHING_YET = ""

@@ -92,7 +92,7 @@ class Machines:
         return over
 
     def passed(self) -> list[Passed]:
-        """Who was done too late since this was asked, for the activity that goes on."""
+        """Of whom was heard too late since this was asked, for the activity that goes on."""
         passed, self._passed = self._passed, []
         return passed
 
@@ -137,7 +137,7 @@ class Machines:
         self.members.setdefault(name, {}).update(aggregate.touched)
         self.published.setdefault(name, []).extend(aggregate.published)
         self.unbound += aggregate.waits
-        self._passed += [(to, (by.source, by.id), by.time, who) for to, by, who in aggregate.passed]
+        self._passed += [(to, (by.source, by.id), by.type, by.time, who) for to, by, who in aggregate.passed]
         if aggregate.opening is not None:
             self.openings[name] = aggregate.opening
 

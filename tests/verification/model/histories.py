@@ -129,19 +129,23 @@ bindings = st.sampled_from(
 )
 
 
+def _about(kind: str, members: tuple[str, ...]) -> EventData:
+    return Completed(members) if kind == TYPES[Completed] else Added(members)
+
+
 def known(wait: Wait, member: str) -> Event:
     """The event that becomes of a wait which is over."""
     home, openid, cause, kind, time = wait
-    data: EventData = Completed((member,)) if kind == TYPES[Completed] else Added((member,))
+    data = _about(kind, (member,))
     return Event(
         source="/livecard", id=f"{home}/{openid}/{cause}", type=kind, activity_id=home, time=time, data=data
     )
 
 
 def passed_on(passed: Passed) -> Event:
-    """The event that becomes of members who were done too late."""
-    home, cause, time, members = passed
-    kind, data = TYPES[Completed], Completed(members)
+    """The event that becomes of members of whom was heard too late."""
+    home, cause, kind, time, members = passed
+    data = _about(kind, members)
     return Event(source="/livecard", id=f"{home}<{cause}", type=kind, activity_id=home, time=time, data=data)
 
 
@@ -166,12 +170,12 @@ def lines(longest: int = 20) -> st.SearchStrategy[list[Step]]:
 
 
 def _passing(longest: int) -> st.SearchStrategy[list[Step]]:
-    """A card that another one continues, while people are done in either; sometimes more continue it."""
+    """A card that another one continues, while people join and are done; sometimes more continue it."""
     kinds = st.sampled_from(["listed", "everyone"])
     first = st.builds(event, st.builds(opened, choose=kinds, deadline=st.none() | deadlines), st.just(99))
     then = st.builds(opened, choose=kinds, participants=st.just(()), continues=st.just("a"))
     next_ = st.builds(event, then, st.just(98), home=st.just("b"))
-    happenings = events(completions | completions | completions | successions, ("a", "a", "b", "c"))
+    happenings = events(completions | completions | additions | successions, ("a", "a", "b", "c"))
     steps = st.lists(st.tuples(happenings, moments), min_size=2, max_size=longest)
 
     def line(begin: Event, heir: Event, opens: int, steps: list[tuple[Event, int]]) -> list[Step]:

@@ -73,7 +73,7 @@ class Reference:
         return over
 
     def passed(self) -> list[Passed]:
-        """Who was done too late since this was asked, for the activity that goes on."""
+        """Of whom was heard too late since this was asked, for the activity that goes on."""
         passed, self._passed = self._passed, []
         return passed
 
@@ -240,7 +240,7 @@ class Reference:
             self._completed(life, event, data, time)
         elif isinstance(data, Opened) and _same(data, life.opening):
             self._note(life, event, "duplicate")
-        elif life.state == "ended":
+        elif life.state == "ended" and not (isinstance(data, Added) and self._goes_on(life, time)):
             self._refuse(life, event, "ended")
         elif isinstance(data, Opened):
             self._refuse(life, event, "already_open")
@@ -251,6 +251,15 @@ class Reference:
             self._finish(life, "closed", time)
         else:
             self._added(life, event, data)
+
+    def _goes_on(self, life: Life, time: int) -> bool:
+        """Whether what happened then, before the end, matters to the card that continues this one."""
+        return bool(life.goes_on_as) and life.ended_at is not None and time <= life.ended_at
+
+    def _pass(self, life: Life, event: Event, people: list[str]) -> None:
+        if people:
+            cause = event.source, event.id
+            self._passed.append((life.goes_on_as, cause, event.type, event.time, tuple(people)))
 
     def _rescheduled(self, life: Life, event: Event, data: Rescheduled, time: int, now: int) -> None:
         if life.last_reschedule is not None and life.last_reschedule > time:
@@ -287,10 +296,15 @@ class Reference:
         everyone = life.opening.choose == "everyone"
         if everyone and life.room:  # whoever they are, they take part
             people, openids = [*people, *openids], []
-        new = set() if everyone else set(people) - life.listed
-        life.listed |= new
-        if self._keep(life, event, openids) or new:
+        new = [] if everyone else [each for each in people if each not in life.listed]
+        if life.state == "ended":
+            self._pass(life, event, new)
+        else:
+            life.listed.update(new)
+        if self._keep(life, event, openids) or (new and life.state != "ended"):
             self._note(life, event, "applied")
+        elif new:
+            self._note(life, event, "late")
         elif people:
             self._note(life, event, "duplicate")
         else:
@@ -306,13 +320,13 @@ class Reference:
             (life.done_late if ended else life.done_in_time).update(finished)
             life.revision += 0 if ended else 1
             life.published.append(ParticipantDone(tuple(finished)))
-        if finished and ended and life.goes_on_as:
-            self._passed.append((life.goes_on_as, (event.source, event.id), event.time, tuple(finished)))
+        if self._goes_on(life, time):
+            self._pass(life, event, [each for each in people if verdicts[each] in ("late", "passed")])
         refused = [verdict for verdict in verdicts.values() if verdict in ("not_listed", "ended")]
         for reason in dict.fromkeys(refused):
             whom = tuple(member for member in people if verdicts[member] == reason)
             self._report(life, event, reason, whom)
-        kinds = set(verdicts.values())
+        kinds = {"late" if verdict == "passed" else verdict for verdict in verdicts.values()}
         if self._keep(life, event, openids):
             kinds.add("applied")
         best = next((kind for kind in ("applied", "late", "duplicate") if kind in kinds), None)
@@ -326,7 +340,7 @@ class Reference:
         if member in life.done_in_time or member in life.done_late:
             return "duplicate"
         if life.opening.choose == "listed" and member not in life.listed:
-            return "not_listed"
+            return "passed" if self._goes_on(life, time) else "not_listed"
         if life.ended_at is None:
             return "applied"
         return "late" if time <= life.ended_at else "ended"

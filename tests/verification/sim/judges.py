@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from contracts.decode import decode
-from contracts.events import ADDED, COMPLETED, Added, Completed, Event, EventData
+from contracts.events import ADDED, Added, Completed, Event, EventData
 from contracts.records import Record
 from contracts.wechat import SetChatToolMsg, Verdict
 from services.gateway.outgoing import SOURCE
@@ -171,10 +171,10 @@ class Judges:
                 told.append((event.activity_id, event.type, event.time, event.data))
                 self.world.republished(event, row.body.encode())
         wanted: list[tuple[str, str, int, EventData]] = []
-        for home, _, time, people in self.reference.passed():
-            wanted.append((home, COMPLETED, time, Completed(people)))
-        for (activity, _, _, kind, time), member in waited:
-            wanted.append((activity, kind, time, Added((member,)) if kind == ADDED else Completed((member,))))
+        said = [(home, kind, time, people) for home, _, kind, time, people in self.reference.passed()]
+        said += [(home, kind, time, (member,)) for (home, _, _, kind, time), member in waited]
+        for home, kind, time, people in said:
+            wanted.append((home, kind, time, Added(people) if kind == ADDED else Completed(people)))
         self.expect(
             sorted(told, key=repr) == sorted(wanted, key=repr), f"told are {told}, to be were {wanted}"
         )
