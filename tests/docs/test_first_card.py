@@ -68,7 +68,13 @@ async def test_a_first_card_over_http_over_kafka_and_from_a_backend(tmp_path: Pa
 
         await until(in_sync, "WeChat confirmed it")
         kafka = kafka.replace("127.0.0.1:PORT", running.kafka).replace(".venv/bin/livecard", str(LIVECARD))
-        await sh(kafka, running, tmp_path)
+        send, show, what = kafka.partition(f"{LIVECARD} show")
+        await sh(send, running, tmp_path)
+
+        async def taken_in() -> bool:  # a newcomer types slower than the events travel
+            return "not yet" not in await sh(f"{show}{what.rstrip()} || echo not yet", running, tmp_path)
+
+        await until(taken_in, "livecard show knows the card")
 
         async def on_the_page() -> Any:
             return [
