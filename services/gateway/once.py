@@ -174,8 +174,9 @@ def _key(request: Request[Any, Any, Any]) -> str | None:
 
 
 def _id(asked: Asked, caller: Caller) -> str:
-    """One row's name: nothing of the request can be read out of it."""
-    parts = [caller.key, asked.method, asked.path, asked.key]
+    """One row's name: nothing of the request can be read out of it. What was answered for an app is told no
+    more once the key is for other apps."""
+    parts = [caller.key, sorted(caller.appids), asked.method, asked.path, asked.key]
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 

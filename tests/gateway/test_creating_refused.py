@@ -11,12 +11,14 @@ from contracts.times import SECOND, format_rfc3339
 from contracts.wechat import CREATE_ACTIVITY_ID_PATH, Verdict
 from scripts.patience import PATIENCE
 from services.gateway import once
+from services.gateway.keys import SCOPES, ApiKeys, KeyEntry, hash_of
 from services.gateway.routes import creations
 from services.store.ports import StoreUnavailable
 from services.wechat.transport import Exchange
 from statemachine.gate import Gate
 from tests.gateway.platform import Stage
 from tests.gateway.test_creating import BODY, OWN, URL, published
+from tests.gateway.world import ALL_KEY
 from tests.store.benches import START
 
 REFUSALS = [
@@ -129,6 +131,14 @@ async def test_where_wechat_hangs_others_go_on(stage: Stage, monkeypatch: pytest
     go.set()
     assert (await waits).status_code == 201
     assert (await stage.api.post(URL, json=BODY)).status_code == 201
+
+
+async def test_what_was_answered_for_an_app_is_told_only_while_the_key_is_for_it(stage: Stage) -> None:
+    repeated = {"idempotency-key": "k-1"}
+    assert (await stage.api.post(URL, json=BODY, headers=repeated)).status_code == 201
+    keys: ApiKeys = stage.app.state.api_keys
+    keys._callers = ApiKeys({hash_of(ALL_KEY): KeyEntry("all", SCOPES, ("wx9",))})._callers
+    assert (await stage.api.post(URL, json=BODY, headers=repeated)).status_code == 403
 
 
 async def test_an_app_without_a_secret_here_is_409(stage: Stage) -> None:
