@@ -119,7 +119,7 @@ class Stream:
         self.ending: Ending | None = None
         self._opened = self._unopened = False
         self._frames: deque[bytes] = deque()
-        self._waiting = 0
+        self.waiting = 0
         self._news = asyncio.Event()
         self.ended = asyncio.Event()
 
@@ -156,12 +156,13 @@ class Stream:
             self.end("opened")
         if self.ending is not None:
             return
-        if self._frames and (self._waiting + len(frame) > STREAM_MEMORY or self._feed.full):
+        if self._frames and self.waiting + len(frame) > STREAM_MEMORY:
             self.end("slow")
             return
         self._frames.append(frame)
         self._count(len(frame))
         self._news.set()
+        self._feed.make_room()
 
     def end(self, why: Ending) -> None:
         """No more; again: nothing."""
@@ -169,13 +170,13 @@ class Stream:
             return
         self.ending = why
         self._frames.clear()
-        self._count(-self._waiting)
+        self._count(-self.waiting)
         self._news.set()
         self.ended.set()
         self._feed.drop(self, why)
 
     def _count(self, bytes_: int) -> None:
-        self._waiting += bytes_
+        self.waiting += bytes_
         self._feed.waiting += bytes_
 
 
@@ -205,10 +206,13 @@ class Feed:
         """Streams that are open."""
         return self._open
 
-    @property
-    def full(self) -> bool:
-        """Whether too much waits for clients, all together."""
-        return self.waiting > self._memory
+    def make_room(self) -> None:
+        """Where too much waits for clients, all together, end the stream for which most does."""
+        while self.waiting > self._memory:
+            streams = [each for of_one in self._streams.values() for each in of_one]
+            if not streams:
+                return
+            max(streams, key=lambda each: each.waiting).end("slow")
 
     def open(self, activity_id: str, last: str | None) -> Stream:
         """A stream of everything that is published after the change `last`, if that is one of the last hour's

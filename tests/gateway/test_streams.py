@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from contracts.changes import decode_change
 from scripts.patience import PATIENCE
+from services.gateway import front
 from services.gateway.feed import Feed
 from services.gateway.feeding import FeedService
 from services.gateway.keys import ApiKeys, KeyEntry, hash_of
@@ -305,6 +306,21 @@ async def test_a_client_that_reads_nothing_is_cut_off(world: World, monkeypatch:
         for number in range(20):
             await world.scene.complete("a-1", f"gp-{number}")
         await relay(world)
+        await one.end()
+    assert not one.over
+    assert len(world.gateway.feed) == 0
+
+
+async def test_a_client_that_takes_nothing_for_long_is_cut_off(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However little waits for it."""
+    monkeypatch.setattr(routes, "KEEP_ALIVE", 0.01)
+    await world.scene.open("a-1")
+    async with listening(world) as one:
+        await one.until("snapshot")
+        monkeypatch.setattr(front, "STALLED", 0.01)
+        one.reads.clear()
         await one.end()
     assert not one.over
     assert len(world.gateway.feed) == 0

@@ -123,6 +123,8 @@ class EventStream:
         tasks = (writing, leaving, ended)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if writing.done() and isinstance(writing.exception(), TimeoutError):
+                self._stream.end("slow")
             if ended.done():  # a client that does not read would hold it open
                 await asyncio.wait(
                     (writing, leaving), timeout=LAST_WORDS, return_when=asyncio.FIRST_COMPLETED
