@@ -6,7 +6,6 @@ import os
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -104,10 +103,18 @@ def _known(path: Path, name: str) -> Mapping[str, KeyEntry]:
 
 def _as_readable_as(path: Path, handle: int) -> None:
     """The new file is for those whom the old one was for: a gateway in another user's name reads it too."""
-    with suppress(FileNotFoundError, PermissionError):
+    try:
         old = path.stat()
+    except FileNotFoundError:
+        return
+    try:
         os.fchown(handle, old.st_uid, old.st_gid)
-        os.fchmod(handle, old.st_mode & 0o640)
+    except PermissionError:
+        raise CommandError(
+            f"{path} belongs to user {old.st_uid} and group {old.st_gid}, and you may not give them another "
+            "file, so a gateway could read it no more: run this as that user, or as root"
+        ) from None
+    os.fchmod(handle, old.st_mode & 0o640)
 
 
 def key_to_try(folder: Path | None = None) -> str:

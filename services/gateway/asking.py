@@ -42,6 +42,11 @@ async def new_activity_id(gateway: Gateway, appid: str) -> Created:
     if wait := gateway.pauses.left("create", appid, gateway.clock.monotonic()):
         gateway.metrics.created("paused")
         raise unavailable(f"WeChat gives {appid} no more activity ids for now", wait)
+    with gateway.places.taken():
+        return await _created(gateway, appid)
+
+
+async def _created(gateway: Gateway, appid: str) -> Created:
     passage = await enter(gateway.store, appid, gateway.rules)
     if isinstance(passage, Shut):
         gateway.metrics.created("closed")
@@ -73,7 +78,8 @@ async def logged_in(gateway: Gateway, appid: str, js_code: str) -> LoggedIn:
     if wait := gateway.pauses.left("login", appid, gateway.clock.monotonic()):
         gateway.metrics.logged_in("paused")
         raise unavailable(f"WeChat lets nobody log in to {appid} for now", wait)
-    answer = await gateway.wechat.code2session(appid, js_code)
+    with gateway.places.taken():
+        answer = await gateway.wechat.code2session(appid, js_code)
     refused = answer if isinstance(answer, Answer) else Answer(Verdict.ok)
     wrong = NOT_THIS_CODE.get(refused.errcode or 0)
     gateway.metrics.logged_in("refused" if wrong else str(refused.verdict))

@@ -18,7 +18,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 import structlog
 
-from contracts.changes import SOURCE
+from contracts.changes import ACTIVITY_CHANGED, SOURCE
 from contracts.times import parse_rfc3339
 from services.runtime.ports import SELDOM, Clock
 
@@ -37,9 +37,9 @@ OVERHEAD: Final = 500
 CHUNK: Final = 64 * 1024
 """Bytes handed over together, if there is more than one change."""
 
-Ending = Literal["left", "revoked", "slow", "gap", "drained"]
+Ending = Literal["left", "revoked", "slow", "gap", "drained", "opened"]
 """Why a stream ended: its client left, its key is not allowed any more, its client does not read, changes
-were lost, the process leaves."""
+were lost, the process leaves; or its activity was opened, whosoever it is now."""
 
 
 class NotReading(Exception):
@@ -72,6 +72,12 @@ class Silent:
         """Nothing."""
 
 
+class _Data(msgspec.Struct, frozen=True):
+    """Of its data; `previous` null: the activity was opened."""
+
+    previous: str | None = ""
+
+
 class _Head(msgspec.Struct, frozen=True):
     """What is read of a change."""
 
@@ -79,6 +85,7 @@ class _Head(msgspec.Struct, frozen=True):
     type: str
     source: str
     time: str
+    data: _Data
 
 
 _SPLITS: Final = re.compile("[\\r\\n\\0]")
@@ -94,6 +101,7 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     time: int
     at: float
     frame: bytes
+    opens: bool
 
     @property
     def size(self) -> int:
@@ -109,8 +117,9 @@ class Stream:
         self.activity_id = activity_id
         self.fresh = True
         self.ending: Ending | None = None
+        self._opened = self._unopened = False
         self._frames: deque[bytes] = deque()
-        self._waiting = 0
+        self.waiting = 0
         self._news = asyncio.Event()
         self.ended = asyncio.Event()
 
@@ -133,16 +142,27 @@ class Stream:
         self._count(-size)
         return b"".join(taken)
 
-    def push(self, frame: bytes) -> None:
+    def until_opened(self) -> None:
+        """Its activity was seen unopened, so whose it will be is not known: it ends with the opening, and its
+        client comes again. The opening may have come while the activity was read."""
+        self._unopened = True
+        if self._opened:
+            self.end("opened")
+
+    def push(self, frame: bytes, *, opens: bool = False) -> None:
         """One more, or its end where too much waits."""
+        self._opened |= opens
+        if opens and self._unopened:
+            self.end("opened")
         if self.ending is not None:
             return
-        if self._frames and (self._waiting + len(frame) > STREAM_MEMORY or self._feed.full):
+        if self._frames and self.waiting + len(frame) > STREAM_MEMORY:
             self.end("slow")
             return
         self._frames.append(frame)
         self._count(len(frame))
         self._news.set()
+        self._feed.make_room()
 
     def end(self, why: Ending) -> None:
         """No more; again: nothing."""
@@ -150,13 +170,13 @@ class Stream:
             return
         self.ending = why
         self._frames.clear()
-        self._count(-self._waiting)
+        self._count(-self.waiting)
         self._news.set()
         self.ended.set()
         self._feed.drop(self, why)
 
     def _count(self, bytes_: int) -> None:
-        self._waiting += bytes_
+        self.waiting += bytes_
         self._feed.waiting += bytes_
 
 
@@ -186,10 +206,13 @@ class Feed:
         """Streams that are open."""
         return self._open
 
-    @property
-    def full(self) -> bool:
-        """Whether too much waits for clients, all together."""
-        return self.waiting > self._memory
+    def make_room(self) -> None:
+        """Where too much waits for clients, all together, end the stream for which most does."""
+        while self.waiting > self._memory:
+            streams = [each for of_one in self._streams.values() for each in of_one]
+            if not streams:
+                return
+            max(streams, key=lambda each: each.waiting).end("slow")
 
     def open(self, activity_id: str, last: str | None) -> Stream:
         """A stream of everything that is published after the change `last`, if that is one of the last hour's
@@ -251,7 +274,7 @@ class Feed:
         self._size += change.size
         self._forget()
         for stream in list(self._streams.get(change.activity_id, ())):
-            stream.push(change.frame)
+            stream.push(change.frame, opens=change.opens)
 
     def begin(self) -> None:
         """From now on no change is missed, so streams may open."""
@@ -296,7 +319,8 @@ def _read(partition: int, key: bytes | None, value: bytes | None, at: float) -> 
     if head.source != SOURCE or _SPLITS.search(head.id) or _SPLITS.search(head.type):
         return None
     frame = b"event: %b\nid: %b\ndata: %b\n\n" % (head.type.encode(), head.id.encode(), value)
-    return Kept(activity_id, head.id, partition, time, at, frame)
+    opens = head.type == ACTIVITY_CHANGED and head.data.previous is None
+    return Kept(activity_id, head.id, partition, time, at, frame, opens)
 
 
 def snapshot(body: bytes) -> bytes:

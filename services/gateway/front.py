@@ -22,6 +22,8 @@ MOST_OPEN: Final = 2000
 """Requests that are open at once, streams included."""
 DEADLINE: Final = 30.0
 """Seconds from a request's first byte to the first byte of its answer."""
+STALLED: Final = 30.0
+"""Seconds in which a client takes what is sent to it."""
 SHED: Final = 1
 """Seconds after which to try again where too much is going on."""
 
@@ -67,8 +69,10 @@ class Front:
 
                 one.answers = answers
                 await self._app(scope, receive, one.send)
-        except TimeoutError:
-            if one.status:
+        except Exception as error:
+            if one.stalled:
+                return  # nobody is there to be told
+            if one.status or not isinstance(error, TimeoutError):
                 raise
             one.answers = lambda: self._count(-1, 0)
             await one.refuse(unavailable("this took too long: try again", SHED))
@@ -103,17 +107,22 @@ class _Exchange:
         self._send, self._clock = send, clock
         self._began = clock.monotonic()
         self.answers: Callable[[], None] = lambda: None
-        self.answered = False
+        self.answered = self.stalled = False
         self.status = 0
         self.seconds = 0.0
 
     async def send(self, message: Message) -> None:
-        """Pass it on."""
+        """Pass it on. Raises `TimeoutError` where the client does not read."""
         if message["type"] == "http.response.start" and not self.answered:
             self.answered, self.status = True, message["status"]
             self.seconds = self._clock.monotonic() - self._began
             self.answers()
-        await self._send(message)
+        try:
+            async with asyncio.timeout(STALLED):
+                await self._send(message)
+        except TimeoutError:
+            self.stalled = True
+            raise
 
     async def refuse(self, problem: Problem) -> None:
         """Answer with this."""

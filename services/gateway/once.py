@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -24,6 +25,8 @@ LONGEST: Final = 255
 """Characters of that key."""
 KEPT_PROBLEM: Final = 422
 """The one refusal that is kept: the same bytes would be refused again."""
+LAST_TRY: Final = 1.0
+"""Seconds in which a request that failed lets go of its key."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -108,33 +111,34 @@ async def reply_once(
     if asked.key is None:
         return await work(Keep(None, None))
     row = RequestRow(_id(asked, caller), hashlib.sha256(asked.body).hexdigest(), _owner(gateway))
-    async with gateway.store.transaction() as tx:
-        known = await tx.claim_request(row)
-    if known is not None:
-        return _as_before(known, row, seal)
     keep = Keep(row, seal)
     try:
-        reply = await work(keep)
-        if not keep.kept:
-            async with gateway.store.transaction() as tx:
-                await keep(tx, reply)
-    except Problem as problem:
-        await _settle(gateway, row, problem)
+        async with gateway.store.transaction() as tx:
+            known = await tx.claim_request(row)
+        if known is None:
+            return await _first(gateway, keep, work)
+    except (Exception, asyncio.CancelledError) as error:
+        await asyncio.shield(asyncio.create_task(_settle(gateway, row, error), name="settle-request"))
         raise
-    except StoreRejected:
-        await _settle(gateway, row, None)
-        raise
+    return _as_before(known, row, seal)
+
+
+async def _first(gateway: Gateway, keep: Keep, work: Work) -> Reply:
+    reply = await work(keep)
+    if not keep.kept:
+        async with gateway.store.transaction() as tx:
+            await keep(tx, reply)
     return reply
 
 
-async def _settle(gateway: Gateway, row: RequestRow, problem: Problem | None) -> None:
-    """Keep a refusal of the data; after anything else the request may be tried again. Best effort: what is
-    under way counts as given up after a minute."""
-    with suppress(StoreUnavailable, StoreRejected):
-        async with gateway.store.transaction() as tx:
-            if problem is not None and problem.status == KEPT_PROBLEM:
-                body = problem.encode().decode()
-                await tx.keep_request(msgspec.structs.replace(row, status=problem.status, body=body))
+async def _settle(gateway: Gateway, row: RequestRow, error: BaseException) -> None:
+    """Keep a refusal of the data; after anything else the request may be tried again, unless its work was
+    committed after all. Best effort: what is under way counts as given up after a minute."""
+    with suppress(StoreUnavailable, StoreRejected, TimeoutError):
+        async with asyncio.timeout(LAST_TRY), gateway.store.transaction() as tx:
+            if isinstance(error, Problem) and error.status == KEPT_PROBLEM:
+                body = error.encode().decode()
+                await tx.keep_request(msgspec.structs.replace(row, status=error.status, body=body))
             else:
                 await tx.release_request(row)
 
@@ -170,8 +174,9 @@ def _key(request: Request[Any, Any, Any]) -> str | None:
 
 
 def _id(asked: Asked, caller: Caller) -> str:
-    """One row's name: nothing of the request can be read out of it."""
-    parts = [caller.key, asked.method, asked.path, asked.key]
+    """One row's name: nothing of the request can be read out of it. What was answered for an app is told no
+    more once the key is for other apps."""
+    parts = [caller.key, sorted(caller.appids), asked.method, asked.path, asked.key]
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 

@@ -12,6 +12,7 @@ from litestar.params import PathParameter
 from services.gateway.feed import Feed
 from services.gateway.keys import Caller
 from services.gateway.pauses import Pauses
+from services.gateway.places import Places
 from services.gateway.session_keys import SessionKeys
 from services.runtime.metrics import Metrics
 from services.runtime.ports import Chance, Clock, Kick
@@ -50,6 +51,7 @@ class Gateway:
     session_keys: SessionKeys | None = None
     """None: no sessions here."""
     pauses: Pauses = field(default_factory=Pauses)
+    places: Places = field(default_factory=Places)
     rules: DeliveryRules = field(default_factory=DeliveryRules)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the gateway drains: whoever streams ends then."""

@@ -14,6 +14,7 @@ import msgspec
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from services.runtime.addresses import host_and_port
 from services.runtime.health import Health
@@ -24,7 +25,7 @@ BACKLOG: Final = 1024
 LARGEST_HEAD: Final = 16 * 1024
 """Bytes of a request's first line and headers together."""
 IDLE: Final = 15
-"""Seconds for which a connection without a request stays open."""
+"""Seconds for which a connection without a whole request's head stays open."""
 LAST_ANSWERS: Final = 1
 """Seconds that `stop` waits for answers under way."""
 
@@ -114,7 +115,7 @@ class HttpServer:
         self._server = _Server(
             uvicorn.Config(
                 self._answer,
-                http="h11",
+                http=_Protocol,
                 h11_max_incomplete_event_size=LARGEST_HEAD,
                 ws="none",
                 lifespan="off",
@@ -164,6 +165,38 @@ class HttpServer:
         elif scope["method"] not in ("GET", "HEAD"):
             found = _plain(405)
         await _send(found, scope, send)
+
+
+class _Protocol(H11Protocol):
+    """Ends a connection on which no whole head comes in time; uvicorn waits for its first byte alone, and
+    only after an answer."""
+
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's
+        """A head is due."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def on_response_complete(self) -> None:
+        """The next one is."""
+        super().on_response_complete()
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """None is."""
+        super().connection_lost(exc)
+        if self._patience is not None:
+            self._patience.cancel()
+
+    def _await_head(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience = self.loop.call_later(self.timeout_keep_alive, self._end_idle)
+
+    def _end_idle(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):

@@ -109,6 +109,25 @@ def test_a_broken_file_is_left_as_it_is(tmp_path: Path, capsys: pytest.CaptureFi
     assert sorted(each.name for each in tmp_path.iterdir()) == ["keys.json"]
 
 
+def test_a_file_that_its_readers_could_read_no_more_is_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It belongs to the gateway's user, and whoever makes a key may not give files away."""
+    file = tmp_path / "keys.json"
+    made(file, capsys)
+    before = file.read_bytes()
+
+    def not_yours(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchown", not_yours)
+    with pytest.raises(CommandError, match="could read it no more: run this as that user, or as root"):
+        made(file, capsys, "poll")
+    assert file.read_bytes() == before
+    assert capsys.readouterr().out == ""
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["keys.json"]
+
+
 def test_two_at_once_do_not_lose_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / ".keys.json.new").touch()
     with pytest.raises(CommandError, match="another `livecard key` writes"):

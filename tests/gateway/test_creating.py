@@ -196,9 +196,12 @@ async def test_an_id_is_for_one_card(stage: Stage, whose: str) -> None:
     assert [(await stage.api.post(URL, json=again)).status_code for _ in "ab"] == [201, 409]
 
 
-async def test_events_that_came_early_do_not_stand_in_the_way(stage: Stage) -> None:
+async def test_an_id_for_which_events_wait_is_not_given_away(stage: Stage) -> None:
+    """They may be another app's: they would be applied to this one's activity."""
     await stage.scene.complete("966_own", "gp-alex")
-    assert (await stage.api.post(URL, json=OWN)).status_code == 201
+    answer = await stage.api.post(URL, json=OWN)
+    assert (answer.status_code, await published(stage)) == (409, [])
+    assert "events on Kafka wait" in answer.json()["detail"]
 
 
 async def test_announced_activities_are_kept_for_a_day_and_then_forgotten(stage: Stage) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from contracts.times import SECOND, format_rfc3339
 from contracts.wechat import CREATE_ACTIVITY_ID_PATH, Verdict
+from scripts.patience import PATIENCE
 from services.gateway import once
+from services.gateway.keys import SCOPES, ApiKeys, KeyEntry, hash_of
 from services.gateway.routes import creations
 from services.store.ports import StoreUnavailable
 from services.wechat.transport import Exchange
 from statemachine.gate import Gate
 from tests.gateway.platform import Stage
 from tests.gateway.test_creating import BODY, OWN, URL, published
+from tests.gateway.world import ALL_KEY
 from tests.store.benches import START
 
 REFUSALS = [
@@ -103,6 +107,38 @@ async def test_a_limit_of_this_call_is_kept_here_and_leaves_the_cards_alone(
     assert {(each.status_code, each.headers["retry-after"]) for each in answers} == {(503, wait)}
     assert len(stage.platform.asked) == 1
     assert all(not gate.reason for gate in await stage.scene.store.all_gates())
+
+
+async def test_where_wechat_hangs_others_go_on(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for it takes none of their places; who would wait beyond the bound is told at once."""
+    monkeypatch.setattr("services.gateway.places.MOST", 1)
+    reached, go = asyncio.Event(), asyncio.Event()
+
+    async def hangs(_path: str) -> None:
+        reached.set()
+        await go.wait()
+
+    stage.platform.before_answer = hangs
+    waits = asyncio.create_task(stage.api.post(URL, json=BODY))
+    await reached.wait()
+    logs_in = {"appid": "wx1", "js_code": "c"}
+    for url, body in ((URL, BODY), ("/v1/sessions", logs_in)):
+        async with asyncio.timeout(PATIENCE):
+            shed = await stage.api.post(url, json=body)
+        assert (shed.status_code, shed.headers["retry-after"]) == (503, "1")
+        assert "wait for WeChat" in shed.json()["detail"]
+    assert (await stage.api.post(URL, json=OWN)).status_code == 201
+    go.set()
+    assert (await waits).status_code == 201
+    assert (await stage.api.post(URL, json=BODY)).status_code == 201
+
+
+async def test_what_was_answered_for_an_app_is_told_only_while_the_key_is_for_it(stage: Stage) -> None:
+    repeated = {"idempotency-key": "k-1"}
+    assert (await stage.api.post(URL, json=BODY, headers=repeated)).status_code == 201
+    keys: ApiKeys = stage.app.state.api_keys
+    keys._callers = ApiKeys({hash_of(ALL_KEY): KeyEntry("all", SCOPES, ("wx9",))})._callers
+    assert (await stage.api.post(URL, json=BODY, headers=repeated)).status_code == 403
 
 
 async def test_an_app_without_a_secret_here_is_409(stage: Stage) -> None:

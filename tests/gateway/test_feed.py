@@ -146,6 +146,20 @@ async def test_what_waits_for_all_clients_together_is_bounded() -> None:
     assert feed.waiting == 0
 
 
+async def test_where_too_much_waits_for_all_the_one_that_reads_least_is_ended() -> None:
+    """Not whoever happens to be told next."""
+    feed = reading(memory=2_000)
+    stalled, healthy = feed.open("a-1", None), feed.open("a-2", None)
+    number = 0
+    while feed.waiting + 2 * len(change(1)) < 2_000:
+        publish(feed, number := number + 1)
+    for each in range(1, 20):
+        publish(feed, each, activity="a-2")
+        if stalled.ending:
+            break
+    assert (stalled.ending, healthy.ending) == ("slow", None)
+
+
 async def test_a_client_that_missed_more_than_may_wait_for_it_begins_with_a_snapshot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

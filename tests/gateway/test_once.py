@@ -114,6 +114,41 @@ async def test_cut_off_between_commit_and_answer_nothing_is_repeated(
     assert [again.json()["event_id"]] == made == await events(world)
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_what_failed_before_its_commit_may_be_tried_again_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, cancelled: bool
+) -> None:
+    """The store was away for a moment; or nobody waited for the answer any longer."""
+    await world.scene.open("a-1")
+    store = world.bench.store
+    real = store.transaction
+    reached = asyncio.Event()
+    begun = 0
+
+    @asynccontextmanager
+    async def fails() -> AsyncIterator[Any]:
+        nonlocal begun
+        begun += 1
+        async with real() as tx:
+            yield tx
+            if begun == 2:  # the first takes the request on, the second does the work
+                reached.set()
+                if cancelled:
+                    await asyncio.Event().wait()
+                raise StoreUnavailable("cut")
+
+    monkeypatch.setattr(store, "transaction", fails)
+    asked = asyncio.create_task(world.api.post(URL, json=BODY, headers=KEY))
+    await reached.wait()
+    if cancelled:
+        asked.cancel()
+    await asyncio.wait([asked])
+    assert cancelled or asked.result().status_code == 503
+    assert asked.cancelled() == cancelled
+    assert (await world.api.post(URL, json=BODY, headers=KEY)).status_code == 202
+    assert len(await events(world)) == 1
+
+
 async def test_killed_before_its_commit_a_request_is_under_way_for_a_minute(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

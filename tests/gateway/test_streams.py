@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from contracts.changes import decode_change
 from scripts.patience import PATIENCE
+from services.gateway import front
 from services.gateway.feed import Feed
 from services.gateway.feeding import FeedService
 from services.gateway.keys import ApiKeys, KeyEntry, hash_of
@@ -25,9 +26,9 @@ from services.runtime.clock import RealClock
 from services.runtime.health import Health
 from services.runtime.http import HttpServer
 from services.runtime.settings import Settings
-from services.store.rows import CHANGES
+from services.store.rows import CHANGES, Announced, Writes
 from services.transactions.views import view_activity
-from tests.gateway.changes import change, ids
+from tests.gateway.changes import NOW, change, ids
 from tests.gateway.world import ALL_KEY, OTHER_KEY, SCOPE_KEYS, World
 
 
@@ -211,6 +212,45 @@ async def test_others_hear_nothing_and_take_no_place(
     assert len(world.gateway.feed) == 0
 
 
+@pytest.mark.parametrize("meanwhile", [False, True])
+async def test_a_stream_that_began_before_the_opening_ends_with_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, meanwhile: bool
+) -> None:
+    """The activity may be another app's than the one that announced it, so nothing more is told; even where
+    it is opened just after it was read. Its own client comes again, and hears all."""
+    async with world.bench.store.transaction() as tx:
+        await tx.lock(["a-1"])
+        await tx.write(Writes(announced=[Announced("a-1", "wx2", "", NOW)]))
+
+    async def opened() -> None:
+        await world.scene.open("a-1", appid="wx1")
+        await world.scene.complete("a-1", "gp-1")
+        await relay(world)
+
+    async def busy(*given: Any) -> Any:
+        view = await view_activity(*given)
+        await opened()
+        return view
+
+    if meanwhile:
+        monkeypatch.setattr(routes, "view_activity", busy)
+    async with listening(world, key=OTHER_KEY) as one:
+        if not meanwhile:
+            await one.until('"state":"opening"')
+            await opened()
+        await one.end()
+    assert one.over
+    assert ids(one.body) == []
+    monkeypatch.undo()
+    async with listening(world, key=OTHER_KEY) as again:
+        await again.end()
+    assert again.status == 404
+    async with listening(world) as own:
+        await own.until("snapshot")
+        await world.scene.complete("a-1", "gp-2")
+        await own.until(f"id: {(await relay(world))[-1]}\n")
+
+
 async def test_a_client_that_leaves_is_let_go_at_once(world: World) -> None:
     await world.scene.open("a-1")
     async with listening(world) as one:
@@ -266,6 +306,21 @@ async def test_a_client_that_reads_nothing_is_cut_off(world: World, monkeypatch:
         for number in range(20):
             await world.scene.complete("a-1", f"gp-{number}")
         await relay(world)
+        await one.end()
+    assert not one.over
+    assert len(world.gateway.feed) == 0
+
+
+async def test_a_client_that_takes_nothing_for_long_is_cut_off(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However little waits for it."""
+    monkeypatch.setattr(routes, "KEEP_ALIVE", 0.01)
+    await world.scene.open("a-1")
+    async with listening(world) as one:
+        await one.until("snapshot")
+        monkeypatch.setattr(front, "STALLED", 0.01)
+        one.reads.clear()
         await one.end()
     assert not one.over
     assert len(world.gateway.feed) == 0

@@ -27,6 +27,10 @@ from services.transactions.people import MOST_CARRIED, TOO_LARGE, members_of
 PAGE = 500
 """Members that are read at a time."""
 PAST = "this time is past, so the id is dead: leave out activity_id and expires_at, and WeChat gives another"
+TAKEN = (
+    "there is an activity with this activity_id already, or events on Kafka wait for one: an id is for one "
+    "card, so leave out activity_id and expires_at, and WeChat gives another"
+)
 UNKNOWN_PREDECESSOR = (
     "app {appid!r} has no activity of this id: name one that is created or open already, or leave it out. "
     "Once there is one, send this again under a new Idempotency-Key"
@@ -109,7 +113,7 @@ async def _announce(
 
     reply = await announce(gateway.store, announced, opening, last)
     if reply is None:
-        raise Problem(409, "there is an activity with this activity_id already: an id is for one card")
+        raise Problem(409, TAKEN)
     return reply
 
 

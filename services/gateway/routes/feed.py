@@ -24,6 +24,7 @@ from services.gateway.ownership import check_id, check_own
 from services.gateway.parts import ActivityId, TheCaller, TheGateway
 from services.gateway.problems import unavailable
 from services.transactions.views import view_activity
+from statemachine.states import UNOPENED
 
 MEDIA_TYPE: Final = "text/event-stream"
 KEEP_ALIVE: Final = 15.0
@@ -78,7 +79,8 @@ async def events(
 ) -> ASGIApp:
     """Server-sent events: a `snapshot` (the body of the activity's GET), then its changes as on
     `activity.changes`, each with its `id`. Those of just before the snapshot may come again: drop them by
-    their ids. With `Last-Event-ID` the stream goes on after that change and has no snapshot, unless it is
+    their ids. A stream of an activity that is `opening` ends once it is open: connect again. With
+    `Last-Event-ID` the stream goes on after that change and has no snapshot, unless it is
     more than an hour old or too much has happened since."""
     check_id(activity_id)
     stream = _opened(gateway.feed, activity_id, last_event_id(request.headers))
@@ -86,6 +88,8 @@ async def events(
         view = await view_activity(gateway.store, activity_id, gateway.rules)
         check_own(caller, None if view is None else view.seen.card.appid)
         assert view is not None  # or it would be nobody's
+        if view.seen.activity.state == UNOPENED:
+            stream.until_opened()
         first = snapshot(msgspec.json.encode(activity_body(view))) if stream.fresh else b""
     except BaseException:
         stream.end("left")
@@ -119,6 +123,8 @@ class EventStream:
         tasks = (writing, leaving, ended)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if writing.done() and isinstance(writing.exception(), TimeoutError):
+                self._stream.end("slow")
             if ended.done():  # a client that does not read would hold it open
                 await asyncio.wait(
                     (writing, leaving), timeout=LAST_WORDS, return_when=asyncio.FIRST_COMPLETED
