@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,13 +70,20 @@ def _replace(where: str, wrap: Wrap) -> Callable[[], None]:
     found.__globals__[key] = wrap(real)
     made: dict[str, Any] = {}
     exec(f"def instead(*args, **more):\n    return {key}(*args, **more)", made)  # our own text
-    found.__code__, found.__defaults__, found.__kwdefaults__ = made["instead"].__code__, None, None
+    _become(found, made["instead"].__code__, None, None)
 
     def undo() -> None:
-        found.__code__, found.__defaults__, found.__kwdefaults__ = code, defaults, keywords
+        _become(found, code, defaults, keywords)
         del found.__globals__[key]
 
     return undo
+
+
+def _become(found: FunctionType, code: Any, defaults: Any, keywords: Any) -> None:
+    """A coroutine's code gives way to a plain function's, and back: Python 3.13 warns of that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found.__code__, found.__defaults__, found.__kwdefaults__ = code, defaults, keywords
 
 
 def _reword(where: str, wrap: Wrap) -> Callable[[], None]:
