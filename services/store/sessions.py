@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -72,8 +73,9 @@ class SqlSessionsTx:
 class SqlSessions:
     """`SessionsStore` on an SQL engine."""
 
+    @abstractmethod
     def _reading(self, *, alone: bool = True) -> AbstractAsyncContextManager[ByName]:
-        raise NotImplementedError
+        """`SqlStore`'s."""
 
     async def session(self, name: str) -> SessionRow | None:
         async with self._reading() as run:

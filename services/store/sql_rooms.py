@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Final
@@ -107,8 +108,9 @@ class SqlRoomsTx:
 class SqlRoomsStore:
     """Implements `services.store.rooms.RoomsStore`."""
 
+    @abstractmethod
     def _reading(self, *, alone: bool = True) -> AbstractAsyncContextManager[ByName]:
-        raise NotImplementedError
+        """`SqlStore`'s."""
 
     async def room_members(
         self, appid: str, room_id: str, after: MemberPlace = FIRST, limit: int = 100

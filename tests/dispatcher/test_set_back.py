@@ -59,6 +59,6 @@ async def test_a_clock_that_is_stepped_back_a_little_takes_no_card_from_its_hold
         await world.until(lambda: world.wechat.calls)
         fence = (await world.card(name)).fence
         cast("LoopClock", world.clock).back = 4.0
-        await asyncio.sleep(5)
+        await asyncio.sleep(5)  # virtual: moves the time on
         assert (await world.card(name)).fence == fence
         world.wechat.script = lambda _: 0

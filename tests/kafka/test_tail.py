@@ -55,7 +55,7 @@ class Log:
         self.young: dict[int, int] = {}
         self.failures: list[Exception] = []
         self.refused: list[tuple[int, int]] = []
-        self.made = 0
+        self.made = self.looks = 0
 
     def consumer(self, **options: Any) -> FakeConsumer:
         """As `AIOKafkaConsumer`."""
@@ -91,6 +91,7 @@ class FakeConsumer:
 
     def partitions_for_topic(self, topic: str) -> set[int] | None:
         assert topic == TOPIC
+        self._log.looks += 1
         return set(self._log.partitions) or None
 
     def assignment(self) -> frozenset[TopicPartition]:
@@ -194,7 +195,7 @@ async def test_a_partition_that_is_added_is_read_from_its_beginning(monkeypatch:
 async def test_a_topic_that_comes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     log = Log()
     async with tailing(log, monkeypatch) as heard:
-        await asyncio.sleep(0.02)
+        await until(lambda: log.looks > 1, "it has looked for the topic in vain")
         assert heard.signs == []
         log.partitions = {0: [], 1: []}
         await until(lambda: heard.signs == ["begin"], "it reads")
@@ -207,8 +208,8 @@ async def test_a_topic_that_was_away_has_a_gap(
     log = Log(p0=[], p1=[])
     async with tailing(log, monkeypatch) as heard:
         await until(lambda: heard.signs == ["begin"], "it reads")
-        log.partitions = {}
-        await asyncio.sleep(0.02)
+        log.partitions, seen = {}, log.looks
+        await until(lambda: log.looks > seen, "it has seen that the topic is away")
         log.partitions = anew
         await until(lambda: sorted(heard.values) == sorted(chain(*anew.values())), "it reads on")
         assert set(heard.signs[1:]) == {"gap"}

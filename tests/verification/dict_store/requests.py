@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,13 @@ class MemoryRequests:
     _now: Callable[[], int]
     changed_requests: dict[str, RequestEntry | None]
 
+    @abstractmethod
     async def _lock(self, key: Hashable) -> None:
-        raise NotImplementedError
+        """`MemoryTx`'s."""
 
+    @abstractmethod
     async def _step(self) -> None:
-        raise NotImplementedError
+        """`MemoryTx`'s."""
 
     def _request(self, name: str) -> RequestEntry | None:
         if name in self.changed_requests:
