@@ -26,6 +26,7 @@ from services.runtime.clock import RealClock
 from services.runtime.health import Health
 from services.runtime.http import HttpServer
 from services.runtime.settings import Settings
+from services.store.ports import StoreUnavailable
 from services.store.rows import CHANGES, Announced, Writes
 from services.transactions.views import view_activity
 from tests.gateway.changes import NOW, change, ids
@@ -213,11 +214,11 @@ async def test_others_hear_nothing_and_take_no_place(
 
 
 @pytest.mark.parametrize("meanwhile", [False, True])
-async def test_a_stream_that_began_before_the_opening_ends_with_it(
+async def test_a_stream_that_began_before_the_opening_is_for_the_app_that_opened(
     world: World, monkeypatch: pytest.MonkeyPatch, meanwhile: bool
 ) -> None:
-    """The activity may be another app's than the one that announced it, so nothing more is told; even where
-    it is opened just after it was read. Its own client comes again, and hears all."""
+    """The app that announced the activity hears nothing of another's; even where it is opened just after it
+    was read."""
     async with world.bench.store.transaction() as tx:
         await tx.lock(["a-1"])
         await tx.write(Writes(announced=[Announced("a-1", "wx2", "", NOW)]))
@@ -245,10 +246,41 @@ async def test_a_stream_that_began_before_the_opening_ends_with_it(
     async with listening(world, key=OTHER_KEY) as again:
         await again.end()
     assert again.status == 404
+
+
+async def test_a_stream_that_began_before_the_opening_goes_on_after_it(world: World) -> None:
+    """No change is missed between the two: a client waits for the one that answers what it did."""
+    async with world.bench.store.transaction() as tx:
+        await tx.lock(["a-1"])
+        await tx.write(Writes(announced=[Announced("a-1", "wx1", "", NOW)]))
     async with listening(world) as own:
-        await own.until("snapshot")
-        await world.scene.complete("a-1", "gp-2")
-        await own.until(f"id: {(await relay(world))[-1]}\n")
+        await own.until('"state":"opening"')
+        await world.scene.open("a-1", appid="wx1")
+        await world.scene.complete("a-1", "gp-1")
+        told = await relay(world)
+        await own.until(f"id: {told[-1]}\n")
+    assert ids(own.body) == told
+
+
+async def test_a_stream_ends_where_it_cannot_be_seen_who_opened(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is away at the opening: nothing is told that might be another's."""
+
+    async def away(_activity_id: str) -> Any:
+        raise StoreUnavailable("away")
+
+    async with world.bench.store.transaction() as tx:
+        await tx.lock(["a-1"])
+        await tx.write(Writes(announced=[Announced("a-1", "wx1", "", NOW)]))
+    async with listening(world) as own:
+        await own.until('"state":"opening"')
+        await world.scene.open("a-1", appid="wx1")
+        monkeypatch.setattr(world.gateway.store, "owner", away)
+        await relay(world)
+        await own.end()
+    assert own.over
+    assert ids(own.body) == []
 
 
 async def test_a_client_that_leaves_is_let_go_at_once(world: World) -> None:
