@@ -141,6 +141,9 @@ async def test_a_stream_that_began_before_the_opening_is_for_the_app_that_opened
         await tx.write(Writes(announced=[Announced("a-1", "wx2", "", NOW)]))
 
     async def opened() -> None:
+        async with world.bench.store.transaction() as tx:  # the opening of the app that announced it was refused
+            await tx.lock(["a-1"])
+            await tx.write(Writes(announced=[Announced("a-1")]))
         await world.scene.open("a-1", appid="wx1")
         await world.scene.complete("a-1", "gp-1")
         await relay(world)
