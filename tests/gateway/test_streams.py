@@ -141,7 +141,7 @@ async def test_a_stream_that_began_before_the_opening_is_for_the_app_that_opened
         await tx.write(Writes(announced=[Announced("a-1", "wx2", "", NOW)]))
 
     async def opened() -> None:
-        async with world.bench.store.transaction() as tx:  # the opening of the app that announced it was refused
+        async with world.bench.store.transaction() as tx:  # its own opening was refused
             await tx.lock(["a-1"])
             await tx.write(Writes(announced=[Announced("a-1")]))
         await world.scene.open("a-1", appid="wx1")
