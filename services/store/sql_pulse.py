@@ -15,7 +15,7 @@ from services.store.statements import GATE_COLUMNS
 from statemachine.gate import Gate
 
 OUTBOX_LOOK: Final = 1000
-"""Rows of a shard of the outbox among which an activity's are looked for: it is empty unless Kafka is away."""
+"""Rows of a shard of the outbox among which one activity's are sought: it is empty unless Kafka is away."""
 
 _OLDEST: Final = f"""
     SELECT behind_since FROM activities WHERE appid = g.appid AND {NOT_IN_SYNC}
