@@ -14,7 +14,7 @@ from services.store.sql_tx import ByName
 from services.store.statements import GATE_COLUMNS
 from statemachine.gate import Gate
 
-OUTBOX_LOOK: Final = 1000
+OUTBOX_READ: Final = 1000
 """Rows of a shard of the outbox among which one activity's are sought: it is empty unless Kafka is away."""
 
 _OLDEST: Final = f"""
@@ -42,7 +42,7 @@ PULSE: Final = {
     "lately_outbox": f"""
         SELECT topic, id, created_at FROM (
           SELECT seq, activity_id, topic, id, created_at FROM outbox WHERE shard = :shard
-          ORDER BY seq LIMIT {OUTBOX_LOOK}) page
+          ORDER BY seq LIMIT {OUTBOX_READ}) page
         WHERE activity_id = :id ORDER BY seq DESC LIMIT :limit""",
 }
 

@@ -93,10 +93,10 @@ def _remembered(seen: Seen, changes: Sequence[Change]) -> list[Moment]:
 
 def _done(members: Iterable[DoneMember], changes: Sequence[Change]) -> list[Moment]:
     """Members who are done, together where they came together, without those whom a change names."""
-    told = {who for each in changes if isinstance(each.data, ParticipantDone) for who in each.data.members}
+    named = {who for each in changes if isinstance(each.data, ParticipantDone) for who in each.data.members}
     together: defaultdict[tuple[int, bool], list[str]] = defaultdict(list)
     for member in members:
-        if member.group_openid not in told:
+        if member.group_openid not in named:
             together[member.done_at, member.late].append(member.group_openid)
     return [
         Moment(at, "done", None, tuple(names), "late" if late else "")

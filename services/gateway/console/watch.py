@@ -72,7 +72,7 @@ class Watch:
         self._standings.forget()
         self._cards.clear()
 
-    async def look(self) -> None:
+    async def observe(self) -> None:
         """Remember how late the cards are."""
         await self._standings.get()
 
@@ -147,7 +147,7 @@ class WatchService:
         """Serve until `stop`."""
         while not self._stopping.is_set():
             with suppress(StoreUnavailable):  # the next look finds it, and readiness tells
-                await self._watch.look()
+                await self._watch.observe()
             with suppress(TimeoutError):
                 async with asyncio.timeout(EVERY):
                     await self._stopping.wait()

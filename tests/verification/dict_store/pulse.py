@@ -8,7 +8,7 @@ import msgspec
 
 from services.store.pulse import CallCount, DoneMember, Lately, Standing, Unpublished, WaitingEvent
 from services.store.rows import Attempt, shard_of
-from services.store.sql_pulse import OUTBOX_LOOK
+from services.store.sql_pulse import OUTBOX_READ
 from statemachine.card import Card, not_in_sync_since
 from statemachine.states import DONE
 from tests.verification.dict_store.tables import Tables, copied
@@ -64,7 +64,7 @@ class Pulse(Tables):
         shard = [each for each in self.outbox_rows.values() if each.shard == shard_of(activity_id)]
         outbox = [
             Unpublished(each.topic, each.id, each.created_at)
-            for each in shard[:OUTBOX_LOOK]
+            for each in shard[:OUTBOX_READ]
             if each.activity_id == activity_id
         ]
         return Lately(tuple(done[:limit]), tuple(parked[::-1][:limit]), tuple(outbox[::-1][:limit]))
