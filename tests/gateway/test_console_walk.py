@@ -26,9 +26,7 @@ READ_ALONE, OPERATE_ALONE = SCOPE_KEYS["read"], SCOPE_KEYS["operate"]
 def pages(world: World) -> list[tuple[str, str, Any]]:
     """Method, path with its places, and handler, of every route of the console."""
     return [
-        (*name.split(" ", 1), handler)
-        for name, handler in routes_of(world.app)
-        if handler.opt.get("console")
+        (*name.split(" ", 1), handler) for name, handler in routes_of(world.app) if handler.opt.get("console")
     ]
 
 
