@@ -22,7 +22,7 @@ from statemachine.gate import NEVER
 FOLDER: Final = Path(__file__).parent
 LANGUAGE_COOKIE: Final = "livecard_language"
 YEAR: Final = 365 * 86_400
-REFRESH: Final = 3
+REFRESH: Final = 2
 """Seconds between two refreshes of a page that is open."""
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "

@@ -19,7 +19,7 @@ from services.transactions.views import CardView
 from statemachine.card import DeliveryRules
 from statemachine.gate import MINUTE
 
-SOON: Final = 3.0
+SOON: Final = 2.0
 """Seconds for which gates and cards are shown as they were read."""
 LATER: Final = 10.0
 """The same for calls and counters."""
