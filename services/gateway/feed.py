@@ -37,9 +37,9 @@ OVERHEAD: Final = 500
 CHUNK: Final = 64 * 1024
 """Bytes handed over together, if there is more than one change."""
 
-Ending = Literal["left", "revoked", "slow", "gap", "drained", "opened"]
+Ending = Literal["left", "revoked", "slow", "gap", "drained"]
 """Why a stream ended: its client left, its key is not allowed any more, its client does not read, changes
-were lost, the process leaves; or its activity was opened, whosoever it is now."""
+were lost, or the process leaves."""
 
 
 class NotReading(Exception):
@@ -122,7 +122,8 @@ class Stream:
         self.activity_id = activity_id
         self.fresh = True
         self.ending: Ending | None = None
-        self._opened = self._unopened = False
+        self.opened = False
+        """An opening has come since it began, so whose the activity is has to be looked up again."""
         self._frames: deque[bytes] = deque()
         self.waiting = 0
         self._news = asyncio.Event()
@@ -147,18 +148,9 @@ class Stream:
         self._count(-size)
         return b"".join(taken)
 
-    def until_opened(self) -> None:
-        """Its activity was seen unopened, so whose it will be is not known: it ends with the opening, and its
-        client comes again. The opening may have come while the activity was read."""
-        self._unopened = True
-        if self._opened:
-            self.end("opened")
-
     def push(self, frame: bytes, *, opens: bool = False) -> None:
         """One more, or its end where too much waits."""
-        self._opened |= opens
-        if opens and self._unopened:
-            self.end("opened")
+        self.opened |= opens
         if self.ending is not None:
             return
         if self._frames and self.waiting + len(frame) > STREAM_MEMORY:

@@ -36,7 +36,7 @@ SERIES: Final[dict[str, list[Labels]]] = {
     ],
     "livecard_activity_ids": [*((verdict.value,) for verdict in Verdict), ("closed",), ("paused",)],
     "livecard_sessions": [*((verdict.value,) for verdict in Verdict), ("refused",), ("paused",)],
-    "livecard_streams_ended": [("left",), ("revoked",), ("slow",), ("gap",), ("drained",), ("opened",)],
+    "livecard_streams_ended": [("left",), ("revoked",), ("slow",), ("gap",), ("drained",)],
     "livecard_calls": sorted(
         {
             *((verdict.value, str(code)) for code, verdict in VERDICTS.items()),

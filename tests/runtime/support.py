@@ -113,13 +113,13 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self._target = port
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         self._passing = asyncio.Event()
         self.port = 0
 
     async def start(self) -> None:
         """Listen, at the same port each time."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         self._passing.set()
 
@@ -136,14 +136,18 @@ class Proxy:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for task in self._tasks:
+        for _ in range(2):  # the turns that asyncio takes from accepting a connection to telling of it
+            await asyncio.sleep(0)
+        for writer, task in self._connections.items():
+            writer.transport.abort()  # a task that is cancelled before its first step closes nothing
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._connections.values(), return_exceptions=True)
+        self._connections.clear()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections[writer] = asyncio.create_task(self._serve(reader, writer))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         ends = [writer]
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
@@ -152,7 +156,7 @@ class Proxy:
         except (OSError, asyncio.CancelledError):
             pass
         finally:
-            self._tasks.discard(task)
+            self._connections.pop(writer, None)
             for each in ends:
                 each.transport.abort()
 

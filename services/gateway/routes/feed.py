@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -23,8 +23,8 @@ from services.gateway.keys import ApiKeys
 from services.gateway.ownership import check_id, check_own
 from services.gateway.parts import ActivityId, TheCaller, TheGateway
 from services.gateway.problems import unavailable
+from services.store.ports import Store, StoreUnavailable
 from services.transactions.views import view_activity
-from statemachine.states import UNOPENED
 
 MEDIA_TYPE: Final = "text/event-stream"
 KEEP_ALIVE: Final = 15.0
@@ -79,24 +79,41 @@ async def events(
 ) -> ASGIApp:
     """Server-sent events: a `snapshot` (the body of the activity's GET), then its changes as on
     `activity.changes`, each with its `id`. Those of just before the snapshot may come again: drop them by
-    their ids. A stream of an activity that is `opening` ends once it is open: connect again. With
-    `Last-Event-ID` the stream goes on after that change and has no snapshot, unless it is
-    more than an hour old or too much has happened since."""
+    their ids. With `Last-Event-ID` the stream goes on after that change and has no snapshot,
+    unless it is more than an hour old or too much has happened since."""
     check_id(activity_id)
     stream = _opened(gateway.feed, activity_id, last_event_id(request.headers))
     try:
         view = await view_activity(gateway.store, activity_id, gateway.rules)
         check_own(caller, None if view is None else view.seen.card.appid)
         assert view is not None  # or it would be nobody's
-        if view.seen.activity.state == UNOPENED:
-            stream.until_opened()
         first = snapshot(msgspec.json.encode(activity_body(view))) if stream.fresh else b""
     except BaseException:
         stream.end("left")
         raise
     keys: ApiKeys = request.app.state.api_keys
     appid = view.seen.card.appid
-    return EventStream(stream, first, lambda: keys.still(caller, "read", appid))
+
+    async def allowed() -> bool:
+        """By the keys file of this moment; after an opening also by the app that opened the activity, which
+        need not be the one that announced it."""
+        if stream.opened and not await _still_of(appid, stream, gateway.store):
+            return False
+        return keys.still(caller, "read", appid)
+
+    return EventStream(stream, first, allowed)
+
+
+async def _still_of(appid: str, stream: Stream, store: Store) -> bool:
+    """Whether the opened activity is this app's. Where the store is away the stream ends, too: its client
+    comes again."""
+    stream.opened = False
+    try:
+        owner = await store.owner(stream.activity_id)
+    except StoreUnavailable:
+        stream.end("gap")
+        return False
+    return owner is not None and owner.appid == appid
 
 
 def _opened(feed: Feed, activity_id: str, last: str | None) -> Stream:
@@ -112,7 +129,7 @@ class EventStream:
     """The answer, as an ASGI application: it ends when the client leaves, when its stream does, or when its
     key is not `allowed` any more."""
 
-    def __init__(self, stream: Stream, first: bytes, allowed: Callable[[], bool]) -> None:
+    def __init__(self, stream: Stream, first: bytes, allowed: Callable[[], Awaitable[bool]]) -> None:
         self._stream, self._first, self._allowed = stream, first, allowed
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
@@ -141,7 +158,7 @@ class EventStream:
         start: Any = {"type": "http.response.start", "status": 200, "headers": HEADERS}
         await send(start)
         await send(_body(b"retry: %d\n\n%b" % (RECONNECT, self._first)))
-        while self._allowed() and (news := await self._stream.next(KEEP_ALIVE)) is not None:
+        while (news := await self._stream.next(KEEP_ALIVE)) is not None and await self._allowed():
             await send(_body(news or b": still here\n\n"))
         self._stream.end("revoked")  # unless it ended before
         await send(_body(b"", more=False))
