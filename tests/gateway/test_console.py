@@ -6,16 +6,18 @@ import hashlib
 import json
 import random
 import re
+from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from contracts.changes import ActivityChanged, encode_change
+from contracts.changes import ActivityChanged, ParticipantDone, encode_change
 from contracts.times import SECOND
 from contracts.wechat import Verdict
 from services.gateway.console import words
-from services.gateway.console.sessions import COOKIE, LIFE, Sessions
+from services.gateway.console.sessions import COOKIE, LIFE, Cookie, Sessions
 from services.gateway.keys import ApiKeys, Caller, KeyEntry, hash_of
 from services.gateway.session_keys import SessionKeys
 from services.store.ports import StoreUnavailable
@@ -23,6 +25,7 @@ from services.store.rows import Writes
 from statemachine.gate import Gate
 from tests.gateway.console import Reader, token
 from tests.gateway.world import ALL_KEY, SCOPE_KEYS, World
+from tests.store.benches import START
 
 CONSOLE = Path(words.__file__).parent
 
@@ -116,6 +119,10 @@ def test_what_was_sealed_for_something_else_opens_no_console() -> None:
     sessions = Sessions(shared, keys, Shift(), random.Random(2))
     cookie = sessions.begin(caller_of(keys))
     assert sessions.find(cookie) is not None
+    plain = msgspec.json.encode(Cookie(hash_of(ALL_KEY), 1 << 60, "token"))
+    for about, opens in ((b"console cookie", True), (b"", False), (hash_of("session").encode(), False)):
+        sealed = urlsafe_b64encode(shared.seal(plain, about).encode()).decode()
+        assert (sessions.find(sealed) is not None) == opens
     for wrong in (
         "",
         "x",
@@ -231,8 +238,12 @@ async def test_a_story_tells_calls_changes_and_members_in_one_order(world: World
     change = ActivityChanged(
         state="open", previous=None, reason="opened", revision=1, done=0, participants=2, warnings=()
     )
-    opened_at = world.bench.now - 6 * SECOND
+    opened_at = START
     world.gateway.feed.take(0, b"a-1", encode_change("c1", "a-1", opened_at, change))
+    done = ParticipantDone(members=("<b>m1",))
+    world.gateway.feed.take(0, b"a-1", encode_change("c2", "a-1", opened_at + SECOND, done))
+    await world.bench.advance(1)
+    await scene.complete("a-1", "m2")
     page = await (await Reader(world).signed_in()).page("/console/activities/a-1")
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
@@ -242,13 +253,14 @@ async def test_a_story_tells_calls_changes_and_members_in_one_order(world: World
         if "outbox" not in each
     ]
     assert told == [
+        "2026-11-21 08:00:07 event Done: m2",
         "2026-11-21 08:00:06 call ok State 1, 1 members, revision 2 in 0 ms",
         "2026-11-21 08:00:01 call busy -1 State 1, 1 members, revision 2 in 0 ms system error",
-        "2026-11-21 08:00:01 event Done: &lt;b&gt;m1",
+        "2026-11-21 08:00:01 change Done: &lt;b&gt;m1",
         "2026-11-21 08:00:00 change – → open: opened; revision 1",
         "2026-11-21 08:00:00 event First seen",
     ]
-    assert re.search(r"m2</th>\s*<td>pending", page)
+    assert re.search(r"m2</th>\s*<td>done", page)
 
 
 async def test_cards_and_members_come_in_pages(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
