@@ -62,6 +62,7 @@ def test_a_key_file_and_an_address_connect_the_page_with_a_gateway(tmp_path: Pat
         assert server.acting.means()["gateway"] == found
         assert "canary" not in str(server.acting.means())
     path.chmod(0o644)
+    server = simulator_server(Settings(), "127.0.0.1", 0, None)
     with pytest.raises(CommandError, match=r"LIVECARD_SIMULATOR_KEY_FILE: .* chmod 600"):
         connect(server, Settings(simulator_key_file=str(path), simulator_gateway="http://g"))
 
