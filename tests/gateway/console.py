@@ -7,9 +7,23 @@ from typing import Any, Self
 
 import httpx
 
+from contracts.times import SECOND
 from tests.gateway.world import ALL_KEY, World
 
 TOKEN = re.compile(r'name="token" value="([^"]+)"')
+
+
+class Shift:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.at = 1_795_248_000 * SECOND
+
+    def monotonic(self) -> float:
+        return self.at / SECOND
+
+    def wall(self) -> int:
+        return self.at
 
 
 class Reader:

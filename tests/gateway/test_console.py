@@ -1,138 +1,28 @@
-"""The console's pages: signing in, what they show, and what they do."""
+"""The console's pages: what they show, and what they do."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import random
 import re
-from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from contracts.changes import ActivityChanged, ParticipantDone, encode_change
 from contracts.times import SECOND
 from contracts.wechat import Verdict
 from services.gateway.console import words
-from services.gateway.console.sessions import COOKIE, LIFE, Cookie, Sessions
-from services.gateway.keys import ApiKeys, Caller, KeyEntry, hash_of
-from services.gateway.session_keys import SessionKeys
 from services.store.ports import StoreUnavailable
 from services.store.rows import Writes
+from services.transactions.arrivals import read_arrival
 from statemachine.gate import Gate
-from tests.gateway.console import Reader, token
+from tests.gateway.console import Reader, Shift
 from tests.gateway.world import ALL_KEY, SCOPE_KEYS, World
 from tests.store.benches import START
 
 CONSOLE = Path(words.__file__).parent
-
-
-class Shift:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.at = 1_795_248_000 * SECOND
-
-    def monotonic(self) -> float:
-        return self.at / SECOND
-
-    def wall(self) -> int:
-        return self.at
-
-
-async def test_signing_in_leads_back_and_out_again(world: World) -> None:
-    """The cookie is for no script and no other site, and says how long it lives."""
-    reader = Reader(world)
-    answer = await reader.sign_in(f" {ALL_KEY} ", "/console/cards?app=wx1")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/console/cards?app=wx1")
-    (cookie,) = [each for each in answer.headers.get_list("set-cookie") if each.startswith(COOKIE)]
-    for part in ("HttpOnly", "SameSite=strict", "Path=/console", f"Max-Age={LIFE}"):
-        assert part.lower() in cookie.lower()
-    assert "Secure" not in cookie
-    assert "Every card shows what it should." in await reader.page("/console")
-    out = await reader.send("/console/sign-out")
-    assert (out.status_code, out.headers["location"]) == (303, "/console/sign-in")
-    assert (await reader.get("/console")).status_code == 303
-
-
-async def test_over_tls_the_cookie_is_for_tls_alone(world: World) -> None:
-    reader = Reader(world, **{"x-forwarded-proto": "https"})
-    page = await reader.get("/console/sign-in")
-    sent = {"token": token(page), "key": ALL_KEY}
-    cookie = page.headers["set-cookie"].partition(";")[0]
-    answer = await reader.client.post("/console/sign-in", data=sent, headers={"cookie": cookie})
-    assert all("Secure" in each for each in answer.headers.get_list("set-cookie"))
-
-
-async def test_a_wrong_key_is_told_so(world: World) -> None:
-    answer = await Reader(world).sign_in("lck_wrong")
-    assert answer.status_code == 401
-    assert "This gateway has no such key." in answer.text
-    assert COOKIE not in answer.cookies
-
-
-@pytest.mark.parametrize(
-    "to",
-    ["//evil.example", "https://evil.example", "/v1/gates", "/consolexyz", "/console\\x", "/console/\nx"],
-)
-async def test_signing_in_leads_nowhere_else(world: World, to: str) -> None:
-    reader = Reader(world)
-    page = await reader.get("/console/sign-in", params={"to": to})
-    sent = {"token": token(page), "key": ALL_KEY}
-    answer = await reader.client.post("/console/sign-in", params={"to": to}, data=sent)
-    assert answer.headers["location"] == "/console"
-
-
-def caller_of(keys: ApiKeys) -> Caller:
-    found = keys.find(ALL_KEY)
-    assert found is not None
-    return found
-
-
-def test_any_gateway_with_the_same_key_file_knows_the_cookie() -> None:
-    """For a shift, while the API key is there; without the file each gateway knows its own alone."""
-    clock = Shift()
-    keys = ApiKeys({hash_of(ALL_KEY): KeyEntry("all", ("read",), ("wx1",))})
-    shared = SessionKeys([bytes(range(32))], random.Random(1))
-    one = Sessions(shared, keys, clock, random.Random(2))
-    other = Sessions(SessionKeys([bytes(range(32))], random.Random(3)), keys, clock, random.Random(4))
-    alone = Sessions(None, keys, clock, random.Random(5))
-    cookie = one.begin(caller_of(keys))
-    session = other.find(cookie)
-    assert session is not None
-    assert session.caller.name == "all"
-    assert alone.find(cookie) is None
-    assert other.find(alone.begin(caller_of(keys))) is None
-    assert hash_of(ALL_KEY) not in cookie
-    assert Sessions(shared, ApiKeys({}), clock, random.Random(6)).find(cookie) is None
-    clock.at += LIFE * SECOND
-    assert other.find(cookie) is None
-
-
-def test_what_was_sealed_for_something_else_opens_no_console() -> None:
-    """And neither does a cookie that was changed, cut or made up."""
-    keys = ApiKeys({hash_of(ALL_KEY): KeyEntry("all", ("read",), ("wx1",))})
-    shared = SessionKeys([bytes(range(32))], random.Random(1))
-    sessions = Sessions(shared, keys, Shift(), random.Random(2))
-    cookie = sessions.begin(caller_of(keys))
-    assert sessions.find(cookie) is not None
-    plain = msgspec.json.encode(Cookie(hash_of(ALL_KEY), 1 << 60, "token"))
-    for about, opens in ((b"console cookie", True), (b"", False), (hash_of("session").encode(), False)):
-        sealed = urlsafe_b64encode(shared.seal(plain, about).encode()).decode()
-        assert (sessions.find(sealed) is not None) == opens
-    for wrong in (
-        "",
-        "x",
-        cookie[:-4],
-        cookie[:-1] + ("A" if cookie[-1] != "A" else "B"),
-        "é",
-        "=" * 9,
-        "A" * 9999,
-    ):
-        assert sessions.find(wrong) is None, wrong
 
 
 async def shut(world: World, reason: str = "minute_limit", seconds: int = 50) -> None:
@@ -169,11 +59,13 @@ async def test_a_key_that_only_reads_finds_no_buttons(world: World) -> None:
     """And no numbers of the whole installation."""
     await world.scene.open("a-1")
     await world.scene.complete("a-1", "m")
+    await world.scene.feed(*(read_arrival(world.scene.record(b"{")) for _ in range(3)))
     await shut(world)
     for key, operates in ((SCOPE_KEYS["read"], False), (ALL_KEY, True)):
         reader = await Reader(world).signed_in(key)
         page = await reader.page("/console")
         assert ("open-wx1" in page) == operates
+        assert ('<code>malformed</code></th><td class="num">3<' in page) == operates
         assert ("Dead letters" in page) == operates
         assert ("read-only" in page) != operates
         assert ('id="redeliver"' in await reader.page("/console/activities/a-1")) == operates
