@@ -13,10 +13,13 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from urllib.parse import quote
 
+import httpx
 from playwright.async_api import Browser, Page
 
+from contracts.wechat import SET_CHAT_TOOL_MSG_PATH
 from scripts.engines import EngineError
 from scripts.engines.chromium import chromium
 from tests.e2e.up import Up, up
@@ -25,6 +28,8 @@ IMAGES: Final = Path(__file__).resolve().parent.parent / "docs" / "images"
 LANGUAGES: Final = {"zh": "zh-CN", "en": "en-GB"}
 WIDTHS: Final = {"wide": (1280, 860), "narrow": (390, 844)}
 TIMEZONE: Final = "Asia/Shanghai"
+SEEN: Final = 4.0
+"""Seconds in which a refusal comes to all cards, and the console knows."""
 
 
 @asynccontextmanager
@@ -81,11 +86,50 @@ async def chat(running: Up, browser: Browser, folder: Path) -> None:
                     await page.screenshot(path=folder / f"card-{width}-{language}.png")
 
 
+async def console(running: Up, browser: Browser, folder: Path) -> None:
+    """The console while WeChat refuses the app: what is late and why, the closed gate, a card's story."""
+    async with httpx.AsyncClient() as client:
+
+        async def ask(url: str, **body: Any) -> Any:
+            headers = {"authorization": f"Bearer {running.key}"} if url.startswith(running.gateway) else {}
+            answer = await client.post(url, json=body, headers=headers)
+            answer.raise_for_status()
+            return answer.json() if answer.content else None
+
+        people = ["gp-alex", "gp-bob", "gp-dora"]
+        cards = f"{running.gateway}/v1/activities"
+        made = [
+            await ask(cards, appid="wx1", template="complete", title=title, participants=people)
+            for title in ("周末徒步报名", "设备领用确认", "安全培训签到", "体检预约")
+        ]
+        for refusal, finished in ((40097, made[:1]), (40013, made[1:])):
+            await ask(
+                f"{running.page}/control/faults",
+                match={"path": SET_CHAT_TOOL_MSG_PATH},
+                action={"errcode": refusal},
+            )
+            for each in finished:
+                await ask(f"{cards}/{quote(each['activity_id'], safe='')}/complete", members=people)
+            await asyncio.sleep(SEEN)
+            await client.delete(f"{running.page}/control/faults")
+    story = f"activities/{quote(made[0]['activity_id'], safe='')}"
+    for language in LANGUAGES:
+        for width in WIDTHS:
+            async with visit(browser, f"{running.gateway}/console", language, width) as page:
+                await page.fill("#key", running.key)
+                await page.press("#key", "Enter")
+                await page.wait_for_selector("#open-wx1")
+                await page.screenshot(path=folder / f"console-{width}-{language}.png", full_page=True)
+                await page.goto(f"{running.gateway}/console/{story}")
+                await page.screenshot(path=folder / f"story-{width}-{language}.png", full_page=True)
+
+
 async def shoot(folder: Path) -> None:
     """All pictures."""
     with tempfile.TemporaryDirectory(prefix="livecard-screenshots-") as state:
         async with up(Path(state)) as running, chromium() as browser:
             await chat(running, browser, folder)
+            await console(running, browser, folder)
 
 
 def main() -> int:

@@ -72,6 +72,7 @@ async def run(settings: Settings, out: Console, *, plain: bool) -> int:
                 out.print(f"the chat, in a browser: {simulator.url}")
                 out.print(f"health and metrics: {host.http.url}/readyz /metrics")
                 out.print(f"the API: {host.http.url}/openapi.json, with the key {key}", markup=False)
+                out.print(f"the console, with the same key: {host.http.url}/console", markup=False)
                 try:
                     with out.status("joining the consumer groups …"):
                         await host.beside(host.ready())

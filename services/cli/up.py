@@ -118,6 +118,7 @@ async def up(settings: Settings, out: Console) -> None:
             where = {
                 "health, metrics": f"{url}/readyz  {url}/metrics",
                 "API": f"{url}/v1  {url}/openapi.json",
+                "console": f"{url}/console  (sign in with an API key)",
             }
             for name, text in {**where, **rows}.items():
                 out.print(f"{name:>16}  {text}", markup=False)

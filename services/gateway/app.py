@@ -6,9 +6,13 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from litestar import Litestar
+from litestar import Litestar, Request, Response
 from litestar.di import Provide
 
+from services.gateway.console import parts as pages
+from services.gateway.console.parts import Console
+from services.gateway.console.routes import ROUTER
+from services.gateway.console.watch import WatchService
 from services.gateway.feed import Feed
 from services.gateway.feeding import FeedService
 from services.gateway.guard import guarded, the_caller
@@ -40,23 +44,36 @@ LARGEST_BODY = 1 << 20
 """Bytes of a request."""
 
 
-def application(gateway: Gateway, keys: ApiKeys, routes: Sequence[Any] = ROUTES) -> Litestar:
-    """The API as an ASGI application."""
+def application(
+    gateway: Gateway, keys: ApiKeys, routes: Sequence[Any] = ROUTES, console: Console | None = None
+) -> Litestar:
+    """The API and the console as an ASGI application; `console` is one of this gateway's if not given."""
+    console = console or Console.of(gateway, keys, random.SystemRandom())
 
     async def the_gateway() -> Gateway:
         return gateway
 
+    async def the_console() -> Console:
+        return console
+
+    def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+        return console.problem(request, error) if pages.concerns(request) else answer_problem(request, error)
+
     app = Litestar(
-        route_handlers=[*routes, route_of_document(tuple(routes))],
+        route_handlers=[*routes, route_of_document(tuple(routes)), ROUTER],
         middleware=[guarded],
-        dependencies={"gateway": Provide(the_gateway), "caller": Provide(the_caller)},
-        exception_handlers={Exception: answer_problem},
+        dependencies={
+            "gateway": Provide(the_gateway),
+            "console": Provide(the_console),
+            "caller": Provide(the_caller),
+        },
+        exception_handlers={Exception: answer},
         request_max_body_size=LARGEST_BODY,
         openapi_config=None,
         logging_config=None,
         debug=False,
     )
-    app.state.api_keys = keys
+    app.state.api_keys, app.state.console = keys, console
     return app
 
 
@@ -87,4 +104,6 @@ def build(parts: Parts, keys: ApiKeys | None = None) -> list[Service]:
     )
     keys = keys or ApiKeys.load(parts.settings.api_keys_file)
     tail = Tail(parts.settings, parts.topics.changes, feed, parts.clock)
-    return [GatewayService(application(gateway, keys), gateway, keys), FeedService(feed, tail)]
+    console = Console.of(gateway, keys, random.SystemRandom())
+    api = GatewayService(application(gateway, keys, console=console), gateway, keys)
+    return [api, FeedService(feed, tail), WatchService(console.watch)]

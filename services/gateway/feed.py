@@ -104,6 +104,11 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     opens: bool
 
     @property
+    def value(self) -> bytes:
+        """The CloudEvent."""
+        return self.frame.partition(b"\ndata: ")[2].removesuffix(b"\n\n")
+
+    @property
     def size(self) -> int:
         """Bytes that it costs."""
         return len(self.frame) + OVERHEAD
@@ -267,6 +272,11 @@ class Feed:
         self._forget()
         for stream in list(self._streams.get(change.activity_id, ())):
             stream.push(change.frame, opens=change.opens)
+
+    def changes_of(self, activity_id: str) -> list[bytes]:
+        """The changes of an activity that are kept here, as they were published, in that order."""
+        self._forget()
+        return [each.value for each in self._by_activity.get(activity_id, {}).values()]
 
     def begin(self) -> None:
         """From now on no change is missed, so streams may open."""

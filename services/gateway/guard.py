@@ -10,6 +10,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from services.gateway.console.door import let_in
 from services.gateway.keys import ApiKeys, Caller
 from services.gateway.parts import TheGateway
 from services.gateway.problems import Problem
@@ -18,24 +19,31 @@ from services.gateway.problems import Problem
 def guarded(app: ASGIApp) -> ASGIApp:
     """The middleware of every route: who calls, and whether the route's `scope` is one of the key's.
 
-    A route without a scope answers nobody, unless it says `opt={"open": True}`. It is no guard of Litestar's:
-    for each request that copies the route, and runs in a thread what is no coroutine.
+    A route without a scope answers nobody, unless it says `opt={"open": True}`. A page (`"console": True`)
+    asks for a cookie instead of a key, and for a form's token too. It is no guard of Litestar's: for each
+    request that copies the route, and runs in a thread what is no coroutine.
     """
 
     async def guard(scope: Scope, receive: Receive, send: Send) -> None:
         handler = scope["route_handler"]
-        if not handler.opt.get("open"):
+        if handler.opt.get("console"):
+            _decode_path(scope)
+            request: Request[Any, Any, Any] = Request(scope, receive)
+            await let_in(request, handler, request.app.state.console.sessions)
+        elif not handler.opt.get("open"):
+            _decode_path(scope)
             _let_in(ASGIConnection(scope), handler)
         await app(scope, receive, send)
 
     return guard
 
 
+def _decode_path(scope: Scope) -> None:
+    scope["path_params"] = {name: unquote(value) for name, value in scope["path_params"].items()}
+
+
 def _let_in(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Remember who calls; raise `Problem` for whoever may not."""
-    connection.scope["path_params"] = {
-        name: unquote(value) for name, value in connection.scope["path_params"].items()
-    }
     connection.state.caller = caller = _caller(connection)
     scope = handler.opt.get("scope")
     if scope not in caller.scopes and connection.scope.get("method") != "OPTIONS":  # which tells the methods

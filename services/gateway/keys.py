@@ -86,6 +86,10 @@ class ApiKeys:
         """Who has this key."""
         return self._callers.get(hash_of(key))
 
+    def of_hash(self, digest: str) -> Caller | None:
+        """Whose key has this hash."""
+        return self._callers.get(digest)
+
     def still(self, caller: Caller, scope: str, appid: str) -> bool:
         """Whether the key of a caller that was let in has this scope and this app now."""
         found = self._callers.get(caller.key)

@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from services.store.pages import Pages
+from services.store.pulse import PulseStore
 from services.store.requests import RequestsTx
 from services.store.rooms import RoomsStore, RoomsTx
 from services.store.rows import (
@@ -158,7 +159,7 @@ class Tx(RequestsTx, RoomsTx, SessionsTx, Protocol):
         ...
 
 
-class Store(Pages, RoomsStore, SessionsStore, Protocol):
+class Store(Pages, PulseStore, RoomsStore, SessionsStore, Protocol):
     """An engine, with its reads and its housekeeping that need no activity's lock."""
 
     def transaction(self) -> AbstractAsyncContextManager[Tx]:

@@ -34,6 +34,7 @@ from services.store.rows import (
 )
 from services.store.sessions import SESSIONS, SqlSessions
 from services.store.sql_pages import OUT_OF_SYNC_POSTGRES, OUT_OF_SYNC_SQLITE, PAGES, SqlPages
+from services.store.sql_pulse import PULSE, SqlPulse
 from services.store.sql_rooms import ROOMS, SqlRoomsStore
 from services.store.sql_tx import AlchemyRun, ByName, Run, SqlTx, read_locked
 from services.store.upkeep import UNOPENED_AGE, few_people, is_held
@@ -46,7 +47,7 @@ SLOTS: Final = 64
 SLOTS_OF_A_PROCESS: Final = 4
 
 
-class SqlStore(SqlPages, SqlRoomsStore, SqlSessions):
+class SqlStore(SqlPages, SqlPulse, SqlRoomsStore, SqlSessions):
     """Implements `services.store.ports.Store` on PostgreSQL or SQLite.
 
     `slot` is where this process begins to add to the ledger (0–63): its transactions take turns at some
@@ -76,6 +77,7 @@ class SqlStore(SqlPages, SqlRoomsStore, SqlSessions):
             **statements.READS,
             **statements.UPKEEP,
             **PAGES,
+            **PULSE,
             **ROOMS,
             **SESSIONS,
             "claim": claim,

@@ -27,6 +27,7 @@ from services.store.rows import (
 )
 from services.store.rows import Opened as OpenedRow
 from services.transactions.arrivals import Arrival, Failed, read_arrival
+from services.transactions.ledger import DEAD_LETTERS
 from services.transactions.outgoing import change_rows, dead_row, passed_rows
 from services.transactions.people import TOO_LARGE, People
 from services.transactions.steps import follow
@@ -296,6 +297,7 @@ class _Batch(People):
         self.status[key] = "dead"
         self.rows[key] = InboxOutcome(key.source, key.id, "dead", why.reason)
         self.applied.outcomes["", "dead"] += 1
+        self.out.count(f"{DEAD_LETTERS}{why.reason}")
 
     def writes(self) -> Writes:
         """Everything that the batch changes."""

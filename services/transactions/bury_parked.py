@@ -8,6 +8,7 @@ from contracts.events import Event, Opened
 from services.store.ports import Store, Tx
 from services.store.rows import Announced, InboxKey, InboxOutcome, ParkedRow, Writes, pages
 from services.transactions.arrivals import read_arrival
+from services.transactions.ledger import DEAD_LETTERS
 from services.transactions.outgoing import dead_row
 from statemachine.states import UNOPENED
 
@@ -56,4 +57,5 @@ def _letters(rows: Sequence[ParkedRow], age: int, now: int) -> Writes:
         out.outcomes.append(InboxOutcome(row.source, row.id, "dead", "parked_too_long"))
     out.count("events.parked", -len(rows))
     out.count("events.dead", len(rows))
+    out.count(f"{DEAD_LETTERS}parked_too_long", len(rows))
     return out

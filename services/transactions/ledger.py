@@ -11,6 +11,8 @@ from services.store.ports import Store
 EVENT_FATES: Final = ("applied", "duplicate", "late", "refused", "dead", "parked")
 REVISION_FATES: Final = ("delivered", "superseded", "expired", "dead")
 OPENID_FATES: Final = ("bound", "dropped")
+DEAD_LETTERS: Final = "dead."
+"""What precedes a reason in the name of the counter of its dead letters: every one that was ever written."""
 
 
 class Ledger(msgspec.Struct, frozen=True):

@@ -1,8 +1,10 @@
-"""Every route there is: who is let in."""
+"""Every route of the API: who is let in. The console's are in `test_console_walk.py`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import msgspec
@@ -24,8 +26,13 @@ def calls(world: World) -> list[tuple[str, str, str, str | None]]:
     """Route, method, a path of it, and the scope that it asks for."""
     return [
         (name, *name.split(" ")[:1], re.sub(r"\{[^}]*\}", "x", name.split(" ")[1]), handler.opt.get("scope"))
-        for name, handler in routes_of(world.app)
+        for name, handler in api_routes(world)
     ]
+
+
+def api_routes(world: World) -> Iterator[tuple[str, Any]]:
+    """All that take an API key."""
+    return ((name, handler) for name, handler in routes_of(world.app) if not handler.opt.get("console"))
 
 
 async def test_no_route_answers_without_a_key(world: World) -> None:
@@ -88,7 +95,7 @@ async def test_every_route_says_of_an_unknown_activity_the_same(world: World) ->
     """Whichever reads or writes it."""
     world.gateway.feed.begin()
     said = set()
-    for name, handler in routes_of(world.app):
+    for name, handler in api_routes(world):
         if "{activity_id}" in name:
             method, path = name.format(activity_id="a-9").split(" ")
             body = msgspec.json.encode(handler.opt.get("example", {})) if method == "POST" else b""
@@ -128,7 +135,7 @@ async def test_a_key_of_one_app_sees_and_touches_nothing_of_anothers(world: Worl
     world.gateway.feed.begin()
     before = await world.scene.outbox()
     foreign = world.client(OTHER_KEY)
-    for name, handler in routes_of(world.app):
+    for name, handler in api_routes(world):
         if name in OPEN:
             continue
         method, template = name.split(" ")
