@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -67,17 +67,16 @@ async def finish(page: Page, *members: str) -> None:
         await line.locator(".reads.good, .reads.over").wait_for()
 
 
-async def chat(running: Up, browser: Browser, folder: Path) -> None:
+async def chat(running: Up, browser: Browser, folder: Path, widths: Collection[str]) -> None:
     """The chat with three cards: one has ended, one waits for a member, one is just open."""
     async with visit(browser, running.page) as page:
         await page.wait_for_selector("#live.good")
-        await page.screenshot(path=folder / "chat-empty.png")
         await open_activity(page, "周报收集", "complete")
         await finish(page, "gp-alex", "gp-bob", "gp-dora")
         await open_activity(page, "团建报名统计", "participate")
         await finish(page, "gp-alex", "gp-bob")
     for language in LANGUAGES:
-        for width in WIDTHS:
+        for width in widths:
             async with visit(browser, running.page, language, width) as page:
                 await page.wait_for_selector("#live.good")
                 await page.screenshot(path=folder / f"chat-{width}-{language}.png")
@@ -86,7 +85,7 @@ async def chat(running: Up, browser: Browser, folder: Path) -> None:
                     await page.screenshot(path=folder / f"card-{width}-{language}.png")
 
 
-async def console(running: Up, browser: Browser, folder: Path) -> None:
+async def console(running: Up, browser: Browser, folder: Path, widths: Collection[str]) -> None:
     """The console while WeChat refuses the app: what is late and why, the closed gate, a card's story."""
     async with httpx.AsyncClient() as client:
 
@@ -114,7 +113,7 @@ async def console(running: Up, browser: Browser, folder: Path) -> None:
             await client.delete(f"{running.page}/control/faults")
     story = f"activities/{quote(made[0]['activity_id'], safe='')}"
     for language in LANGUAGES:
-        for width in WIDTHS:
+        for width in widths:
             async with visit(browser, f"{running.gateway}/console", language, width) as page:
                 await page.fill("#key", running.key)
                 await page.press("#key", "Enter")
@@ -124,20 +123,22 @@ async def console(running: Up, browser: Browser, folder: Path) -> None:
                 await page.screenshot(path=folder / f"story-{width}-{language}.png", full_page=True)
 
 
-async def shoot(folder: Path) -> None:
-    """All pictures."""
+async def shoot(folder: Path, widths: Collection[str]) -> None:
+    """All pictures of these widths."""
     with tempfile.TemporaryDirectory(prefix="livecard-screenshots-") as state:
         async with up(Path(state)) as running, chromium() as browser:
-            await chat(running, browser, folder)
-            await console(running, browser, folder)
+            await chat(running, browser, folder, widths)
+            await console(running, browser, folder, widths)
 
 
 def main() -> int:
     """Do what the command line asks."""
     parser = argparse.ArgumentParser(prog="python -m scripts.screenshots", description=__doc__)
     parser.add_argument("--to", type=Path, default=IMAGES, help="the folder (%(default)s)")
+    parser.add_argument("--narrow", action="store_true", help="also as wide as a telephone, for a look")
+    given = parser.parse_args()
     try:
-        asyncio.run(shoot(parser.parse_args().to))
+        asyncio.run(shoot(given.to, WIDTHS if given.narrow else ["wide"]))
     except EngineError as error:
         print(f"screenshots: {error}", file=sys.stderr)
         return 1
