@@ -15,7 +15,7 @@ from tests.e2e.line import LIVECARD, until
 from tests.e2e.up import Up, up
 
 ROOT = Path(__file__).parents[2]
-SECTIONS = (2, 4)
+SECTIONS = (2, 5)
 """Your first card; use it from your backend."""
 
 
