@@ -25,20 +25,10 @@ SHOWN: Final = (".json", ".wxml", ".wxss")
 def compiled(folder: Path) -> dict[str, str]:
     """The mini program's files as the telephone gets them, path → text; `folder` is for the compiler."""
     modules = node_modules(EXAMPLE)
-    command = [
-        "node",
-        str(modules / "typescript" / "bin" / "tsc"),
-        "-p",
-        str(EXAMPLE),
-        "--outDir",
-        str(folder),
-    ]
-    told = subprocess.run(
-        [*command, "--typeRoots", f"{modules},{modules / '@types'}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    types = f"{modules},{modules / '@types'}"
+    command = ["node", str(modules / "typescript" / "bin" / "tsc"), "-p", str(EXAMPLE)]
+    options = ["--outDir", str(folder), "--typeRoots", types]
+    told = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout
     sources = EXAMPLE / "miniprogram"
     files = {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in folder.rglob("*.js")}
@@ -69,7 +59,8 @@ class Stage:
         return list((await self._ask({"do": "said"}))["said"])
 
     async def _ask(self, wish: dict[str, Any]) -> Any:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(msgspec.json.encode(wish) + b"\n")
         line = await asyncio.wait_for(self._process.stdout.readline(), PATIENCE)
         told = msgspec.json.decode(line)

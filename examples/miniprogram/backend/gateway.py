@@ -59,7 +59,7 @@ class Livecard:
                 with urllib.request.urlopen(request, timeout=10) as answer:
                     return json.load(answer)
             except urllib.error.HTTPError as error:
-                refused = _refused(error, path)
+                refused = _refused(error)
                 if pause is None or refused.retry_after is None or int(refused.retry_after) > PAUSES[-1]:
                     raise refused from None
                 time.sleep(max(pause, int(refused.retry_after)))
@@ -70,13 +70,13 @@ class Livecard:
         raise AssertionError("not reached")
 
 
-def _refused(error: urllib.error.HTTPError, path: str) -> Refused:
-    """The gateway's problem, passed on. That our own key is refused is no fault of the page's."""
+def _refused(error: urllib.error.HTTPError) -> Refused:
+    """The gateway's problem, passed on; but that our own key is refused is nothing that the page can mend."""
     try:
         problem = json.load(error)
     except CUT:
         problem = {}
-    if error.code == 403 or (error.code == 401 and path != "/v1/rooms/bind"):
+    if error.headers.get("WWW-Authenticate"):
         return Refused(502, "livecard refuses this backend's API key: ask who runs the backend")
     detail, more = problem.get("detail", ""), {"errors": problem["errors"]} if "errors" in problem else {}
     return Refused(error.code, detail, retry_after=error.headers.get("Retry-After"), **more)
