@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,8 @@ async def test_errors_are_sentences(running: Up, client: httpx.AsyncClient) -> N
     stranger = Pages(client, "made-up")
     assert (await stranger.get("/room/members")).json()["detail"].startswith("log in again")
     used = await client.post("/login", json={"js_code": "made-up"})
-    assert (used.status_code, used.json()["detail"].split(": ")[-1]) == (401, "call wx.login again")
+    assert used.status_code == 401
+    assert used.json()["errors"][0]["message"].endswith("call wx.login again")
     assert (await client.post("/login", content=b"{")).status_code == 400
     assert (await client.post("/login", content=b"[]")).status_code == 400
     assert (await client.post("/login", content=b" " * 70_000)).status_code == 413
@@ -136,7 +138,7 @@ async def test_neither_keys_nor_sessions_are_logged(
 ) -> None:
     cindy = await entered(running, client, "o-cindy")
     await cindy.get("/room/members?secret=1")
-    told = log.read_text()
+    told = await asyncio.to_thread(log.read_text)
     assert "GET /room/members 200" in told
     assert "POST /login 200" in told
     assert "secret" not in told
@@ -153,4 +155,4 @@ async def test_a_wrong_key_and_a_gateway_that_is_away_are_told(running: Up, tmp_
         async with backend(gateway, key, tmp_path / "log") as url, httpx.AsyncClient(base_url=url) as client:
             answer = await client.post("/login", json={"js_code": "a-code"}, timeout=30)
             assert answer.status_code == status
-            assert "Traceback" not in (tmp_path / "log").read_text()
+            assert "Traceback" not in await asyncio.to_thread((tmp_path / "log").read_text)

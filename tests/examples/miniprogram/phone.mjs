@@ -175,19 +175,19 @@ export class Phone {
 
   /** A module of the mini program, run once. An independent subpackage has only its own. */
   _require(path, from, registers = {}) {
-    const known = this.modules.get(path)
-    if (known) return known.exports
     const source = this.files[`${path}.js`]
     const own = this._package(from)
     if (source === undefined || (own.independent && this._package(path) !== own)) {
       throw new Error(`module '${path}.js' is not defined, required by '${from}'`)
     }
+    const known = this.modules.get(path)
+    if (known) return known.exports
     const module = { exports: {} }
     this.modules.set(path, module)
     const require = (to) => this._require(this._resolve(path, to).replace(/\.js$/, ""), path, registers)
-    const known_ = { require, module, exports: module.exports, wx: this.wx, console, ...registers, ...this._globals() }
-    const names = [...Object.keys(known_), ...ABSENT.filter((each) => !(each in known_))]
-    new Function(...names, `${source}\n//# sourceURL=miniprogram/${path}.js`)(...names.map((each) => known_[each]))
+    const scope = { require, module, exports: module.exports, wx: this.wx, console, ...registers, ...this._globals() }
+    const names = [...Object.keys(scope), ...ABSENT]
+    new Function(...names, `${source}\n//# sourceURL=miniprogram/${path}.js`)(...names.map((each) => scope[each]))
     return module.exports
   }
 
