@@ -99,6 +99,7 @@ function drawChat() {
   talk.hidden = cards.length === 0;
   write($("people"), t("members", Object.keys(world.means.people).length));
   if (atTheEnd) talk.scrollTop = talk.scrollHeight;
+  if (news.length && narrow() && document.body.dataset.view === "chat") window.scrollTo(0, document.body.scrollHeight);
 }
 
 // Everything
@@ -106,14 +107,19 @@ function drawChat() {
 function choose(id) {
   world.chosen = id;
   draw();
-  if (getComputedStyle(document.querySelector(".tabs")).display !== "none") go("card");
+  if (narrow()) go("card");
+}
+
+/** Whether one view is shown at a time. */
+function narrow() {
+  return getComputedStyle(document.querySelector(".tabs")).display !== "none";
 }
 
 function go(view) {
   document.body.dataset.view = view;
   for (const each of document.querySelectorAll("[data-goto]"))
     each.setAttribute("aria-pressed", String(each.dataset.goto === view));
-  window.scrollTo(0, view === "chat" ? document.body.scrollHeight : 0);
+  if (narrow()) window.scrollTo(0, view === "chat" && world.cards.size ? document.body.scrollHeight : 0);
   if (view === "card") $("card-title").focus({ preventScroll: true });
 }
 

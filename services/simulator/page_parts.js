@@ -36,7 +36,8 @@ export function nameIn(card, id) {
 export function avatar(name, id) {
   const face = node("span", { className: `avatar c${[...id].reduce((sum, each) => sum + each.codePointAt(0), 0) % 6}` });
   face.setAttribute("aria-hidden", "true");
-  face.textContent = [...name.replace(/^gp-/, "")][0]?.toUpperCase() ?? "?";
+  const letters = [...name.replace(/^gp-/, "")];
+  face.textContent = id && letters.length ? (/[\u4e00-\u9fff]/.test(letters.at(-1)) ? letters.at(-1) : letters[0].toUpperCase()) : "…";
   return face;
 }
 

@@ -93,8 +93,8 @@ const WAYS = [
   [/^(\d+)人已完成$/, "$1 completed"], [/^(\d+)人已参与$/, "$1 took part"], [/^未完成$/, "not completed"],
   [/^未参与$/, "not taken part"], [/^已完成$/, "completed"], [/^已参与$/, "took part"], [/^即将截止$/, "closing soon"],
   [/^已结束$/, "ended"], [/^你无需完成$/, "nothing for you to do"], [/^你无需参与$/, "nothing for you to do"],
-  [/^(.+) 已完成 (.+) 发布的 (.+)$/, "$1 completed $3 of $2"], [/^(.+) 已参与 (.+) 发布的 (.+)$/, "$1 took part in $3 of $2"],
-  [/^(.+) 发布的 (.+) 已结束$/, "$2 of $1 has ended"],
+  [/^(.+) 已完成 (.+) 发布的 (.+)$/, "$1 completed $3, by $2"], [/^(.+) 已参与 (.+) 发布的 (.+)$/, "$1 took part in $3, by $2"],
+  [/^(.+) 发布的 (.+) 已结束$/, "$2, by $1, has ended"],
 ];
 
 let language = first();
