@@ -121,7 +121,7 @@ async def test_errors_are_sentences(running: Up, client: httpx.AsyncClient) -> N
     assert (await stranger.get("/room/members")).json()["detail"].startswith("log in again")
     used = await client.post("/login", json={"js_code": "made-up"})
     assert used.status_code == 401
-    assert used.json()["errors"][0]["message"].endswith("call wx.login again")
+    assert "call wx.login again" in used.json()["errors"][0]["message"]
     assert (await client.post("/login", content=b"{")).status_code == 400
     assert (await client.post("/login", content=b"[]")).status_code == 400
     assert (await client.post("/login", content=b" " * 70_000)).status_code == 413

@@ -32,7 +32,10 @@ export class Phone {
 
   _backend() {
     const { glassEasel } = this.kit
-    return this.mount ? new glassEasel.CurrentWindowBackendContext() : new glassEasel.EmptyBackendContext()
+    if (!this.mount) return new glassEasel.EmptyBackendContext()
+    const window = new glassEasel.CurrentWindowBackendContext()
+    window.onEvent((target, type, detail, options) => screen.trigger(this.kit, target, type, detail, options))
+    return window
   }
 
   /** Anything that a page's own code throws ends here. */
@@ -160,7 +163,7 @@ export class Phone {
     const config = JSON.parse(this.files[`${path}.json`] ?? "{}")
     for (const used of Object.values(config.usingComponents ?? {})) this._component(this._resolve(path, used))
     this.code.addComponentStaticConfig(path, config)
-    this.code.addCompiledTemplate(path, screen.compile(this.kit, path, this.files[`${path}.wxml`]))
+    this.code.addCompiledTemplate(path, screen.template(this.kit, path, this.files[`${path}.wxml`]))
     this.code.componentEnv(path, (registers) => this._require(path, path, registers))
   }
 

@@ -1,8 +1,9 @@
 // What a page shows: its wxml, mounted by glass-easel, the platform's own component framework; in node on no
 // backend at all, in a browser on its DOM.
 
-// The built-in components that need no more than their content. An unknown tag becomes one of these too, so what
-// skyline draws otherwise (scroll-view, swiper) stands here as a plain box.
+// The built-in components that need no more than their content: what skyline draws otherwise (scroll-view, swiper)
+// stands here as a plain box.
+export const BUILT_IN = "built-in"
 const PLAIN = [
   "view", "text", "button", "scroll-view", "label", "form", "block-view", "icon", "open-data-list", "open-data-item",
   "sticky-header", "sticky-section", "list-view", "list-builder", "grid-view", "navigation-bar", "page-container",
@@ -20,13 +21,8 @@ const PROPERTIES = {
 const VALUE = { value: null, checked: null, disabled: Boolean, placeholder: String, maxlength: null, type: String }
 
 /** The wxml of a page or component as the framework takes it. */
-export function compile(kit, path, wxml) {
-  const group = new kit.TmplGroup()
-  const faults = group.addTmpl(path, wxml)
-  const fault = Array.isArray(faults) && faults.find((each) => each.level === "error" || each.isError)
-  if (fault) throw new Error(`${path}.wxml: ${fault.message}`)
-  const groupList = new Function(`return ${group.getTmplGenObjectGroups()}`)()
-  group.free()
+export function template(kit, path, wxml) {
+  const groupList = new Function(`return ${kit.generate(path, wxml)}`)()
   return { groupList, content: groupList[path], fallbackListenerOnNativeNode: true }
 }
 
@@ -34,8 +30,9 @@ export function compile(kit, path, wxml) {
 export function codeSpace(kit) {
   const env = new kit.adapter.MiniProgramEnv()
   const space = env.getGlobalCodeSpace().getComponentSpace()
-  const define = (is, properties, observers = {}) =>
-    space.define(is).template(compile(kit, is, "<slot />")).definition({ properties, observers }).registerComponent()
+  const content = template(kit, BUILT_IN, "<slot />")
+  const define = (is, properties, observers) =>
+    space.define(is).template(content).definition({ properties, observers }).registerComponent()
   const builtIn = {}
   for (const name of [...PLAIN, "image", ...Object.keys(VALUED)]) {
     builtIn[name] = define(name, PROPERTIES[name] ?? (name in VALUED ? VALUE : {}), mirrors(name))
@@ -80,6 +77,6 @@ export function text(kit, element) {
 }
 
 /** A tap, or another event, as the platform sends it. */
-export function trigger(kit, element, name, detail = {}) {
-  kit.glassEasel.Event.triggerEvent(element, name, detail, { bubbles: true, composed: true, capturePhase: true })
+export function trigger(kit, element, name, detail = {}, options = { bubbles: true, composed: true, capturePhase: true }) {
+  kit.glassEasel.Event.triggerEvent(element, name, detail, options)
 }

@@ -9,6 +9,7 @@ import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { createInterface } from "node:readline"
 import { Chats } from "./chat.mjs"
+import { generator } from "./generate.mjs"
 import { act } from "./hands.mjs"
 import { Phone } from "./phone.mjs"
 
@@ -18,7 +19,7 @@ const require = createRequire(`${modules}/x.js`)
 const kit = {
   glassEasel: require("glass-easel"),
   adapter: require("glass-easel-miniprogram-adapter"),
-  TmplGroup: require("glass-easel-template-compiler").TmplGroup,
+  generate: generator(modules),
 }
 const chats = new Chats(simulator, appid, fetch)
 const phones = new Map()
