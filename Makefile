@@ -9,7 +9,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 LOCK := requirements-dev.txt
 PYTEST_ARGS ?=
 # Most tests wait for engines and processes, so more workers than cores.
-TEST_WORKERS ?= 4
+TEST_WORKERS ?= 6
 LOCK_ARGS ?=
 AUDIT_ARGS ?=
 

@@ -167,18 +167,21 @@ def _open(
     rules: Rules,
     others: Mapping[str, Aggregate],
 ) -> list[tuple[Event, Outcome]]:
+    """An id that was announced is its app's, until the `opened` of that app is refused."""
+    if aggregate.appid not in {"", data.appid}:
+        return [(event, refuse_event(aggregate, event, "already_open"))]
     if now >= data.expires_at:
+        aggregate.appid = ""
         early, aggregate.early = aggregate.early, []
         return [(each, refuse_event(aggregate, each, "expired")) for each in (event, *early)]
     if data.continues is None:
         return _begin(aggregate, event, data, now, rules=rules)
     earlier = others.get(data.continues)
-    if earlier is None or earlier is aggregate:
-        return [(event, refuse_event(aggregate, event, "unknown_predecessor"))]
-    if earlier.activity.state == UNOPENED:
+    if earlier is not None and earlier is not aggregate and earlier.activity.state == UNOPENED:
         earlier.heirs.append(event)
         return [(event, PARKED)]
-    if not may_continue(data, earlier):
+    if earlier is None or earlier is aggregate or not may_continue(data, earlier):
+        aggregate.appid = ""
         return [(event, refuse_event(aggregate, event, "unknown_predecessor"))]
     fire_due(earlier, now, rules)
     return _begin(aggregate, event, data, now, rules=rules, earlier=earlier)

@@ -146,6 +146,8 @@ class Aggregate(msgspec.Struct):
     (appid, room_id, openid), of those whom events name by openid; `waits`: those of them who are not bound.
     `passed`: who came too late and is to be listed or done in the activity that continues this one.
 
+    `appid` is whose it is; before the opening, for which app the id was announced.
+
     Of an activity that is continued all `members` are at hand, and `waiting`: who waited there before.
     """
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.engines.support import REQUIRED, Desk, Source, administer, pooled, run_apart, sibling, sources
+from tests.order import slow_ones_first
 
 # Property tests judge answers, never how long a busy machine took for them.
 settings.register_profile("livecard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -68,12 +69,16 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [f"{source.title}{demand}: {source.outlook()}" for source in config.stash[SOURCES].values()]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with the engines its fixtures need, so that `-m 'not kafka'` means what it says."""
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each test with the engines its fixtures need, so that `-m 'not kafka'` means what it says.
+    Side by side, half of the workers begin with the slow tests, which mostly wait; none is left for last."""
     for item in items:
         for marker, fixtures in NEEDS.items():
             if set(fixtures) & set(getattr(item, "fixturenames", ())):
                 item.add_marker(marker)
+    if workers := getattr(config, "workerinput", {}).get("workercount", 0):
+        items[:] = slow_ones_first(items, workers)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -40,6 +40,16 @@ class MemberPlace(NamedTuple):
 
 
 FIRST: Final = MemberPlace()
+
+
+def once_each(waits: Iterable[Unbound]) -> list[Unbound]:
+    """By person, activity and type: the first to come, since the earliest time of all."""
+    first: dict[tuple[str, ...], Unbound] = {}
+    for each in waits:
+        key = (*each[:4], each.type)
+        known = first.setdefault(key, each)
+        first[key] = known._replace(time=min(known.time, each.time))
+    return list(first.values())
 
 
 class RoomsTx(Protocol):

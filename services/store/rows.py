@@ -268,7 +268,8 @@ class Writes(msgspec.Struct):
     (`statemachine.card.attempt_at`).
     `members`: upserts of lifecycle columns (insert with delivered = OWED). `counters` are added to
     the ledger in the slot of the writing process, last, in sorted order. `wait`: people who wait for their
-    binding; the store counts those that did not wait already.
+    binding, which is locked; the store counts those that did not wait already for an event of that type in
+    that activity, of the others it keeps the earliest time.
     """
 
     outcomes: list[InboxOutcome] = msgspec.field(default_factory=list)

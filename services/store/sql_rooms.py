@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Final
 
-from services.store.rooms import FIRST, Binding, BindingKey, MemberPlace
+from services.store.rooms import FIRST, Binding, BindingKey, MemberPlace, once_each
 from statemachine.model import Room, Unbound
 
 if TYPE_CHECKING:
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 _ROOM_ID: Final = "coalesce(opengid, open_single_roomid)"
 _UNBOUND: Final = "appid, room_id, openid, activity_id, source, id, type, time"
 """In the order of `statemachine.model.Unbound`'s fields."""
+_WAITS: Final = (
+    "unbound.appid = r.appid AND unbound.room_id = r.room_id AND unbound.openid = r.openid "
+    "AND unbound.activity_id = r.activity_id AND unbound.type = r.type"
+)
+"""A person waits once in an activity to be done, and once to be listed. His binding's lock sees to it, not a
+key: the release before keeps a row for each event."""
 _BINDING: Final = "appid, room_id, openid, single, group_openid, nickname, avatar_url, bound_at"
 """In the order of `Binding`'s fields."""
 _OF_THE_KEY: Final = "appid = :appid AND room_id = :room_id AND openid = :openid"
@@ -46,7 +52,13 @@ ROOMS: Final = {
         SELECT r.appid, r.room_id, r.openid, r.activity_id, r.source, r.id, r.type, r.time, {{now}}
         FROM {{rows: appid text, room_id text, openid text, activity_id text, source text, id text, type text,
           time bigint}}
-        WHERE true ON CONFLICT (appid, room_id, openid, activity_id, source, id) DO NOTHING RETURNING id""",
+        WHERE NOT EXISTS (SELECT 1 FROM unbound WHERE {_WAITS})
+        ON CONFLICT (appid, room_id, openid, activity_id, source, id) DO NOTHING RETURNING id""",
+    "wait_since": f"""
+        UPDATE unbound SET time = r.time
+        FROM {{rows: appid text, room_id text, openid text, activity_id text, source text, id text, type text,
+          time bigint}}
+        WHERE {_WAITS} AND unbound.time > r.time""",
     "take_unbound": f"DELETE FROM unbound WHERE {_OF_THE_KEY} RETURNING {_UNBOUND}, since",
     "unbound": f"SELECT {_UNBOUND} FROM unbound WHERE activity_id {{in ids}} ORDER BY {_UNBOUND}",
     "count_unbound": """
@@ -90,6 +102,12 @@ class SqlRoomsTx:
         rows = [tuple(row) for row in await self._run("take_unbound", **key._asdict())]
         rows.sort(key=lambda row: (row[-1], row))
         return [Unbound(*row[:-1]) for row in rows]
+
+    async def _wait(self, waits: Sequence[Unbound]) -> int:
+        """Let them wait, and say how many did not before."""
+        first = once_each(waits)
+        await self._run.rows("wait_since", first)
+        return len(await self._run.rows("wait", first))
 
     async def unbound(self, activity_ids: Sequence[str]) -> list[Unbound]:
         if not activity_ids:

@@ -269,7 +269,7 @@ class SqlTx(SqlRequests, SqlRoomsTx, SqlSessionsTx):
     async def write(self, writes: Writes) -> None:
         """Everything; each non-empty list is one statement."""
         if writes.wait:  # who waits already does so once, and is counted once
-            writes.count("openids.waited", len(await self._rows("wait", writes.wait)))
+            writes.count("openids.waited", await self._wait(writes.wait))
         fields = msgspec.structs.astuple
         for name, rows in (
             ("outcomes", writes.outcomes),

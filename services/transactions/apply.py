@@ -146,7 +146,10 @@ class _Batch(People):
         named |= {name for event in events if (name := _continued(event)) is not None}
         rows = await self.tx.lock(sorted(named | self.also)) if events else {}
         self.now = await self.tx.now()
-        self.aggregates = {name: Aggregate(row.activity, bound=self.bound) for name, row in rows.items()}
+        self.aggregates = {
+            name: Aggregate(row.activity, appid=row.card.appid, bound=self.bound)
+            for name, row in rows.items()
+        }
         self.before = {name: row.card for name, row in rows.items()}
         early, opening, continued = set[str](), set[str](), set[str]()
         for event in events:
@@ -222,12 +225,11 @@ class _Batch(People):
         shelf = self._shelf(event) if aggregate.activity.state == UNOPENED else None
         if shelf is not None and self._too_many_parked(shelf, record):
             self._die(key, record, Failed("unprocessable", TOO_MANY_PARKED, key))
-            if isinstance(event.data, Opened):
-                self._take_back(name)
+            self._take_back(event)
             return
         if self.is_too_much(event):
             self._die(key, record, Failed("unprocessable", TOO_LARGE, key))
-            self._take_back(name)
+            self._take_back(event)
             return
         if self.status[key] == "dead":  # it came to nothing before and gets its chance
             self.retried.add(key)
@@ -328,8 +330,9 @@ class _Batch(People):
         out.outbox.extend(change_rows(name, aggregate.published, self.now))
         out.outbox.extend(passed_rows(aggregate.passed, self.now))
         out.wait.extend(aggregate.waits)
-        if activity.state == UNOPENED:  # its `opened` was refused
-            self._take_back(name)
+        if activity.state == UNOPENED:  # an `opened` was refused
+            if self.before[name].appid and not aggregate.appid:
+                out.announced.append(Announced(name))
             return
         card = self.before[name]
         raised = activity.revision - card.revision
@@ -358,10 +361,12 @@ class _Batch(People):
         for group_openid, member in aggregate.touched.items():
             out.members.append(MemberRow(name, group_openid, member.state, member.late, member.done_at))
 
-    def _take_back(self, name: str) -> None:
-        """If the API announced this activity: nothing is on the way any longer."""
-        if self.before[name].appid:
-            self.out.announced.append(Announced(name))
+    def _take_back(self, event: Event) -> None:
+        """If this is what the API announced: nothing is on the way any longer."""
+        aggregate = self.aggregates[event.activity_id]
+        if isinstance(event.data, Opened) and event.data.appid == aggregate.appid:
+            aggregate.appid = ""
+            self.changed.add(event.activity_id)
 
     def _owed(self, name: str, aggregate: Aggregate) -> list[str]:
         """Who is owed in an activity that is continued, before this batch and by it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from contracts.events import OPENED, Event
+from contracts.events import Event, Opened
 from services.store.ports import Store, Tx
 from services.store.rows import Announced, InboxKey, InboxOutcome, ParkedRow, Writes, pages
 from services.transactions.arrivals import read_arrival
@@ -33,10 +33,16 @@ async def bury_parked(store: Store, age: int, limit: int) -> int:
 async def _announced(tx: Tx, rows: Sequence[ParkedRow]) -> list[Announced]:
     """Take back what the API announced: the `opened` that was on its way is among these."""
     contents = [read_arrival(row.record).content for row in rows]
-    opened = {each.activity_id for each in contents if isinstance(each, Event) and each.type == OPENED}
-    locked = await tx.lock(sorted(opened))
+    opened = {
+        (each.activity_id, each.data.appid)
+        for each in contents
+        if isinstance(each, Event) and isinstance(each.data, Opened)
+    }
+    locked = await tx.lock(sorted({name for name, _ in opened}))
     return [
-        Announced(name) for name, row in locked.items() if row.activity.state == UNOPENED and row.card.appid
+        Announced(name)
+        for name, row in locked.items()
+        if row.activity.state == UNOPENED and (name, row.card.appid) in opened
     ]
 
 

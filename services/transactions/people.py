@@ -63,7 +63,7 @@ class People:
         waiting = await self.tx.count_unbound(names)
         for name in names:
             aggregate = self.aggregates[name]
-            aggregate.appid, aggregate.room = self.before[name].appid, rooms.get(name)
+            aggregate.room = rooms.get(name)
             if members_of(aggregate.activity) + waiting.get(name, 0) > MOST_CARRIED:
                 self.too_large.add(name)
         names = [name for name in names if name not in self.too_large]

@@ -12,6 +12,7 @@ from tests.verification.model.histories import (
     MARGIN,
     PEOPLE,
     STEP,
+    Announce,
     Bind,
     Step,
     additions,
@@ -44,6 +45,8 @@ def run(line: Machines | Reference, steps: list[Step]) -> None:
     for what, now in steps:
         if isinstance(what, Event):
             line.feed(what, now)
+        elif isinstance(what, Announce):
+            line.announce(what.home, what.appid)
         elif isinstance(what, Bind):
             for wait in sorted(line.bind(what.room, what.openid, what.member)):
                 line.feed(known(wait, what.member), now)

@@ -86,16 +86,20 @@ async def waiting(bench: Bench, *rows: Unbound) -> None:
 
 
 async def test_who_waits_is_kept_and_counted_once(bench: Bench) -> None:
-    """By person, activity and event; the first wins."""
-    rows = [waits("o-ann"), waits("o-bob"), waits("o-ann", id_="e2"), waits("o-ann", "b")]
-    await waiting(bench, *rows, waits("o-ann", time=START + 9))
-    await waiting(bench, waits("o-ann", time=START + 7), waits("o-eve", "c"))
+    """By person, activity and type, however many events name him; of their times the earliest."""
+    added = waits("o-ann", id_="e0")._replace(type="livecard.participant.added")
+    rows = [waits("o-ann", time=START - 9), waits("o-bob", time=START - 8), added, waits("o-ann", "b")]
+    await waiting(bench, waits("o-ann"), added, waits("o-ann", "b"), waits("o-bob", time=START - 8))
+    await waiting(bench, waits("o-ann", id_="e3", time=START - 9), waits("o-ann", id_="e2", time=START - 5))
+    await waiting(bench, waits("o-ann", id_="e4", time=START - 7), waits("o-bob", id_="e4"))
+    await waiting(bench, waits("o-eve", "c", "e6", time=START), waits("o-eve", "c", "e5", time=START - 1))
     totals, _, _, unbound = await bench.store.totals()
     assert (totals, unbound) == ({"openids.waited": 5}, 5)
     async with bench.store.transaction() as tx:
         assert await tx.unbound(["b", "a"]) == sorted(rows)
         assert await tx.unbound([]) == []
         assert await tx.count_unbound(["a", "b", "x"]) == {"a": 3, "b": 1}
+        assert await tx.unbound(["c"]) == [waits("o-eve", "c", "e6", time=START - 1)]
         assert await tx.count_unbound([]) == {}
 
 

@@ -140,6 +140,41 @@ async def test_an_opening_that_is_refused_takes_the_announcement_back(scene: Sce
         assert await say(scene, name) == "done"
 
 
+async def test_an_announced_id_is_opened_by_its_app_alone(scene: Scene) -> None:
+    """Else a key could send events to an activity that becomes another app's. Nothing is taken back then, and
+    nothing of what waits is lost: not even by an opening that is past, dead or too long on its way."""
+    await say(scene, "a")
+    await scene.complete("a", "m1")
+    for life in (3_600, -1):
+        await scene.open("a", appid="wx2", life=life)
+    await scene.feed(scene.opened("a", appid="wx2", continues="b"))
+    assert await locked(scene, "a") == (UNOPENED, "wx1", START + HOUR)
+    refused = [each for each in await scene.outbox() if '"already_open"' in each.body]
+    assert len(refused) == 3
+    await scene.open("a", life=7_200)
+    assert await locked(scene, "a") == (OPEN, "wx1", START + 2 * HOUR)
+    assert await scene.owed("a") == ["m1"]
+
+
+async def test_an_id_is_announced_while_an_opening_of_another_app_waits(scene: Scene) -> None:
+    """For the card that it continues: whichever way it comes to an end, the announced app has its id."""
+    await scene.feed(scene.opened("a", continues="x", appid="wx2"))
+    await scene.feed(scene.opened("b", continues="y", appid="wx2"))
+    for name in ("a", "b"):
+        assert await say(scene, name) == "done"
+    await scene.open("x", appid="wx2")
+    await scene.bench.advance(HOUR / SECOND)
+    assert await bury_parked(scene.store, HOUR, 10) == 1
+    for name in ("a", "b"):
+        assert await locked(scene, name) == (UNOPENED, "wx1", START + HOUR)
+
+
+async def test_in_one_batch_an_id_is_free_once_its_opening_is_refused(scene: Scene) -> None:
+    await say(scene, "a")
+    await scene.feed(scene.opened("a", life=-1), scene.opened("a", life=7_200, appid="wx2"))
+    assert await locked(scene, "a") == (OPEN, "wx2", START + 2 * HOUR)
+
+
 async def test_an_opening_that_waits_too_long_takes_the_announcement_back(scene: Scene) -> None:
     """Nobody waits for the dead; what was announced and still is on its way stays."""
     for name in ("b", "c", "other"):

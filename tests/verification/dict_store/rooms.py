@@ -84,7 +84,7 @@ class RoomsTx:
                 bound_at=now,
             )
         for row in self._taken:
-            tables.unbound_rows.pop(row[:-2], None)
+            tables.unbound_rows.pop((*row[:4], row.type), None)
 
 
 class RoomsReads(Tables):

@@ -217,9 +217,10 @@ class Tables:
 
     def _write_unbound(self, writes: Writes, now: int) -> None:
         for waits in writes.wait:
-            if waits[:-2] not in self.unbound_rows:  # the primary key: all but what the event says
-                self.unbound_rows[waits[:-2]] = now, waits
-                self.ledger["openids.waited"] += 1
+            key = (*waits[:4], waits.type)
+            since, known = self.unbound_rows.get(key, (now, waits))
+            self.ledger["openids.waited"] += key not in self.unbound_rows
+            self.unbound_rows[key] = since, known._replace(time=min(known.time, waits.time))
 
     def _write_announced(self, writes: Writes) -> None:
         for each in writes.announced:

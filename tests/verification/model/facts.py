@@ -53,6 +53,7 @@ class Life:
     """Everything known of one activity, as plain facts."""
 
     opening: Opened | None = None
+    promised: str = ""
     waiting: list[Event] = field(default_factory=list)
     followers: list[Event] = field(default_factory=list)
     state: str = NOTHING_YET

@@ -7,6 +7,7 @@ did not touch is not written back.
 from __future__ import annotations
 
 from contracts.events import Added, Completed, Event, Opened
+from services.store.rooms import once_each
 from statemachine import activity as machine
 from statemachine.model import Activity, Aggregate, Member, Opening, Published, Rules, Unbound
 from statemachine.states import UNOPENED
@@ -28,6 +29,7 @@ class Machines:
         self.openings: dict[str, Opening] = {}
         self.bound: dict[tuple[str, str, str], str] = {}
         self.unbound: list[Unbound] = []
+        self.promised: dict[str, str] = {}
         self.repeats = 0
         self._passed: list[Passed] = []
 
@@ -45,7 +47,7 @@ class Machines:
         for one in known.values():
             self._write(one)
             name = one.activity.activity_id
-            self.parked[name], self.heirs[name] = one.early, one.heirs
+            self.parked[name], self.heirs[name], self.promised[name] = one.early, one.heirs, one.appid
 
     def _others(self, event: Event) -> dict[str, Aggregate]:
         """The activity that it continues, with everybody in it, and those whose openings wait for it."""
@@ -66,9 +68,17 @@ class Machines:
         aggregate.waiting = [each for each in self.unbound if each.activity_id == name]
         aggregate.early = [*self.parked.get(name, [])]
         aggregate.heirs = [*self.heirs.get(name, [])]
+        aggregate.appid = self.promised.get(name, "")
         if name in self.openings:
             aggregate.appid, aggregate.room = self.openings[name].appid, self.openings[name].room
         return aggregate
+
+    def announce(self, activity_id: str, appid: str) -> None:
+        """As `services.transactions.announce`: unless there is something already, or something waits."""
+        state = self.activities.get(activity_id, Activity(activity_id)).state
+        parked = self.parked.get(activity_id) or self.heirs.get(activity_id)
+        if state == UNOPENED and not (parked or self.promised.get(activity_id)):
+            self.promised[activity_id] = appid
 
     def fire(self, now: int) -> None:
         """Time has come to `now` for every activity."""
@@ -122,6 +132,7 @@ class Machines:
         activity = self.activities.setdefault(name, Activity(name))
         opening = self.openings.get(name)
         aggregate = Aggregate(activity, bound=self.bound, room=opening.room if opening else None)
+        aggregate.appid = self.promised.get(name, "")
         if isinstance(data, Completed | Added):
             rows = self.members.get(name, {})
             named, _ = machine.named(aggregate, data)
@@ -136,7 +147,7 @@ class Machines:
         self.activities[name] = aggregate.activity
         self.members.setdefault(name, {}).update(aggregate.touched)
         self.published.setdefault(name, []).extend(aggregate.published)
-        self.unbound += aggregate.waits
+        self.unbound = once_each([*self.unbound, *aggregate.waits])
         self._passed += [(to, (by.source, by.id), by.type, by.time, who) for to, by, who in aggregate.passed]
         if aggregate.opening is not None:
             self.openings[name] = aggregate.opening

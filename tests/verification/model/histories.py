@@ -149,14 +149,25 @@ def passed_on(passed: Passed) -> Event:
     return Event(source="/livecard", id=f"{home}<{cause}", type=kind, activity_id=home, time=time, data=data)
 
 
-Step = tuple[Event | Bind | str | None, int]
-"""What happens and when: an event, a binding, an activity's id that WeChat calls dead (47504), or None:
-timers."""
+class Announce(NamedTuple):
+    """The API gives an id to an app."""
+
+    home: str
+    appid: str
+
+
+announcements = st.builds(Announce, st.sampled_from(["a", "b"]), st.sampled_from(["wx1", "wx2"]))
+
+
+Step = tuple[Event | Bind | Announce | str | None, int]
+"""What happens and when: an event, a binding, an announcement, an activity's id that WeChat calls dead
+(47504), or None: timers."""
 
 
 def histories(longest: int = 20) -> st.SearchStrategy[list[Step]]:
     """Steps at moments that mostly go forward; the database's clock may also be set back."""
-    happenings = events() | events() | events() | bindings | st.none() | st.sampled_from(["a", "b"])
+    others = bindings | announcements | st.none() | st.sampled_from(["a", "b"])
+    happenings = events() | events() | others
     wild = st.lists(st.tuples(happenings, moments), max_size=longest)
     return wild | wild.map(_in_order) | _lives(longest)
 
@@ -164,7 +175,7 @@ def histories(longest: int = 20) -> st.SearchStrategy[list[Step]]:
 def lines(longest: int = 20) -> st.SearchStrategy[list[Step]]:
     """Steps of three activities that continue each other, in order and in disorder."""
     happenings = events(openings | successions | successions | news, ("a", "b", "c"))
-    happens: st.SearchStrategy[Event | str | None] = happenings | happenings | st.none()
+    happens: st.SearchStrategy[Event | Announce | None] = happenings | happenings | announcements | st.none()
     steps: st.SearchStrategy[list[Step]] = st.lists(st.tuples(happens, moments), min_size=2, max_size=longest)
     return steps | steps.map(_in_order) | _passing(longest)
 

@@ -48,6 +48,12 @@ class Reference:
             life.waiting.append(event)
             self._note(life, event, "parked")
 
+    def announce(self, activity_id: str, appid: str) -> None:
+        """An app is given an id of which nothing is known, not even that something waits for it."""
+        life = self.lives.setdefault(activity_id, Life())
+        if life.state == NOTHING_YET and not (life.promised or life.waiting or life.followers):
+            life.promised = appid
+
     def fire(self, now: int, activity_id: str | None = None) -> None:
         """Time has come to `now`, for one activity or for all."""
         for name, life in self.lives.items():
@@ -84,6 +90,8 @@ class Reference:
     def bury(self, event: Event) -> None:
         """A parked event waited too long: it is dead, and sent again it counts as new."""
         life = self.lives[event.activity_id]
+        if isinstance(event.data, Opened) and event.data.appid == life.promised:
+            life.promised = ""
         for waiting in (life.waiting, *(each.followers for each in self.lives.values())):
             if event in waiting:
                 waiting.remove(event)
@@ -160,9 +168,13 @@ class Reference:
     # What events do.
 
     def _open(self, life: Life, event: Event, data: Opened, now: int, *, alone: bool) -> None:
-        """An opening of what is not open yet; it may have to wait for the card that it continues."""
+        """An opening of what is not open yet; it may have to wait for the card that it continues. An id that
+        was given to an app is nobody else's, until that app's opening comes to nothing."""
+        if life.promised and life.promised != data.appid:
+            self._refuse(life, event, "already_open")
+            return
         if now >= data.expires_at:
-            waiting, life.waiting = life.waiting, []
+            waiting, life.waiting, life.promised = life.waiting, [], ""
             for each in (event, *waiting):
                 self._refuse(life, each, "expired")
             self._follow(life, now, alone=True)
@@ -171,6 +183,7 @@ class Reference:
         if data.continues is not None:
             earlier = self.lives.setdefault(data.continues, Life())
             if alone or earlier is life:
+                life.promised = ""
                 self._refuse(life, event, "unknown_predecessor")
                 return
             if earlier.opening is None:
@@ -179,6 +192,7 @@ class Reference:
                 return
             there = earlier.opening
             if (there.appid, there.room) != (data.appid, data.room):
+                life.promised = ""
                 self._refuse(life, event, "unknown_predecessor")
                 return
             self._timers(earlier, now)
@@ -231,7 +245,8 @@ class Reference:
             life.done_in_time = done
             life.revision += 1
             life.published.append(ParticipantDone(tuple(sorted(done))))
-        life.unknown += [(name, *each[1:]) for each in earlier.unknown]
+        for each in earlier.unknown:
+            self._wait(life, (name, *each[1:]))
 
     def _meet(self, life: Life, event: Event, now: int) -> None:
         """An event comes to an activity that was opened, whatever has become of it since."""
@@ -287,8 +302,18 @@ class Reference:
             self._report(life, event, "no_room", None)
             return False
         cause = event.source, event.id
-        life.unknown += [(event.activity_id, each, cause, event.type, event.time) for each in openids]
+        for each in openids:
+            self._wait(life, (event.activity_id, each, cause, event.type, event.time))
         return True
+
+    def _wait(self, life: Life, wait: Wait) -> None:
+        """Somebody waits once for each type; of several times the earliest counts."""
+        name, openid, _, kind, time = wait
+        for number, (_, known, cause, known_kind, before) in enumerate(life.unknown):
+            if (known, known_kind) == (openid, kind):
+                life.unknown[number] = name, openid, cause, kind, min(time, before)
+                return
+        life.unknown.append(wait)
 
     def _added(self, life: Life, event: Event, data: Added) -> None:
         assert life.opening is not None
