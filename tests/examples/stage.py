@@ -50,9 +50,20 @@ class Stage:
         assert seen["crashes"] == [], seen["crashes"]
         return seen
 
+    async def tap(self, phone: str, text: str) -> Any:
+        """Tap the button that reads so, once it is there and on."""
+        buttons: list[Any] = []
+        while not any(text in each["text"] and not each["disabled"] for each in buttons):
+            buttons = (await self.look(phone))["buttons"]
+        return await self.do(phone, "tap", text=text)
+
+    async def look(self, phone: str) -> Any:
+        """What is to be seen now."""
+        return await self.do(phone, "look")
+
     async def sees(self, phone: str, text: str) -> Any:
         """Wait until the page reads so; a page may look at its activity a few times."""
-        while text not in (seen := await self.do(phone, "look"))["text"]:
+        while text not in (seen := await self.look(phone))["text"]:
             pass
         return seen
 

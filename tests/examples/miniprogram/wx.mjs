@@ -169,11 +169,6 @@ function sends(phone) {
       phone.chats.say(room, "card", { title: options.title, path: options.path, activity: menu?.activityId })
       return {}
     },
-    shareTextToGroup: (options) => {
-      const room = target(phone, options)
-      phone.chats.say(room, "text", { text: rules.must(options, "text", "String") })
-      return {}
-    },
     notifyGroupMembers: async (options) => {
       const room = target(phone, options)
       rules.reminder(options, await members(phone, room))
@@ -203,7 +198,7 @@ function open(phone) {
       phone.tool.current = chosen[0]
       return { groups: chosen.map((opengid) => ({ opengid })), opengid: chosen[0], opengids: chosen }
     },
-    isChatTool: () => ({ isChatTool: Boolean(phone.tool), chatTool: Boolean(phone.tool), mode: phone.tool?.open ? "open" : "" }),
+    isChatTool: () => ({ isChatTool: Boolean(phone.tool) }),
     exitChatTool: async () => {
       inTool(phone)
       await phone.leaveTool()
