@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from scripts.engines.npm import missing
+from scripts.patience import PATIENCE
 from tests.e2e.line import free_port
 from tests.e2e.up import Up, up
 from tests.examples.stage import Stage, backend, compiled, stage
@@ -50,8 +52,9 @@ class Playing:
 
     async def card(self, found: Callable[[Any], bool] = lambda card: True) -> Any:
         """The newest card, once it looks so."""
-        while not found(card := (await self.up.cards())[0]):
-            pass
+        async with asyncio.timeout(PATIENCE):
+            while not found(card := (await self.up.cards())[0]):
+                pass
         return card
 
 
