@@ -1,4 +1,4 @@
-import { bind, logIn, sentence } from '../../lib/backend'
+import { Refused, bind, logIn, sentence } from '../../lib/backend'
 import { Sealed, told } from '../../lib/wechat'
 
 const LIST = '/tool/pages/list/list'
@@ -68,13 +68,20 @@ Page({
   },
 
   /**
-   * The older way: a card that was shared with a ticket tells its group, without the chat tool.
+   * The older way: a card that was shared with a ticket tells its group, without the chat tool. It names no member,
+   * and livecard binds only who is named (422), so the way on is into the chat.
    * https://developers.weixin.qq.com/miniprogram/dev/api/share/wx.getShareInfo.html
    */
   async tellOrigin(shareTicket: string) {
     await logIn()
-    await bind(await told<Sealed>((answer) => wx.getShareInfo({ shareTicket, ...answer })))
-    this.setData({ origin: '已认出你来时的群聊' })
+    const sealed = await told<Sealed>((answer) => wx.getShareInfo({ shareTicket, ...answer }))
+    try {
+      await bind(sealed)
+      this.setData({ origin: '已认出你来时的群聊' })
+    } catch (error) {
+      if (!(error instanceof Refused && error.status === 422)) throw error
+      this.setData({ origin: '这张卡片只说明了群聊，请进入来时的聊天再继续' })
+    }
   },
 
   async attempt(work: () => Promise<unknown>) {
