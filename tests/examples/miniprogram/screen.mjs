@@ -16,7 +16,7 @@ const PROPERTIES = {
   button: { disabled: Boolean, loading: Boolean, openType: String, type: String, size: String, formType: String },
   image: { src: String, mode: String },
   "open-data-list": { type: String, members: Array },
-  "open-data-item": { type: String, member: String },
+  "open-data-item": { type: String, index: Number },
 }
 const VALUE = { value: null, checked: null, disabled: Boolean, placeholder: String, maxlength: null, type: String }
 
@@ -31,8 +31,10 @@ export function codeSpace(kit) {
   const env = new kit.adapter.MiniProgramEnv()
   const space = env.getGlobalCodeSpace().getComponentSpace()
   const content = template(kit, BUILT_IN, "<slot />")
+  // One of its slot's content for each member, told its index.
+  const each = template(kit, BUILT_IN, '<slot wx:for="{{members}}" index="{{index}}" />')
   const define = (is, properties, observers) =>
-    space.define(is).template(content).definition({ properties, observers }).registerComponent()
+    space.define(is).options({ dynamicSlots: is === "open-data-list" }).template(is === "open-data-list" ? each : content).definition({ properties, observers }).registerComponent()
   const builtIn = {}
   for (const name of [...PLAIN, "image", ...Object.keys(VALUED)]) {
     builtIn[name] = define(name, PROPERTIES[name] ?? (name in VALUED ? VALUE : {}), mirrors(name))
