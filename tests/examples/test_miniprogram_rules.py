@@ -71,7 +71,7 @@ def code(path: Path) -> str:
 
 
 def test_the_app_declares_one_chat_tool_whose_root_is_its_subpackage() -> None:
-    """One chat tool at most; root, entryPagePath and desc are required, and the entry page is one of its own."""
+    """One chat tool at most, with root, desc and an entry page of its own."""
     [tool] = APP["chatTools"]
     assert len(APP["subPackages"]) == 1
     assert tool["root"] == TOOL["root"]
@@ -194,7 +194,7 @@ def test_each_page_stays_short_and_says_where_to_read_more() -> None:
         "selectGroupMembers",
     ):
         told = "".join(path.read_text("utf-8") for path in sources(".ts"))
-        assert f"https://developers.weixin.qq.com/miniprogram/dev/api" in told
+        assert "https://developers.weixin.qq.com/miniprogram/dev/api" in told
         assert f"wx.{name}.html" in told
 
 
