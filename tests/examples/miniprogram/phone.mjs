@@ -37,7 +37,7 @@ export class Phone {
     const { glassEasel } = this.kit
     if (!this.mount) return new glassEasel.EmptyBackendContext()
     const window = new glassEasel.CurrentWindowBackendContext()
-    window.onEvent((target, type, detail, options) => screen.trigger(this.kit, target, type, detail, options))
+    window.onEvent((target, type, detail, options) => screen.heard(this.kit, target, type, detail, options))
     return window
   }
 

@@ -39,21 +39,11 @@ export function codeSpace(kit) {
     "open-data-item": define("open-data-item", { type: String, index: Number }, {}, "item", (each) => each.lifetime("attached", tellName)),
   }
   for (const name of [...PLAIN, ...VALUED]) {
-    const valued = VALUED.includes(name)
-    const listens = (each) => (valued ? each.lifetime("attached", listening(kit)) : each)
-    builtIn[name] = define(name, PROPERTIES[name] ?? (valued ? VALUE : {}), mirrors(name), "plain", listens)
+    builtIn[name] = define(name, PROPERTIES[name] ?? (VALUED.includes(name) ? VALUE : {}), mirrors(name))
   }
   const code = env.createCodeSpace("", true)
   for (const [name, definition] of Object.entries(builtIn)) code.getComponentSpace().setGlobalUsingComponent(name, definition)
   return { env, code }
-}
-
-// In a browser it is the DOM's own input into which somebody types.
-function listening(kit) {
-  return function () {
-    const element = this.getBackendElement()
-    element?.addEventListener?.("input", () => type(kit, this, element.value))
-  }
 }
 
 // An open-data-item shows a person of its list: WeChat the name, this stage the id.
@@ -101,6 +91,12 @@ export function text(kit, element) {
 export function type(kit, element, value) {
   element.typed = value
   trigger(kit, element, "input", { value }, { bubbles: false, composed: false })
+}
+
+/** An event of the DOM's, as the platform tells it. */
+export function heard(kit, element, name, detail, options) {
+  if (name === "input") type(kit, element, element.getBackendElement().value)
+  else trigger(kit, element, name, detail, options)
 }
 
 /** What a form's fields hold, by name. */
