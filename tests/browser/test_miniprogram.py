@@ -1,6 +1,6 @@
 """The example mini program in a browser: its wxml drawn by glass-easel, its buttons tapped.
 
-What that does not carry: skyline's layout, custom navigation bars, and components other than the built-in ones of
+What that does not carry: skyline's layout, navigation bars, and components other than the built-in ones of
 tests/examples/miniprogram/screen.mjs. wxss is handed to the browser as CSS, with rpx made into vw.
 """
 
