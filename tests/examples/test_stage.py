@@ -96,6 +96,7 @@ REFUSED: Final[dict[str, tuple[str, dict[str, Any], str]]] = {
     "a verb that there is not": ("notifyGroupMembers", {**REMINDER, "type": "do"}, "invalid type"),
     "a picture from the web": ("shareImageToGroup", {"imagePath": "https://a/b.png"}, "local path"),
     "a file without a path": ("shareFileToGroup", {}, "filePath should be String"),
+    "a page outside the tool": ("navigateTo", {"url": "/pages/home"}, "no page of the chat tool"),
     "a tool inside the tool": ("openChatTool", {"url": "/tool/page", "roomid": "g-1"}, "already"),
 }
 
