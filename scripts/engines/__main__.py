@@ -9,19 +9,23 @@ import tempfile
 import time
 from pathlib import Path
 
-from scripts.engines import EngineError, Kafka, Postgres, kafka, pgbouncer, postgres, redis
+from scripts.engines import EngineError, Kafka, Postgres, chromium, kafka, npm, pgbouncer, postgres, redis
 
 PACKAGES = {
     "kafka": ["default-jre-headless", "maven"],
     "postgres": ["postgresql"],
     "pgbouncer": ["pgbouncer"],
     "redis": ["redis-server"],
+    "chromium": ["chromium", "fonts-noto-cjk"],
+    "npm": ["nodejs", "npm"],
 }
 MISSING = {
     "kafka": kafka.missing,
     "postgres": postgres.missing,
     "pgbouncer": pgbouncer.missing,
     "redis": redis.missing,
+    "chromium": chromium.missing,
+    "npm": npm.missing,
 }
 
 
@@ -127,8 +131,9 @@ def main() -> int:
     ]
     try:
         if options.action == "install" or options.install:
-            poolers = ["pgbouncer"] if "postgres" in wanted else []
-            install(["redis"] if options.redis else [*wanted, *poolers])
+            beside = ["pgbouncer"] if "postgres" in wanted else []
+            beside += ["chromium", "npm"] if both else []
+            install(["redis"] if options.redis else [*wanted, *beside])
         if options.action != "install":
             engines = Engines(
                 options.dir.resolve(), wanted, brokers=options.kafka or 1, durable=options.durable

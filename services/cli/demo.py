@@ -39,7 +39,7 @@ EXPIRY: Final = 600
 
 def staged(settings: Settings, folder: Path) -> Settings:
     """The settings of a play that touches nothing outside `folder`, whatever a production's shell names."""
-    files = ("apps_file", "api_keys_file", "simulator_faults", "simulator_cards")
+    files = ("apps_file", "api_keys_file", "simulator_faults", "simulator_cards", "simulator_key_file")
     plain = {name: getattr(Settings(), name) for name in (*OF_THE_BROKER, *files)}
     return msgspec.structs.replace(
         settings,
@@ -68,7 +68,8 @@ async def run(settings: Settings, out: Console, *, plain: bool) -> int:
                 services = [service for build in builders(keys) for service in build(parts)]
                 host = Host(parts, services, always, address)
                 await host.start()
-                out.print(f"the chat: {simulator.url}")
+                simulator.acting.through(host.http.url, key)
+                out.print(f"the chat, in a browser: {simulator.url}")
                 out.print(f"health and metrics: {host.http.url}/readyz /metrics")
                 out.print(f"the API: {host.http.url}/openapi.json, with the key {key}", markup=False)
                 try:

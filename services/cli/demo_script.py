@@ -9,19 +9,13 @@ import msgspec
 
 from contracts.times import SECOND, format_rfc3339
 from contracts.wechat import SET_CHAT_TOOL_MSG_PATH
+from services.simulator.acting import PEOPLE
 from services.simulator.cards import Declaration
 from services.simulator.faults import Action, Match, Rule
 
 APPID: Final = "wx1"
 PUBLISHER: Final = "gp-cindy"
-NAMES: Final = {
-    "gp-cindy": "小琳",
-    "gp-alex": "阿力",
-    "gp-bob": "小波",
-    "gp-dora": "朵拉",
-    "gp-evan": "伊凡",
-    "gp-fay": "菲菲",
-}
+NAMES: Final = PEOPLE
 OUTING, TEA, REPORT = "demo-outing", "demo-tea", "demo-report"
 OUTING_DEADLINE: Final = 21.0
 OUTING_NOTICE: Final = 9

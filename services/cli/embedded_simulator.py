@@ -14,6 +14,7 @@ import structlog
 from contracts.wechat import Template, Version
 from services.cli.database import named_database
 from services.cli.errors import CommandError
+from services.runtime.secret_file import SecretFileError, read_secret
 from services.runtime.settings import Settings, database_url, state_folder
 from services.simulator.app import SimulatorServer
 from services.simulator.cards import Choose, Declaration
@@ -149,6 +150,19 @@ def simulator_server(settings: Settings, host: str, port: int, apps: AppBook | N
     )
     server.shell.read_faults_file()
     return server
+
+
+def connect(simulator: SimulatorServer, settings: Settings, url: str = "", key: str = "") -> None:
+    """Let the page's buttons go through a gateway: this one with this key, else as set. Raises
+    `CommandError`."""
+    url, file = url or settings.simulator_gateway, settings.simulator_key_file
+    if not key and file:
+        try:
+            key = read_secret(Path(file)).decode("ascii", "replace").strip()
+        except SecretFileError as error:
+            raise CommandError(f"LIVECARD_SIMULATOR_KEY_FILE: {error}") from None
+    if url and key:
+        simulator.acting.through(url, key)
 
 
 def warn_about(server: SimulatorServer, host: str, faults: str) -> None:

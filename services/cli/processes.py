@@ -10,7 +10,13 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from rich.console import Console
 
 from services.cli.database import check_meant, named_database
-from services.cli.embedded_simulator import SimulatorService, informed, simulator_server, warn_about
+from services.cli.embedded_simulator import (
+    SimulatorService,
+    connect,
+    informed,
+    simulator_server,
+    warn_about,
+)
 from services.cli.errors import CommandError
 from services.kafka.admin import create_topics
 from services.runtime.clock import RealClock
@@ -85,6 +91,7 @@ async def _serve_simulator(settings: Settings) -> None:
     host, port = split_address(settings.http or DEFAULT_ADDRESS["simulator"])
     apps = AppBook.load(settings) if settings.apps or settings.apps_file else None
     server = simulator_server(settings, host, port, apps)
+    connect(server, settings)
     service = SimulatorService()
     health = Health(lambda: [service], clock, settings.stalled_after)
     registry = CollectorRegistry()

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from contracts.topics import Topics
 from services.cli.database import check_meant, named_database
-from services.cli.embedded_simulator import openings_of, remember, simulator_server, warn_about
+from services.cli.embedded_simulator import connect, openings_of, remember, simulator_server, warn_about
 from services.cli.errors import CommandError
 from services.cli.key import key_to_try
 from services.cli.processes import builder
@@ -102,7 +102,6 @@ async def up(settings: Settings, out: Console) -> None:
     """Serve everything until SIGTERM, after telling where everything is."""
     check_meant(settings)
     async with embedded(settings) as (ready, simulator):
-        wechat = "  (the simulator; open it in a browser to see the chat)" if simulator else ""
         kafka = "" if settings.kafka else "  (embedded; its records live as long as this process)"
         apps = AppBook.load(ready).appids()
         key = "" if ready.api_keys_file else key_to_try()
@@ -110,7 +109,7 @@ async def up(settings: Settings, out: Console) -> None:
         rows = {
             "Kafka": ready.kafka + kafka,
             "store": safe_url(database_url(ready)),
-            "WeChat": ready.wechat + wechat,
+            "WeChat": ready.wechat + ("  (the simulator)" if simulator else ""),
             "apps": ", ".join(apps),
             "API key": key or ready.api_keys_file,
         }
@@ -122,8 +121,11 @@ async def up(settings: Settings, out: Console) -> None:
             }
             for name, text in {**where, **rows}.items():
                 out.print(f"{name:>16}  {text}", markup=False)
+            if simulator is not None:
+                connect(simulator, settings, url, key)
+                out.print(f"\nsee the chat:      {simulator.url}  (open it in a browser)", markup=False)
             event = f"LIVECARD_KAFKA={ready.kafka} livecard send events.json"
-            out.print(f"\nsend it an event:  {event}", markup=False)
+            out.print(f"send it an event:  {event}", markup=False)
             out.print("Ctrl-C drains and stops.", markup=False)
 
         await serve("up", ready, builders(keys), serving)

@@ -219,6 +219,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     simulator_cards: Annotated[
         str, _about("file in which the simulator keeps its cards over a restart (up: beside the database)")
     ] = ""
+    simulator_gateway: Annotated[
+        str,
+        _about("base URL of the gateway through which the simulator's page opens activities (up: its own)"),
+    ] = ""
+    simulator_key_file: Annotated[
+        str,
+        _about(
+            "file with the API key for that (`livecard key` prints one; scopes write and read); nobody else "
+            "may read it"
+        ),
+    ] = ""
 
     def __repr__(self) -> str:
         """What is not as by default, secrets as `***`: for errors and logs that show an object."""

@@ -12,16 +12,18 @@ from aiohttp import web
 from services.runtime.clock import RealClock
 from services.runtime.http import HEALTH_ROUTES, HealthAnswers
 from services.runtime.ports import Chance, Clock
+from services.simulator.acting import Acting
 from services.simulator.behaviour import Behaviour
 from services.simulator.control import Control
 from services.simulator.faults import Faults
 from services.simulator.memory import Memory
 from services.simulator.model import WeChatModel
+from services.simulator.pages import page_routes
 from services.simulator.shell import Shell
+from services.simulator.stream import Stream
 
 LARGEST_BODY: Final = 1 << 20
 """Bytes of a request."""
-_PAGE: Final = Path(__file__).with_name("page.html")
 
 
 class SimulatorServer:
@@ -54,6 +56,8 @@ class SimulatorServer:
         self.model = WeChatModel(apps or {}, chance, behaviour)
         self.faults = Faults(chance)
         self.shell = Shell(self.model, self.faults, clock or RealClock(), reseed, faults_file)
+        self.acting = Acting(self.shell)
+        self.stream = Stream(self.shell, self.acting.means)
         self._runner: web.AppRunner | None = None
 
     def remember(self, path: Path) -> None:
@@ -70,7 +74,8 @@ class SimulatorServer:
     def routes(self) -> list[web.RouteDef]:
         """The page, `/control`, and everything else as WeChat answers it. Add them last."""
         wechat = web.route("*", r"/{any:(?!(?:healthz|readyz|metrics)$).*}", self.shell.answer)
-        return [web.get("/", _page), *Control(self.shell).routes(), wechat]
+        control = Control(self.shell, self.acting, self.stream)
+        return [*page_routes(), *control.routes(), wechat]
 
     async def start(self) -> None:
         """Listen. Raises OSError for a port in use or an address that is not ours."""
@@ -96,14 +101,12 @@ class SimulatorServer:
 
     async def stop(self) -> None:
         """Let go of who hangs, drop what was to be applied later, stop listening."""
+        self.stream.close()
         self.shell.release()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        await self.acting.close()
         if self.shell.memory is not None:
             self.shell.memory.close()
             self.shell.memory = None
-
-
-async def _page(_request: web.Request) -> web.FileResponse:
-    return web.FileResponse(_PAGE)

@@ -88,11 +88,13 @@ class ChatCard(msgspec.Struct, dict=True):
     """A card that was shared: its state, who is done, and all that happened to it.
 
     `shared`: a page declared it; otherwise it is known from livecard's own store, or from its first call.
+    `at`: when it came into the chat, µs.
     """
 
     declaration: Declaration
     expires_at: int
     shared: bool = True
+    at: int = 0
     target_state: int = TARGET_OPEN
     posts: dict[str, int] = {}
     chat: list[Said] = []
@@ -222,6 +224,7 @@ class ChatCard(msgspec.Struct, dict=True):
             "publisher": declared.publisher,
             "choose": declared.choose,
             "names": declared.names,
+            "at": self.at,
             "expires_at": self.expires_at,
             "expired": now >= self.expires_at,
             "target_state": self.target_state,

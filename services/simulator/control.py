@@ -9,10 +9,13 @@ import msgspec
 from aiohttp import web
 
 from contracts.times import SECOND
+from services.simulator.acting import Acting, CloseWish, CompleteWish, OpenWish
 from services.simulator.cards import Declaration
 from services.simulator.model import Session
 from services.simulator.rooms import PageWish, RoomWish
 from services.simulator.shell import JSON, Shell
+from services.simulator.sites import same_site
+from services.simulator.stream import Stream
 
 Wish = TypeVar("Wish")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -64,12 +67,24 @@ class CodeWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Control:
     """The handlers; each answers JSON, 400 with `error` for a body it cannot use, 404 for the unknown."""
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Shell, acting: Acting, stream: Stream) -> None:
         self._shell = shell
+        self._acting = acting
+        self._stream = stream
 
     def routes(self) -> list[web.RouteDef]:
-        """Everything under `/control`."""
+        """Everything under `/control`; nothing of it is for a page of another site."""
         return [
+            web.route(route.method, route.path, same_site(route.handler), **route.kwargs)
+            for route in self._routes()
+        ]
+
+    def _routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/control/stream", self._stream.serve),
+            web.post("/control/livecard/open", _guarded(self._open)),
+            web.post("/control/livecard/complete", _guarded(self._complete)),
+            web.post("/control/livecard/close", _guarded(self._close)),
             web.get("/control/activities", self._list),
             web.post("/control/activities", _guarded(self._declare)),
             web.get("/control/activities/{activity_id:.+}", self._show),
@@ -91,6 +106,18 @@ class Control:
             web.delete("/control/faults", self._lift_faults),
             web.route("*", "/control/{any:.*}", self._unknown),
         ]
+
+    async def _open(self, request: web.Request) -> web.Response:
+        status, answer = await self._acting.open(await _wish(request, OpenWish))
+        return _json(answer, status)
+
+    async def _complete(self, request: web.Request) -> web.Response:
+        status, answer = await self._acting.complete(await _wish(request, CompleteWish))
+        return _json(answer, status)
+
+    async def _close(self, request: web.Request) -> web.Response:
+        status, answer = await self._acting.close_activity(await _wish(request, CloseWish))
+        return _json(answer, status)
 
     async def _list(self, request: web.Request) -> web.Response:
         """All cards, newest first; `?limit=` keeps the first so many."""
@@ -192,11 +219,14 @@ class Control:
         return _json({"rules": self._shell.faults.view(), "file_error": self._shell.file_error})
 
     async def _put_faults(self, request: web.Request) -> web.Response:
-        return _json({"ids": self._shell.put_faults(await request.read())}, status=201)
+        ids = self._shell.put_faults(await request.read())
+        self._shell.changed()
+        return _json({"ids": ids}, status=201)
 
     async def _lift_faults(self, request: web.Request) -> web.Response:
         """`?id=` lifts one rule, without it all are lifted."""
         lifted = self._shell.faults.remove(request.query.get("id"))
+        self._shell.changed()
         return _json({"lifted": lifted})
 
     async def _unknown(self, request: web.Request) -> web.Response:

@@ -88,12 +88,16 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WeChatModel:
-    """Apps, tokens, quotas and cards, behind `handle`."""
+    """Apps, tokens, quotas and cards, behind `handle`.
+
+    `versions` tells by card when it changed last, counted by `version`; `era` counts the resets.
+    """
 
     def __init__(self, apps: Mapping[str, str], chance: Chance, behaviour: Behaviour | None = None) -> None:
         self.behaviour = behaviour or Behaviour()
         self._chance = chance
         self.apps = Apps(apps, self.behaviour)
+        self.version = self.era = 0
         self.reset()
         self._endpoints: dict[str, Callable[[int, Request], bytes]] = {
             SET_CHAT_TOOL_MSG_PATH: self._set_chat_tool_msg,
@@ -116,6 +120,8 @@ class WeChatModel:
         self.refusals = Refusals()
         self.given: dict[str, Given] = {}
         self.changed: dict[str, None] = {}
+        self.versions: dict[str, int] = {}
+        self.era += 1
         self.rooms = Rooms(self._chance)
         self._codes: dict[str, Session | None] = {}
 
@@ -163,9 +169,9 @@ class WeChatModel:
         expires_at = declaration.expiry()
         if expires_at is None:
             expires_at = self._given(now, declaration.activity_id, declaration.appid).expires_at
-        return self._put(declaration, expires_at, shared=True)
+        return self._put(now, declaration, expires_at, shared=True)
 
-    def learn(self, declaration: Declaration) -> None:
+    def learn(self, now: int, declaration: Declaration) -> None:
         """What livecard's own store says about a card; nothing where a page has shared it.
 
         `expires_at` is a number; the id's own counts, where it was given out here.
@@ -176,16 +182,22 @@ class WeChatModel:
         expires_at = declaration.expiry()
         assert expires_at is not None
         given = self.given.get(declaration.activity_id)
-        self._put(declaration, given.expires_at if given else expires_at, shared=False)
+        self._put(now, declaration, given.expires_at if given else expires_at, shared=False)
 
-    def _put(self, declaration: Declaration, expires_at: int, *, shared: bool) -> ChatCard:
+    def _put(self, now: int, declaration: Declaration, expires_at: int, *, shared: bool) -> ChatCard:
         card = self.cards.get(declaration.activity_id)
         if card is None:
-            card = self.cards[declaration.activity_id] = ChatCard(declaration, expires_at, shared)
+            card = self.cards[declaration.activity_id] = ChatCard(declaration, expires_at, shared, now)
         else:
             card.declare(declaration, expires_at, shared=shared)
-        self.changed[declaration.activity_id] = None
+        self._touch(declaration.activity_id)
         return card
+
+    def _touch(self, activity_id: str) -> None:
+        """It is to be kept, and whoever watches has not seen it so."""
+        self.changed[activity_id] = None
+        self.version += 1
+        self.versions[activity_id] = self.version
 
     def _given(self, now: int, activity_id: str, appid: str) -> Given:
         """Whose id this is and when it dies; one not given out here is the asking app's, from now."""
@@ -213,7 +225,7 @@ class WeChatModel:
             raise RefusedError(47501)
         card.check(now, message, self.behaviour)
         card.show(now, message, self.behaviour)
-        self.changed[message.activity_id] = None
+        self._touch(message.activity_id)
         return _OK
 
     def _undeclared(self, now: int, appid: str, message: ChatToolMsg) -> ChatCard:
@@ -232,7 +244,7 @@ class WeChatModel:
             version=_VERSIONS[message.version_type],
             title=message.activity_id,
         )
-        return self._put(declaration, given.expires_at, shared=False)
+        return self._put(now, declaration, given.expires_at, shared=False)
 
     def _stable_token(self, now: int, request: Request) -> bytes:
         wish = read_body(request, _TOKEN_WISH)

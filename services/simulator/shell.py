@@ -106,7 +106,7 @@ class Shell:
         if self.source is None:
             return
         for declaration in await self.source(activity_id):
-            self.model.learn(declaration)
+            self.model.learn(self.now(), declaration)
         self.changed()
 
     def reset(self) -> None:
@@ -116,6 +116,7 @@ class Shell:
         self.offset = 0
         self._remember(Memory.forget)
         self.model.reset()
+        self.changed()
 
     def _remember(self, write: Callable[[Memory], None]) -> None:
         """Write to the file, if there is one; who cannot says so and goes on."""
@@ -127,13 +128,19 @@ class Shell:
 
     async def until(self, true: Callable[[WeChatModel], bool], deadline: float) -> None:
         """Wait until a condition on the model holds. Raises TimeoutError after `deadline` seconds."""
-        watcher = asyncio.Event()
-        self._watchers.add(watcher)
-        try:
+        with self.watching() as watcher:
             async with asyncio.timeout(deadline):
                 while not true(self.model):
                     await watcher.wait()
                     watcher.clear()
+
+    @contextmanager
+    def watching(self) -> Iterator[asyncio.Event]:
+        """An event that each change sets; who waits for it clears it."""
+        watcher = asyncio.Event()
+        self._watchers.add(watcher)
+        try:
+            yield watcher
         finally:
             self._watchers.discard(watcher)
 

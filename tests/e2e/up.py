@@ -15,19 +15,21 @@ import httpx
 import msgspec
 
 from scripts.patience import PATIENCE
-from tests.e2e.line import LIVECARD, free_port
+from tests.e2e.line import LIVECARD
 
 PRINTED = re.compile(
-    r"API  (?P<api>\S+)/v1 .*API key  (?P<key>\S+).*LIVECARD_KAFKA=(?P<kafka>\S+)", re.DOTALL
+    r"API  (?P<api>\S+)/v1 .*API key  (?P<key>\S+).*see the chat: +(?P<page>\S+) "
+    r".*LIVECARD_KAFKA=(?P<kafka>\S+)",
+    re.DOTALL,
 )
 
 
 class Up:
     """One run of it, and a second terminal beside it."""
 
-    def __init__(self, env: dict[str, str], page: str, printed: re.Match[str]) -> None:
+    def __init__(self, env: dict[str, str], printed: re.Match[str]) -> None:
         self.kafka, self.gateway, self.key = printed["kafka"], printed["api"], printed["key"]
-        self.env, self.page = {**env, "LIVECARD_KAFKA": self.kafka}, page
+        self.env, self.page = {**env, "LIVECARD_KAFKA": self.kafka}, printed["page"]
 
     async def send(self, event: dict[str, Any]) -> None:
         process = await asyncio.create_subprocess_exec(
@@ -46,12 +48,11 @@ class Up:
 @asynccontextmanager
 async def up(folder: Path) -> AsyncIterator[Up]:
     """Start it, until it serves; at the end Ctrl-C."""
-    page = f"127.0.0.1:{free_port()}"
     env = {name: value for name, value in os.environ.items() if not name.startswith("LIVECARD_")}
     env |= {
         "XDG_STATE_HOME": str(folder),
         "LIVECARD_HTTP": "127.0.0.1:0",
-        "LIVECARD_SIMULATOR_HTTP": page,
+        "LIVECARD_SIMULATOR_HTTP": "127.0.0.1:0",
         "PYTHONUNBUFFERED": "1",
     }
     with (folder / "log").open("ab") as log:
@@ -66,7 +67,7 @@ async def up(folder: Path) -> AsyncIterator[Up]:
                 line = await process.stdout.readline()
                 assert line, (folder / "log").read_text()[-2000:]
                 printed += line.decode()
-        yield Up(env, f"http://{page}", found)
+        yield Up(env, found)
         process.send_signal(signal.SIGINT)
         assert await process.wait() == 0
     finally:

@@ -13,6 +13,7 @@ from contracts.times import SECOND
 from contracts.wechat import SET_CHAT_TOOL_MSG_PATH, STABLE_TOKEN_PATH, TEMPLATE_IDS
 from scripts.patience import PATIENCE
 from services.simulator.app import SimulatorServer
+from tests.simulator.gateway import StandInGateway
 
 START = 1_795_248_000 * SECOND  # 2026-11-21T08:00:00Z, 16:00 in Shanghai
 
@@ -122,3 +123,12 @@ async def card(client: Client) -> Client:
         names={"cindy": "小红", "alex": "小明"},
     )
     return client
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[StandInGateway]:
+    """A stand-in for livecard's gateway, on a real port."""
+    running = StandInGateway()
+    await running.start()
+    yield running
+    await running.stop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from aiohttp import web
 
@@ -132,8 +134,16 @@ async def test_the_page_needs_nothing_from_elsewhere(client):
         assert response.status == 200
         page = await response.text()
     assert "群聊模拟" in page
-    assert "http://" not in page
-    assert "https://" not in page
+    files = ["/", *(f"/{name}" for name in re.findall(r'(?:href|src)="(page[a-z_]*\.[a-z]+)"', page))]
+    assert len(files) == 3
+    for path in (*files, "/page_card.js", "/page_forms.js", "/page_parts.js", "/page_texts.js"):
+        async with client.http.get(path) as response:
+            assert response.status == 200, path
+            policy = response.headers["Content-Security-Policy"]
+            text = (await response.text()).replace("http://www.w3.org/2000/svg", "")  # a name, no address
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert not re.search(r"https?://|<script>|<style|\bstyle=|\bon[a-z]+=\"", text), path
 
 
 async def test_a_process_that_runs_it_is_told_to_be_well(client):

@@ -13,16 +13,20 @@ from services.simulator.behaviour import Behaviour
 from services.simulator.control import Control
 from services.simulator.faults import Action, Match, Rule, RuleSet, read_rules
 from services.simulator.model import WeChatModel
+from tests.simulator.gateway import StandInGateway
 
 PAGE = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text("utf-8")
 EXAMPLES = re.findall(r"```http\n([A-Z]+) (\S+)\n(.*?)```", PAGE, re.DOTALL)
 
 
-async def test_every_example_works_as_it_stands(client: Any) -> None:
-    await client.post("/control/apps", {"apps": {}})
+async def test_every_example_works_as_it_stands(
+    client: Any, server: SimulatorServer, gateway: StandInGateway
+) -> None:
+    server.acting.through(gateway.url, gateway.key)
     for method, path, body in EXAMPLES:
         async with client.http.request(method, path, data=body.encode() or None) as response:
-            said = await response.text()
+            endless = response.content_type == "text/event-stream"
+            said = str(await response.content.readline()) if endless else await response.text()
             assert response.status < 300, (method, path, said)
             assert '"errcode"' not in said or "/control/" in path, (method, path, said)
 
@@ -34,7 +38,7 @@ def test_every_control_call_has_an_example(server: SimulatorServer) -> None:
     }
     routes = {
         (route.method, re.sub(r"\{.*\}", "{}", route.path))
-        for route in Control(server.shell).routes()
+        for route in Control(server.shell, server.acting, server.stream).routes()
         if route.method != "*"
     }
     assert routes <= shown
