@@ -50,6 +50,12 @@ class Stage:
         assert seen["crashes"] == [], seen["crashes"]
         return seen
 
+    async def sees(self, phone: str, text: str) -> Any:
+        """Wait until the page reads so; a page may look at its activity a few times."""
+        while text not in (seen := await self.do(phone, "look"))["text"]:
+            pass
+        return seen
+
     async def move(self, backend: str) -> None:
         """From now on every telephone finds the backend there."""
         await self._ask({"do": "move", "backend": backend})

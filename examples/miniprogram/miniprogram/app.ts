@@ -1,4 +1,2 @@
-// The ordinary mode's start. The chat tool's subpackage is independent: opened by itself it runs without this file.
-// https://developers.weixin.qq.com/miniprogram/dev/framework/subpackages/independent.html
-
+// Nothing is kept here: an independent subpackage may run without the app.
 App({})

@@ -24,7 +24,9 @@ export class Phone {
   /** Open the mini program: from a chat (`from`, perhaps by a card with a ticket), or from nowhere. In the chat
    * tool at once if `tool` says so. */
   async launch(url, { from = null, shareTicket, tool = null } = {}) {
-    Object.assign(this, { from, shareTicket, tool, pages: [], below: [], app: undefined, modules: new Map() })
+    this.pages.push(...this.below.splice(0))
+    while (this.pages.length) this._pop()
+    Object.assign(this, { from, shareTicket, tool, app: undefined, modules: new Map() })
     const { env, code } = screen.codeSpace(this.kit)
     Object.assign(this, { env, code, components: new Set(), backend: env.associateBackend(this._backend()) })
     await this.push(url)
@@ -98,7 +100,8 @@ export class Phone {
   _pop() {
     const page = this.pages.pop()
     if (typeof page.instance.onUnload === "function") this.run(() => page.instance.onUnload())
-    page.root.release()
+    page.instance.setData = () => undefined // as on a telephone: what its calls answer later changes nothing
+    this.kit.glassEasel.Element.pretendDetached(page.component)
     page.unmount?.()
   }
 

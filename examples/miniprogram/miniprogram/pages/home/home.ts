@@ -1,67 +1,89 @@
-// The ordinary mode: whence the user comes, and the ways into the chat tool.
-// https://developers.weixin.qq.com/miniprogram/dev/framework/open-ability/chatTool.html
+import { bind, logIn, sentence } from '../../lib/backend'
+import { Sealed, told } from '../../lib/wechat'
 
-import { bind, type Bound, type Room } from "../../lib/api"
-import { doing } from "../../lib/page"
-import { promised } from "../../lib/promised"
+const LIST = '/tool/pages/list/list'
+const AT_MOST = 9
 
-type Sealed = WechatMiniprogram.GetGroupEnterInfoSuccessCallbackResult
-type ShareInfo = WechatMiniprogram.GetGroupEnterInfoSuccessCallbackResult
-
-const TOOL = "/tool/entry/entry"
-const FROM_GROUP_CARD = 1044
-
+/** An ordinary page, and the ways from it into the chat tool. */
 Page({
-  data: { busy: false, trouble: "", fromChat: false, hasTicket: false, known: "" },
+  data: { busy: false, problem: '', origin: '', several: false },
 
   onLoad() {
-    // Cards that are sent from here carry a ticket, by which the chat is known to whoever opens them.
-    wx.showShareMenu({ withShareTicket: true })
+    const { shareTicket } = wx.getEnterOptionsSync()
+    if (shareTicket) void this.attempt(() => this.tellOrigin(shareTicket))
   },
 
   onShow() {
-    const { scene, shareTicket } = wx.getEnterOptionsSync()
-    this.setData({ fromChat: scene === FROM_GROUP_CARD, hasTicket: Boolean(shareTicket) })
+    // Base libraries before 3.12.0 do not have the open mode.
+    if (wx.canIUse('isChatTool')) void this.attempt(() => this.tellMode())
   },
 
-  onShareAppMessage() {
-    return { title: "群活动", path: "/pages/home/home" }
-  },
-
-  /** WeChat shows the user's chats. */
-  chooseChat() {
-    return doing(this, () => promised((then) => wx.openChatTool({ url: TOOL, ...then })))
-  },
-
-  /** The chat whose card was opened: the user need not choose it again.
-   * https://developers.weixin.qq.com/miniprogram/dev/api/open-api/group/wx.getGroupEnterInfo.html */
-  enterThisChat() {
-    return doing(this, async () => {
-      const seal = () =>
-        promised<Sealed>((then) => wx.getGroupEnterInfo({ allowSingleChat: true, needGroupOpenID: true, ...then }))
-      const { room } = await bind(seal)
-      await promised((then) => wx.openChatTool({ url: TOOL, ...named(room), ...then }))
+  /**
+   * From a card in a chat: that chat is entered, and nobody has to choose it.
+   * https://developers.weixin.qq.com/miniprogram/dev/api/open-api/group/wx.getGroupEnterInfo.html
+   */
+  enter() {
+    return this.attempt(async () => {
+      await logIn()
+      const { room } = await bind(
+        await told<Sealed>((answer) =>
+          wx.getGroupEnterInfo({ allowSingleChat: true, needGroupOpenID: true, ...answer }),
+        ),
+      )
+      const roomid = room.opengid ?? room.open_single_roomid
+      const chatType = room.chat_type ?? (room.opengid ? 3 : 1)
+      await told((answer) => wx.openChatTool({ url: LIST, roomid, chatType, ...answer }))
     })
   },
 
-  /** The older way, for what needs no chat tool: who is in the group is known, and no more.
-   * https://developers.weixin.qq.com/miniprogram/dev/api/share/wx.getShareInfo.html */
-  knowGroup() {
-    return doing(this, async () => {
-      const shareTicket = wx.getEnterOptionsSync().shareTicket ?? ""
-      const seal = () => promised<ShareInfo>((then) => wx.getShareInfo({ shareTicket, ...then }))
-      const bound: Bound = await bind(seal)
-      this.setData({ known: bound.room.opengid ? "已认出这个群" : "已认出这个聊天" })
+  /**
+   * From anywhere: without a room WeChat asks for one.
+   * https://developers.weixin.qq.com/miniprogram/dev/api/chattool/wx.openChatTool.html
+   */
+  choose() {
+    return this.attempt(() => told((answer) => wx.openChatTool({ url: LIST, ...answer })))
+  },
+
+  /**
+   * The open mode binds several groups; each send then names one of them.
+   * https://developers.weixin.qq.com/miniprogram/dev/framework/open-ability/chatToolOpenMode.html
+   */
+  enterSeveral() {
+    return this.attempt(async () => {
+      await told((answer) => wx.enterChatToolMode({ singleChatRoom: false, selectLimit: AT_MOST, ...answer }))
+      await told((answer) => wx.navigateTo({ url: `${LIST}?several=1`, ...answer }))
     })
   },
 
-  severalGroups() {
-    wx.navigateTo({ url: "/pages/open/open" })
+  leaveSeveral() {
+    return this.attempt(async () => {
+      await told((answer) => wx.exitChatTool(answer))
+      this.setData({ several: false })
+    })
+  },
+
+  async tellMode() {
+    const { isChatTool } = await told<{ isChatTool: boolean }>((answer) => wx.isChatTool(answer))
+    this.setData({ several: isChatTool })
+  },
+
+  /**
+   * The older way: a card that was shared with a ticket tells its group, without the chat tool.
+   * https://developers.weixin.qq.com/miniprogram/dev/api/share/wx.getShareInfo.html
+   */
+  async tellOrigin(shareTicket: string) {
+    await logIn()
+    await bind(await told<Sealed>((answer) => wx.getShareInfo({ shareTicket, ...answer })))
+    this.setData({ origin: '已认出你来时的群聊' })
+  },
+
+  async attempt(work: () => Promise<unknown>) {
+    this.setData({ busy: true, problem: '' })
+    try {
+      await work()
+    } catch (error) {
+      this.setData({ problem: sentence(error) })
+    }
+    this.setData({ busy: false })
   },
 })
-
-// A room's id has to come with its kind of chat; the ids alone do not tell WeCom's from WeChat's.
-function named(room: Room): { roomid?: string; chatType: 1 | 2 | 3 | 4 } {
-  const { chatType } = wx.getEnterOptionsSync()
-  return { roomid: room.opengid ?? room.open_single_roomid, chatType: chatType ?? (room.opengid ? 3 : 1) }
-}
