@@ -87,6 +87,18 @@ def test_the_subpackage_is_independent_and_skyline_draws_it() -> None:
         assert (own["renderer"], own["componentFramework"]) == ("skyline", "glass-easel"), page
 
 
+def test_pages_that_skyline_draws_bring_their_own_head_and_scroll_in_themselves() -> None:
+    """The developer tools take no other: skyline has neither a navigation bar nor a page that scrolls."""
+    for page in TOOL_PAGES:
+        own = read(SOURCES / f"{page}.json")
+        assert (own["navigationStyle"], own["disableScroll"]) == ("custom", True), page
+        for name, path in own["usingComponents"].items():
+            assert (SOURCES / f"{page}.json").parent.joinpath(f"{path}.wxml").exists(), f"{page}: {name}"
+        wxml = (SOURCES / f"{page}.wxml").read_text("utf-8")
+        assert "<page-head " in wxml, page
+        assert "<scroll-view " in wxml, page
+
+
 def test_the_subpackage_has_its_entry_file() -> None:
     assert TOOL["entry"].endswith(".js")
     assert (SOURCES / TOOL["root"] / TOOL["entry"]).with_suffix(".ts").exists()
@@ -104,7 +116,8 @@ def test_every_page_listed_exists_and_every_page_is_listed() -> None:
         for suffix in (".ts", ".json", ".wxml", ".wxss"):
             assert (SOURCES / f"{page}{suffix}").exists(), f"{page}{suffix}"
     found = {path.relative_to(SOURCES).with_suffix("").as_posix() for path in sources(".wxml")}
-    assert found == set(PAGES)
+    components = {name for name in found if read(SOURCES / f"{name}.json").get("component")}
+    assert found - components == set(PAGES)
 
 
 def test_every_page_that_the_code_names_exists() -> None:
