@@ -36,7 +36,13 @@ TO_GROUP: Final = {
 """Whose `opengid` the typings lack."""
 SHOWN: Final = {
     *("getApiCategory", "getChatToolInfo", "getGroupEnterInfo", "getShareInfo", "openChatTool"),
-    *("selectGroupMembers", "updateShareMenu", "shareAppMessageToGroup", "notifyGroupMembers", "navigateBack"),
+    *(
+        "selectGroupMembers",
+        "updateShareMenu",
+        "shareAppMessageToGroup",
+        "notifyGroupMembers",
+        "navigateBack",
+    ),
     *("shareImageToGroup", "shareVideoToGroup", "shareFileToGroup", "shareEmojiToGroup", "enterChatToolMode"),
     *OPEN_MODE,
 }
@@ -65,7 +71,7 @@ def code(path: Path) -> str:
 
 
 def test_the_app_declares_one_chat_tool_whose_root_is_its_subpackage() -> None:
-    """One chat tool at most; root, entryPagePath and desc are required, and the entry page is one of its own."""
+    """One chat tool at most, with root, desc and an entry page of its own."""
     [tool] = APP["chatTools"]
     assert len(APP["subPackages"]) == 1
     assert tool["root"] == TOOL["root"]
@@ -122,9 +128,7 @@ def test_every_page_listed_exists_and_every_page_is_listed() -> None:
 
 def test_every_page_that_the_code_names_exists() -> None:
     named = {
-        name
-        for path in sources(".ts")
-        for name in re.findall(r"['\"`]/((?:pages|tool)/[\w/]+)", code(path))
+        name for path in sources(".ts") for name in re.findall(r"['\"`]/((?:pages|tool)/[\w/]+)", code(path))
     }
     assert named
     assert named <= set(PAGES)
@@ -195,9 +199,15 @@ def test_the_example_shows_every_call_of_a_chat_tool() -> None:
 def test_each_page_stays_short_and_says_where_to_read_more() -> None:
     for path in sources(".ts"):
         assert len(path.read_text("utf-8").splitlines()) <= 180, path
-    for name in ("openChatTool", "getGroupEnterInfo", "getChatToolInfo", "getShareInfo", "selectGroupMembers"):
+    for name in (
+        "openChatTool",
+        "getGroupEnterInfo",
+        "getChatToolInfo",
+        "getShareInfo",
+        "selectGroupMembers",
+    ):
         told = "".join(path.read_text("utf-8") for path in sources(".ts"))
-        assert f"https://developers.weixin.qq.com/miniprogram/dev/api" in told
+        assert "https://developers.weixin.qq.com/miniprogram/dev/api" in told
         assert f"wx.{name}.html" in told
 
 
@@ -234,7 +244,9 @@ def test_the_typings_lack_exactly_what_the_example_declares() -> None:
     wx = re.search(r"interface Wx \{(.*?)^  \}", own, re.DOTALL | re.MULTILINE)
     assert wx
     assert set(re.findall(r"^    (\w+)\(", wx[1], re.MULTILINE)) == OPEN_MODE
-    assert [name for name in sorted(OPEN_MODE) if re.search(rf"^\s+{name}\s*[(<]", typings, re.MULTILINE)] == []
+    assert [
+        name for name in sorted(OPEN_MODE) if re.search(rf"^\s+{name}\s*[(<]", typings, re.MULTILINE)
+    ] == []
     assert set(re.findall(r"interface (\w+) extends ToGroup", own)) == TO_GROUP
     for name in sorted(TO_GROUP):
         found = re.search(rf"interface {name} \{{(.*?)^    \}}", typings, re.DOTALL | re.MULTILINE)

@@ -32,11 +32,12 @@ Page({
 
   async load() {
     const [activity, who] = await inRoom(() => Promise.all([read(this.id), missing(this.id, activityPath(this.id))]))
+    const opening = activity.state === 'opening'
     const of = activity.participants === null ? '' : `，共 ${activity.participants} 人`
     this.setData({
       activity,
       running: activity.state !== 'ended',
-      progress: activity.state === 'ended' ? '已结束' : `${activity.done} 人已完成${of}`,
+      progress: opening ? '正在发布' : activity.state === 'ended' ? '已结束' : `${activity.done} 人已完成${of}`,
       mine: MINE[activity.me],
       missing: who.members,
     })
@@ -47,6 +48,7 @@ Page({
     return attempt(this, async () => {
       await inRoom(() => complete(this.id))
       await this.accepted('已记下，卡片马上会更新')
+      this.setData({ 'activity.me': 'done', mine: MINE.done })
     })
   },
 
