@@ -6,12 +6,13 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import pytest
 
 from scripts.engines.npm import node_modules
 from scripts.patience import PATIENCE
@@ -50,10 +51,31 @@ class Stage:
         assert seen["crashes"] == [], seen["crashes"]
         return seen
 
+    async def tap(self, phone: str, text: str) -> Any:
+        """Tap the button that reads so, once it is there and on."""
+
+        def on(seen: Any) -> bool:
+            return any(text in each["text"] and not each["disabled"] for each in seen["buttons"])
+
+        await self._until(phone, on, text)
+        return await self.do(phone, "tap", text=text)
+
+    async def look(self, phone: str) -> Any:
+        """What is to be seen now."""
+        return await self.do(phone, "look")
+
     async def sees(self, phone: str, text: str) -> Any:
         """Wait until the page reads so; a page may look at its activity a few times."""
-        while text not in (seen := await self.do(phone, "look"))["text"]:
-            pass
+        return await self._until(phone, lambda seen: text in seen["text"], text)
+
+    async def _until(self, phone: str, there: Callable[[Any], bool], what: str) -> Any:
+        seen: Any = None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not there(seen := await self.look(phone)):
+                    pass
+        except TimeoutError:
+            pytest.fail(f"{phone} waits for {what!r} and sees {seen['text']!r}")
         return seen
 
     async def move(self, backend: str) -> None:

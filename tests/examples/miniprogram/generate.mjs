@@ -23,7 +23,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [modules, name] = process.argv.slice(2)
   const files = JSON.parse(readFileSync(name, "utf-8"))
   const generate = generator(modules)
-  const scripts = { [BUILT_IN]: generate(BUILT_IN, "<slot />") }
+  const scripts = Object.fromEntries(Object.entries(BUILT_IN).map(([path, wxml]) => [path, generate(path, wxml)]))
   for (const [path, wxml] of Object.entries(files)) {
     if (path.endsWith(".wxml")) scripts[path.slice(0, -5)] = generate(path.slice(0, -5), wxml)
   }

@@ -17,14 +17,13 @@ const ACTS = {
     const element = on ? one(phone, on) : reading(phone, text)
     if (element.data?.disabled) throw new Error(`"${text ?? on}" is disabled`)
     screen.trigger(phone.kit, element, "tap")
+    if (element.data?.formType === "submitToGroup") submit(phone, element)
   },
-  // An event of an input or a picker: `name` and what the platform puts into `detail`.
-  event: (phone, { on, name, detail }) => screen.trigger(phone.kit, one(phone, on), name, detail),
+  type: (phone, { on, value }) => screen.type(phone.kit, one(phone, on), value),
   pick: (phone, { picks, faults }) => {
     Object.assign(phone.picks, picks)
     Object.assign(phone.faults, faults)
   },
-  call: (phone, { method, args }) => phone.run(() => phone.page.instance[method](...(args ?? []))),
   wx: (phone, { method, options }) => phone.wx[method](options).then(
     (told) => void (phone.told = told),
     (error) => void (phone.told = error),
@@ -47,6 +46,16 @@ export function seen(phone) {
     told: phone.told ?? null,
     category: phone.wx.getApiCategory(),
   }
+}
+
+// A form's text goes to the chat by WeChat itself, which then tells the page.
+function submit(phone, button) {
+  let form = button
+  while (form && form.is !== "form") form = form.parentNode
+  const text = Object.values(screen.fields(phone.kit, form)).join("")
+  if (!text || !phone.tool || phone.tool.open) return
+  phone.chats.say(phone.tool.rooms[0], "text", { text })
+  screen.trigger(phone.kit, form, "submitToGroup", {})
 }
 
 const buttons = (phone) => screen.elements(phone.kit, phone.page.component).filter((each) => each.is === "button")

@@ -1,6 +1,7 @@
 // One user's telephone with the mini program on it: its files loaded, its pages stacked, each shown on a screen.
 
 import * as screen from "./screen.mjs"
+import { Fail } from "./rules.mjs"
 import { makeWx } from "./wx.mjs"
 
 // What a page's script does not find on a telephone, whatever node or a browser has.
@@ -79,14 +80,16 @@ export class Phone {
     const [path, text = ""] = url.replace(/^\//, "").split("?")
     // As it stands in the address: the platform decodes nothing.
     const query = Object.fromEntries(text.split("&").filter(Boolean).map((each) => each.split(/=(.*)/s).slice(0, 2)))
+    const root = this.config.chatTools?.[0]?.root
+    if (this.tool && !this.tool.open && !path.startsWith(`${root}/`)) throw new Fail(`"${path}" is no page of the chat tool`)
     Object.assign(this, { path, query })
     this._load(path)
     if (this.page) this._call(this.page, "onHide", "hide")
-    const root = this.backend.createRoot("page", this.code, path)
-    const page = { path, root, component: root.getComponent(), instance: root.get() }
+    const mounted = this.backend.createRoot("page", this.code, path)
+    const page = { path, component: mounted.getComponent(), instance: mounted.get() }
     page.instance.options = query
     this.pages.push(page)
-    this.mount ? this.mount(root, page) : this.kit.glassEasel.Element.pretendAttached(page.component)
+    this.mount ? this.mount(mounted, page) : this.kit.glassEasel.Element.pretendAttached(page.component)
     if (typeof page.instance.onLoad === "function") this.run(() => page.instance.onLoad(query))
     this._call(page, "onShow", "show")
     this._call(page, "onReady", "ready")
@@ -122,8 +125,6 @@ export class Phone {
   }
 
   async openTool(tool, url) {
-    const root = this.config.chatTools[0].root
-    if (!url.replace(/^\//, "").startsWith(`${root}/`)) this.crashed(new Error(`${url} is no page of the chat tool`))
     Object.assign(this, { tool, below: this.pages, pages: [] })
     this._tell()
     await this.push(url)

@@ -3,22 +3,22 @@
 
 // The built-in components that need no more than their content: what skyline draws otherwise (scroll-view, swiper)
 // stands here as a plain box.
-export const BUILT_IN = "built-in"
-const PLAIN = [
-  "view", "text", "button", "scroll-view", "label", "form", "block-view", "icon", "open-data-list", "open-data-item",
-  "sticky-header", "sticky-section", "list-view", "list-builder", "grid-view", "navigation-bar", "page-container",
-  "picker-view", "rich-text", "checkbox-group", "radio-group", "swiper", "swiper-item", "navigator", "progress",
-]
-const VALUED = {
-  input: "input", textarea: "input", switch: "change", picker: "change", slider: "change", checkbox: "change", radio: "change",
-}
+const PLAIN = ["view", "text", "button", "image", "scroll-view", "label", "form"]
+// Those in which something is typed or chosen.
+const VALUED = ["input", "textarea", "switch", "picker"]
+const FLAG = { type: Boolean, value: false }
 const PROPERTIES = {
-  button: { disabled: Boolean, loading: Boolean, openType: String, type: String, size: String, formType: String },
+  button: { disabled: FLAG, loading: FLAG, type: String, size: String, formType: String, openType: String, needShowEntrance: FLAG },
   image: { src: String, mode: String },
-  "open-data-list": { type: String, members: Array },
-  "open-data-item": { type: String, member: String },
 }
-const VALUE = { value: null, checked: null, disabled: Boolean, placeholder: String, maxlength: null, type: String }
+const VALUE = { name: String, value: null, checked: null, disabled: FLAG, placeholder: String, maxlength: null, type: String }
+
+// Their wxml, by what they are; the platform fills the open-data-list's slot once for each member.
+export const BUILT_IN = {
+  "built-in/plain": "<slot />",
+  "built-in/list": '<block wx:for="{{members}}" wx:key="*this"><slot index="{{index}}" /></block>',
+  "built-in/item": "{{name}}",
+}
 
 /** The wxml of a page or component as the framework takes it. */
 export function template(kit, path, wxml) {
@@ -30,28 +30,39 @@ export function template(kit, path, wxml) {
 export function codeSpace(kit) {
   const env = new kit.adapter.MiniProgramEnv()
   const space = env.getGlobalCodeSpace().getComponentSpace()
-  const content = template(kit, BUILT_IN, "<slot />")
-  const define = (is, properties, observers) =>
-    space.define(is).template(content).definition({ properties, observers }).registerComponent()
-  const builtIn = {}
-  for (const name of [...PLAIN, "image", ...Object.keys(VALUED)]) {
-    builtIn[name] = define(name, PROPERTIES[name] ?? (name in VALUED ? VALUE : {}), mirrors(name))
+  const define = (is, properties, observers, of = "plain", more = (definition) => definition) =>
+    more(space.define(is).template(template(kit, `built-in/${of}`, BUILT_IN[`built-in/${of}`])))
+      .definition({ properties, observers })
+      .registerComponent()
+  const builtIn = {
+    "open-data-list": define("open-data-list", { type: String, members: Array }, {}, "list", (each) => each.options({ dynamicSlots: true })),
+    "open-data-item": define("open-data-item", { type: String, index: Number }, {}, "item", (each) => each.lifetime("attached", tellName)),
+  }
+  for (const name of [...PLAIN, ...VALUED]) {
+    builtIn[name] = define(name, PROPERTIES[name] ?? (VALUED.includes(name) ? VALUE : {}), mirrors(name))
   }
   const code = env.createCodeSpace("", true)
   for (const [name, definition] of Object.entries(builtIn)) code.getComponentSpace().setGlobalUsingComponent(name, definition)
   return { env, code }
 }
 
+// An open-data-item shows a person of its list: WeChat the name, this stage the id.
+function tellName() {
+  let list = this
+  while (list && list.is !== "open-data-list") list = list.parentNode
+  this.setData({ name: this.data.type === "userAvatar" ? "" : (list?.data.members[this.data.index] ?? "") })
+}
+
 // What the DOM's own element of the same name has to know; without a DOM there is none.
 function mirrors(name) {
   const set = (field) =>
     function (value) {
-      const element = this.getBackendElement?.() ?? this._$?.getBackendElement()
+      const element = this.getBackendElement()
       if (element && "setAttribute" in element && globalThis.document) mirror(element, field, value)
     }
   if (name === "button") return { disabled: set("disabled") }
   if (name === "image") return { src: set("src") }
-  if (name in VALUED) return { value: set("value"), checked: set("checked"), placeholder: set("placeholder"), disabled: set("disabled") }
+  if (VALUED.includes(name)) return { value: set("value"), checked: set("checked"), placeholder: set("placeholder"), disabled: set("disabled") }
   return {}
 }
 
@@ -74,6 +85,18 @@ export function text(kit, element) {
     if (node instanceof TextNode) found.push(node.textContent.trim())
   }
   return found.filter(Boolean).join(" ")
+}
+
+/** Types into an input, as `input` events tell it. */
+export function type(kit, element, value) {
+  element.typed = value
+  trigger(kit, element, "input", { value }, { bubbles: false, composed: false })
+}
+
+/** What a form's fields hold, by name. */
+export function fields(kit, form) {
+  const inside = elements(kit, form).filter((each) => VALUED.includes(each.is))
+  return Object.fromEntries(inside.map((each) => [each.data.name, each.typed ?? each.data.value ?? ""]))
 }
 
 /** A tap, or another event, as the platform sends it. */

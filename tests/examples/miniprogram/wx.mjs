@@ -169,11 +169,6 @@ function sends(phone) {
       phone.chats.say(room, "card", { title: options.title, path: options.path, activity: menu?.activityId })
       return {}
     },
-    shareTextToGroup: (options) => {
-      const room = target(phone, options)
-      phone.chats.say(room, "text", { text: rules.must(options, "text", "String") })
-      return {}
-    },
     notifyGroupMembers: async (options) => {
       const room = target(phone, options)
       rules.reminder(options, await members(phone, room))

@@ -1,4 +1,4 @@
-import { bind, logIn, sentence } from '../../lib/backend'
+import { Refused, bind, logIn, sentence } from '../../lib/backend'
 import { Sealed, told } from '../../lib/wechat'
 
 const LIST = '/tool/pages/list/list'
@@ -25,11 +25,7 @@ Page({
   enter() {
     return this.attempt(async () => {
       await logIn()
-      const { room } = await bind(
-        await told<Sealed>((answer) =>
-          wx.getGroupEnterInfo({ allowSingleChat: true, needGroupOpenID: true, ...answer }),
-        ),
-      )
+      const { room } = await bind(await groupEnterInfo())
       const roomid = room.opengid ?? room.open_single_roomid
       const chatType = room.chat_type ?? (room.opengid ? 3 : 1)
       await told((answer) => wx.openChatTool({ url: LIST, roomid, chatType, ...answer }))
@@ -68,7 +64,12 @@ Page({
    */
   async tellOrigin(shareTicket: string) {
     await logIn()
-    await bind(await told<Sealed>((answer) => wx.getShareInfo({ shareTicket, ...answer })))
+    const older = await told<Sealed>((answer) => wx.getShareInfo({ shareTicket, ...answer }))
+    await bind(older).catch(async (error) => {
+      // It may name the group and nobody in it (422): who this is there, the newer call tells.
+      if (!(error instanceof Refused && error.status === 422)) throw error
+      await bind(await groupEnterInfo())
+    })
     this.setData({ origin: '已认出你来时的群聊' })
   },
 
@@ -82,3 +83,6 @@ Page({
     this.setData({ busy: false })
   },
 })
+
+const groupEnterInfo = () =>
+  told<Sealed>((answer) => wx.getGroupEnterInfo({ allowSingleChat: true, needGroupOpenID: true, ...answer }))
