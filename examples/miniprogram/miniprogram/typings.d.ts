@@ -16,7 +16,8 @@ declare namespace WechatMiniprogram {
   }
   interface Wx {
     selectGroups(option: OpenModeAnswer<{ opengid?: string; opengids?: string[] }>): void
-    isChatTool(option: OpenModeAnswer<{ isChatTool: boolean }>): void
+    /** Without options, and at once: https://developers.weixin.qq.com/minigame/dev/api/chattool/wx.isChatTool.html */
+    isChatTool(): boolean
     exitChatTool(option: OpenModeAnswer<unknown>): void
   }
   interface SelectGroupMembersOption extends ToGroup {}

@@ -198,7 +198,6 @@ function open(phone) {
       phone.tool.current = chosen[0]
       return { groups: chosen.map((opengid) => ({ opengid })), opengid: chosen[0], opengids: chosen }
     },
-    isChatTool: () => ({ isChatTool: Boolean(phone.tool) }),
     exitChatTool: async () => {
       inTool(phone)
       await phone.leaveTool()
@@ -267,6 +266,7 @@ function synchronous(phone) {
   const category = () => (phone.tool ? "chatTool" : "default")
   return {
     getApiCategory: category,
+    isChatTool: () => Boolean(phone.tool),
     getEnterOptionsSync: options,
     getLaunchOptionsSync: options,
     getStorageSync: (key) => (phone.storage.has(key) ? structuredClone(phone.storage.get(key)) : ""),

@@ -15,7 +15,7 @@ Page({
 
   onShow() {
     // Base libraries before 3.12.0 do not have the open mode.
-    if (wx.canIUse('isChatTool')) void this.attempt(() => this.tellMode())
+    if (wx.canIUse('isChatTool')) this.setData({ several: wx.isChatTool() })
   },
 
   /**
@@ -56,11 +56,6 @@ Page({
       await told((answer) => wx.exitChatTool(answer))
       this.setData({ several: false })
     })
-  },
-
-  async tellMode() {
-    const { isChatTool } = await told<{ isChatTool: boolean }>((answer) => wx.isChatTool(answer))
-    this.setData({ several: isChatTool })
   },
 
   /**

@@ -7,13 +7,24 @@ type Kind = 'image' | 'video'
 
 /** Everything else that a chat takes. Paths are local ones: what lies in the web is downloaded first. */
 Page({
-  data: { busy: false, problem: '', note: '', several: mode.several },
+  data: { busy: false, problem: '', note: '', several: mode.several, group: '' },
 
   onLoad() {
     this.setData({ several: mode.several })
   },
 
-  /** WeChat has sent the form's text itself; a form cannot name a group, so the open mode has none. */
+  /** The open mode: the form's button names the group, which is chosen before anything can be sent by it. */
+  choose() {
+    return attempt(this, async () => {
+      const { opengid } = await target()
+      this.setData({ group: opengid ?? '' })
+    })
+  },
+
+  /**
+   * WeChat has sent the form's text itself.
+   * https://developers.weixin.qq.com/miniprogram/dev/component/form.html
+   */
   sent() {
     this.setData({ note: '已发送' })
   },
