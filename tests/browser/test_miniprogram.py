@@ -13,12 +13,12 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
 
 from scripts.patience import PATIENCE
 from tests.browser.pages import overflows
 from tests.e2e.up import Up, up
-from tests.examples.shown import launch, telephone
+from tests.examples.shown import launch, tap, telephone
 from tests.examples.stage import backend, compiled
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
@@ -37,10 +37,6 @@ async def running(browser: Browser, tmp_path_factory: pytest.TempPathFactory) ->
         async with httpx.AsyncClient(base_url=found.page) as simulator:
             await simulator.post("/control/rooms", json=room)
         yield found
-
-
-async def tap(page: Page, text: str) -> None:
-    await page.locator("page:last-of-type button:enabled", has_text=text).click()
 
 
 async def test_a_tap_on_the_page_completes_a_member(browser: Browser, running: Up, tmp_path: Path) -> None:

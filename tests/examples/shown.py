@@ -56,6 +56,11 @@ async def launch(page: Page, url: str, **options: Any) -> Any:
     return await page.evaluate("([url, options]) => launch(url, options)", [url, options])
 
 
+async def tap(page: Page, text: str) -> None:
+    """Tap the button that reads so on the page in front, once it is on."""
+    await page.locator("page:last-of-type button:enabled", has_text=text).click()
+
+
 def _scripts(files: dict[str, str], folder: Path) -> dict[str, str]:
     name = folder / "shown.json"
     name.write_bytes(msgspec.json.encode(files))

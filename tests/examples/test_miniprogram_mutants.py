@@ -104,7 +104,10 @@ BROKEN: Final[dict[str, tuple[str, Mutation]]] = {
         )
     },
     "an import from outside": (INSIDE, (f"{LIST}.ts", "'../../lib/paths'", "'../../../lib/backend'")),
-    "an import from inside": (INSIDE, ("pages/home/home.ts", "'../../lib/wechat'", "'../../tool/lib/wechat'")),
+    "an import from inside": (
+        INSIDE,
+        ("pages/home/home.ts", "'../../lib/wechat'", "'../../tool/lib/wechat'"),
+    ),
     "a style from outside": (INSIDE, (f"{LIST}.wxss", "../../tool.wxss", "../../../app.wxss")),
     "two copies that differ": (
         "test_what_both_packages_need_is_the_same_in_both",
@@ -146,7 +149,9 @@ def rule(module: ModuleType, name: str, folder: Path) -> Callable[[], None]:
     """One of them with its arguments: the page that is broken here, a folder for the compiler."""
     test = getattr(module, name)
     given = {"page": LIST, "tmp_path": folder}
-    wanted = {argument: given[argument] for argument in test.__code__.co_varnames[: test.__code__.co_argcount]}
+    wanted = {
+        argument: given[argument] for argument in test.__code__.co_varnames[: test.__code__.co_argcount]
+    }
     return lambda: test(**wanted)
 
 
@@ -182,4 +187,6 @@ def test_no_rule_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Save the one about how the example is written."""
     module = rules(stage.EXAMPLE, monkeypatch)
     tests = {name for name in vars(module) if name.startswith("test_")}
-    assert tests - {"test_each_page_stays_short_and_says_where_to_read_more"} == {name for name, _ in [*BROKEN.values(), *BROKEN_FOR_NPM.values()]}
+    assert tests - {"test_each_page_stays_short_and_says_where_to_read_more"} == {
+        name for name, _ in [*BROKEN.values(), *BROKEN_FOR_NPM.values()]
+    }
