@@ -28,9 +28,7 @@ TIMEZONE: Final = "Asia/Shanghai"
 
 
 @asynccontextmanager
-async def visit(
-    browser: Browser, url: str, language: str = "zh", width: str = "wide"
-) -> AsyncIterator[Page]:
+async def visit(browser: Browser, url: str, language: str = "zh", width: str = "wide") -> AsyncIterator[Page]:
     """A page in this language and width."""
     across, down = WIDTHS[width]
     context = await browser.new_context(
@@ -85,7 +83,6 @@ async def chat(running: Up, browser: Browser, folder: Path) -> None:
 
 async def shoot(folder: Path) -> None:
     """All pictures."""
-    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="livecard-screenshots-") as state:
         async with up(Path(state)) as running, chromium() as browser:
             await chat(running, browser, folder)

@@ -39,9 +39,7 @@ async def open_activity(page: Page, title: str, *without: str) -> None:
 async def test_a_member_finishes_and_all_three_viewers_see_it(browser: Browser, running: Up) -> None:
     """Three people with the page open, each reading as somebody else; nobody reloads anything."""
     async with AsyncExitStack() as stack:
-        pages = {
-            viewer: await stack.enter_async_context(opened(browser, running.page)) for viewer in VIEWERS
-        }
+        pages = {viewer: await stack.enter_async_context(opened(browser, running.page)) for viewer in VIEWERS}
         for viewer, page in pages.items():
             await page.check(f"[name=viewer][value={viewer}]")
         page = pages["publisher"]
@@ -104,9 +102,13 @@ async def test_everything_works_by_keyboard_alone(browser: Browser, running: Up)
         await expect(page.locator("[name=viewer][value=bystander]")).to_be_checked()
         await tab_to(page, "[role=switch]")
         await page.keyboard.press("Space")
-        await expect(page.get_by_role("switch").first).to_have_attribute("aria-checked", "true", timeout=PATIENT)
+        await expect(page.get_by_role("switch").first).to_have_attribute(
+            "aria-checked", "true", timeout=PATIENT
+        )
         await page.keyboard.press("Space")
-        await expect(page.get_by_role("switch").first).to_have_attribute("aria-checked", "false", timeout=PATIENT)
+        await expect(page.get_by_role("switch").first).to_have_attribute(
+            "aria-checked", "false", timeout=PATIENT
+        )
         await tab_to(page, "[name=title]")
         await page.keyboard.press("Control+A")
         await page.keyboard.type("by keyboard")

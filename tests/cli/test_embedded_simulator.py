@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from services.cli.embedded_simulator import simulator_server, warn_about
+from services.cli.embedded_simulator import connect, simulator_server, warn_about
+from services.cli.errors import CommandError
 from services.dispatcher.app import build
 from services.runtime.clock import RealClock
 from services.runtime.metrics import Metrics
@@ -44,6 +45,26 @@ def test_one_that_is_right_is_not(tmp_path: Path) -> None:
         warn_about(server, "127.0.0.1", str(path))
     assert lines == []
     assert len(server.faults.view()) == 1
+
+
+def test_a_key_file_and_an_address_connect_the_page_with_a_gateway(tmp_path: Path) -> None:
+    """Either alone does not; the key is in the file only, and the page is not told it."""
+    path = tmp_path / "key"
+    path.write_text("lck_canary\n")
+    path.chmod(0o600)
+    for file, url, found in (
+        ("", "http://g", None),
+        (str(path), "", None),
+        (str(path), "http://g", "http://g"),
+    ):
+        server = simulator_server(Settings(), "127.0.0.1", 0, None)
+        connect(server, Settings(simulator_gateway=url, simulator_key_file=file))
+        assert server.acting.means()["gateway"] == found
+        assert "canary" not in str(server.acting.means())
+    path.chmod(0o644)
+    server = simulator_server(Settings(), "127.0.0.1", 0, None)
+    with pytest.raises(CommandError, match=r"LIVECARD_SIMULATOR_KEY_FILE: .* chmod 600"):
+        connect(server, Settings(simulator_key_file=str(path), simulator_gateway="http://g"))
 
 
 @pytest.mark.parametrize(("apps", "lines"), [("", 1), ("{}", 1), ('{"wx1": "s"}', 0)])

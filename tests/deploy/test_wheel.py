@@ -84,6 +84,7 @@ def test_the_demo_of_the_wheel_ends_well(wheel: Path, tmp_path: Path) -> None:
     assert code == 0, printed
     assert "The ledger balances." in printed
     assert "Every card shows what it should." in printed
+    assert "the chat, in a browser: http://127.0.0.1:" in printed
 
 
 def test_without_the_extra_the_demo_names_what_really_installs_it(wheel: Path, tmp_path: Path) -> None:

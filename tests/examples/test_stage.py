@@ -13,11 +13,12 @@ import pytest_asyncio
 from contracts.wechat import TEMPLATE_IDS
 from scripts.engines.npm import missing
 from services.simulator.app import SimulatorServer
+from tests.engines.support import REQUIRED
 from tests.examples.stage import Stage, stage
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+    pytest.mark.skipif(missing() is not None and not REQUIRED, reason=f"NPM IS MISSING: {missing()}"),
 ]
 
 FILES: Final = {
@@ -95,6 +96,7 @@ REFUSED: Final[dict[str, tuple[str, dict[str, Any], str]]] = {
     "a verb that there is not": ("notifyGroupMembers", {**REMINDER, "type": "do"}, "invalid type"),
     "a picture from the web": ("shareImageToGroup", {"imagePath": "https://a/b.png"}, "local path"),
     "a file without a path": ("shareFileToGroup", {}, "filePath should be String"),
+    "a page outside the tool": ("navigateTo", {"url": "/pages/home"}, "no page of the chat tool"),
     "a tool inside the tool": ("openChatTool", {"url": "/tool/page", "roomid": "g-1"}, "already"),
 }
 

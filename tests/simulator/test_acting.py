@@ -75,7 +75,10 @@ async def test_what_the_gateway_refuses_is_told_with_its_words(
     assert (await client.get("/control/activities"))["total"] == 0
 
 
-@pytest.mark.parametrize(("url", "status", "words"), [("", 409, "LIVECARD_SIMULATOR_GATEWAY"), ("http://127.0.0.1:9", 502, "see that it runs")])
+@pytest.mark.parametrize(
+    ("url", "status", "words"),
+    [("", 409, "LIVECARD_SIMULATOR_GATEWAY"), ("http://127.0.0.1:9", 502, "see that it runs")],
+)
 async def test_without_a_gateway_that_answers_one_sentence_says_what_to_do(
     client: Any, server: SimulatorServer, url: str, status: int, words: str
 ) -> None:

@@ -37,7 +37,7 @@ export class Phone {
     const { glassEasel } = this.kit
     if (!this.mount) return new glassEasel.EmptyBackendContext()
     const window = new glassEasel.CurrentWindowBackendContext()
-    window.onEvent((target, type, detail, options) => screen.trigger(this.kit, target, type, detail, options))
+    window.onEvent((target, type, detail, options) => screen.heard(this.kit, target, type, detail, options))
     return window
   }
 
@@ -80,8 +80,7 @@ export class Phone {
     const [path, text = ""] = url.replace(/^\//, "").split("?")
     // As it stands in the address: the platform decodes nothing.
     const query = Object.fromEntries(text.split("&").filter(Boolean).map((each) => each.split(/=(.*)/s).slice(0, 2)))
-    const root = this.config.chatTools?.[0]?.root
-    if (this.tool && !this.tool.open && !path.startsWith(`${root}/`)) throw new Fail(`"${path}" is no page of the chat tool`)
+    this._check(path, this.tool)
     Object.assign(this, { path, query })
     this._load(path)
     if (this.page) this._call(this.page, "onHide", "hide")
@@ -93,6 +92,12 @@ export class Phone {
     if (typeof page.instance.onLoad === "function") this.run(() => page.instance.onLoad(query))
     this._call(page, "onShow", "show")
     this._call(page, "onReady", "ready")
+  }
+
+  // In a chat tool there are its own pages only.
+  _check(path, tool) {
+    const root = this.config.chatTools?.[0]?.root
+    if (tool && !tool.open && !path.startsWith(`${root}/`)) throw new Fail(`"${path}" is no page of the chat tool`)
   }
 
   _call(page, method, lifetime) {
@@ -125,6 +130,7 @@ export class Phone {
   }
 
   async openTool(tool, url) {
+    this._check(url.replace(/^\//, ""), tool)
     Object.assign(this, { tool, below: this.pages, pages: [] })
     this._tell()
     await this.push(url)

@@ -93,6 +93,12 @@ export function type(kit, element, value) {
   trigger(kit, element, "input", { value }, { bubbles: false, composed: false })
 }
 
+/** An event of the DOM's, as the platform tells it. */
+export function heard(kit, element, name, detail, options) {
+  if (name === "input") type(kit, element, element.getBackendElement().value)
+  else trigger(kit, element, name, detail, options)
+}
+
 /** What a form's fields hold, by name. */
 export function fields(kit, form) {
   const inside = elements(kit, form).filter((each) => VALUED.includes(each.is))

@@ -59,14 +59,14 @@ Page({
   },
 
   /**
-   * The older way: a card that was shared with a ticket tells its group, without the chat tool.
+   * The older way: a card that was shared with a ticket tells its group, without the chat tool. Where it names no
+   * member livecard binds nobody (422): who this is there, the newer call tells.
    * https://developers.weixin.qq.com/miniprogram/dev/api/share/wx.getShareInfo.html
    */
   async tellOrigin(shareTicket: string) {
     await logIn()
     const older = await told<Sealed>((answer) => wx.getShareInfo({ shareTicket, ...answer }))
     await bind(older).catch(async (error) => {
-      // It may name the group and nobody in it (422): who this is there, the newer call tells.
       if (!(error instanceof Refused && error.status === 422)) throw error
       await bind(await groupEnterInfo())
     })
