@@ -145,12 +145,12 @@ async def miniprogram(running: Up, browser: Browser, folder: Path) -> None:
                 await cindy.locator("open-data-item").last.wait_for()
                 await cindy.screenshot(path=folder / "miniprogram-create.png")
                 await tap(cindy, "发到聊天")
-                await cindy.get_by_text("结束任务").wait_for()
+                await cindy.locator("page:last-of-type", has_text="结束任务").wait_for()
                 sent = await cindy.evaluate("phone.chats.said.at(-1)")
             async with telephone(browser, files, place, "o-alex", **where) as alex:
                 await launch(alex, sent["path"], tool=tool)
                 await tap(alex, "我已完成")
-                await alex.get_by_text("我已完成").wait_for(state="detached")
+                await alex.locator("page:last-of-type", has_text="你已完成").wait_for()
                 await alex.screenshot(path=folder / "miniprogram-activity.png")
 
 

@@ -161,6 +161,17 @@ async def test_several_groups_each_send_to_one(playing: Playing) -> None:
         sent = await published(playing, "o-cindy", f"任务 {room}", choose=False)
         assert (sent["room"], (await playing.card())["publisher"]) == (room, publisher)
         await stage.do("o-cindy", "back")
+        await stage.tap("o-cindy", "发送内容到聊天")
+        await stage.tap("o-cindy", "选择文字发到哪个群")
+        await stage.tap("o-cindy", "发送图片")
+        await stage.sees("o-cindy", "已发送")
+        await stage.do("o-cindy", "type", on=".field", value="记得报名")
+        await stage.tap("o-cindy", "发送文字")
+        assert [(each["kind"], each["room"]) for each in (await stage.said())[-2:]] == [
+            ("image", room),
+            ("text", room),
+        ]
+        await stage.do("o-cindy", "back")
     seen = await stage.tap("o-cindy", "退出")
     assert (seen["category"], seen["path"]) == ("default", "pages/home/home")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.examples import stage
 RULES: Final = Path(__file__).parent / "test_miniprogram_rules.py"
 LIST: Final = "tool/pages/list/list"
 Mutation = tuple[str, str, str]
-"""A file of the mini program, what stands there, what takes its place; instead of nothing, at the file's end."""
+"""A file of the mini program, what stands there, what takes its place; in place of nothing: at the end."""
 
 
 def in_app(old: str, new: str) -> Mutation:
@@ -149,10 +150,7 @@ def rule(module: ModuleType, name: str, folder: Path) -> Callable[[], None]:
     """One of them with its arguments: the page that is broken here, a folder for the compiler."""
     test = getattr(module, name)
     given = {"page": LIST, "tmp_path": folder}
-    wanted = {
-        argument: given[argument] for argument in test.__code__.co_varnames[: test.__code__.co_argcount]
-    }
-    return lambda: test(**wanted)
+    return lambda: test(**{name: given[name] for name in inspect.signature(test).parameters})
 
 
 def copy(folder: Path) -> Path:
@@ -186,7 +184,6 @@ def test_what_the_typings_forbid_is_reported(
 def test_no_rule_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Save the one about how the example is written."""
     module = rules(stage.EXAMPLE, monkeypatch)
+    about = {"test_each_page_stays_short_and_says_where_to_read_more"}
     tests = {name for name in vars(module) if name.startswith("test_")}
-    assert tests - {"test_each_page_stays_short_and_says_where_to_read_more"} == {
-        name for name, _ in [*BROKEN.values(), *BROKEN_FOR_NPM.values()]
-    }
+    assert tests - about == {name for name, _ in [*BROKEN.values(), *BROKEN_FOR_NPM.values()]}

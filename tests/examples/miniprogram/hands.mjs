@@ -53,8 +53,11 @@ function submit(phone, button) {
   let form = button
   while (form && form.is !== "form") form = form.parentNode
   const text = Object.values(screen.fields(phone.kit, form)).join("")
-  if (!text || !phone.tool || phone.tool.open) return
-  phone.chats.say(phone.tool.rooms[0], "text", { text })
+  if (!text || !phone.tool) return
+  // In the open mode the button names one of the groups that were selected.
+  const room = phone.tool.open ? phone.tool.selected.find((each) => each === button.data.opengid) : phone.tool.rooms[0]
+  if (!room) return
+  phone.chats.say(room, "text", { text })
   screen.trigger(phone.kit, form, "submitToGroup", {})
 }
 

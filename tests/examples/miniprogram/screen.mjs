@@ -8,7 +8,7 @@ const PLAIN = ["view", "text", "button", "image", "scroll-view", "label", "form"
 const VALUED = ["input", "textarea", "switch", "picker"]
 const FLAG = { type: Boolean, value: false }
 const PROPERTIES = {
-  button: { disabled: FLAG, loading: FLAG, type: String, size: String, formType: String, openType: String, needShowEntrance: FLAG },
+  button: { disabled: FLAG, loading: FLAG, type: String, size: String, formType: String, openType: String, opengid: String, needShowEntrance: FLAG },
   image: { src: String, mode: String },
 }
 const VALUE = { name: String, value: null, checked: null, disabled: FLAG, placeholder: String, maxlength: null, type: String }
