@@ -23,8 +23,6 @@ from contracts.wechat import SET_CHAT_TOOL_MSG_PATH
 from scripts.engines import EngineError
 from scripts.engines.chromium import chromium
 from tests.e2e.up import Up, up
-from tests.examples.shown import launch, tap, telephone
-from tests.examples.stage import backend, compiled
 
 IMAGES: Final = Path(__file__).resolve().parent.parent / "docs" / "images"
 LANGUAGES: Final = {"zh": "zh-CN", "en": "en-GB"}
@@ -125,41 +123,11 @@ async def console(running: Up, browser: Browser, folder: Path, widths: Collectio
                 await page.screenshot(path=folder / f"story-{width}-{language}.png", full_page=True)
 
 
-async def miniprogram(running: Up, browser: Browser, folder: Path) -> None:
-    """The example mini program: a task is published on one telephone and finished on another."""
-    room = {"appid": "wx1", "opengid": "g-1", "members": {"o-cindy": "gp-cindy", "o-alex": "gp-alex"}}
-    async with httpx.AsyncClient(base_url=running.page) as client:
-        (await client.post("/control/rooms", json=room)).raise_for_status()
-    tool = {"rooms": ["g-1"], "open": False, "selected": []}
-    with tempfile.TemporaryDirectory(prefix="livecard-screenshots-") as state:
-        place = Path(state)
-        files = compiled(place / "build")
-        async with backend(running.gateway, running.key, place / "log") as address:
-            where = {"simulator": running.page, "backend": address}
-            async with telephone(browser, files, place, "o-cindy", **where) as cindy:
-                await launch(cindy, "/tool/pages/list/list", tool=tool)
-                await cindy.evaluate("phone.picks.members = ['gp-alex', 'gp-bob']")
-                await tap(cindy, "发起任务")
-                await cindy.locator("input").fill("周五聚餐报名")
-                await tap(cindy, "选择参与的人")
-                await cindy.locator("open-data-item").last.wait_for()
-                await cindy.screenshot(path=folder / "miniprogram-create.png")
-                await tap(cindy, "发到聊天")
-                await cindy.locator("page:last-of-type", has_text="结束任务").wait_for()
-                sent = await cindy.evaluate("phone.chats.said.at(-1)")
-            async with telephone(browser, files, place, "o-alex", **where) as alex:
-                await launch(alex, sent["path"], tool=tool)
-                await tap(alex, "我已完成")
-                await alex.locator("page:last-of-type", has_text="你已完成").wait_for()
-                await alex.screenshot(path=folder / "miniprogram-activity.png")
-
-
 async def shoot(folder: Path, widths: Collection[str]) -> None:
     """All pictures of these widths."""
     with tempfile.TemporaryDirectory(prefix="livecard-screenshots-") as state:
         async with up(Path(state)) as running, chromium() as browser:
             await chat(running, browser, folder, widths)
-            await miniprogram(running, browser, folder)
             await console(running, browser, folder, widths)
 
 
