@@ -65,6 +65,8 @@ def _when(seen: Seen) -> Iterator[str]:
         notice = activity.notice // SECOND
         yield f"deadline {moment(activity.deadline, seen.now)}, notice {notice} s before"
     yield f"its id dies {moment(activity.expires_at, seen.now)}"
+    if activity.continued_by:
+        yield f"it goes on as {activity.continued_by}"
     if seen.due_at is not None:
         yield f"the clock looks at it next {moment(seen.due_at, seen.now)}"
 

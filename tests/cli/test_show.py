@@ -64,6 +64,7 @@ def closed(seconds: int, reason: str, errcode: int = 0, errmsg: str = "") -> Gat
     ("changes", "words"),
     [
         ({}, ["a-1 团建 is open", "1 of 2 listed", "1人已完成", "in_sync", "revision 2", "no call was made"]),
+        ({"activity": {"state": "ended", "continued_by": "a-2"}}, ["it goes on as a-2"]),
         ({"card": DUE}, ["1 revision undelivered since", "(5 s ago)", "due now: a dispatcher takes it"]),
         ({"card": {**DUE, "throttled_until": NOW + SECOND}}, ["due: a plan went out", "(in 1 s)"]),
         (
