@@ -17,6 +17,7 @@ from services.gateway.console import words
 from services.store.ports import StoreUnavailable
 from services.store.rows import Writes
 from services.transactions.arrivals import read_arrival
+from services.transactions.story import MOST
 from statemachine.gate import Gate
 from tests.gateway.console import Reader, Shift
 from tests.gateway.world import ALL_KEY, SCOPE_KEYS, World
@@ -153,6 +154,17 @@ async def test_a_story_tells_calls_changes_and_members_in_one_order(world: World
         "2026-11-21 08:00:00 event First seen",
     ]
     assert re.search(r"m2</th>\s*<td>done", page)
+
+
+async def test_a_story_tells_the_last_changes_however_many_there_were(world: World) -> None:
+    """A hundred thousand members may be done within the hour, and the page is made anew every few seconds."""
+    await world.scene.open("a-1")
+    for n in range(MOST + 50):
+        done = ParticipantDone(members=(f"m{n}",))
+        world.gateway.feed.take(0, b"a-1", encode_change(f"c{n}", "a-1", START + n * SECOND, done))
+    page = await (await Reader(world).signed_in()).page("/console/activities/a-1")
+    told = re.findall(r"Done: (m\d+)", page)
+    assert told == [f"m{n}" for n in reversed(range(50, MOST + 50))]
 
 
 async def test_cards_and_members_come_in_pages(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
