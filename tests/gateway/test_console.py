@@ -255,6 +255,8 @@ async def test_a_page_may_load_nothing_from_outside_and_evaluate_nothing(world: 
             found = await reader.get(file)
             assert found.status_code == 200
             assert "immutable" in found.headers["cache-control"]
+            other = await reader.get(re.sub(r"v=\w+", "v=of-another-gateway", file))
+            assert other.headers["cache-control"] == "no-store"
     assert (await reader.get("/console/static/words.json")).status_code == 404
 
 
