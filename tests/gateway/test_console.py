@@ -14,11 +14,13 @@ from contracts.changes import ActivityChanged, ParticipantDone, encode_change
 from contracts.times import SECOND
 from contracts.wechat import Verdict
 from services.gateway.console import words
+from services.gateway.console.watch import Watch
 from services.store.ports import StoreUnavailable
+from services.store.pulse import CallCount
 from services.store.rows import Writes
 from services.transactions.arrivals import read_arrival
 from services.transactions.story import MOST
-from statemachine.gate import Gate
+from statemachine.gate import MINUTE, Gate
 from tests.gateway.console import Reader, Shift
 from tests.gateway.world import ALL_KEY, SCOPE_KEYS, World
 from tests.store.benches import START
@@ -206,6 +208,13 @@ async def test_an_activity_is_found_by_its_id(world: World) -> None:
     assert "None of this key" in missing.text
 
 
+async def test_the_console_is_found_with_a_slash_at_its_end(world: World) -> None:
+    """As people type it; before and after they signed in."""
+    reader = Reader(world)
+    assert (await reader.get("/console/")).headers["location"] == "/console/sign-in"
+    assert "Every card shows what it should." in await (await reader.signed_in()).page("/console/?lang=en")
+
+
 async def test_the_language_is_the_readers(world: World) -> None:
     """What the browser asks for, until one is chosen; that is remembered, on errors too."""
     reader = await Reader(world, **{"accept-language": "zh-CN,en"}).signed_in()
@@ -295,6 +304,29 @@ async def test_viewers_share_what_is_read(world: World, monkeypatch: pytest.Monk
     assert asked.count("standings") == 1
     assert asked.count("calls_between") == 2
     await fresh.close()
+
+
+async def test_minutes_that_come_again_are_counted_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the database's clock is set back, what was over is not: its calls are still to come."""
+    await world.scene.open("a-1")
+    clock = Shift()
+    at, found = START, [CallCount("wx1", 1, 1, 0)]
+    watch = Watch(world.bench.store, clock, world.gateway.rules)
+
+    async def standings(_limit: int) -> tuple[list[Any], int]:
+        return [], at
+
+    async def calls_between(since: int, *_: int) -> list[CallCount]:
+        return found if since == START - 5 * MINUTE else []
+
+    monkeypatch.setattr(world.bench.store, "standings", standings)
+    monkeypatch.setattr(world.bench.store, "calls_between", calls_between)
+    assert sum(each.calls or 0 for each in await watch.minutes(["wx1"])) == 1
+    at, found = START - 5 * MINUTE, [CallCount("wx1", 7, 7, 0)]
+    clock.at += 11 * SECOND
+    assert (await watch.minutes(["wx1"]))[-1].calls == 7
 
 
 async def test_a_store_that_is_away_is_told_in_a_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
