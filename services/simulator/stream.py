@@ -138,13 +138,13 @@ class _Follower:
         """Bounded: each change of a card is told anew, and 100,000 may take part. `participants` and
         `finished` count them all."""
         known = card.known()
-        told = tuple(islice(known, PEOPLE))
+        first = tuple(islice(known, PEOPLE))
         history, names = card.history[-CALLS:], card.declaration.names
-        named = chain((card.declaration.publisher or "",), told, *(call.members for call in history))
+        named = chain((card.declaration.publisher or "",), first, *(call.members for call in history))
         return card.frame(self._shell.now()) | {
             "names": {member: names[member] for member in named if member in names},
-            "done": [member for member in told if member in card.posts],
-            "viewers": card.viewers(told),
+            "done": [member for member in first if member in card.posts],
+            "viewers": card.viewers(first),
             "participants": len(known),
             "finished": len(card.posts),
             "calls": len(card.history),
