@@ -32,5 +32,5 @@ def listen(arguments: Sequence[str]) -> None:
     def leave(number: int, _frame: FrameType | None) -> None:
         os._exit(0 if serves else 128 + number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGINT, signal.SIGTERM):  # who sees the latter heard may send either
         signal.signal(number, leave)
