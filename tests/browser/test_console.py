@@ -3,7 +3,6 @@ opened, a card redelivered, by keyboard alone, at two widths."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,8 +14,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from contracts.wechat import SET_CHAT_TOOL_MSG_PATH
-from scripts.patience import PATIENCE
 from tests.browser.pages import NARROW, WIDE, opened, overflows, violations
+from tests.e2e.line import until
 from tests.e2e.up import Up, up
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -67,12 +66,12 @@ class Caller:
         )
         assert made.status_code == 201, made.text
         activity: str = made.json()["activity_id"]
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                seen = await self._api.get(f"/activities/{activity}")
-                if seen.json()["state"] != "opening":
-                    return activity
-                await asyncio.sleep(0.05)
+
+        async def is_open() -> bool:
+            return bool((await self._api.get(f"/activities/{activity}")).json()["state"] != "opening")
+
+        await until(is_open, "the activity is open")
+        return activity
 
     async def complete(self, activity: str, *members: str) -> None:
         """Members are done."""
@@ -179,6 +178,18 @@ async def test_a_story_is_found_and_its_card_redelivered_by_keyboard(
         await expect(reads).to_contain_text("3")
 
 
+async def refreshed(page: Page) -> None:
+    """Wait until a refresh has come and was shown, or held back: htmx asks, and swaps at once."""
+    await page.evaluate(
+        """() => {
+            delete document.body.dataset.refreshed;
+            const came = () => { document.body.dataset.refreshed = "yes"; };
+            document.addEventListener("htmx:beforeSwap", came, { once: true });
+        }"""
+    )
+    await page.locator("body[data-refreshed]").wait_for()
+
+
 async def test_a_refresh_leaves_the_reader_what_it_is_at(
     browser: Browser, running: Up, caller: Caller
 ) -> None:
@@ -192,15 +203,11 @@ async def test_a_refresh_leaves_the_reader_what_it_is_at(
         await expect(as_of).not_to_have_text(before)
         assert await table.evaluate("each => each.scrollLeft") == 50
         await table.get_by_role("rowheader").first.select_text()
-        async with page.expect_response(lambda each: each.url.endswith(activity)):
-            pass
-        await asyncio.sleep(0.2)
+        await refreshed(page)
         assert "gp-" in await page.evaluate("String(getSelection())")
         await page.evaluate("getSelection().removeAllRanges()")
         await page.locator("#redeliver").hover()
         await page.mouse.down()
-        async with page.expect_response(lambda each: each.url.endswith(activity)):
-            pass
-        await asyncio.sleep(0.2)
+        await refreshed(page)
         await page.mouse.up()
         await expect(page.get_by_role("status")).to_be_visible()

@@ -14,12 +14,16 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from scripts.engines.npm import node_modules
+from scripts.engines.npm import missing, node_modules
 from scripts.patience import PATIENCE
+from tests.engines.support import REQUIRED
 
 EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "miniprogram"
 STAGE: Final = Path(__file__).parent / "miniprogram"
 APPID: Final = "wx1"
+needs_npm: Final = pytest.mark.skipif(
+    missing() is not None and not REQUIRED, reason=f"NPM IS MISSING: {missing()}"
+)
 SHOWN: Final = (".json", ".wxml", ".wxss")
 
 

@@ -12,17 +12,15 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from scripts.engines.npm import missing
 from scripts.patience import PATIENCE
 from tests.e2e.line import free_port
 from tests.e2e.up import Up, up
-from tests.engines.support import REQUIRED
-from tests.examples.stage import Stage, backend, compiled, stage
+from tests.examples.stage import Stage, backend, compiled, needs_npm, stage
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(missing() is not None and not REQUIRED, reason=f"NPM IS MISSING: {missing()}"),
+    needs_npm,
 ]
 
 HOME = "/pages/home/home"

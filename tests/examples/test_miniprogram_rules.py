@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from scripts.engines.npm import missing, node_modules
-from tests.examples.stage import EXAMPLE, compiled
+from scripts.engines.npm import node_modules
+from tests.examples.stage import EXAMPLE, compiled, needs_npm
 
 SOURCES: Final = EXAMPLE / "miniprogram"
 LARGEST: Final = 500 * 1024
@@ -46,8 +46,6 @@ SHOWN: Final = {
     *OPEN_MODE,
 }
 """What an example of a chat tool has to show."""
-
-needs_npm = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 
 def read(path: Path) -> Any:

@@ -11,14 +11,12 @@ import pytest
 import pytest_asyncio
 
 from contracts.wechat import TEMPLATE_IDS
-from scripts.engines.npm import missing
 from services.simulator.app import SimulatorServer
-from tests.engines.support import REQUIRED
-from tests.examples.stage import Stage, stage
+from tests.examples.stage import Stage, needs_npm, stage
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(missing() is not None and not REQUIRED, reason=f"NPM IS MISSING: {missing()}"),
+    needs_npm,
 ]
 
 FILES: Final = {
