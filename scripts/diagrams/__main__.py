@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from scripts.diagrams import fields, life, line, mermaid, outcomes, snippets, viewers
+from scripts.diagrams import fields, life, line, mermaid, metrics, outcomes, snippets, viewers
 from scripts.diagrams.languages import Say, chinese, english
 
 ROOT: Final = Path(__file__).parents[2]
@@ -55,7 +55,12 @@ def formats(say: Say) -> dict[str, str]:
     }
 
 
-PAGES: Final = {"state-machines.md": machines, "events.md": formats}
+def measures(say: Say) -> dict[str, str]:
+    """What metrics.md takes from the code."""
+    return {"metrics": metrics.tables(say)}
+
+
+PAGES: Final = {"state-machines.md": machines, "events.md": formats, "metrics.md": measures}
 
 
 def files() -> dict[Path, str]:

@@ -12,6 +12,7 @@ from contracts.wechat import STABLE_TOKEN_PATH, StableTokenRequest, TokenAnswer,
 from services.runtime.ports import Clock
 from services.runtime.settings import Secret
 from services.wechat.apps import AppBook
+from services.wechat.ports import WeChatMetrics
 from services.wechat.reading import LARGEST_ERRCODE, errmsg_and_rid, read
 from services.wechat.transport import Limited
 
@@ -43,8 +44,9 @@ class Token(msgspec.Struct, frozen=True):
 class TokenKeeper:
     """Keeps a token per app. A failed fetch never means that a message was sent."""
 
-    def __init__(self, exchanges: Limited, apps: AppBook, clock: Clock) -> None:
+    def __init__(self, exchanges: Limited, apps: AppBook, clock: Clock, metrics: WeChatMetrics) -> None:
         self._exchanges, self._apps, self._clock = exchanges, apps, clock
+        self._metrics = metrics
         self._tokens: dict[str, Token] = {}
         self._fetches: dict[str, asyncio.Task[Token]] = {}
         self._refused: dict[str, Token] = {}
@@ -113,18 +115,22 @@ class TokenKeeper:
         secret = self._apps.secret(appid)
         if secret is None:
             return Token(verdict=Verdict.misconfigured, errmsg="no secret is configured for this app")
+        token = await self._asked(appid, secret)
+        self._metrics.token_fetched(token.verdict.value)
+        if token.value:
+            self._tokens[appid] = token
+        return token
+
+    async def _asked(self, appid: str, secret: Secret) -> Token:
         began = self._clock.monotonic()
         try:
             async with asyncio.timeout(FETCH):
-                token = await self._ask(appid, secret, began)
+                return await self._ask(appid, secret, began)
         except TimeoutError:
             return _failed("no answer in time")
         except Exception as error:  # noqa: BLE001 - the waiters are promised a token or a reason
             LOG.warning("a token could not be asked for", appid=appid, error=type(error).__name__)
             return _failed(type(error).__name__)
-        if token.value:
-            self._tokens[appid] = token
-        return token
 
     async def _ask(self, appid: str, secret: Secret, began: float) -> Token:
         body = msgspec.json.encode(StableTokenRequest(appid=appid, secret=str(secret)))

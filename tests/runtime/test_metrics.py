@@ -63,12 +63,12 @@ def test_no_series_is_born_later() -> None:
     for reason in get_args(DeadReason):
         metrics.dead_lettered(reason, 1)
     for status, code in product((200, 429, 500), (None, 12345, *VERDICTS)):
-        metrics.called(verdict_of_answer(status, code), code, 0.1)
+        metrics.called("wx1", verdict_of_answer(status, code), code, 0.1)
     for code in VERDICTS:
-        metrics.called(verdict_of_token(code), code, 0.1)
-        metrics.called(Verdict.no_token, code, 0.1)
+        metrics.called("wx1", verdict_of_token(code), code, 0.1)
+        metrics.called("wx1", Verdict.no_token, code, 0.1)
     for verdict in Verdict:
-        metrics.called(verdict, None, 0.1)
+        metrics.called("wx1", verdict, None, 0.1)
     for role in ("changes", "dead"):
         metrics.published(role, 1)
     for what in ("store", "broker"):
