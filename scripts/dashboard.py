@@ -89,7 +89,7 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
             },
             "ops",
             width=12,
-            says="What is raised is delivered or superseded soon after; expired and dead ones never were shown.",
+            says="Raised ones are delivered or superseded soon after; expired and dead ones were never shown.",
         ),
     ),
     "How late?": (
@@ -114,7 +114,11 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
             "Events ahead of their opening",
             {"events": "max(livecard_parked_events)", "oldest, s": "max(livecard_parked_oldest_seconds)"},
         ),
-        Panel("Time of an API request", {"{{route}}": quantile(0.99, "livecard_http_request_seconds", "route")}, "s"),
+        Panel(
+            "Time of an API request",
+            {"{{route}}": quantile(0.99, "livecard_http_request_seconds", "route")},
+            "s",
+        ),
     ),
     "Why?": (
         Panel(
@@ -123,7 +127,11 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
             "s",
             says="For how much longer each gate is closed.",
         ),
-        Panel("Calls by verdict", {"{{verdict}}": f"{rate('livecard_calls_total', 'verdict')} > 0 or vector(0)"}, "ops"),
+        Panel(
+            "Calls by verdict",
+            {"{{verdict}}": f"{rate('livecard_calls_total', 'verdict')} > 0 or vector(0)"},
+            "ops",
+        ),
         Panel(
             "Calls by app and code",
             {
@@ -144,8 +152,14 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
             "ops",
         ),
         Panel("Events by outcome", {"{{outcome}}": rate("livecard_events_total", "outcome")}, "ops"),
-        Panel("Dead letters", {"{{reason}}": f"sum by (reason) (increase(livecard_dead_letters_total[{RANGE}]))"}),
-        Panel("Token fetches", {"{{outcome}}": f"sum by (outcome) (increase(livecard_token_fetches_total[{RANGE}]))"}),
+        Panel(
+            "Dead letters",
+            {"{{reason}}": f"sum by (reason) (increase(livecard_dead_letters_total[{RANGE}]))"},
+        ),
+        Panel(
+            "Token fetches",
+            {"{{outcome}}": f"sum by (outcome) (increase(livecard_token_fetches_total[{RANGE}]))"},
+        ),
         Panel(
             "Failures that are repeated",
             {
@@ -164,7 +178,7 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
     "How much room is left?": (
         Panel(
             "Calls left today",
-            {"{{appid}}": "min by (appid) (livecard_quota_left) / (max by (appid) (livecard_quota_limit) > 0)"},
+            {"{{appid}}": "min by (appid) (livecard_quota_left) / max by (appid) (livecard_quota_limit)"},
             "percentunit",
         ),
         Panel(
@@ -175,7 +189,7 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
                     f'/ sum(rate(livecard_revisions_total{{fate="delivered"}}[{RANGE}]))'
                 )
             },
-            says="1: every change is a delivery of its own. Higher under load: one call tells several changes.",
+            says="1: every change is a delivery of its own. More under load: one call tells several changes.",
         ),
         Panel(
             "Calls in flight",
@@ -190,9 +204,12 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
             says="Batches grow before anything gets late.",
         ),
         Panel("Time of a batch", quantiles("livecard_batch_seconds"), "s"),
-        Panel("Time in the database, by statement", {"{{statement}}": (
-            f"topk(10, {rate('livecard_statement_seconds_sum', 'statement')})"
-        )}, "s", says="Seconds in each second."),
+        Panel(
+            "Time in the database, by statement",
+            {"{{statement}}": (f"topk(10, {rate('livecard_statement_seconds_sum', 'statement')})")},
+            "s",
+            says="Seconds in each second.",
+        ),
         Panel(
             "CPU of each process",
             {"{{service}} {{instance}}": f'rate(process_cpu_seconds_total{{job="livecard"}}[{RANGE}])'},
@@ -226,7 +243,9 @@ def draw() -> str:
     panels: list[dict[str, Any]] = []
     y = 0
     for heading, row in ROWS.items():
-        panels.append(_placed({"type": "row", "title": heading, "collapsed": False, "panels": []}, 0, y, WIDE, 1))
+        panels.append(
+            _placed({"type": "row", "title": heading, "collapsed": False, "panels": []}, 0, y, WIDE, 1)
+        )
         x, y, height = 0, y + 1, 0
         for panel in row:
             if x + panel.width > WIDE:

@@ -15,7 +15,9 @@ METRICS: Final = {
     "Events taken in (lifecycle)": "摄入的事件（lifecycle）",
     "Cards and revisions (lifecycle, clock, dispatcher)": "卡片与修订（lifecycle、clock、dispatcher）",
     "Timers (clock)": "定时器（clock）",
-    "Changes out (lifecycle, clock, dispatcher, gateway)": "发布的变更（lifecycle、clock、dispatcher、gateway）",
+    "Changes out (lifecycle, clock, dispatcher, gateway)": (
+        "发布的变更（lifecycle、clock、dispatcher、gateway）"
+    ),
     "Calls to WeChat (dispatcher)": "对微信的调用（dispatcher）",
     "Apps (dispatcher, gateway)": "小程序（dispatcher、gateway）",
     "What waits, in the whole database (every process)": "整个数据库里等待的内容（每个进程）",
@@ -104,21 +106,23 @@ METRICS: Final = {
     "How late the oldest of them is.": "其中最久的迟了多久。",
     "People whom events name by an openid that is not bound in the activity's room; they are told at their "
     "binding. Many for hours: the page does not bind its users.": (
-        "被事件以在活动所在群里尚未绑定的 openid 写到的人数；绑定时才会告知。数量很多并持续数小时：页面没有绑定用户。"
+        "被事件以在活动所在群里尚未绑定的 openid 写到的人数；绑定时才会告知。"
+        "数量很多并持续数小时：页面没有绑定用户。"
     ),
     "How long the first of them has waited.": "其中最早的人已等了多久。",
     "People whose openid is known in a room.": "在某个群里 openid 已知的人数。",
-    "Unix time until which an app's gate is closed, and why; in the past, or 0: open. A thousand apps at most: "
-    "those that WeChat refuses first, `unknown_app` last.": (
+    "Unix time until which an app's gate is closed, and why; in the past, or 0: open. A thousand "
+    "apps at most: those that WeChat refuses first, `unknown_app` last.": (
         "小程序的闸门关闭到的 Unix 时间与原因；已过去或为 0 表示打开。最多一千个小程序：微信拒绝的在前，"
         "`unknown_app` 在后。"
     ),
     "Unix time at which all this was read last; it stands still while the database is away.": (
         "最近一次读取以上内容的 Unix 时间；数据库不可用时停住不动。"
     ),
-    "How long the oldest card that a dispatcher may take has been due. Cards that back off, and those behind a "
-    "closed gate, are not: what this tells, more dispatchers shorten.": (
-        "dispatcher 可以认领的卡片中，最久的已到期多久。退避中的、闸门关闭的不算：增加 dispatcher 能缩短的正是它。"
+    "How long the oldest card that a dispatcher may take has been due. Cards that back off, and "
+    "those behind a closed gate, are not: what this tells, more dispatchers shorten.": (
+        "dispatcher 可以认领的卡片中，最久的已到期多久。"
+        "退避中的、闸门关闭的不算：增加 dispatcher 能缩短的正是它。"
     ),
     # the process and its database
     "1 while `/readyz` answers 200, else 0.": "`/readyz` 答 200 时为 1，否则为 0。",
@@ -131,16 +135,17 @@ METRICS: Final = {
     "Time to the first byte of the answer, by route.": "到回答第一个字节的时间，按路由。",
     "Requests under way in this process, streams included; 503 with `Retry-After` beyond 100 that are worked "
     "on.": "本进程正在处理的请求，包括打开的流；同时处理超过 100 个时答 503 与 `Retry-After`。",
-    "Activity ids that callers wanted of WeChat: what its answer meant, `closed` (the gate), `paused` (a limit "
-    "of this call, kept by this process).": (
-        "调用方向微信申请的 activity id：微信的回答是什么意思，或 `closed`（闸门关闭）、`paused`（该接口的限额，由本进程记住）。"
+    "Activity ids that callers wanted of WeChat: what its answer meant, `closed` (the gate), "
+    "`paused` (a limit of this call, kept by this process).": (
+        "调用方向微信申请的 activity id：微信的回答是什么意思，或 `closed`（闸门关闭）、"
+        "`paused`（该接口的限额，由本进程记住）。"
     ),
     "Logins of users: what WeChat's answer meant, `refused` (the code), `paused` (a limit).": (
         "用户登录：微信的回答是什么意思，或 `refused`（code 无效）、`paused`（限额）。"
     ),
     "Streams of an activity's changes that are open here.": "本进程打开的活动变更流。",
-    "Streams that ended, because the client `left`, its key was `revoked`, it was too `slow` to read, changes "
-    "were lost (`gap`), or the process `drained`.": (
+    "Streams that ended, because the client `left`, its key was `revoked`, it was too `slow` to "
+    "read, changes were lost (`gap`), or the process `drained`.": (
         "已结束的流，按原因：客户端离开（`left`）、密钥被撤销（`revoked`）、读得太慢（`slow`）、变更丢失（`gap`）、"
         "进程排空（`drained`）。"
     ),

@@ -1,4 +1,4 @@
-"""Apache Kafka, PostgreSQL, PgBouncer, Prometheus and Redis without Docker, each on ports and in a folder of its own."""
+"""Apache Kafka, PostgreSQL, PgBouncer, Prometheus and Redis without Docker, each on ports of its own."""
 
 from scripts.engines.kafka import Kafka
 from scripts.engines.pgbouncer import PgBouncer

@@ -1,18 +1,19 @@
 """Every metric that a process has, with what it means: `docs/metrics.md` is made from this file.
 
-Labels are bounded: event types, outcomes, verdicts, documented codes, topics, names of statements, routes, app
-ids from the apps file and, for closed gates, the first others.
+Labels are bounded: event types, outcomes, verdicts, documented codes, topics, names of statements, routes,
+app ids from the apps file and, for closed gates, the first others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from services.runtime.series import SERIES
 
+Kind = TypeVar("Kind", Counter, Gauge, Histogram)
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 SIZES: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)
 STATEMENT_SECONDS: Final = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5)
@@ -53,7 +54,7 @@ class Families:
             Histogram(f"livecard_{name}", means, labels, buckets=buckets, registry=self.registry)
         )
 
-    def _added(self, family: Any) -> Any:
+    def _added(self, family: Kind) -> Kind:
         """In its section, with every series that is known beforehand."""
         self._section.append(family)
         for values in SERIES.get(family._name, ()):  # noqa: SLF001 (the client tells it nowhere else)
@@ -141,29 +142,23 @@ class Families:
         )
         self.app_calls = self._counter(
             "app_calls",
-            "The same by app. A thousand apps at most, further ones together as `other`; a series begins with "
-            "its first call.",
+            "The same by app. A thousand apps at most, further ones together as `other`; a series "
+            "begins with its first call.",
             ["appid", "verdict", "errcode"],
         )
         self.call_time = self._histogram("call_seconds", "How long a call took.")
-        self.unknown = self._counter(
-            "unknown_outcomes", "Calls that WeChat may or may not have applied."
-        )
-        self.members_repeated = self._counter(
-            "members_repeated", "Members sent again after one of those."
-        )
+        self.unknown = self._counter("unknown_outcomes", "Calls that WeChat may or may not have applied.")
+        self.members_repeated = self._counter("members_repeated", "Members sent again after one of those.")
         self.claims = self._counter("claims", "Cards claimed for a call.")
-        self.stale = self._counter(
-            "stale_settles", "Results that came after the fence had moved on."
-        )
+        self.stale = self._counter("stale_settles", "Results that came after the fence had moved on.")
         self.settle_size = self._histogram(
             "settle_results", "Results settled in one transaction.", buckets=SIZES
         )
         self.in_flight = self._gauge("calls_in_flight", "Calls in flight in this process.")
         self.width = self._gauge(
             "gate_width",
-            "How many of them an app may have here: 4 after a closing, doubled by each success; none for an app "
-            "that the apps file does not name.",
+            "How many of them an app may have here: 4 after a closing, doubled by each success; none "
+            "for an app that the apps file does not name.",
             ["appid"],
         )
 
@@ -175,8 +170,8 @@ class Families:
         )
         self.quota_left = self._gauge(
             "quota_left",
-            "Calls of setChatToolMsg that an app has left today, as quota/get last said. Every dispatcher asks "
-            "about each app, every `LIVECARD_QUOTA_PROBE`.",
+            "Calls of setChatToolMsg that an app has left today, as quota/get last said. Every "
+            "dispatcher asks about each app, every `LIVECARD_QUOTA_PROBE`.",
             ["appid"],
         )
         self.quota_limit = self._gauge(
@@ -191,8 +186,8 @@ class Families:
             ),
             "claimable_age": self._gauge(
                 "cards_due_oldest_seconds",
-                "How long the oldest card that a dispatcher may take has been due. Cards that back off, and those "
-                "behind a closed gate, are not: what this tells, more dispatchers shorten.",
+                "How long the oldest card that a dispatcher may take has been due. Cards that back "
+                "off, and those behind a closed gate, are not: what this tells, more dispatchers shorten.",
             ),
             "parked": self._gauge("parked_events", "Events ahead of their `opened`."),
             "parked_age": self._gauge("parked_oldest_seconds", "How long the oldest of them has waited."),
@@ -202,16 +197,16 @@ class Families:
             "due_age": self._gauge("timers_due_oldest_seconds", "How late the oldest of them is."),
             "unbound": self._gauge(
                 "unbound_openids",
-                "People whom events name by an openid that is not bound in the activity's room; they are told at "
-                "their binding. Many for hours: the page does not bind its users.",
+                "People whom events name by an openid that is not bound in the activity's room; they "
+                "are told at their binding. Many for hours: the page does not bind its users.",
             ),
             "unbound_age": self._gauge("unbound_oldest_seconds", "How long the first of them has waited."),
             "bindings": self._gauge("bindings", "People whose openid is known in a room."),
         }
         self.gate_closed = self._gauge(
             "gate_closed_until_seconds",
-            "Unix time until which an app's gate is closed, and why; in the past, or 0: open. A thousand apps at "
-            "most: those that WeChat refuses first, `unknown_app` last.",
+            "Unix time until which an app's gate is closed, and why; in the past, or 0: open. A "
+            "thousand apps at most: those that WeChat refuses first, `unknown_app` last.",
             ["appid", "reason"],
         )
         self.backlog_read = self._gauge(
@@ -240,13 +235,13 @@ class Families:
         )
         self.requests_open = self._gauge(
             "http_requests_in_flight",
-            "Requests under way in this process, streams included; 503 with `Retry-After` beyond 100 that are "
-            "worked on.",
+            "Requests under way in this process, streams included; 503 with `Retry-After` beyond 100 "
+            "that are worked on.",
         )
         self.ids_created = self._counter(
             "activity_ids",
-            "Activity ids that callers wanted of WeChat: what its answer meant, `closed` (the gate), `paused` (a "
-            "limit of this call, kept by this process).",
+            "Activity ids that callers wanted of WeChat: what its answer meant, `closed` (the gate), "
+            "`paused` (a limit of this call, kept by this process).",
             ["outcome"],
         )
         self.logins = self._counter(
@@ -257,7 +252,7 @@ class Families:
         self.streams_open = self._gauge("streams", "Streams of an activity's changes that are open here.")
         self.streams_ended = self._counter(
             "streams_ended",
-            "Streams that ended, because the client `left`, its key was `revoked`, it was too `slow` to read, "
-            "changes were lost (`gap`), or the process `drained`.",
+            "Streams that ended, because the client `left`, its key was `revoked`, it was too `slow` "
+            "to read, changes were lost (`gap`), or the process `drained`.",
             ["why"],
         )

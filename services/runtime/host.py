@@ -135,7 +135,7 @@ class Host:
             store=always.store,
             broker=always.broker,
             topics=always.topics,
-            told=parts.metrics.ready,
+            tell=parts.metrics.ready,
         )
         self.services = [*services, *always.services, health]
         apis = [each.asgi for each in services if isinstance(each, HasApi)]

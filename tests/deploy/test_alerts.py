@@ -22,7 +22,9 @@ from services.runtime.series import SERIES
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "livecard.rules.yml"
 ALERTS: dict[str, dict[str, Any]] = {
-    rule["alert"]: rule for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"] for rule in group["rules"]
+    rule["alert"]: rule
+    for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"]
+    for rule in group["rules"]
 }
 D1 = 'job="livecard", service="dispatcher", instance="d1:8083"'
 LABELS_OF_D1 = {"job": "livecard", "service": "dispatcher", "instance": "d1:8083"}
@@ -66,7 +68,10 @@ CASES = {
     ),
     "LivecardCardsGivenUp": Case(
         {'livecard_revisions_total{fate="dead"}': "0+1x40"},
-        {'livecard_revisions_total{fate="expired"}': "0+1x40", 'livecard_revisions_total{fate="dead"}': "7+0x40"},
+        {
+            'livecard_revisions_total{fate="expired"}': "0+1x40",
+            'livecard_revisions_total{fate="dead"}': "7+0x40",
+        },
         "WeChat refused 15 revisions for good within 15 minutes",
         at=30,
     ),
@@ -155,7 +160,9 @@ CASES = {
         "No dispatcher runs",
         {"service": "dispatcher"},
     ),
-    "LivecardDown": Case({f"up{{{D1}}}": "0+0x40"}, {f"up{{{D1}}}": "1+0x40"}, "d1:8083 does not answer", LABELS_OF_D1),
+    "LivecardDown": Case(
+        {f"up{{{D1}}}": "0+0x40"}, {f"up{{{D1}}}": "1+0x40"}, "d1:8083 does not answer", LABELS_OF_D1
+    ),
     "LivecardNotReady": Case(
         {f"livecard_ready{{{D1}}}": "0+0x40"},
         {f"livecard_ready{{{D1}}}": "1+0x40"},
@@ -187,7 +194,7 @@ CASES = {
 }
 
 
-def tests_for_promtool() -> dict[str, Any]:
+def promtool_tests() -> dict[str, Any]:
     """Two tests for each alert."""
     tests = []
     for name, case in CASES.items():
@@ -207,7 +214,7 @@ def tests_for_promtool() -> dict[str, Any]:
 def test_each_alert_fires_when_it_should_and_no_sooner(tmp_path: Path) -> None:
     """By promtool's own arithmetic."""
     file = tmp_path / "alerts.yml"
-    file.write_text(yaml.safe_dump(tests_for_promtool()), "utf-8")
+    file.write_text(yaml.safe_dump(promtool_tests()), "utf-8")
     assert "SUCCESS" in promtool("test", "rules", str(file))
 
 
@@ -236,10 +243,10 @@ def test_each_alert_has_its_entry_in_the_runbook(page: str) -> None:
 
 # What a query may name: metric → its labels → their values, where they are known beforehand.
 TARGET = {"job": {"livecard"}, "service": {"lifecycle", "clock", "dispatcher", "gateway"}, "instance": set()}
-KEYWORDS = set(
-    "sum max min count rate increase histogram_quantile topk vector time absent deriv min_over_time by and or "
-    "unless offset on ignoring".split()
-)
+KEYWORDS = {
+    *("sum", "max", "min", "count", "topk", "by", "and", "or", "unless", "offset", "on"),
+    *("rate", "increase", "histogram_quantile", "min_over_time", "vector", "time", "absent"),
+}
 
 
 def exported() -> dict[str, dict[str, set[str]]]:
@@ -247,12 +254,12 @@ def exported() -> dict[str, dict[str, set[str]]]:
     for families in Metrics().sections.values():
         for family in families:
             values = SERIES.get(family._name, [])
-            labels = {
-                name: {each[place] for each in values} for place, name in enumerate(family._labelnames)
-            }
+            labels = {name: {each[place] for each in values} for place, name in enumerate(family._labelnames)}
             name = stored_name(family)
             if family._type == "histogram":
-                known |= {f"{name}_{part}": {**TARGET, **labels, "le": set()} for part in ("bucket", "sum", "count")}
+                known |= {
+                    f"{name}_{part}": {**TARGET, **labels, "le": set()} for part in ("bucket", "sum", "count")
+                }
             else:
                 known[name] = {**TARGET, **labels}
     registry = CollectorRegistry()

@@ -84,8 +84,8 @@ async def test_next_due_is_relative_and_negative_when_overdue(scene: Scene) -> N
 
 
 async def test_backlog_counts_and_ages(scene: Scene) -> None:
-    """Behind, parked, outbox, due, who waits for a binding: each with the age of its oldest; bindings; and for
-    how long a dispatcher could have had the oldest card, which is not at all while its app's gate is closed."""
+    """Behind, parked, outbox, due, who waits for a binding: each with the age of its oldest; bindings; and
+    how long a dispatcher could have had the oldest card: not at all while its app's gate is closed."""
     empty = await scene.store.backlog()
     assert msgspec.structs.astuple(empty) == (0,) * 12
     await scene.open("a", "b", deadline=4, notice=0, room={"opengid": "g-1"})
@@ -103,7 +103,9 @@ async def test_backlog_counts_and_ages(scene: Scene) -> None:
     )  # fmt: skip
     async with scene.store.transaction() as tx:
         gates = await tx.lock_gates(["wx1"], wait=True)
-        closed = msgspec.structs.replace(gates["wx1"], closed_until=await tx.now() + 60_000_000, reason="token")
+        closed = msgspec.structs.replace(
+            gates["wx1"], closed_until=await tx.now() + 60_000_000, reason="token"
+        )
         await tx.write(Writes(gates=[closed]))
     assert (await scene.store.backlog()).claimable_age == 0
 
