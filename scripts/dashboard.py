@@ -89,7 +89,7 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
             },
             "ops",
             width=12,
-            says="Raised ones are delivered or superseded soon after; expired and dead ones were never shown.",
+            says="Raised ones are soon delivered or superseded; expired and dead ones were never shown.",
         ),
     ),
     "How late?": (

@@ -25,7 +25,7 @@ KINDS = ("lifecycle", "clock", "dispatcher", "gateway")
 
 
 def configure(server: Prometheus, services: list[Service]) -> None:
-    """As `deploy/` has it, but asked every second, and with rules that wait for seconds instead of minutes."""
+    """As `deploy/` has it, but asked every second, and rules wait for seconds instead of minutes."""
     rules = RULES.read_text("utf-8").replace("[5m]", "[5s]")
     (server.folder / "rules.yml").write_text(re.sub(r"for: \d+m", "for: 1s", rules), "utf-8")
     targets = "".join(
