@@ -61,7 +61,7 @@ class TokenKeeper:
             return kept
         task = self._fetches.get(appid)
         if task is None:
-            task = self._fetches[appid] = asyncio.create_task(self._fetch(appid), name=f"token-{appid}")
+            task = self._fetches[appid] = asyncio.create_task(self._counted(appid), name=f"token-{appid}")
             task.add_done_callback(lambda _: self._fetches.pop(appid, None))
         try:
             return await asyncio.shield(task)  # whoever is cancelled leaves the fetch to the others
@@ -111,26 +111,27 @@ class TokenKeeper:
             task.cancel()
         await asyncio.gather(*fetches, return_exceptions=True)
 
+    async def _counted(self, appid: str) -> Token:
+        token = await self._fetch(appid)
+        self._metrics.token_fetched(token.verdict.value)
+        return token
+
     async def _fetch(self, appid: str) -> Token:
         secret = self._apps.secret(appid)
         if secret is None:
             return Token(verdict=Verdict.misconfigured, errmsg="no secret is configured for this app")
-        token = await self._asked(appid, secret)
-        self._metrics.token_fetched(token.verdict.value)
-        if token.value:
-            self._tokens[appid] = token
-        return token
-
-    async def _asked(self, appid: str, secret: Secret) -> Token:
         began = self._clock.monotonic()
         try:
             async with asyncio.timeout(FETCH):
-                return await self._ask(appid, secret, began)
+                token = await self._ask(appid, secret, began)
         except TimeoutError:
             return _failed("no answer in time")
         except Exception as error:  # noqa: BLE001 - the waiters are promised a token or a reason
             LOG.warning("a token could not be asked for", appid=appid, error=type(error).__name__)
             return _failed(type(error).__name__)
+        if token.value:
+            self._tokens[appid] = token
+        return token
 
     async def _ask(self, appid: str, secret: Secret, began: float) -> Token:
         body = msgspec.json.encode(StableTokenRequest(appid=appid, secret=str(secret)))
