@@ -14,14 +14,12 @@ import pytest
 from scripts import dashboard
 from scripts.engines import Prometheus
 from scripts.engines.prometheus import missing
-from tests.engines.support import REQUIRED
 from tests.e2e.line import NO_TLS, Line, Service, a_line, until
+from tests.engines.support import REQUIRED
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        missing() is not None and not REQUIRED, reason=f"PROMETHEUS IS MISSING: {missing()}"
-    ),
+    pytest.mark.skipif(missing() is not None and not REQUIRED, reason=f"PROMETHEUS IS MISSING: {missing()}"),
 ]
 RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "livecard.rules.yml"
 KINDS = ("lifecycle", "clock", "dispatcher", "gateway")
