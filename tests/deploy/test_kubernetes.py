@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -172,7 +173,7 @@ def test_secrets_are_files_that_livecard_accepts_or_named_by_the_readme() -> Non
     ]
     for each in mounted:
         seen = (0o100000 | each["defaultMode"], 0, 0, 1, 0, 10001, 2, 0, 0, 0)
-        assert exposed(__import__("os").stat_result(seen), 10001) == ""
+        assert exposed(os.stat_result(seen), 10001) == ""
     named = {each["secretName"] for each in mounted} | {"livecard-database"}
     assert set(re.findall(r"^\| `(livecard-[a-z-]+)`", README, re.MULTILINE)) == named
     for name in SERVICES:
