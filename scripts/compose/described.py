@@ -1,4 +1,4 @@
-"""docker-compose.yml as far as it says what runs: commands, variables, what waits for what, volumes, ports."""
+"""docker-compose.yml as far as it says what runs: commands, variables, order, volumes, ports."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Topology:
         for name, each in self.services.items():
             if name in ENGINES:
                 continue
-            free = dict(zip(each.published, free_ports(len(each.published)), strict=True))
+            free = dict(zip(each.published, free_ports(max(1, len(each.published))), strict=False))
             for inside, outside in each.published.items():
                 found[f"{name}:{inside}"] = f"127.0.0.1:{outside if as_published else free[inside]}"
         if self.kafka:

@@ -134,7 +134,9 @@ def test_probes_ask_what_the_service_answers(name: str) -> None:
     port = int(known["LIVECARD_HTTP"].removeprefix("0.0.0.0:"))
     assert container(name)["ports"] == [{"name": "http", "containerPort": port}]
     assert pods()[name]["metadata"]["annotations"]["prometheus.io/port"] == str(port)
-    asked = {each: container(name)[f"{each}Probe"]["httpGet"] for each in ("startup", "liveness", "readiness")}
+    asked = {
+        each: container(name)[f"{each}Probe"]["httpGet"] for each in ("startup", "liveness", "readiness")
+    }
     assert {each["port"] for each in asked.values()} == {"http"}
     assert [each["path"] for each in asked.values()] == ["/healthz", "/healthz", "/readyz"]
 

@@ -38,7 +38,9 @@ def test_every_address_and_folder_of_the_file_is_one_of_this_machine(tmp_path: P
     described = read()
     for name in SERVING:
         assert set(topology.environment(name)) == set(described[name].environment) | set(GIVEN)
-        assert not any(other in json.dumps(topology.environment(name)) for other in ("0.0.0.0", "://simulator"))
+        assert not any(
+            other in json.dumps(topology.environment(name)) for other in ("0.0.0.0", "://simulator")
+        )
 
 
 def test_the_environment_of_the_caller_does_not_count(
@@ -81,10 +83,15 @@ async def test_a_card_is_true_on_what_compose_describes(topology: Topology) -> N
     card = {"activity_id": "a-1", "appid": "wx1", "template": "complete", "participants": ["gp-alex"]}
     ask(topology, "simulator", "/control/activities", card)
     opened = {
-        **{"specversion": "1.0", "id": "1", "source": "/test", "type": "livecard.activity.opened"},
+        "specversion": "1.0",
+        "id": "1",
+        "source": "/test",
+        "type": "livecard.activity.opened",
         "subject": "a-1",
         "data": {
-            **{"appid": "wx1", "template": "complete", "participants": ["gp-alex"]},
+            "appid": "wx1",
+            "template": "complete",
+            "participants": ["gp-alex"],
             "expires_at": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
         },
     }
