@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from scripts.diagrams import fields, life, line, mermaid, outcomes, snippets, viewers
+from scripts import dashboard
+from scripts.diagrams import fields, life, line, mermaid, metrics, outcomes, snippets, viewers
 from scripts.diagrams.languages import Say, chinese, english
 
 ROOT: Final = Path(__file__).parents[2]
@@ -15,6 +16,7 @@ DOCS: Final = ROOT / "docs"
 LANGUAGES: Final = {DOCS: english, DOCS / "zh-CN": chinese}
 READMES: Final = (ROOT / "README.md", ROOT / "README.zh-CN.md")
 IMAGES: Final = DOCS / "images"
+DASHBOARD: Final = ROOT / "deploy" / "grafana" / "dashboards" / "livecard.json"
 
 
 def fill(page: str, made: dict[str, str]) -> str:
@@ -55,7 +57,12 @@ def formats(say: Say) -> dict[str, str]:
     }
 
 
-PAGES: Final = {"state-machines.md": machines, "events.md": formats}
+def measures(say: Say) -> dict[str, str]:
+    """What metrics.md takes from the code."""
+    return {"metrics": metrics.tables(say)}
+
+
+PAGES: Final = {"state-machines.md": machines, "events.md": formats, "metrics.md": measures}
 
 
 def files() -> dict[Path, str]:
@@ -66,7 +73,8 @@ def files() -> dict[Path, str]:
         for name, made in PAGES.items()
     }
     readmes = {page: fill(page.read_text("utf-8"), snippets.blocks()) for page in READMES}
-    return {**pages, **readmes, IMAGES / "line.svg": line.draw(), IMAGES / "card-life.svg": life.draw()}
+    pictures = {IMAGES / "line.svg": line.draw(), IMAGES / "card-life.svg": life.draw()}
+    return {**pages, **readmes, **pictures, DASHBOARD: dashboard.draw()}
 
 
 def main() -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from scripts.diagrams.metric_words import METRICS
+
 Say = Callable[[str], str]
 """From the English words to those of the page."""
 
@@ -22,6 +24,7 @@ def chinese(words: str) -> str:
 
 
 CHINESE: Final = {
+    **METRICS,
     # states, phases, and the heads of tables
     "open": "open 进行中",
     "nearing": "nearing 即将截止",

@@ -9,7 +9,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from scripts.engines import EngineError, Kafka, Postgres, chromium, kafka, npm, pgbouncer, postgres, redis
+from scripts.engines import (
+    EngineError,
+    Kafka,
+    Postgres,
+    chromium,
+    kafka,
+    npm,
+    pgbouncer,
+    postgres,
+    prometheus,
+    redis,
+)
 
 PACKAGES = {
     "kafka": ["default-jre-headless", "maven"],
@@ -18,6 +29,7 @@ PACKAGES = {
     "redis": ["redis-server"],
     "chromium": ["chromium", "fonts-noto-cjk"],
     "npm": ["nodejs", "npm"],
+    "prometheus": ["prometheus"],
 }
 MISSING = {
     "kafka": kafka.missing,
@@ -26,6 +38,7 @@ MISSING = {
     "redis": redis.missing,
     "chromium": chromium.missing,
     "npm": npm.missing,
+    "prometheus": prometheus.missing,
 }
 
 
@@ -132,7 +145,7 @@ def main() -> int:
     try:
         if options.action == "install" or options.install:
             beside = ["pgbouncer"] if "postgres" in wanted else []
-            beside += ["chromium", "npm"] if both else []
+            beside += ["chromium", "npm", "prometheus"] if both else []
             install(["redis"] if options.redis else [*wanted, *beside])
         if options.action != "install":
             engines = Engines(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 import structlog
 
 from services.dispatcher.dispatcher import Dispatcher
+from services.dispatcher.quotas import QuotaWatch
 from services.kafka.nudges import NudgeConsumer
 from services.runtime.process import Parts, Service
 from services.wechat.apps import AppBook
@@ -21,18 +23,26 @@ class DispatcherService:
     name = "dispatcher"
 
     def __init__(
-        self, dispatcher: Dispatcher, nudges: NudgeConsumer, wechat: WeChatClient, apps: AppBook
+        self,
+        dispatcher: Dispatcher,
+        nudges: NudgeConsumer,
+        quotas: QuotaWatch,
+        wechat: WeChatClient,
+        apps: AppBook,
     ) -> None:
-        self._dispatcher, self._nudges, self._wechat, self._apps = dispatcher, nudges, wechat, apps
+        self._dispatcher, self._nudges, self._quotas = dispatcher, nudges, quotas
+        self._wechat, self._apps = wechat, apps
 
     async def run(self) -> None:
         """Dispatch until stopped; nudges are best effort, so they start and end with it."""
         if not self._apps.appids():
             LOG.warning("no app is named, so every card waits: set LIVECARD_APPS_FILE, or add apps to it")
         await self._nudges.start()
+        asking = asyncio.create_task(self._quotas.run(), name="quotas")
         try:
             await self._dispatcher.run()
         finally:
+            asking.cancel()
             await self._nudges.stop()
             await self._wechat.close()
 
@@ -59,6 +69,7 @@ def build(parts: Parts) -> list[Service]:
         in_flight=parts.settings.in_flight,
         deadline=parts.settings.call_deadline,
         authorities=parts.settings.wechat_ca,
+        metrics=parts.metrics,
     )
     dispatcher = Dispatcher(
         holder=parts.name,
@@ -75,4 +86,5 @@ def build(parts: Parts) -> list[Service]:
     nudges = NudgeConsumer(
         parts.settings, parts.topics.dispatcher_group, lambda _: dispatcher.wake(), parts.clock
     )
-    return [DispatcherService(dispatcher, nudges, wechat, apps)]
+    quotas = QuotaWatch(wechat, apps, parts.settings.quota_probe)
+    return [DispatcherService(dispatcher, nudges, quotas, wechat, apps)]

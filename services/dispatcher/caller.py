@@ -92,7 +92,7 @@ class Caller:
         verdict = answer.verdict
         if verdict is None:
             return
-        self._metrics.called(verdict.value, answer.errcode, seconds)
+        self._metrics.called(permit.appid, verdict.value, answer.errcode, seconds)
         if answer.sent:
             self._metrics.repeated(claimed.repeats)
         if verdict is Verdict.ok:

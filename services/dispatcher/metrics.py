@@ -8,7 +8,7 @@ from typing import Protocol
 class DispatcherMetrics(Protocol):
     """Implemented by `services.runtime.metrics` and, for tests, by `NoMetrics`."""
 
-    def called(self, verdict: str, errcode: int | None, seconds: float) -> None:
+    def called(self, appid: str, verdict: str, errcode: int | None, seconds: float) -> None:
         """One call to WeChat came back; `unknown` is a verdict like the others."""
         ...
 
@@ -36,7 +36,7 @@ class DispatcherMetrics(Protocol):
 class NoMetrics:
     """Tells nobody."""
 
-    def called(self, verdict: str, errcode: int | None, seconds: float) -> None:
+    def called(self, appid: str, verdict: str, errcode: int | None, seconds: float) -> None:
         """Nothing."""
 
     def repeated(self, members: int) -> None:

@@ -87,6 +87,7 @@ def build(parts: Parts, keys: ApiKeys | None = None) -> list[Service]:
         in_flight=parts.settings.in_flight,
         deadline=parts.settings.call_deadline,
         authorities=parts.settings.wechat_ca,
+        metrics=parts.metrics,
     )
     feed = Feed(parts.clock, parts.metrics)
     gateway = Gateway(

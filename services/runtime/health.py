@@ -91,7 +91,8 @@ class Watch(Protocol):
 
 
 class Health:
-    """Checks the services of the process and what they depend on. Serves like a service itself."""
+    """Checks the services of the process and what they depend on. Serves like a service itself. `tell` hears
+    from each check whether the process is ready."""
 
     name = "health"
 
@@ -104,9 +105,11 @@ class Health:
         store: Dependency | None = None,
         broker: Dependency | None = None,
         topics: Watch | None = None,
+        tell: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._services, self._clock, self._stalled_after = services, clock, stalled_after
         self._store, self._broker, self._topics = store, broker, topics
+        self._tell = tell
         self._counts_from = float("-inf")
         self._since: dict[str, int] = {}
         self._stopping = asyncio.Event()
@@ -183,6 +186,7 @@ class Health:
         found |= self.stalled()
         now = self._clock.wall()
         self._since = {name: self._since.get(name, now) for name in found}
+        self._tell(not found)
         return found
 
     def warnings(self) -> list[str]:

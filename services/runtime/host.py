@@ -28,6 +28,7 @@ from services.runtime.process import HasApi, Parts, Service, delivery_rules
 from services.runtime.relay import Relay
 from services.runtime.settings import Settings, database_url
 from services.runtime.watchdog import Watchdog
+from services.store.measured import Measure
 from services.store.open import open_store, safe_url
 from services.store.ports import StoreUnavailable, answers
 
@@ -88,6 +89,7 @@ async def opened(kind: str, settings: Settings) -> AsyncIterator[tuple[Parts, Al
         slot=chance.getrandbits(6),
         rules=delivery_rules(settings),
         pool=settings.database_pool,
+        measure=Measure(clock, metrics),
     )
     # A connection of its own: where all others hang or are taken, it still tells whether the store answers.
     asked = await open_store(database_url(settings), pool=1)
@@ -133,6 +135,7 @@ class Host:
             store=always.store,
             broker=always.broker,
             topics=always.topics,
+            tell=parts.metrics.ready,
         )
         self.services = [*services, *always.services, health]
         apis = [each.asgi for each in services if isinstance(each, HasApi)]

@@ -22,9 +22,13 @@ _ANY_CODE = (Verdict.unknown, Verdict.busy, Verdict.no_token)
 """Verdicts that go by the HTTP status, or by the fetch of a token: with whatever code."""
 _NO_CODE = ("none", "other")
 
+FATES: Final = {fate: f"revisions.{fate}" for fate in ("delivered", "superseded", "expired", "dead")}
+"""What becomes of a revision, and the ledger's counter of it."""
+
 SERIES: Final[dict[str, list[Labels]]] = {
     "livecard_events": [*product(_TYPES, _KINDS), ("", "dead")],
     "livecard_dead_letters": [(reason,) for reason in get_args(DeadReason)],
+    "livecard_revisions": [(fate,) for fate in FATES],
     "livecard_waits": [("store",), ("broker",)],
     "livecard_relayed": [(CHANGES,), (DEAD,), (EVENTS,)],
     "livecard_pruned_rows": [
@@ -34,6 +38,7 @@ SERIES: Final[dict[str, list[Labels]]] = {
             *("bindings", "unbound"),
         )
     ],
+    "livecard_token_fetches": [(verdict.value,) for verdict in Verdict],
     "livecard_activity_ids": [*((verdict.value,) for verdict in Verdict), ("closed",), ("paused",)],
     "livecard_sessions": [*((verdict.value,) for verdict in Verdict), ("refused",), ("paused",)],
     "livecard_streams_ended": [("left",), ("revoked",), ("slow",), ("gap",), ("drained",)],
@@ -47,5 +52,6 @@ SERIES: Final[dict[str, list[Labels]]] = {
     ),
 }
 """Metric → its label values, in the order of its labels."""
-OPEN: Final = frozenset({"appid", "partition", "route"})
-"""Labels whose values are known only later: a metric that has one begins without series."""
+OPEN: Final = frozenset({"appid", "partition", "route", "statement"})
+"""Labels whose values are known only later, or too many to have all in every process: a metric that has one
+begins without series."""

@@ -171,9 +171,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     probe: Annotated[float, _seconds("how often an app with a closed gate for its credentials is tried")] = (
         60.0
     )
-    quota_probe: Annotated[
-        float, _seconds("how often quota/get is asked while the daily quota is used up")
-    ] = 300.0
+    quota_probe: Annotated[float, _seconds("how often quota/get is asked about each app")] = 300.0
     unknown_code_attempts: Annotated[
         int, _about("attempts per revision at an error code nobody documents", "attempts", ge=1, le=100)
     ] = 5

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from services.store.dialect import Dialect
 from services.store.errors import NEWER, translated
 from services.store.home import check_user, stay_out
+from services.store.measured import Measure
 from services.store.migrating import upgrade
 from services.store.ports import StoreUnavailable
 from services.store.postgres import Sessions
@@ -44,9 +45,11 @@ async def open_store(
     rules: DeliveryRules | None = None,
     pool: int = 8,
     now: str | None = None,
+    measure: Measure | None = None,
     **engine: Any,
 ) -> SqlStore:
-    """A store that connects at first use. `pool`: connections to PostgreSQL. Raises `StoreUnavailable`.
+    """A store that connects at first use. `pool`: connections to PostgreSQL. `measure`: see `SqlStore`.
+    Raises `StoreUnavailable`.
 
     `now` replaces the SQL of the clock and `engine` goes to SQLAlchemy (the simulation hands in an
     `async_creator`).
@@ -72,6 +75,7 @@ async def open_store(
             rules=rules,
             sessions=sessions,
             renew=renewal(made),
+            measure=measure,
         )
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StoreUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed")
@@ -79,7 +83,7 @@ async def open_store(
     dialect = Dialect(postgres=False, now=now)
     writer = _sqlite(parsed, "BEGIN IMMEDIATE", engine)
     readers = _sqlite(parsed, "BEGIN", engine)
-    return SqlStore(writer, dialect, slot=slot, rules=rules, readers=readers)
+    return SqlStore(writer, dialect, slot=slot, rules=rules, readers=readers, measure=measure)
 
 
 async def migrate(

@@ -65,6 +65,8 @@ class Backlog(msgspec.Struct, frozen=True):
     unbound: int
     unbound_age: int
     bindings: int
+    claimable_age: int
+    """How long the oldest card that a dispatcher may take has been due."""
 
 
 class Tx(RequestsTx, RoomsTx, SessionsTx, Protocol):

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.store import statements
 from services.store.dialect import Dialect, Statement
 from services.store.errors import UNMIGRATED, translated, wrong_encoding
+from services.store.measured import Measure, MeasuredRun
 from services.store.migrating import NEEDED
 from services.store.ports import Backlog, StoreLost, StoreUnavailable
 from services.store.postgres import Sessions, driver_transaction
@@ -53,7 +54,7 @@ class SqlStore(SqlPages, SqlPulse, SqlRoomsStore, SqlSessions):
     `slot` is where this process begins to add to the ledger (0–63): its transactions take turns at some
     slots from there on, so that neither they nor processes queue for one row. `rules` says when a card wants
     a dispatcher again. `readers`: of SQLite, whose writer takes its lock at once. `sessions`: those of
-    PostgreSQL. `renew` throws all connections away.
+    PostgreSQL. `renew` throws all connections away. `measure`: who is told how long statements take.
     """
 
     def __init__(
@@ -66,9 +67,10 @@ class SqlStore(SqlPages, SqlPulse, SqlRoomsStore, SqlSessions):
         readers: AsyncEngine | None = None,
         sessions: Sessions | None = None,
         renew: Callable[[], None] | None = None,
+        measure: Measure | None = None,
     ) -> None:
         self.engine, self.dialect = engine, dialect
-        self._sessions, self._renew = sessions, renew
+        self._sessions, self._renew, self._measure = sessions, renew, measure
         self._readers = readers or engine
         self._slots, self._rules = cycle((slot + each) % SLOTS for each in range(SLOTS_OF_A_PROCESS)), rules
         claim = statements.CLAIM_POSTGRES if dialect.postgres else statements.CLAIM_SQLITE
@@ -110,11 +112,13 @@ class SqlStore(SqlPages, SqlPulse, SqlRoomsStore, SqlSessions):
         theirs: OSError | None = None
         try:
             async with self._run() as run:
+                tx = SqlTx(run, self.dialect, self._statements, next(self._slots), self._rules)
                 try:
-                    yield SqlTx(run, self.dialect, self._statements, next(self._slots), self._rules)
+                    yield tx
                 except OSError as error:  # of whoever works in it: the engines' are ours already
                     theirs = error
                     raise
+            self._committed(tx.counted)
         except StoreUnavailable:
             if theirs is not None:
                 raise theirs from None
@@ -127,10 +131,17 @@ class SqlStore(SqlPages, SqlPulse, SqlRoomsStore, SqlSessions):
         with self._translated():
             if self._sessions is not None:
                 async with driver_transaction(self.engine, self._sessions, how, alone=alone) as run:
-                    yield run
+                    yield self._measured(run)
             else:
                 async with self._readers.connect() if reading else self.engine.begin() as connection:
-                    yield AlchemyRun(connection)
+                    yield self._measured(AlchemyRun(connection))
+
+    def _measured(self, run: Run) -> Run:
+        return run if self._measure is None else MeasuredRun(run, self._measure)
+
+    def _committed(self, counters: Mapping[str, int]) -> None:
+        if self._measure is not None and counters:
+            self._measure.metrics.counted(counters)
 
     @asynccontextmanager
     async def _reading(self, *, alone: bool = True) -> AsyncIterator[ByName]:
@@ -261,6 +272,7 @@ class SqlStore(SqlPages, SqlPulse, SqlRoomsStore, SqlSessions):
             slot = next(self._slots)
             if counted := [(slot, name, count) for name, count in fates if count]:
                 await run.rows("counters", counted)
+        self._committed({name: count for _, name, count in counted})
         async with self._writing() as run:
             unopened = [row[0] for row in await run("unopened_activities", age=UNOPENED_AGE, limit=limit)]
             gone = await run.count("delete_unopened", ids=self.dialect.many(unopened)) if unopened else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -116,7 +117,8 @@ class ByName:
 
 
 class SqlTx(SqlRequests, SqlRoomsTx, SqlSessionsTx):
-    """Implements `services.store.ports.Tx` inside one transaction of `run`'s connection."""
+    """Implements `services.store.ports.Tx` inside one transaction of `run`'s connection. `counted`: what was
+    added to the ledger's counters."""
 
     def __init__(
         self,
@@ -129,6 +131,7 @@ class SqlTx(SqlRequests, SqlRoomsTx, SqlSessionsTx):
         self._run, self._dialect = ByName(run, statements, dialect), dialect
         self._rows = self._run.rows
         self._slot, self._delivery_rules = slot, rules
+        self.counted: Counter[str] = Counter()
         waits = {"longest": rules.longest_wait, "closing": rules.longest_closing}
         self._longest = {name: wait + CLOCK_STEP for name, wait in waits.items()}
 
@@ -293,6 +296,7 @@ class SqlTx(SqlRequests, SqlRoomsTx, SqlSessionsTx):
         ):
             if rows:
                 await self._rows(name, rows)
+        self.counted.update(writes.counters)
 
     def _moved(self, moved: Moved) -> tuple[Any, ...]:
         activity, card, due_at = moved

@@ -28,7 +28,7 @@ from contracts.wechat import (
 from services.runtime.ports import Clock
 from services.runtime.settings import Secret
 from services.wechat.apps import AppBook
-from services.wechat.ports import Answer, Created, LoggedIn
+from services.wechat.ports import Answer, Created, LoggedIn, NoWeChatMetrics, WeChatMetrics
 from services.wechat.reading import Data, answered, classify
 from services.wechat.tokens import ABOUT_THE_APP, Token, TokenKeeper
 from services.wechat.transport import AiohttpTransport, Limited, Transport
@@ -58,13 +58,15 @@ class WeChatClient:
         deadline: float = 10.0,
         authorities: str = "",
         transport: Transport | None = None,
+        metrics: WeChatMetrics | None = None,
     ) -> None:
         self._transport = transport or AiohttpTransport(base, authorities)
         self._messages = Limited(self._transport, in_flight)
         self._questions = Limited(self._transport, in_flight)
         self._others = Limited(self._transport, OTHERS)
         self._apps = apps
-        self._tokens = TokenKeeper(self._others, apps, clock)
+        self._metrics = metrics or NoWeChatMetrics()
+        self._tokens = TokenKeeper(self._others, apps, clock, self._metrics)
         self._deadline = deadline
 
     def __repr__(self) -> str:
@@ -124,6 +126,7 @@ class WeChatClient:
         answer = await self._ask(self._others, appid, asking, _QUOTA)
         if isinstance(answer, Answer) or answer.quota is None:
             return None
+        self._metrics.quota(appid, answer.quota.remain, answer.quota.daily_limit)
         return answer.quota.remain
 
     async def create_activity_id(

@@ -41,6 +41,28 @@ class LoggedIn(msgspec.Struct, frozen=True):
     unionid: str | None = None
 
 
+class WeChatMetrics(Protocol):
+    """What the client tells telemetry."""
+
+    def token_fetched(self, outcome: str) -> None:
+        """A token was asked for; the verdict."""
+        ...
+
+    def quota(self, appid: str, left: int, limit: int) -> None:
+        """Calls of setChatToolMsg that an app has left today, and has a day."""
+        ...
+
+
+class NoWeChatMetrics:
+    """Tells nobody."""
+
+    def token_fetched(self, outcome: str) -> None:
+        """Nothing."""
+
+    def quota(self, appid: str, left: int, limit: int) -> None:
+        """Nothing."""
+
+
 class Platform(Protocol):
     """What callers of the API wait for. Whatever the network or WeChat does is an `Answer`."""
 

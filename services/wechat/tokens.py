@@ -12,6 +12,7 @@ from contracts.wechat import STABLE_TOKEN_PATH, StableTokenRequest, TokenAnswer,
 from services.runtime.ports import Clock
 from services.runtime.settings import Secret
 from services.wechat.apps import AppBook
+from services.wechat.ports import WeChatMetrics
 from services.wechat.reading import LARGEST_ERRCODE, errmsg_and_rid, read
 from services.wechat.transport import Limited
 
@@ -43,8 +44,9 @@ class Token(msgspec.Struct, frozen=True):
 class TokenKeeper:
     """Keeps a token per app. A failed fetch never means that a message was sent."""
 
-    def __init__(self, exchanges: Limited, apps: AppBook, clock: Clock) -> None:
+    def __init__(self, exchanges: Limited, apps: AppBook, clock: Clock, metrics: WeChatMetrics) -> None:
         self._exchanges, self._apps, self._clock = exchanges, apps, clock
+        self._metrics = metrics
         self._tokens: dict[str, Token] = {}
         self._fetches: dict[str, asyncio.Task[Token]] = {}
         self._refused: dict[str, Token] = {}
@@ -59,7 +61,7 @@ class TokenKeeper:
             return kept
         task = self._fetches.get(appid)
         if task is None:
-            task = self._fetches[appid] = asyncio.create_task(self._fetch(appid), name=f"token-{appid}")
+            task = self._fetches[appid] = asyncio.create_task(self._counted(appid), name=f"token-{appid}")
             task.add_done_callback(lambda _: self._fetches.pop(appid, None))
         try:
             return await asyncio.shield(task)  # whoever is cancelled leaves the fetch to the others
@@ -108,6 +110,11 @@ class TokenKeeper:
         for task in fetches:
             task.cancel()
         await asyncio.gather(*fetches, return_exceptions=True)
+
+    async def _counted(self, appid: str) -> Token:
+        token = await self._fetch(appid)
+        self._metrics.token_fetched(token.verdict.value)
+        return token
 
     async def _fetch(self, appid: str) -> Token:
         secret = self._apps.secret(appid)

@@ -11,6 +11,7 @@ import pytest
 from contracts.topics import Topics
 from scripts.patience import PATIENCE
 from services.dispatcher.app import DispatcherService
+from services.dispatcher.quotas import QuotaWatch
 from services.kafka import nudges as nudges_module
 from services.kafka.nudges import NudgeConsumer
 from services.runtime.clock import RealClock
@@ -50,7 +51,8 @@ async def dispatching(settings: Settings) -> AsyncIterator[tuple[World, Dispatch
 
     group = Topics(settings.topic_prefix).dispatcher_group
     nudges = NudgeConsumer(settings, group, on_nudges, clock)
-    service = DispatcherService(dispatcher, nudges, world.wechat, world.apps)  # type: ignore[arg-type]  # scripted
+    quotas = QuotaWatch(world.wechat, world.apps, 300.0)
+    service = DispatcherService(dispatcher, nudges, quotas, world.wechat, world.apps)  # type: ignore[arg-type]  # scripted
     running = asyncio.create_task(service.run())
     try:
         yield world, service, woken

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from services.store.rooms import Binding
-from services.store.rows import MemberCounts, OpenedActivity, Parked, Seen, shard_of
+from services.store.rows import MemberCounts, OpenedActivity, Parked, Seen, Writes, shard_of
 from statemachine.gate import Gate
 from tests.store.benches import START
 from tests.store.support import Scene
@@ -84,9 +84,10 @@ async def test_next_due_is_relative_and_negative_when_overdue(scene: Scene) -> N
 
 
 async def test_backlog_counts_and_ages(scene: Scene) -> None:
-    """Behind, parked, outbox, due, who waits for a binding: each with the age of its oldest; and bindings."""
+    """Behind, parked, outbox, due, who waits for a binding: each with the age of its oldest; bindings; and
+    how long a dispatcher could have had the oldest card: not at all while its app's gate is closed."""
     empty = await scene.store.backlog()
-    assert msgspec.structs.astuple(empty) == (0,) * 11
+    assert msgspec.structs.astuple(empty) == (0,) * 12
     await scene.open("a", "b", deadline=4, notice=0, room={"opengid": "g-1"})
     await scene.complete("early", "m")
     await scene.bench.advance(2)
@@ -98,8 +99,15 @@ async def test_backlog_counts_and_ages(scene: Scene) -> None:
     found = await scene.store.backlog()
     rows = len(await scene.outbox())
     assert msgspec.structs.astuple(found) == (
-        1, 3_000_000, 1, 5_000_000, rows, 5_000_000, 2, 1_000_000, 2, 3_000_000, 1,
+        1, 3_000_000, 1, 5_000_000, rows, 5_000_000, 2, 1_000_000, 2, 3_000_000, 1, 3_000_000,
     )  # fmt: skip
+    async with scene.store.transaction() as tx:
+        gates = await tx.lock_gates(["wx1"], wait=True)
+        closed = msgspec.structs.replace(
+            gates["wx1"], closed_until=await tx.now() + 60_000_000, reason="token"
+        )
+        await tx.write(Writes(gates=[closed]))
+    assert (await scene.store.backlog()).claimable_age == 0
 
 
 async def test_show_tells_everything_about_one_activity(scene: Scene) -> None:

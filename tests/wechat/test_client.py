@@ -131,6 +131,34 @@ async def test_a_mistake_of_our_own_before_the_send_is_an_answer_too(platform: P
     )
 
 
+class Heard:
+    """What telemetry was told."""
+
+    def __init__(self) -> None:
+        self.tokens: list[str] = []
+        self.quotas: list[tuple[str, int, int]] = []
+
+    def token_fetched(self, outcome: str) -> None:
+        self.tokens.append(outcome)
+
+    def quota(self, appid: str, left: int, limit: int) -> None:
+        self.quotas.append((appid, left, limit))
+
+
+async def test_telemetry_hears_of_quotas_and_of_each_fetch_of_a_token(platform: Platform, connect) -> None:
+    """A token that is kept is no fetch; a quota that is not to be learnt leaves the last."""
+    heard = Heard()
+    client = connect(platform.url, metrics=heard)
+    platform.others[QUOTA_GET_PATH] = json(errcode=0, quota={"daily_limit": 1000, "used": 990, "remain": 10})
+    assert [await client.quota_left("wx1") for _ in range(2)] == [10, 10]
+    platform.others[QUOTA_GET_PATH] = json(errcode=76021)
+    await client.quota_left("wx1")
+    platform.token = json(errcode=40001, errmsg="invalid credential")
+    await client.quota_left("wx2")
+    assert heard.quotas == [("wx1", 10, 1000), ("wx1", 10, 1000)]
+    assert heard.tokens == ["ok", "misconfigured"]
+
+
 async def test_the_quota_that_is_left(platform: Platform, client) -> None:
     platform.others[QUOTA_GET_PATH] = json(
         errcode=0,

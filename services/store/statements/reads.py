@@ -21,6 +21,12 @@ def _count(name: str, table: str, where: str, order: str) -> str:
     return f"(SELECT count(*) FROM ({rows}) AS {name}_some) AS {name}"
 
 
+_CLAIMABLE: Final = """SELECT min(f.at) FROM (
+          SELECT (SELECT a.attempt_at FROM activities a WHERE a.appid = g.appid AND a.ending = e.ending
+              AND a.attempt_at <= {now} AND a.expires_at > {now} ORDER BY a.attempt_at LIMIT 1) AS at
+          FROM gates g CROSS JOIN (SELECT true AS ending UNION ALL SELECT false) e
+          WHERE g.closed_until <= {now}) f"""
+"""Since when the oldest card that a dispatcher may take is due: two looks into the index for each app."""
 _OPENED: Final = """
         SELECT activity_id, appid, template, version, title, publisher, choose, expires_at FROM activities"""
 
@@ -36,6 +42,7 @@ READS: Final = {
             _backlog("due", "activities", "due_at <= {now}", "due_at", "due_at"),
             _backlog("unbound", "unbound", "true", "since", "since"),
             _count("bindings", "bindings", "group_openid <> ''", "appid, room_id, group_openid"),
+            f"coalesce({{now}} - ({_CLAIMABLE}), 0) AS claimable_age",
         )
     ),
     "totals": """

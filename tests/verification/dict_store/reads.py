@@ -57,6 +57,13 @@ class Reads(Paged, Pulse, SessionsReads):
             numbers += [min(len(times), 10_001), now - min(aged, default=now)]
         bindings = sum(bool(each.group_openid) for each in self.bindings.values())
         numbers.append(min(bindings, 10_001))
+        let_in = {gate.appid for gate in self.gates.values() if gate.closed_until <= now}
+        claimable = [
+            row.attempt_at
+            for row in rows
+            if row.attempt_at is not None and row.card.appid in let_in and row.activity.expires_at > now
+        ]
+        numbers.append(max(0, now - min(claimable, default=now)))
         return Backlog(*numbers)
 
     async def totals(self) -> tuple[dict[str, int], int, int, int]:
