@@ -8,14 +8,15 @@ import re
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
-from scripts.engines import EngineError
 from scripts.engines.npm import missing, node_modules
 from scripts.patience import PATIENCE
 from services.runtime.metrics import Metrics
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "deploy" / "k8s"
 SCHEMAS = Path(__file__).with_name("schemas")
 LIVECARD = Path(sys.executable).with_name("livecard")
+RELEASES = ("1.30.0", "1.37.0")
 SERVICES = ("clock", "dispatcher", "gateway", "lifecycle")
 README = (K8S / "README.md").read_text("utf-8")
 
@@ -68,37 +70,67 @@ def container(name: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("folder", ["base", "example"])
-def test_the_published_schemas_accept_it(folder: str) -> None:
-    """Kubernetes' own and KEDA's; a field that they do not know is refused."""
-    objects = rendered(folder)
-    wrong = judged([*objects])
-    assert wrong == [[] for _ in objects]
+@cache
+def schema(release: str) -> dict[str, Any]:
+    """What a release of Kubernetes has published, for the kinds that we use."""
+    found: dict[str, Any] = json.loads((SCHEMAS / f"kubernetes-{release}.json").read_text("utf-8"))
+    return found
 
 
-def test_the_schemas_refuse_what_is_wrong() -> None:
-    deployment = json.loads(json.dumps(of_kind("Deployment")["clock"]))
-    deployment["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
-    budget = json.loads(json.dumps(of_kind("PodDisruptionBudget")["clock"]))
-    budget["spec"]["unhealthyPodEvictionPolicy"] = 1
-    scaler = json.loads(json.dumps(of_kind("ScaledObject")["lifecycle"]))
-    scaler["spec"]["maxReplicas"] = 8
-    assert all(judged([deployment, budget, scaler]))
+def faults(release: str, kind: str, what: Any) -> list[str]:
+    """What it has against an object."""
+    whole = schema(release)
+    rule = {"$schema": whole["$schema"], "$defs": whole["$defs"], "$ref": f"#/$defs/{whole['kinds'][kind]}"}
+    return [error.message for error in jsonschema.Draft202012Validator(rule).iter_errors(what)]
 
 
-def judged(objects: list[dict[str, Any]]) -> list[list[str]]:
-    """What the schemas of the npm packages say against each object."""
+def faults_of_keda(*objects: Any) -> list[list[str]]:
+    """What KEDA's schema has against each ScaledObject; it is in a package of npm."""
     if (reason := missing()) and not REQUIRED:
         pytest.skip(reason)
-    try:
-        modules = node_modules(SCHEMAS)
-    except EngineError as error:
-        pytest.fail(str(error), pytrace=False)
-    command = ["node", str(SCHEMAS / "judge.mjs"), str(modules)]
+    command = ["node", str(SCHEMAS / "keda.mjs"), str(node_modules(SCHEMAS))]
     done = subprocess.run(command, input=json.dumps(objects), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found: list[list[str]] = json.loads(done.stdout)
     return found
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("folder", ["base", "example"])
+def test_kubernetes_accepts_every_object(folder: str, release: str) -> None:
+    """The oldest release that the README names, and the newest; fields that they do not know are faults."""
+    wrong = {each["metadata"]["name"]: faults(release, each["kind"], each) for each in plain(folder)}
+    assert wrong == dict.fromkeys(wrong, [])
+    behaviours = [
+        each["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+        for each in of_kind("ScaledObject").values()
+    ]
+    assert [faults(release, "HorizontalPodAutoscalerBehavior", each) for each in behaviours] == [[], []]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_schemas_of_kubernetes_refuse_what_is_wrong(release: str) -> None:
+    deployment = deepcopy(of_kind("Deployment")["clock"])
+    deployment["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
+    budget = deepcopy(of_kind("PodDisruptionBudget")["clock"])
+    budget["spec"]["unhealthyPodEvictionPolicy"] = 1
+    assert faults(release, "Deployment", deployment)
+    assert faults(release, "PodDisruptionBudget", budget)
+
+
+def test_keda_accepts_the_scalers_and_refuses_what_is_wrong() -> None:
+    """Fields that it does not know are none of its faults; `behavior` is Kubernetes' own, see above."""
+    good = list(of_kind("ScaledObject").values())
+    assert faults_of_keda(*good) == [[] for _ in good]
+    text, bare = deepcopy(good[0]), deepcopy(good[0])
+    text["spec"]["maxReplicaCount"] = "many"
+    del bare["spec"]["triggers"]
+    assert all(faults_of_keda(text, bare))
+
+
+def plain(folder: str) -> list[dict[str, Any]]:
+    """A kustomization's objects of Kubernetes' own kinds."""
+    return [each for each in rendered(folder) if each["kind"] != "ScaledObject"]
 
 
 def test_every_service_is_deployed_and_may_be_evicted_one_by_one() -> None:
