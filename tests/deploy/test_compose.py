@@ -106,6 +106,33 @@ def test_named_volumes_are_declared() -> None:
     assert used - folders == set(COMPOSE["volumes"])
 
 
+def test_what_is_mounted_is_here_and_names_services_of_the_file() -> None:
+    """Prometheus reads every service of ours that serves, Grafana asks that Prometheus and finds its files."""
+    mounted = {
+        volume.split(":")[1]: ROOT / volume.split(":")[0]
+        for service in SERVICES.values()
+        for volume in service.get("volumes", [])
+        if volume.startswith("./")
+    }
+    assert all(folder.is_dir() for folder in mounted.values())
+    told = yaml.safe_load((mounted["/etc/prometheus"] / "prometheus.yml").read_text("utf-8"))
+    (job,) = told["scrape_configs"]
+    asked = {target for config in job["static_configs"] for target in config["targets"]}
+    serving = {
+        name: service["environment"]["LIVECARD_HTTP"] for name, service in OURS.items() if name != "init"
+    }
+    assert asked == {f"{name}:{at.partition(':')[2]}" for name, at in serving.items() if name != "simulator"}
+    provisioning = mounted["/etc/grafana/provisioning"]
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text("utf-8"))[
+        "datasources"
+    ]
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "livecard.yml").read_text("utf-8"))[
+        "providers"
+    ]
+    assert list(mounted[provider["options"]["path"]].glob("*.json"))
+
+
 def test_the_image_is_pinned_locked_and_unprivileged() -> None:
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     assert len(set(bases)) == 1

@@ -130,7 +130,7 @@ def test_keda_accepts_the_scalers_and_refuses_what_is_wrong() -> None:
 
 def plain(folder: str) -> list[dict[str, Any]]:
     """A kustomization's objects of Kubernetes' own kinds."""
-    return [each for each in rendered(folder) if each["kind"] != "ScaledObject"]
+    return [each for each in rendered(folder) if each["kind"] not in {"ScaledObject", "PodMonitor"}]
 
 
 def test_every_service_is_deployed_and_may_be_evicted_one_by_one() -> None:
@@ -233,6 +233,21 @@ def test_scalers_ask_for_metrics_that_exist_and_leave_the_number_to_keda() -> No
         assert of_kind("Deployment")[name]["spec"]["replicas"] >= 2
 
 
+def test_prometheus_reads_every_service_under_the_labels_that_the_rules_ask_for() -> None:
+    (monitor,) = of_kind("PodMonitor").values()
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint["port"] == "http"
+    for name in SERVICES:
+        labels = pods()[name]["metadata"]["labels"]
+        assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+        assert labels[monitor["spec"]["jobLabel"]] == "livecard"
+    (component,) = endpoint["relabelings"]
+    assert component["targetLabel"] == "service"
+    rules = (ROOT / "deploy" / "prometheus" / "livecard.rules.yml").read_text("utf-8")
+    assert set(re.findall(r'service="([a-z]+)"', rules)) <= set(SERVICES)
+    assert set(re.findall(r'job="([a-z]+)"', rules)) == {"livecard"}
+
+
 def test_there_are_no_more_lifecycles_than_partitions() -> None:
     (shared,) = of_kind("ConfigMap").values()
     most = of_kind("ScaledObject")["lifecycle"]["spec"]["maxReplicaCount"]
@@ -242,7 +257,7 @@ def test_there_are_no_more_lifecycles_than_partitions() -> None:
 
 
 def test_every_file_is_part_of_a_kustomization() -> None:
-    for folder in ("base", "keda", "example"):
+    for folder in ("base", "keda", "prometheus", "example"):
         said = (K8S / folder / "kustomization.yaml").read_text("utf-8")
         files = {path.name for path in (K8S / folder).glob("*.yaml")} - {"kustomization.yaml"}
         assert [name for name in files if name not in said] == []

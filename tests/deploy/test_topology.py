@@ -77,6 +77,12 @@ def ask(topology: Topology, name: str, path: str, body: Any = None) -> bytes:
         return content
 
 
+def scraped(topology: Topology) -> set[str]:
+    """The services whose metrics Prometheus has read."""
+    targets = json.loads(ask(topology, "prometheus", "/api/v1/targets"))["data"]["activeTargets"]
+    return {each["labels"]["service"] for each in targets if each["health"] == "up"}
+
+
 @pytest.mark.slow
 async def test_a_card_is_true_on_what_compose_describes(topology: Topology) -> None:
     """From an event to the chat; every service is ready, counts, and leaves in order."""
@@ -101,8 +107,7 @@ async def test_a_card_is_true_on_what_compose_describes(topology: Topology) -> N
     assert sent.returncode == 0, sent.stdout + sent.stderr
 
     def shown() -> bool:
-        cards = json.loads(ask(topology, "simulator", "/control/cards"))
-        return "gp-alex" in json.dumps(cards["cards"][0].get("done", cards["cards"][0]))
+        return "gp-alex" in json.loads(ask(topology, "simulator", "/control/activities/a-1"))["done"]
 
     await until(shown, "the card shows that alex is done")
     for name in SERVING:
@@ -113,5 +118,7 @@ async def test_a_card_is_true_on_what_compose_describes(topology: Topology) -> N
     assert made.returncode == 0, made.stderr
     key = made.stdout.decode().split()[-1]
     assert key
+    if "prometheus" in topology.services:
+        await until(lambda: scraped(topology) == set(SERVING) - {"simulator"}, "Prometheus reads all")
     codes = topology.stop()
     assert codes == dict.fromkeys(codes, 0)
