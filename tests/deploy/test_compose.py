@@ -107,7 +107,7 @@ def test_named_volumes_are_declared() -> None:
 
 
 def test_what_is_mounted_is_here_and_names_services_of_the_file() -> None:
-    """Prometheus reads every service of ours that serves, Grafana asks that Prometheus and finds its files."""
+    """Prometheus reads every service of ours that serves; Grafana asks it, and finds its files."""
     mounted = {
         volume.split(":")[1]: ROOT / volume.split(":")[0]
         for service in SERVICES.values()
