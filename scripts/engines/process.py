@@ -100,6 +100,10 @@ class EngineProcess:
             return None
         return pid if str(self.folder) in _command_of(pid) else None
 
+    def code(self) -> int | None:
+        """Return the exit code of a process that we started, once it has ended; else None."""
+        return self._child.poll() if self._child is not None else None
+
     def start(
         self, command: Sequence[str], *, end: signal.Signals, environment: Mapping[str, str] | None = None
     ) -> None:

@@ -56,12 +56,12 @@ def test_the_settings_of_each_service_are_accepted() -> None:
 
 def test_the_line_is_complete() -> None:
     assert set(OURS) == {"init", "lifecycle", "clock", "dispatcher", "gateway", "simulator"}
-    assert set(SERVICES) - set(OURS) == {"kafka", "postgres"}
+    assert set(SERVICES) - set(OURS) == {"kafka", "postgres", "prometheus", "grafana"}
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_a_version_is_pinned(name: str) -> None:
-    assert re.search(r":\d+\.\d+(\.\d+)?(-\w+)?$", SERVICES[name]["image"])
+    assert re.search(r":v?\d+\.\d+(\.\d+)?(-\w+)?$", SERVICES[name]["image"])
 
 
 @pytest.mark.parametrize("name", sorted(set(SERVICES) - {"init"}))
@@ -71,6 +71,18 @@ def test_health_is_checked_where_the_service_answers(name: str) -> None:
         port = SERVICES[name]["environment"]["LIVECARD_HTTP"].removeprefix("0.0.0.0:")
         assert f"http://127.0.0.1:{port}/readyz" in check
         assert f"127.0.0.1:{port}:{port}" in SERVICES[name]["ports"]
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_service_is_guarded_and_bounded(name: str) -> None:
+    """No root, nothing to write on but volumes and memory, no privileges, so much memory and no more."""
+    service = SERVICES[name]
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert {"mem_limit", "cpus", "pids_limit"} <= set(service)
+    assert name in OURS or service["user"] not in {"root", "0"}
+    assert not any("docker.sock" in volume for volume in service.get("volumes", []))
 
 
 def test_services_start_after_what_they_need() -> None:
@@ -90,14 +102,44 @@ def test_named_volumes_are_declared() -> None:
     used = {
         volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])
     }
-    assert used == set(COMPOSE["volumes"])
+    folders = {each for each in used if each.startswith("./")}
+    assert used - folders == set(COMPOSE["volumes"])
+
+
+def test_what_is_mounted_is_here_and_names_services_of_the_file() -> None:
+    """Prometheus reads every service of ours that serves; Grafana asks it, and finds its files."""
+    mounted = {
+        volume.split(":")[1]: ROOT / volume.split(":")[0]
+        for service in SERVICES.values()
+        for volume in service.get("volumes", [])
+        if volume.startswith("./")
+    }
+    assert all(folder.is_dir() for folder in mounted.values())
+    told = yaml.safe_load((mounted["/etc/prometheus"] / "prometheus.yml").read_text("utf-8"))
+    (job,) = told["scrape_configs"]
+    asked = {target for config in job["static_configs"] for target in config["targets"]}
+    serving = {
+        name: service["environment"]["LIVECARD_HTTP"] for name, service in OURS.items() if name != "init"
+    }
+    assert asked == {f"{name}:{at.partition(':')[2]}" for name, at in serving.items() if name != "simulator"}
+    provisioning = mounted["/etc/grafana/provisioning"]
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text("utf-8"))[
+        "datasources"
+    ]
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "livecard.yml").read_text("utf-8"))[
+        "providers"
+    ]
+    assert list(mounted[provider["options"]["path"]].glob("*.json"))
 
 
 def test_the_image_is_pinned_locked_and_unprivileged() -> None:
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     assert len(set(bases)) == 1
     assert re.fullmatch(r"\$\{REGISTRY\}/library/python:\d+\.\d+\.\d+-slim-\w+", bases[0])
-    for install in re.findall(r"pip install [^&\n]+", DOCKERFILE):
+    installs = re.findall(r"pip (?:--python \S+ )?install [^&\n]+", DOCKERFILE)
+    assert len(installs) == DOCKERFILE.count(" install --no-cache-dir") == 3
+    for install in installs:
         assert "--require-hashes" in install or "--no-index" in install
     assert re.search(r"^USER [1-9]\d+$", DOCKERFILE, re.MULTILINE), "runAsNonRoot believes numbers only"
 
