@@ -52,14 +52,7 @@ class DispatcherService:
 def build(parts: Parts) -> list[Service]:
     """The services of a dispatcher process."""
     apps = AppBook.load(parts.settings)
-    wechat = WeChatClient(
-        parts.settings.wechat,
-        apps,
-        parts.clock,
-        in_flight=parts.settings.in_flight,
-        deadline=parts.settings.call_deadline,
-        authorities=parts.settings.wechat_ca,
-    )
+    wechat = WeChatClient.of(parts.settings, apps, parts.clock, parts.metrics.token_replaced)
     dispatcher = Dispatcher(
         holder=parts.name,
         store=parts.store,

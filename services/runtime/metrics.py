@@ -123,6 +123,13 @@ class Metrics:
             "livecard_gate_width", "Calls an app may have in flight here.", ["appid"], registry=registry
         )
 
+        self.tokens_replaced = Counter(
+            "livecard_tokens_replaced",
+            "Tokens that WeChat refused before their time, since somebody else refreshed them.",
+            ["appid"],
+            registry=registry,
+        )
+
     def _store(self) -> None:
         registry = self.registry
 
@@ -262,6 +269,10 @@ class Metrics:
     def gate_width(self, appid: str, width: int) -> None:
         """How many calls this app may have in flight in this process."""
         self.width.labels(appid).set(width)
+
+    def token_replaced(self, appid: str) -> None:
+        """Somebody else refreshed this app's token."""
+        self.tokens_replaced.labels(appid).inc()
 
     def nudges_lost(self, count: int) -> None:
         """Nudges that could not be handed over."""

@@ -80,10 +80,14 @@ class WeChat(Protocol):
 
 
 class Apps(Protocol):
-    """Which mini programs we have secrets of."""
+    """Which mini programs are named in the apps file."""
 
     def names(self, appid: str) -> bool:
         """Whether this one is known."""
+        ...
+
+    def keeps_secret(self, appid: str) -> bool:
+        """Whether its secret is here; a company's token service or the cloud hosting may keep it instead."""
         ...
 
     def appids(self) -> list[str]:

@@ -1,0 +1,42 @@
+"""The company's proxy on the way to WeChat, where there is one: HTTP, with CONNECT for what is encrypted."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+
+from services.runtime.secret_file import SecretText
+
+SETTING: Final = "LIVECARD_WECHAT_PROXY"
+
+
+class Proxy:
+    """`url` is http://HOST:PORT, with a user and a password if it asks for them; `password_file` holds the
+    password instead, and is read again when it changes. Raises `SecretFileError`."""
+
+    def __init__(self, url: str, password_file: str = "") -> None:
+        parts = urlsplit(url)
+        self._url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        self._user = unquote(parts.username or "")
+        self._password = SecretText(
+            unquote(parts.password or ""), password_file, f"{SETTING}_PASSWORD_FILE"
+        )
+
+    def __repr__(self) -> str:
+        return f"Proxy({self._url})"
+
+    def way(self) -> dict[str, Any]:
+        """How aiohttp is told."""
+        if not self._user:
+            return {"proxy": self._url}
+        # A connection is kept for those who say the same: with another password a new one is made.
+        return {"proxy": self._url, "proxy_auth": aiohttp.BasicAuth(self._user, self._password.value(), "utf-8")}
+
+
+def refused_by_proxy(status: int) -> str:
+    """What a proxy means that makes no tunnel."""
+    if status in (401, 407):
+        return f"the proxy refuses us (HTTP {status}): {SETTING} says who we are"
+    return f"the proxy makes no connection (HTTP {status})"
