@@ -122,7 +122,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         _about(
             "file with the same JSON, re-read on change; instead of a secret an object may say where the "
-            "app's token comes from (docs/operations.md); nobody else may read it"
+            "app's token comes from (docs/wechat.md); nobody else may read it"
         ),
     ] = ""
     session_key_file: Annotated[

@@ -19,7 +19,7 @@ class AppEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     secret: str = ""
     secret_file: str = ""
     token_url: str = ""
-    """A company's own token service: what a GET of it answers (docs/operations.md)."""
+    """A company's own token service: what a GET of it answers (docs/wechat.md)."""
     token_key: str = ""
     token_key_file: str = ""
     """The service's own credential, sent as `Authorization: Bearer …`."""
