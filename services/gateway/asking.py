@@ -78,8 +78,8 @@ async def logged_in(gateway: Gateway, appid: str, js_code: str) -> LoggedIn:
     if not gateway.apps.keeps_secret(appid):
         raise Problem(
             409,
-            f"no secret of {appid} is kept here (its token comes from elsewhere), and WeChat lets nobody log in "
-            "without it: add its secret or secret_file to LIVECARD_APPS_FILE",
+            f"no secret of {appid} is kept here (its token comes from elsewhere), and WeChat lets nobody log "
+            "in without it: add its secret or secret_file to LIVECARD_APPS_FILE",
         )
     if wait := gateway.pauses.left("login", appid, gateway.clock.monotonic()):
         gateway.metrics.logged_in("paused")

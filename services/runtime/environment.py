@@ -200,14 +200,25 @@ def _of_proxy(settings: Settings) -> list[str]:
     if not way:
         return ["LIVECARD_WECHAT_PROXY_PASSWORD_FILE is set without LIVECARD_WECHAT_PROXY"] if file else []
     parts = urlsplit(way) if _is_base(way) else None
-    if parts is None or parts.scheme != "http" or parts.path not in ("", "/") or ":" in unquote(
-        parts.username or ""
+    if (
+        parts is None
+        or parts.scheme != "http"
+        or parts.path not in ("", "/")
+        or ":" in unquote(parts.username or "")
     ):
-        return ["LIVECARD_WECHAT_PROXY is no proxy: write http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT"]
+        return [
+            "LIVECARD_WECHAT_PROXY is no proxy: write http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT"
+        ]
     if file and not parts.username:
-        return ["LIVECARD_WECHAT_PROXY_PASSWORD_FILE: write the user as LIVECARD_WECHAT_PROXY=http://USER@HOST:PORT"]
+        return [
+            "LIVECARD_WECHAT_PROXY_PASSWORD_FILE: write the user as "
+            "LIVECARD_WECHAT_PROXY=http://USER@HOST:PORT"
+        ]
     if file and parts.password:
-        return ["LIVECARD_WECHAT_PROXY holds a password, and LIVECARD_WECHAT_PROXY_PASSWORD_FILE is set: leave one out"]
+        return [
+            "LIVECARD_WECHAT_PROXY holds a password, and LIVECARD_WECHAT_PROXY_PASSWORD_FILE is set: leave "
+            "one out"
+        ]
     return []
 
 

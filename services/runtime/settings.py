@@ -94,8 +94,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     wechat: Annotated[
         str,
         Meta(
-            description="base URL of WeChat's API (up, demo: the simulator where not set); several, separated "
-            "by commas: the next one is used where one cannot be reached",
+            description="base URL of WeChat's API (up, demo: the simulator where not set); of several, "
+            "separated by commas, the next one is used where one cannot be reached",
             extra={"unit": "", "secret": "urls"},
         ),
     ] = "https://api.weixin.qq.com"

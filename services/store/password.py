@@ -1,5 +1,5 @@
-"""The database's password out of a file that the URL names, `?passwordfile=/run/secrets/db`: each connection asks
-for it anew, so a changed one needs no restart."""
+"""The database's password out of a file that the URL names, `?passwordfile=/run/secrets/db`: each connection
+asks for it anew, so a changed one needs no restart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ OPTION: Final = "passwordfile"
 
 
 def with_password(url: URL) -> tuple[URL, Callable[[], Mapping[str, Any]]]:
-    """The URL without the option, and what the driver is given for a connection. Raises `StoreUnavailable`."""
+    """The URL without the option, and what the driver is given for each connection. Raises
+    `StoreUnavailable`."""
     path = url.query.get(OPTION)
     if path is None:
         return url, dict

@@ -48,8 +48,8 @@ class WeChatClient:
     `in_flight` bounds the messages under way, and as much what callers of the API wait for; `deadline`
     (seconds, total) is for the calls that have none of their own; `authorities` is a PEM file of who may sign
     WeChat's certificate, if it is not one of the public list; `proxy` stands between; `transport` replaces
-    aiohttp's (the simulation's has no socket). `hosts` are WeChat's base URLs, separated by commas, the preferred
-    one first. `replaced` hears of each app whose token somebody else has refreshed.
+    aiohttp's (the simulation's has no socket). `hosts` are WeChat's base URLs, separated by commas, the
+    preferred one first. `replaced` hears of each app whose token somebody else has refreshed.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """WeChat's hosts in the order of the setting: the next one is used where one cannot be reached.
 
-Only where no connection came about is the next host tried, for then nothing was sent. Whatever else goes wrong
-on one host, a broken connection or a timeout, may have been applied: it is what it is, an unknown outcome, and
-no other host is asked in the same call (design.md §6).
+Only where no connection came about is the next host tried, for then nothing was sent. Whatever else goes
+wrong on one host, a broken connection or a timeout, may have been applied: it is what it is, an unknown
+outcome, and no other host is asked in the same call (design.md §6).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Hosts:
         may_send: Callable[[], bool],
     ) -> Exchange:
         """See `Transport.exchange`; `may_send` is asked before each host."""
-        reasons: list[str] = []
+        reasons: dict[str, str] = {}
         for host in self._in_order():
             if not may_send():
                 return Exchange(withheld=True)
@@ -56,11 +56,12 @@ class Hosts:
             if not got.unsent:
                 self._reached(host)
                 return got
-            reasons.append(f"{host.name}: {got.why}")
+            reasons[host.name] = got.why
             self._missed(host, got.why)
-        if len(reasons) == 1:
-            return Exchange(unsent=True, why=got.why)
-        return Exchange(unsent=True, why="; ".join(reasons))
+        told = list(reasons.values())
+        if len(self._hosts) > 1:
+            told = [f"{name}: {why}" for name, why in reasons.items()]
+        return Exchange(unsent=True, why="; ".join(told))
 
     async def close(self) -> None:
         """Close all connections."""

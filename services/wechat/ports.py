@@ -86,14 +86,18 @@ class Apps(Protocol):
         """Whether this one is known."""
         ...
 
-    def keeps_secret(self, appid: str) -> bool:
-        """Whether its secret is here; a company's token service or the cloud hosting may keep it instead."""
-        ...
-
     def appids(self) -> list[str]:
         """All of them, sorted."""
         ...
 
     def refresh(self) -> set[str]:
         """Read the apps file again if it changed; those newly named or with another secret."""
+        ...
+
+
+class Keepers(Apps, Protocol):
+    """And who keeps their secrets."""
+
+    def keeps_secret(self, appid: str) -> bool:
+        """Whether it is kept here; a company's token service or the cloud hosting may keep it instead."""
         ...

@@ -20,19 +20,18 @@ class Proxy:
         parts = urlsplit(url)
         self._url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self._user = unquote(parts.username or "")
-        self._password = SecretText(
-            unquote(parts.password or ""), password_file, f"{SETTING}_PASSWORD_FILE"
-        )
+        self._password = SecretText(unquote(parts.password or ""), password_file, f"{SETTING}_PASSWORD_FILE")
 
     def __repr__(self) -> str:
         return f"Proxy({self._url})"
 
-    def way(self) -> dict[str, Any]:
-        """How aiohttp is told."""
+    def way(self, *, tunnel: bool) -> tuple[dict[str, Any], dict[str, str]]:
+        """How aiohttp is told, and what goes with the request itself: the proxy's password does where there
+        is no tunnel. A connection is kept for those who say the same: another password makes a new one."""
         if not self._user:
-            return {"proxy": self._url}
-        # A connection is kept for those who say the same: with another password a new one is made.
-        return {"proxy": self._url, "proxy_auth": aiohttp.BasicAuth(self._user, self._password.value(), "utf-8")}
+            return {"proxy": self._url}, {}
+        shown = {"proxy-authorization": aiohttp.encode_basic_auth(self._user, self._password.value())}
+        return ({"proxy": self._url, "proxy_headers": shown}, {}) if tunnel else ({"proxy": self._url}, shown)
 
 
 def refused_by_proxy(status: int) -> str:

@@ -1,5 +1,5 @@
-"""Where an app's access token comes from: `stable_token`, a company's token service, or a file of WeChat's cloud
-hosting (wechat-api.md §3, §9)."""
+"""Where an app's access token comes from: `stable_token`, a company's token service, or a file of WeChat's
+cloud hosting (wechat-api.md §3, §9)."""
 
 from __future__ import annotations
 

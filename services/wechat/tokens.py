@@ -139,8 +139,8 @@ class TokenKeeper:
 
 
 _WHO: Final = (
-    "a program that asks stable_token with force_refresh, or somebody who reset it in WeChat's console: let it "
-    "ask in normal mode, which hands everybody the same token"
+    "a program that asks stable_token with force_refresh, or somebody who reset it in WeChat's console: let "
+    "it ask in normal mode, which hands everybody the same token"
 )
 _WHO_ELSE: Final = (
     "a program beside the token service that asks WeChat for tokens by itself: let it ask the service"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import ssl
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from weakref import WeakSet
 
 import aiohttp
@@ -29,6 +29,7 @@ none is closed under a request, which would be an unknown outcome."""
 
 _JSON: Final = {"content-type": "application/json"}
 _NO_HEADERS: Final[Mapping[str, str]] = {}
+_DIRECT: Final[tuple[dict[str, Any], dict[str, str]]] = {}, {}
 
 
 class Exchange(msgspec.Struct, frozen=True):
@@ -92,15 +93,16 @@ class AiohttpTransport:
     ) -> Exchange:
         """See `Transport`. An error's text may carry the URL, and the URL the token: only types are told."""
         try:
+            way, shown = self._proxy.way(tunnel=self._authorities is not None) if self._proxy else _DIRECT
             response = await self._opened().request(
                 method,
                 self._base.rstrip("/") + path if path else self._base,
                 params=query,
                 data=body,
-                headers=headers if body is None else {**headers, **_JSON},
+                headers={**headers, **shown, **({} if body is None else _JSON)},
                 allow_redirects=False,
                 ssl=self._authorities.context() if self._authorities else True,
-                **(self._proxy.way() if self._proxy else {}),
+                **way,
             )
             try:
                 return await _read(response)

@@ -73,7 +73,10 @@ def test_an_empty_variable_is_not_set() -> None:
         ({"LIVECARD_WECHAT": "https://a, b"}, ["LIVECARD_WECHAT is no base URL"]),
         ({"LIVECARD_WECHAT": ","}, ["LIVECARD_WECHAT is no base URL"]),
         ({"LIVECARD_WECHAT": "https://a,https://me@b"}, ["LIVECARD_WECHAT holds a user"]),
-        ({"LIVECARD_WECHAT": "https://a,http://b"}, ["LIVECARD_WECHAT names hosts", "write https:// for all"]),
+        (
+            {"LIVECARD_WECHAT": "https://a,http://b"},
+            ["LIVECARD_WECHAT names hosts", "write https:// for all"],
+        ),
         ({"LIVECARD_WECHAT_PROXY": "proxy:3128"}, ["LIVECARD_WECHAT_PROXY is no proxy", "http://HOST:PORT"]),
         ({"LIVECARD_WECHAT_PROXY": "socks5://proxy:1080"}, ["LIVECARD_WECHAT_PROXY is no proxy"]),
         ({"LIVECARD_WECHAT_PROXY": "https://proxy:3128"}, ["LIVECARD_WECHAT_PROXY is no proxy"]),

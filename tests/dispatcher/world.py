@@ -108,9 +108,6 @@ class BookOfApps:
     def names(self, appid: str) -> bool:
         return appid in self.known
 
-    def keeps_secret(self, appid: str) -> bool:
-        return appid in self.known
-
     def appids(self) -> list[str]:
         return sorted(self.known)
 

@@ -118,7 +118,7 @@ async def test_what_a_login_needs(stage: Stage) -> None:
 
 
 async def test_an_app_whose_secret_somebody_else_keeps_has_no_sessions(stage: Stage) -> None:
-    """Its token comes from a company's service or the cloud hosting (design.md §8); ids are asked for as ever."""
+    """Its token comes from a company's service or the cloud hosting; ids are asked for as ever."""
     stage.gateway.apps.keeps_secret = lambda appid: False  # type: ignore[method-assign]  # as a file without it
     answer = await stage.api.post(LOGIN, json={"appid": "wx1", "js_code": "code-1"})
     assert (answer.status_code, "add its secret or secret_file" in answer.text) == (409, True)

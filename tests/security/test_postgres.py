@@ -115,10 +115,8 @@ async def test_files_that_are_renewed_count_from_the_next_connection(vault: Vaul
         await store.close()
 
 
-async def test_a_password_out_of_a_file_counts_from_the_next_connection(
-    vault: Vault, tmp_path: Path
-) -> None:
-    """Changed in the database and on disk, while a service runs; a file that is spoilt leaves what was known."""
+async def test_a_password_out_of_a_file_counts_from_the_next_connection(vault: Vault, tmp_path: Path) -> None:
+    """Changed in the database and on disk while a service runs; a spoilt file leaves what was known."""
     await migrate(vault.url())
     file = tmp_path / "password"
     file.touch(0o600)
@@ -144,7 +142,7 @@ async def test_a_password_out_of_a_file_counts_from_the_next_connection(
     finally:
         await store.close()
         query(vault.server.port, "DROP ROLE changing")
-    with pytest.raises(StoreUnavailable, match="LIVECARD_DATABASE: passwordfile: .* must hold the secret"):
+    with pytest.raises(StoreUnavailable, match=r"LIVECARD_DATABASE: passwordfile: .* must hold the secret"):
         await open_store(url)
     with pytest.raises(StoreUnavailable, match="holds a password and names a passwordfile: leave one out"):
         await open_store(vault.url(f"{checked}&passwordfile={file}"))

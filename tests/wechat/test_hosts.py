@@ -66,7 +66,8 @@ async def test_the_next_host_is_used_where_one_refuses_the_connection(
 
 
 @pytest.mark.parametrize(
-    "handler", [cut, half, raw(b"", 500), raw(b"", 502), raw(b"<html>"), json(404, errcode="x"), "hang", "drip"]
+    "handler",
+    [cut, half, raw(b"", 500), raw(b"", 502), raw(b"<html>"), json(404, errcode="x"), "hang", "drip"],
 )
 async def test_an_unknown_outcome_on_one_host_is_not_tried_on_the_next(
     platform: Platform, second: Platform, connect, handler: Any
@@ -149,5 +150,7 @@ async def test_where_no_host_can_be_reached_nothing_was_sent_and_each_says_why(
     nowhere._tokens = client._tokens
     answer = await send(nowhere)
     assert (answer.verdict, answer.sent) == (Verdict.busy, False)
-    assert answer.errmsg.startswith(f"no connection: {closed.removeprefix('http://')}: ConnectionRefusedError; ")
+    assert answer.errmsg.startswith(
+        f"no connection: {closed.removeprefix('http://')}: ConnectionRefusedError; "
+    )
     assert "wechat.invalid: " in answer.errmsg

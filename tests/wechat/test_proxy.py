@@ -183,7 +183,9 @@ async def test_a_password_is_shown_to_the_proxy_alone_and_read_again_when_its_fi
     )
 
 
-async def test_a_password_in_the_setting_is_unescaped(proxy: Tunnels, wechat: WeChat, authority: Authority) -> None:
+async def test_a_password_in_the_setting_is_unescaped(
+    proxy: Tunnels, wechat: WeChat, authority: Authority
+) -> None:
     proxy.user = "m e:p@ss"
     peer = Peer(authorities=str(authority.file))
     way = AiohttpTransport(wechat.base, peer, Proxy(f"http://m%20e:p%40ss@{proxy.address}"))
@@ -227,7 +229,8 @@ async def test_a_proxy_before_a_server_without_tls_is_asked_for_the_whole_addres
     """For the simulator; its 502 may come after the request was applied, so it is no refusal."""
     plain = WeChat()
     await plain.start()
-    way = AiohttpTransport(plain.base, Peer(), Proxy(f"http://{proxy.address}"))
+    proxy.user = "me:p"
+    way = AiohttpTransport(plain.base, Peer(), Proxy(f"http://me:p@{proxy.address}"))
     assert await exchange(way) == [Exchange(200, b"{}")]
     proxy.status = 502
     await way.close()

@@ -64,7 +64,8 @@ class Service:
         assert request.path_qs == "/token/wx1?format=json"
         if self.asked[-1] != f"Bearer {KEY}":
             return web.Response(status=401, text=f"wrong: {self.asked[-1]}")
-        return await self.answer(request)
+        response: web.StreamResponse = await self.answer(request)
+        return response
 
 
 @pytest.fixture
@@ -87,7 +88,11 @@ def refreshed(standin: SimulatorServer) -> str:
     """A token by the old call, which kills the one before."""
     model = standin.model
     query = {"grant_type": "client_credential", "appid": "wx1", "secret": SECRET}
-    return str(jsons.loads(model.handle(standin.shell.now(), Request("GET", "/cgi-bin/token", query, b"")))["access_token"])
+    return str(
+        jsons.loads(model.handle(standin.shell.now(), Request("GET", "/cgi-bin/token", query, b"")))[
+            "access_token"
+        ]
+    )
 
 
 def kept(path: Path, text: str) -> Path:
@@ -138,7 +143,10 @@ async def test_another_credential_counts_at_once_and_is_told_to_the_gate(
     client = connect(standin.url, apps)
     answer = await send(client)
     assert (answer.verdict, answer.sent) == (Verdict.misconfigured, False)
-    assert answer.errmsg == "no token: the token service does not accept our credential (HTTP 401): see token_key"
+    assert (
+        answer.errmsg
+        == "no token: the token service does not accept our credential (HTTP 401): see token_key"
+    )
     assert apps.refresh() == set()
     kept(key, f"{KEY}\n")
     assert apps.refresh() == {"wx1"}
@@ -156,14 +164,18 @@ async def test_another_credential_counts_at_once_and_is_told_to_the_gate(
         (json(access_token="a b"), Verdict.no_token, "the token service answers without one"),
         (json(access_token="t\n"), Verdict.no_token, "the token service answers without one"),
         (json(access_token="t", expires_in=-1), Verdict.no_token, "the token service answers without one"),
-        (json(errcode=40125, errmsg=f"invalid appsecret {KEY}"), Verdict.misconfigured, "invalid appsecret ***"),
+        (
+            json(errcode=40125, errmsg=f"invalid appsecret {KEY}"),
+            Verdict.misconfigured,
+            "invalid appsecret ***",
+        ),
         (json(errcode=45009), Verdict.daily_limit, "no token: "),
         (json(errcode=-1), Verdict.no_token, "no token: "),
         (cut, Verdict.no_token, "the token service: ServerDisconnectedError"),
     ],
 )
 async def test_what_a_service_answers_instead_says_whose_affair_it_is(
-    service: Service, platform: Platform, connect, tmp_path: Path, handler, verdict: Verdict, why: str
+    service: Service, platform: Platform, *, connect, tmp_path: Path, handler, verdict: Verdict, why: str
 ) -> None:
     """Never a reason to doubt a card: nothing was sent."""
     service.answer = handler
@@ -175,10 +187,18 @@ async def test_what_a_service_answers_instead_says_whose_affair_it_is(
 
 
 @pytest.mark.parametrize(
-    ("lives", "keeps"), [({}, UNSAID), ({"expires_in": 100}, 50), ({"expires_in": "7200"}, 7140), ({"expires_in": 10**9}, 7140)]
+    ("lives", "keeps"),
+    [({}, UNSAID), ({"expires_in": 100}, 50), ({"expires_in": "7200"}, 7140), ({"expires_in": 10**9}, 7140)],
 )
 async def test_a_services_token_is_kept_as_long_as_it_says_and_no_longer_than_tokens_live(
-    service: Service, platform: Platform, connect, clock, tmp_path: Path, lives: dict[str, Any], keeps: float
+    service: Service,
+    platform: Platform,
+    *,
+    connect,
+    clock,
+    tmp_path: Path,
+    lives: dict[str, Any],
+    keeps: float,
 ) -> None:
     service.answer = json(access_token="t", **lives)
     client = connect(platform.url, book(tmp_path, {"token_url": service.url, "token_key": KEY}))
@@ -209,10 +229,10 @@ async def test_a_services_certificate_is_checked_by_its_own_authority(
 
 
 async def test_somebody_else_who_refreshes_a_services_token_is_named(
-    service: Service, standin: SimulatorServer, connect, clock, tmp_path: Path, told: list[Any]
+    service: Service, standin: SimulatorServer, *, connect, clock, tmp_path: Path, told: list[Any]
 ) -> None:
-    """While the service does not know, the gate's code comes back with a line that says why; once it does, the
-    call is repeated and the app counted."""
+    """While the service does not know, the gate's code comes back with a line that says why; once it does,
+    the call is repeated and the app counted."""
     replaced: list[str] = []
     apps = book(tmp_path, {"token_url": service.url, "token_key": KEY})
     client = connect(standin.url, apps, replaced=replaced.append)
@@ -268,9 +288,11 @@ async def test_a_token_whose_time_was_over_was_nobodys_doing(
     assert not [line for line in told if "somebody else" in line["event"]]
 
 
-async def test_the_cloud_hostings_file_is_enough(standin: SimulatorServer, connect, clock, tmp_path: Path) -> None:
-    """No secret at all, and whoever else may read the file; a renewed one is found by the next look, and at once
-    where WeChat refuses the old one."""
+async def test_the_cloud_hostings_file_is_enough(
+    standin: SimulatorServer, connect, clock, tmp_path: Path
+) -> None:
+    """No secret at all, and whoever else may read the file; a renewed one is found by the next look, and at
+    once where WeChat refuses the old one."""
     path = tmp_path / "cloudbase_access_token"
 
     async def renew() -> str:
@@ -296,7 +318,9 @@ async def test_the_cloud_hostings_file_is_enough(standin: SimulatorServer, conne
     assert (await send(client)).verdict is Verdict.ok
 
 
-async def test_a_hosted_token_goes_by_its_own_name_and_as_no_other(platform: Platform, connect, tmp_path: Path) -> None:
+async def test_a_hosted_token_goes_by_its_own_name_and_as_no_other(
+    platform: Platform, connect, tmp_path: Path
+) -> None:
     path = tmp_path / "token"
     path.write_text("hosted-token")
     seen: list[dict[str, str]] = []
@@ -314,7 +338,12 @@ async def test_a_hosted_token_goes_by_its_own_name_and_as_no_other(platform: Pla
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(None, "No such file"), ("", "holds no token"), ("a b", "holds no token"), ("t" * 3000, "holds no token")],
+    [
+        (None, "No such file"),
+        ("", "holds no token"),
+        ("a b", "holds no token"),
+        ("t" * 3000, "holds no token"),
+    ],
 )
 async def test_a_file_without_a_token_sends_nothing(
     platform: Platform, connect, tmp_path: Path, content: str | None, why: str
@@ -341,7 +370,9 @@ async def test_a_file_that_nobody_renews_is_named(
     assert [line["minutes"] for line in told if "has not renewed its token file" in line["event"]][:1] == [31]
 
 
-async def test_a_secret_in_a_file_of_its_own_is_read_again(standin: SimulatorServer, connect, tmp_path: Path) -> None:
+async def test_a_secret_in_a_file_of_its_own_is_read_again(
+    standin: SimulatorServer, connect, tmp_path: Path
+) -> None:
     secret = kept(tmp_path / "secret", "wrong\n")
     apps = book(tmp_path, {"secret_file": str(secret)})
     client = connect(standin.url, apps)
@@ -354,7 +385,9 @@ async def test_a_secret_in_a_file_of_its_own_is_read_again(standin: SimulatorSer
     assert apps.secret("wx1") == SECRET
 
 
-async def test_secrets_of_sources_never_show(service: Service, connect, tmp_path: Path, told: list[Any]) -> None:
+async def test_secrets_of_sources_never_show(
+    service: Service, connect, tmp_path: Path, told: list[Any]
+) -> None:
     apps = book(tmp_path, {"token_url": service.url, "token_key": KEY, "secret": SECRET})
     client = connect("http://127.0.0.1:9", apps)
     service.answer = json(500, errmsg=KEY)
