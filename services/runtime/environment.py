@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Any, Final, get_args
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
@@ -200,26 +200,19 @@ def _of_proxy(settings: Settings) -> list[str]:
     if not way:
         return ["LIVECARD_WECHAT_PROXY_PASSWORD_FILE is set without LIVECARD_WECHAT_PROXY"] if file else []
     parts = urlsplit(way) if _is_base(way) else None
-    if (
-        parts is None
-        or parts.scheme != "http"
-        or parts.path not in ("", "/")
-        or ":" in unquote(parts.username or "")
-    ):
-        return [
-            "LIVECARD_WECHAT_PROXY is no proxy: write http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT"
-        ]
+    if parts is None or not _is_proxy(parts):
+        ways = "http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT"
+        return [f"LIVECARD_WECHAT_PROXY is no proxy: write {ways}"]
+    setting = "LIVECARD_WECHAT_PROXY_PASSWORD_FILE"
     if file and not parts.username:
-        return [
-            "LIVECARD_WECHAT_PROXY_PASSWORD_FILE: write the user as "
-            "LIVECARD_WECHAT_PROXY=http://USER@HOST:PORT"
-        ]
+        return [f"{setting}: write the user as LIVECARD_WECHAT_PROXY=http://USER@HOST:PORT"]
     if file and parts.password:
-        return [
-            "LIVECARD_WECHAT_PROXY holds a password, and LIVECARD_WECHAT_PROXY_PASSWORD_FILE is set: leave "
-            "one out"
-        ]
+        return [f"LIVECARD_WECHAT_PROXY holds a password, and {setting} is set: leave one out"]
     return []
+
+
+def _is_proxy(parts: SplitResult) -> bool:
+    return parts.scheme == "http" and parts.path in ("", "/") and ":" not in unquote(parts.username or "")
 
 
 def _is_base(url: str) -> bool:
@@ -245,10 +238,8 @@ def _of_kafka(settings: Settings) -> list[str]:
     names = ["kafka_sasl_mechanism", "kafka_sasl_plain_username", "kafka_sasl_plain_password"]
     if settings.kafka_sasl_plain_password_file:
         if settings.kafka_sasl_plain_password:
-            wrong.append(
-                "LIVECARD_KAFKA_SASL_PLAIN_PASSWORD and LIVECARD_KAFKA_SASL_PLAIN_PASSWORD_FILE are both set: "
-                "set one of them"
-            )
+            setting = "LIVECARD_KAFKA_SASL_PLAIN_PASSWORD"
+            wrong.append(f"{setting} and {setting}_FILE are both set: set one of them")
         names[2] += "_file"
     for name in names:
         if "SASL" in asked and not getattr(settings, name):

@@ -58,10 +58,9 @@ class Hosts:
                 return got
             reasons[host.name] = got.why
             self._missed(host, got.why)
-        told = list(reasons.values())
-        if len(self._hosts) > 1:
-            told = [f"{name}: {why}" for name, why in reasons.items()]
-        return Exchange(unsent=True, why="; ".join(told))
+        alone = len(self._hosts) == 1
+        whys = [why if alone else f"{name}: {why}" for name, why in reasons.items()]
+        return Exchange(unsent=True, why="; ".join(whys))
 
     async def close(self) -> None:
         """Close all connections."""

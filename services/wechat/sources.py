@@ -28,7 +28,7 @@ UNSAID: Final = 60.0
 """Seconds for which a company's token is kept whose service does not say how long it lives."""
 LONGEST: Final = 7_200.0
 """Seconds that a token of WeChat's lives at most; a service that says more is believed as far."""
-LOOK: Final = 10.0
+REREAD: Final = 10.0
 """Seconds after which the cloud hosting's file is read again."""
 STALE: Final = 30 * 60
 """Seconds after which its token is over; it is renewed every 10 minutes."""
@@ -156,7 +156,7 @@ class Sources:
                 minutes=round(age / 60),
                 every=SELDOM,
             )
-        return Token(Secret(text), now + LOOK, name="cloudbase_access_token", source=HOSTED, since=now)
+        return Token(Secret(text), now + REREAD, name="cloudbase_access_token", source=HOSTED, since=now)
 
 
 def _lasting(answer: TokenAnswer, began: float, source: str) -> Token:

@@ -39,7 +39,7 @@ class TokenKeeper:
         self, exchanges: Limited, apps: AppBook, clock: Clock, replaced: Callable[[str], None] | None = None
     ) -> None:
         self._sources, self._clock = Sources(exchanges, apps, clock), clock
-        self._told = replaced
+        self._hear = replaced
         self._tokens: dict[str, Token] = {}
         self._fetches: dict[str, asyncio.Task[Token]] = {}
         self._refused: dict[str, Token] = {}
@@ -97,8 +97,8 @@ class TokenKeeper:
             held_seconds=round(self._clock.monotonic() - old.since),
             hint=_WHO if fresh.source == STABLE else _WHO_ELSE,
         )
-        if self._told is not None:
-            self._told(appid)
+        if self._hear is not None:
+            self._hear(appid)
 
     def refused(self, appid: str, value: str) -> None:
         """WeChat refused this token, and it is not renewed once more for the same call."""

@@ -23,7 +23,7 @@ from services.simulator.requests import Request
 from services.wechat.apps import AppBook
 from services.wechat.client import WeChatClient
 from services.wechat.ports import Answer, Created
-from services.wechat.sources import LOOK, STALE, UNSAID
+from services.wechat.sources import REREAD, STALE, UNSAID
 from services.wechat.tokens import AGAIN
 from tests.security.authority import Authority
 from tests.wechat.conftest import MESSAGE
@@ -307,7 +307,7 @@ async def test_the_cloud_hostings_file_is_enough(
     assert (await send(client)).verdict is Verdict.ok
     assert isinstance(await client.create_activity_id("wx1"), Created)
     await renew()
-    clock.now += LOOK
+    clock.now += REREAD
     assert (await send(client)).verdict is Verdict.ok
     async with httpx.AsyncClient() as control:
         await control.post(f"{standin.url}/control/tokens/revoke", json={"appid": "wx1"})
