@@ -7,6 +7,7 @@ import json
 import random
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,9 @@ async def standin() -> AsyncIterator[SimulatorServer]:
 
 @pytest.fixture
 async def world() -> World:
-    clock, settings = RealClock(), {"probe": PROBE, "sweep": 0.05, "coalesce": 0.01}
-    store = MemoryStore(clock.wall, rules=delivery_rules(Settings(**settings)))
-    return World(store, clock, **settings)
+    clock = RealClock()
+    store = MemoryStore(clock.wall, rules=delivery_rules(Settings(probe=PROBE)))
+    return World(store, clock, probe=PROBE, sweep=0.05, coalesce=0.01)
 
 
 def put(path: Path, content: str) -> Path:
@@ -159,7 +160,7 @@ async def test_cards_go_by_the_next_host_and_none_is_in_doubt(
         async with world.running():
             names = await world.owe(5)
             for name in names:
-                await world.until(lambda name=name: shown(world, name, 2))
+                await world.until(partial(shown, world, name, 2))
             assert {(await world.card(name)).doubt_at for name in names} == {None}
     assert sum(sum(card.posts.values()) for card in standin.model.cards.values()) == 5
     await client.close()

@@ -117,18 +117,16 @@ async def test_files_that_are_renewed_count_from_the_next_connection(vault: Vaul
 
 async def test_a_password_out_of_a_file_counts_from_the_next_connection(vault: Vault, tmp_path: Path) -> None:
     """Changed in the database and on disk while a service runs; a spoilt file leaves what was known."""
-    await migrate(vault.url())
     file = tmp_path / "password"
     file.touch(0o600)
-    file.write_text("canary-first\n", "utf-8")
-    query(vault.server.port, "CREATE ROLE changing LOGIN SUPERUSER PASSWORD 'canary-first'")
+    file.write_text(f"{PASSWORD}\n", "utf-8")
     checked = f"sslmode=verify-full&sslrootcert={vault.authority.file}"
-    url = vault.url(f"{checked}&passwordfile={file}", user="changing", password="")
+    url = vault.url(f"{checked}&passwordfile={file}", password="")
     await migrate(url)
     store = await open_store(url)
     try:
         await store.ping()
-        query(vault.server.port, "ALTER ROLE changing PASSWORD 'canary-second'")
+        query(vault.server.port, "ALTER ROLE careful PASSWORD 'canary-second'")
         await store.ping()  # the connection that it has
         await store.engine.dispose()
         with pytest.raises(StoreUnavailable, match="password authentication failed") as refused:
@@ -141,7 +139,7 @@ async def test_a_password_out_of_a_file_counts_from_the_next_connection(vault: V
         await store.ping()
     finally:
         await store.close()
-        query(vault.server.port, "DROP ROLE changing")
+        query(vault.server.port, f"ALTER ROLE careful PASSWORD '{PASSWORD}'")
     with pytest.raises(StoreUnavailable, match=r"LIVECARD_DATABASE: passwordfile: .* must hold the secret"):
         await open_store(url)
     with pytest.raises(StoreUnavailable, match="holds a password and names a passwordfile: leave one out"):

@@ -271,6 +271,27 @@ async def test_somebody_who_forces_a_refresh_of_the_stable_token_is_named(
     assert "force_refresh" in line["hint"]
 
 
+async def test_a_late_refusal_of_the_old_token_is_no_second_refresh(platform: Platform, connect) -> None:
+    """The new one is in hand by then."""
+    replaced: list[str] = []
+    client = connect(platform.url, replaced=replaced.append)
+    assert (await send(client)).verdict is Verdict.ok
+    held = asyncio.Event()
+
+    async def late(request: web.Request) -> web.StreamResponse:
+        await held.wait()
+        return await platform.only_current(request)
+
+    platform.message = late
+    slow = asyncio.create_task(send(client))
+    await platform.until(lambda: len(platform.messages) == 2)
+    platform.number += 1
+    platform.message = platform.only_current
+    assert ((await send(client)).verdict, replaced) == (Verdict.ok, ["wx1"])
+    held.set()
+    assert ((await slow).verdict, replaced) == (Verdict.ok, ["wx1"])
+
+
 async def test_a_token_whose_time_was_over_was_nobodys_doing(
     platform: Platform, connect, told: list[Any]
 ) -> None:
