@@ -34,7 +34,7 @@ from services.wechat.ports import Answer, Created, LoggedIn
 from services.wechat.proxy import Proxy
 from services.wechat.reading import Data, answered, classify
 from services.wechat.tokens import ABOUT_THE_APP, Token, TokenKeeper
-from services.wechat.transport import AiohttpTransport, Peer, Transport
+from services.wechat.transport import CONNECT, AiohttpTransport, Peer, Transport
 
 LOG = structlog.get_logger("livecard.wechat")
 
@@ -66,9 +66,11 @@ class WeChatClient:
         replaced: Callable[[str], None] | None = None,
     ) -> None:
         peer = Peer(authorities=authorities)
+        bases = bases_of(hosts) or [""]
+        within = CONNECT if len(bases) == 1 else deadline / (len(bases) + 1)  # the last one has time, too
         ways = [
-            Host(named(base), transport or AiohttpTransport(base, peer, proxy))
-            for base in bases_of(hosts) or [""]
+            Host(named(base), transport or AiohttpTransport(base, peer, proxy, within=within))
+            for base in bases
         ]
         self._hosts = Hosts(ways, clock)
         self._messages = Limited(self._hosts, in_flight)

@@ -74,11 +74,14 @@ class AiohttpTransport:
     decompression.
 
     Its pool has no limit of its own (the callers have, see `Limited`), so no exchange waits in it. `proxy` is
-    asked for the way out before each exchange. Raises `TlsError` for authorities that cannot be used.
+    asked for the way out before each exchange; `within` bounds the seconds for a connection further. Raises
+    `TlsError` for authorities that cannot be used.
     """
 
-    def __init__(self, base: str, peer: Peer | None = None, proxy: Proxy | None = None) -> None:
-        self._base, self._peer, self._proxy = base, peer or Peer(), proxy
+    def __init__(
+        self, base: str, peer: Peer | None = None, proxy: Proxy | None = None, *, within: float = CONNECT
+    ) -> None:
+        self._base, self._peer, self._proxy, self._within = base, peer or Peer(), proxy, within
         secure = base.startswith("https:")
         self._authorities = Authorities(self._peer.authorities, self._peer.setting) if secure else None
         self._session: aiohttp.ClientSession | None = None
@@ -125,7 +128,7 @@ class AiohttpTransport:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE),
                 # sock_read stays unset: aiohttp 3.14 lets it strike idle connections (its issue 12953).
-                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT),
+                timeout=aiohttp.ClientTimeout(total=None, connect=min(CONNECT, self._within)),
                 headers={"accept-encoding": "identity", "user-agent": "livecard"},
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import structlog
 from contracts.wechat import Verdict
 from services.wechat.hosts import AGAIN
 from services.wechat.ports import Answer, Created
+from tests.security.authority import Authority
 from tests.wechat.conftest import MESSAGE
 from tests.wechat.server import Platform, cut, half, json, raw
 
@@ -80,6 +83,26 @@ async def test_an_unknown_outcome_on_one_host_is_not_tried_on_the_next(
     platform.message = json(errcode=0)
     assert (await send(client)).verdict is Verdict.ok
     assert (len(platform.messages), second.story) == (2, [])
+
+
+async def test_a_host_that_makes_no_connection_leaves_time_for_the_next(
+    connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who accepts and never speaks TLS; the deadline is shared among the hosts."""
+    authority = Authority(tmp_path, "ours")
+    pair = authority.sign("wechat")
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    served.load_cert_chain(pair.certificate, pair.key)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    second = Platform()
+    await second.start(tls=served)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        hosts = f"https://127.0.0.1:{mute.getsockname()[1]},https://127.0.0.1:{second.port}"
+        client = connect(hosts, deadline=1.5)
+        assert (await send(client)).verdict is Verdict.ok
+    assert second.story == ["token", "message"]
+    await client.close()
+    await second.stop()
 
 
 @pytest.mark.parametrize("errcode", [-1, 45009, 45011, 40097, 48001])
