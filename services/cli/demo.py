@@ -39,7 +39,10 @@ EXPIRY: Final = 600
 
 def staged(settings: Settings, folder: Path) -> Settings:
     """The settings of a play that touches nothing outside `folder`, whatever a production's shell names."""
-    files = ("apps_file", "api_keys_file", "simulator_faults", "simulator_cards", "simulator_key_file")
+    files = (
+        *("apps_file", "api_keys_file", "simulator_faults", "simulator_cards", "simulator_key_file"),
+        *("wechat_proxy", "wechat_proxy_password_file"),
+    )
     plain = {name: getattr(Settings(), name) for name in (*OF_THE_BROKER, *files)}
     return msgspec.structs.replace(
         settings,

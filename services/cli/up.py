@@ -67,7 +67,9 @@ async def embedded(
                     "is another livecard running? Stop it, or set LIVECARD_SIMULATOR_HTTP"
                 ) from None
             warn_about(simulator, host, settings.simulator_faults)
-            settings = msgspec.structs.replace(settings, wechat=simulator.url)
+            settings = msgspec.structs.replace(
+                settings, wechat=simulator.url, wechat_proxy="", wechat_proxy_password_file=""
+            )
         with named_database(settings):
             await migrate(database_url(settings), finish=True)  # everything in one process: no other release
         if not settings.session_key_file:

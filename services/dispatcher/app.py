@@ -62,15 +62,7 @@ class DispatcherService:
 def build(parts: Parts) -> list[Service]:
     """The services of a dispatcher process."""
     apps = AppBook.load(parts.settings)
-    wechat = WeChatClient(
-        parts.settings.wechat,
-        apps,
-        parts.clock,
-        in_flight=parts.settings.in_flight,
-        deadline=parts.settings.call_deadline,
-        authorities=parts.settings.wechat_ca,
-        metrics=parts.metrics,
-    )
+    wechat = WeChatClient.of(parts.settings, apps, parts.clock, parts.metrics)
     dispatcher = Dispatcher(
         holder=parts.name,
         store=parts.store,

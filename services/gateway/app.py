@@ -80,15 +80,7 @@ def application(
 def build(parts: Parts, keys: ApiKeys | None = None) -> list[Service]:
     """The services of a gateway process; `keys` stand in for those of the settings' file."""
     apps = AppBook.load(parts.settings)
-    wechat = WeChatClient(
-        parts.settings.wechat,
-        apps,
-        parts.clock,
-        in_flight=parts.settings.in_flight,
-        deadline=parts.settings.call_deadline,
-        authorities=parts.settings.wechat_ca,
-        metrics=parts.metrics,
-    )
+    wechat = WeChatClient.of(parts.settings, apps, parts.clock, parts.metrics)
     feed = Feed(parts.clock, parts.metrics)
     gateway = Gateway(
         store=parts.store,

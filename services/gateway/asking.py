@@ -36,7 +36,7 @@ class AskingMetrics(Protocol):
 
 
 async def new_activity_id(gateway: Gateway, appid: str) -> Created:
-    """A new id of WeChat's. Raises `Problem`: 409 for an app without a secret here, 503 with when to try
+    """A new id of WeChat's. Raises `Problem`: 409 for an app that is not known here, 503 with when to try
     again. An id that comes of it and is then not used is lost, and costs nothing but quota."""
     _known(gateway, appid)
     if wait := gateway.pauses.left("create", appid, gateway.clock.monotonic()):
@@ -75,6 +75,12 @@ async def logged_in(gateway: Gateway, appid: str, js_code: str) -> LoggedIn:
     """Whose code this is. Raises `Problem`: 409 for an app without a secret here, 401 or 403 for
     a code that is none, 503 with when to try again."""
     _known(gateway, appid)
+    if not gateway.apps.keeps_secret(appid):
+        raise Problem(
+            409,
+            f"no secret of {appid} is kept here (its token comes from elsewhere), and WeChat lets nobody log "
+            "in without it: add its secret or secret_file to LIVECARD_APPS_FILE",
+        )
     if wait := gateway.pauses.left("login", appid, gateway.clock.monotonic()):
         gateway.metrics.logged_in("paused")
         raise unavailable(f"WeChat lets nobody log in to {appid} for now", wait)
@@ -96,7 +102,7 @@ def _known(gateway: Gateway, appid: str) -> None:
     if not gateway.apps.names(appid):
         raise Problem(
             409,
-            f"no secret of {appid} is kept here, so WeChat cannot be asked for it: name it in "
+            f"{appid} is not known here, so WeChat cannot be asked for it: name it in "
             "LIVECARD_APPS_FILE (or create the id elsewhere, and send activity_id and expires_at)",
         )
 

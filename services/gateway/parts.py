@@ -19,7 +19,7 @@ from services.runtime.ports import Chance, Clock, Kick
 from services.runtime.settings import Settings
 from services.store.ports import Store
 from services.wechat.client import WeChatClient
-from services.wechat.ports import Apps
+from services.wechat.ports import Keepers
 from statemachine.card import DeliveryRules
 
 
@@ -41,7 +41,7 @@ class Gateway:
 
     store: Store
     wechat: WeChatClient
-    apps: Apps
+    apps: Keepers
     clock: Clock
     chance: Chance
     relay: Kick

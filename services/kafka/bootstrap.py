@@ -4,7 +4,7 @@
 fails, but not when it is cancelled meanwhile (a deadline, a SIGTERM): the socket would stay open until
 the garbage collector happens by. And when nobody lets it in, its error names the addresses only: the
 certificate, the password or whatever else was wrong goes to its log. Each connection is made with the
-certificates as they are then.
+certificates and the password as they are then.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from services.kafka.certificates import latest
 from services.kafka.errors import NoConnection, explain
+from services.kafka.passwords import current
 
 LEAVE_DEADLINE: Final = 1.0
 """Seconds for closing a connection that is of no use."""
@@ -42,6 +43,7 @@ _create_conn, _bootstrap = aiokafka.client.create_conn, AIOKafkaClient.bootstrap
 async def _telling(host: str, port: int, **options: Any) -> Any:
     tries = _tries.get()
     options["ssl_context"] = latest(options.get("ssl_context"))
+    options["sasl_plain_password"] = current(options.get("sasl_plain_password"))
     connection = AIOKafkaConnection(host, port, **options)
     try:
         await connection.connect()

@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from services.kafka import bootstrap
 from services.kafka.certificates import renewable
+from services.kafka.passwords import password
 from services.runtime.addresses import brokers
+from services.runtime.secret_file import SecretFileError
 from services.runtime.settings import Settings
 from services.runtime.tls import Files, TlsError
 
@@ -46,10 +48,17 @@ def kafka_options(settings: Settings) -> dict[str, Any]:
     if settings.kafka_security.startswith("SASL"):
         options["sasl_mechanism"] = settings.kafka_sasl_mechanism
         options["sasl_plain_username"] = settings.kafka_sasl_plain_username
-        options["sasl_plain_password"] = str(settings.kafka_sasl_plain_password)
+        options["sasl_plain_password"] = _password(settings)
     if settings.kafka_security.endswith("SSL"):
         options["ssl_context"] = ssl_context(settings)
     return options
+
+
+def _password(settings: Settings) -> str:
+    try:
+        return password(settings.kafka_sasl_plain_password, settings.kafka_sasl_plain_password_file)
+    except SecretFileError as error:
+        raise BrokerError(str(error)) from None
 
 
 def ssl_context(settings: Settings) -> ssl.SSLContext:

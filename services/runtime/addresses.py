@@ -27,3 +27,8 @@ def brokers(kafka: str) -> list[str]:
             hint = f" (without {scheme})" if scheme else ""
             raise ValueError(f"LIVECARD_KAFKA: {server!r} is not host:port, such as localhost:9092{hint}")
     return servers
+
+
+def bases(text: str) -> list[str]:
+    """WeChat's hosts as `LIVECARD_WECHAT` lists them."""
+    return [each.strip() for each in text.split(",") if each.strip()]

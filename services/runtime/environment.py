@@ -6,12 +6,12 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Any, Final, get_args
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
 from contracts.topics import Topics
-from services.runtime.addresses import brokers
+from services.runtime.addresses import bases, brokers
 from services.runtime.settings import (
     HINTS,
     PREFIX,
@@ -169,22 +169,50 @@ def _contradictions(settings: Settings) -> list[str]:
 
 
 def _of_wechat(settings: Settings) -> list[str]:
-    """A base URL that is used whole, and authorities only where there is a certificate."""
-    if not _is_base(settings.wechat):
+    """Base URLs that are used whole, authorities only where there is a certificate, and a proxy."""
+    hosts = bases(settings.wechat)
+    if not hosts or not all(map(_is_base, hosts)):
         ways = "https://api.weixin.qq.com, or http://HOST:PORT for the simulator"
         return [f"LIVECARD_WECHAT is no base URL: write {ways}"]
     wrong = []
-    if "@" in urlsplit(settings.wechat).netloc:
+    if any("@" in urlsplit(each).netloc for each in hosts):
         wrong.append(
             "LIVECARD_WECHAT holds a user or a password, which livecard does not send: leave out what stands "
             "before the @"
         )
-    if settings.wechat_ca and urlsplit(settings.wechat).scheme != "https":
+    schemes = {urlsplit(each).scheme for each in hosts}
+    if len(schemes) > 1:
+        wrong.append(
+            "LIVECARD_WECHAT names hosts with https:// and with http://, which sends tokens in the clear: "
+            "write https:// for all"
+        )
+    elif settings.wechat_ca and schemes != {"https"}:
         wrong.append(
             "LIVECARD_WECHAT_CA is set, but no certificate is checked where LIVECARD_WECHAT begins with "
             "http://: write https://, or leave it out"
         )
-    return wrong
+    return wrong + _of_proxy(settings)
+
+
+def _of_proxy(settings: Settings) -> list[str]:
+    """An address, and at most one password, which belongs to a user."""
+    way, file = settings.wechat_proxy, settings.wechat_proxy_password_file
+    if not way:
+        return ["LIVECARD_WECHAT_PROXY_PASSWORD_FILE is set without LIVECARD_WECHAT_PROXY"] if file else []
+    parts = urlsplit(way) if _is_base(way) else None
+    if parts is None or not _is_proxy(parts):
+        ways = "http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT"
+        return [f"LIVECARD_WECHAT_PROXY is no proxy: write {ways}"]
+    setting = "LIVECARD_WECHAT_PROXY_PASSWORD_FILE"
+    if file and not parts.username:
+        return [f"{setting}: write the user as LIVECARD_WECHAT_PROXY=http://USER@HOST:PORT"]
+    if file and parts.password:
+        return [f"LIVECARD_WECHAT_PROXY holds a password, and {setting} is set: leave one out"]
+    return []
+
+
+def _is_proxy(parts: SplitResult) -> bool:
+    return parts.scheme == "http" and parts.path in ("", "/") and ":" not in unquote(parts.username or "")
 
 
 def _is_base(url: str) -> bool:
@@ -207,7 +235,13 @@ def _of_kafka(settings: Settings) -> list[str]:
             brokers(settings.kafka)
         except ValueError as error:
             wrong.append(str(error))
-    for name in ("kafka_sasl_mechanism", "kafka_sasl_plain_username", "kafka_sasl_plain_password"):
+    names = ["kafka_sasl_mechanism", "kafka_sasl_plain_username", "kafka_sasl_plain_password"]
+    if settings.kafka_sasl_plain_password_file:
+        if settings.kafka_sasl_plain_password:
+            setting = "LIVECARD_KAFKA_SASL_PLAIN_PASSWORD"
+            wrong.append(f"{setting} and {setting}_FILE are both set: set one of them")
+        names[2] += "_file"
+    for name in names:
         if "SASL" in asked and not getattr(settings, name):
             wrong.append(
                 f"LIVECARD_KAFKA_SECURITY={security} asks for a user: set {PREFIX}{name.upper()} too"

@@ -168,6 +168,11 @@ class Families:
             "Access tokens asked for, by what WeChat answered; `no_token`: nothing of use.",
             ["outcome"],
         )
+        self.tokens_replaced = self._counter(
+            "tokens_replaced",
+            "Tokens that WeChat refused before their time, since somebody else refreshed them.",
+            ["appid"],
+        )
         self.quota_left = self._gauge(
             "quota_left",
             "Calls of setChatToolMsg that an app has left today, as quota/get last said. Every "

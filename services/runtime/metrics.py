@@ -105,6 +105,10 @@ class Metrics(Families):
         """`services.wechat.ports.WeChatMetrics`."""
         self.token_fetches.labels(outcome).inc()
 
+    def token_replaced(self, appid: str) -> None:
+        """`services.wechat.ports.WeChatMetrics`."""
+        self.tokens_replaced.labels(appid).inc()
+
     def quota(self, appid: str, left: int, limit: int) -> None:
         """`services.wechat.ports.WeChatMetrics`."""
         self.quota_left.labels(appid).set(left)

@@ -60,6 +60,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     kafka_sasl_plain_username: Annotated[str, _about("sasl_plain_username towards Kafka")] = ""
     kafka_sasl_plain_password: Annotated[str, _secret("sasl_plain_password towards Kafka")] = ""
+    kafka_sasl_plain_password_file: Annotated[
+        str, _about("file with that password instead, re-read on change; nobody else may read it")
+    ] = ""
     kafka_ssl_cafile: Annotated[
         str, _about("file of the authorities that sign the brokers' certificates (PEM)")
     ] = ""
@@ -91,8 +94,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     wechat: Annotated[
         str,
         Meta(
-            description="base URL of WeChat's API (up, demo: the simulator where not set)",
-            extra={"unit": "", "secret": "url"},
+            description="base URL of WeChat's API (up, demo: the simulator where not set); of several, "
+            "separated by commas, the next one is used where one cannot be reached",
+            extra={"unit": "", "secret": "urls"},
         ),
     ] = "https://api.weixin.qq.com"
     wechat_ca: Annotated[
@@ -102,9 +106,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "empty: the public list"
         ),
     ] = ""
+    wechat_proxy: Annotated[
+        str,
+        Meta(
+            description="the company's proxy on the way to WeChat, http://HOST:PORT or "
+            "http://USER:PASSWORD@HOST:PORT; empty: none, whatever HTTPS_PROXY says",
+            extra={"unit": "", "secret": "url"},
+        ),
+    ] = ""
+    wechat_proxy_password_file: Annotated[
+        str, _about("file with the proxy's password instead, re-read on change; nobody else may read it")
+    ] = ""
     apps: Annotated[str, _secret('the mini programs\' secrets as JSON: {"appid": "secret"}')] = ""
     apps_file: Annotated[
-        str, _about("file with the same JSON, re-read on change; nobody else may read it")
+        str,
+        _about(
+            "file with the same JSON, re-read on change; instead of a secret an object may say where the "
+            "app's token comes from (docs/wechat.md); nobody else may read it"
+        ),
     ] = ""
     session_key_file: Annotated[
         str,
@@ -315,8 +334,9 @@ def is_secret(name: str) -> bool:
 
 
 def _shown(name: str, value: Any) -> str:
-    if value and get_args(HINTS[name])[1].extra.get("secret") == "url":
-        return _without_password(value)
+    kind = get_args(HINTS[name])[1].extra.get("secret")
+    if value and kind in ("url", "urls"):
+        return ",".join(map(_without_password, value.split(",") if kind == "urls" else [value]))
     if value and is_secret(name):
         return "***"
     if isinstance(value, bool):

@@ -27,8 +27,8 @@ class AppsWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     apps: dict[str, str]
 
 
-class RevokeWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whose tokens to kill."""
+class TokensWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose tokens to kill, or to make one for."""
 
     appid: str
 
@@ -92,6 +92,7 @@ class Control:
             web.post("/control/reset", self._reset),
             web.post("/control/time", _guarded(self._time)),
             web.post("/control/tokens/revoke", _guarded(self._revoke)),
+            web.post("/control/tokens/cloudbase", _guarded(self._host)),
             web.post("/control/quota", _guarded(self._quota)),
             web.post("/control/apps", _guarded(self._apps)),
             web.post("/control/addresses", _guarded(self._addresses)),
@@ -167,8 +168,14 @@ class Control:
         return _json({"now": self._shell.now(), "offset": self._shell.offset})
 
     async def _revoke(self, request: web.Request) -> web.Response:
-        wish = await _wish(request, RevokeWish)
+        wish = await _wish(request, TokensWish)
         return _json({"revoked": self._shell.model.tokens.revoke(wish.appid)})
+
+    async def _host(self, request: web.Request) -> web.Response:
+        """What the cloud hosting writes into its token file."""
+        wish = await _wish(request, TokensWish)
+        token = self._shell.model.tokens.hosted(self._shell.now(), wish.appid)
+        return _json({"cloudbase_access_token": token.value}, status=201)
 
     async def _quota(self, request: web.Request) -> web.Response:
         wish = await _wish(request, QuotaWish)

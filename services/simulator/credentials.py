@@ -8,12 +8,14 @@ from typing import Final
 
 import msgspec
 
-from contracts.times import SECOND
+from contracts.times import MINUTE, SECOND
 from services.runtime.ports import Chance
 from services.simulator.behaviour import Behaviour
 from services.simulator.quotas import shanghai_day
 from services.simulator.requests import RefusedError
 
+HOSTED_LIFETIME: Final = 30 * MINUTE
+"""µs; the cloud hosting renews its token every 10 minutes."""
 _PREFIX: Final = "86_"
 _REMEMBERED: Final = 10_000  # tokens whose fate (expired, revoked) is still known; older ones are forgotten
 
@@ -25,6 +27,8 @@ class Token(msgspec.Struct):
     appid: str
     expires_at: int
     revoked: bool = False
+    hosted: bool = False
+    """Of the cloud hosting: it is sent as `cloudbase_access_token`."""
 
 
 class _Forced(msgspec.Struct):
@@ -109,14 +113,20 @@ class Tokens:
         self._old[appid] = token = self._issue(now, appid)
         return token
 
-    def check(self, now: int, value: str) -> str:
-        """The app id of a valid token. Raises `RefusedError` 41001, 40014, 40001 or 42001."""
+    def hosted(self, now: int, appid: str) -> Token:
+        """What the cloud hosting writes into its file; those of before stay alive (wechat-api.md §9)."""
+        token = self._issue(now, appid)
+        token.hosted, token.expires_at = True, now + HOSTED_LIFETIME
+        return token
+
+    def check(self, now: int, value: str, *, hosted: bool = False) -> str:
+        """The app id of a valid token of this kind. Raises `RefusedError` 41001, 40014, 40001 or 42001."""
         if not value:
             raise RefusedError(41001)
         token = self._known.get(value)
         if token is None:
             raise RefusedError(40001 if value.startswith(_PREFIX) else 40014)
-        if token.revoked:
+        if token.revoked or token.hosted is not hosted:
             raise RefusedError(40001)
         if now >= token.expires_at:
             raise RefusedError(42001)

@@ -87,6 +87,12 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     unionid: str | None = None
 
 
+def _token_of(request: Request) -> tuple[str, bool]:
+    """The token that a call carries, and whether it is the cloud hosting's."""
+    hosted = "cloudbase_access_token" in request.query
+    return request.query.get("cloudbase_access_token" if hosted else "access_token", ""), hosted
+
+
 class WeChatModel:
     """Apps, tokens, quotas and cards, behind `handle`.
 
@@ -158,7 +164,7 @@ class WeChatModel:
             body = _IDENTITY.decode(request.body) if request.body else _Identity()
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             body = _Identity()
-        by_token = self.tokens.appid_of(request.query.get("access_token", ""))
+        by_token = self.tokens.appid_of(_token_of(request)[0])
         return by_token or body.appid or request.query.get("appid"), body.activity_id
 
     def declare(self, now: int, declaration: Declaration) -> ChatCard:
@@ -212,8 +218,12 @@ class WeChatModel:
         self._codes[code] = session
         return code
 
+    def _caller(self, now: int, request: Request) -> str:
+        value, hosted = _token_of(request)
+        return self.tokens.check(now, value, hosted=hosted)
+
     def _authorized(self, now: int, request: Request) -> str:
-        appid = self.tokens.check(now, request.query.get("access_token", ""))
+        appid = self._caller(now, request)
         self.quotas.spend(now, appid, request.path)
         return appid
 
@@ -328,7 +338,7 @@ class WeChatModel:
         return _OK
 
     def _clear_quota_by_token(self, now: int, request: Request) -> bytes:
-        appid = self.tokens.check(now, request.query.get("access_token", ""))
+        appid = self._caller(now, request)
         if read_body(request, _CLEAR_WISH).appid != appid:
             raise RefusedError(40013)
         self.quotas.clear(now, appid, self.behaviour.quota_clears_a_month)

@@ -15,7 +15,7 @@ KEPT: Final = 1_000
 """Refusals; WeChat keeps them for seven days."""
 LONGEST_BODY: Final = 2_000
 """Characters of a body that are kept."""
-_SECRETS: Final = frozenset({"access_token", "secret", "appsecret"})
+_SECRETS: Final = frozenset({"access_token", "cloudbase_access_token", "secret", "appsecret"})
 
 
 class _Refused(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from services.store.errors import NEWER, translated
 from services.store.home import check_user, stay_out
 from services.store.measured import Measure
 from services.store.migrating import upgrade
+from services.store.password import with_password
 from services.store.ports import StoreUnavailable
 from services.store.postgres import Sessions
 from services.store.primary import asked_for, renewal
@@ -117,8 +118,9 @@ def _sessions(url: URL) -> tuple[Sessions, dict[str, Any]]:
     stay_out()
     check_user(url)
     plain, _ = with_tls(url)  # wrong files are told at once
+    plain, password = with_password(plain)
     unnamed = plain.query.get("statement_cache_size") == "0"
-    sessions = Sessions(lambda: with_tls(url)[1], pooled=True if unnamed else None)
+    sessions = Sessions(lambda: {**with_tls(url)[1], **password()}, pooled=True if unnamed else None)
     arguments = {
         "url": plain.difference_update_query(["statement_cache_size", "prepared_statement_cache_size"]),
         "server_settings": {"application_name": "livecard"},

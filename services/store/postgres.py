@@ -53,7 +53,8 @@ class _Session(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no type
 
 class Sessions:
     """Makes the sessions of one engine. `pooled`: whether a pooler stands between; None: not known yet. `tls`
-    answers the driver's TLS options anew for each, so that files which were renewed are read."""
+    answers the driver's TLS options, and a password out of a file, anew for each, so that files which were
+    renewed are read."""
 
     def __init__(self, tls: Callable[[], Mapping[str, Any]], *, pooled: bool | None = None) -> None:
         self._tls, self.pooled = tls, pooled

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from services.store.password import OPTION as PASSWORD_FILE
 from services.store.ports import StoreUnavailable
 from services.store.tls import OPTIONS
 
@@ -83,5 +84,6 @@ def _unknown_options(url: URL) -> list[str]:
     """What stands behind the `?` though the driver would trip over it."""
     import asyncpg
 
-    known = inspect.signature(asyncpg.connect).parameters.keys() | {"prepared_statement_cache_size"} | OPTIONS
+    ours = {"prepared_statement_cache_size", PASSWORD_FILE} | OPTIONS
+    known = inspect.signature(asyncpg.connect).parameters.keys() | ours
     return sorted(url.query.keys() - known)

@@ -25,13 +25,16 @@ from contracts.wechat import (
     Verdict,
     expiration_us,
 )
+from services.runtime.addresses import bases as bases_of
 from services.runtime.ports import Clock
-from services.runtime.settings import Secret
+from services.runtime.settings import Secret, Settings
 from services.wechat.apps import AppBook
+from services.wechat.hosts import Host, Hosts, Limited, named
 from services.wechat.ports import Answer, Created, LoggedIn, NoWeChatMetrics, WeChatMetrics
+from services.wechat.proxy import Proxy
 from services.wechat.reading import Data, answered, classify
 from services.wechat.tokens import ABOUT_THE_APP, Token, TokenKeeper
-from services.wechat.transport import AiohttpTransport, Limited, Transport
+from services.wechat.transport import CONNECT, AiohttpTransport, Peer, Transport
 
 LOG = structlog.get_logger("livecard.wechat")
 
@@ -44,30 +47,56 @@ class WeChatClient:
 
     `in_flight` bounds the messages under way, and as much what callers of the API wait for; `deadline`
     (seconds, total) is for the calls that have none of their own; `authorities` is a PEM file of who may sign
-    WeChat's certificate, if it is not one of the public list; `transport` replaces aiohttp's (the
-    simulation's has no socket).
+    WeChat's certificate, if it is not one of the public list; `proxy` stands between; `transport` replaces
+    aiohttp's (the simulation's has no socket). `hosts` are WeChat's base URLs, separated by commas, the
+    preferred one first.
     """
 
     def __init__(
         self,
-        base: str,
+        hosts: str,
         apps: AppBook,
         clock: Clock,
         *,
         in_flight: int = 64,
         deadline: float = 10.0,
         authorities: str = "",
+        proxy: Proxy | None = None,
         transport: Transport | None = None,
         metrics: WeChatMetrics | None = None,
     ) -> None:
-        self._transport = transport or AiohttpTransport(base, authorities)
-        self._messages = Limited(self._transport, in_flight)
-        self._questions = Limited(self._transport, in_flight)
-        self._others = Limited(self._transport, OTHERS)
+        peer = Peer(authorities=authorities)
+        bases = bases_of(hosts) or [""]
+        within = CONNECT if len(bases) == 1 else deadline / (len(bases) + 1)  # the last one has time, too
+        ways = [
+            Host(named(base), transport or AiohttpTransport(base, peer, proxy, within=within))
+            for base in bases
+        ]
+        self._hosts = Hosts(ways, clock)
+        self._messages = Limited(self._hosts, in_flight)
+        self._questions = Limited(self._hosts, in_flight)
+        self._others = Limited(self._hosts, OTHERS)
         self._apps = apps
         self._metrics = metrics or NoWeChatMetrics()
         self._tokens = TokenKeeper(self._others, apps, clock, self._metrics)
         self._deadline = deadline
+
+    @classmethod
+    def of(
+        cls, settings: Settings, apps: AppBook, clock: Clock, metrics: WeChatMetrics | None = None
+    ) -> WeChatClient:
+        """As the settings say. Raises `TlsError` and `SecretFileError` for files that cannot be used."""
+        way = settings.wechat_proxy
+        return cls(
+            settings.wechat,
+            apps,
+            clock,
+            in_flight=settings.in_flight,
+            deadline=settings.call_deadline,
+            authorities=settings.wechat_ca,
+            proxy=Proxy(way, settings.wechat_proxy_password_file) if way else None,
+            metrics=metrics,
+        )
 
     def __repr__(self) -> str:
         return "WeChatClient(…)"
@@ -75,7 +104,7 @@ class WeChatClient:
     async def close(self) -> None:
         """Give up token fetches and close the connections."""
         await self._tokens.close()
-        await self._transport.close()
+        await self._hosts.close()
 
     async def set_chat_tool_msg(
         self, appid: str, message: SetChatToolMsg, deadline: float, may_send: Callable[[], bool]
@@ -100,7 +129,7 @@ class WeChatClient:
         answer = await self._send(token, body, sending)
         if answer.verdict is not Verdict.token:
             return answer
-        fresh = await self._tokens.renew(appid, token.value)
+        fresh = await self._tokens.renew(appid, token.value, answer.errcode)
         if fresh.verdict in ABOUT_THE_APP:
             return _no_token(fresh, sent=True)
         if not fresh.value or fresh.value == token.value:
@@ -111,7 +140,7 @@ class WeChatClient:
         return answer if again.verdict is None else again
 
     async def _send(self, token: Token, body: bytes, sending: _Sending) -> Answer:
-        query = {"access_token": str(token.value)}
+        query = token.query()
         got = await self._messages.exchange("POST", SET_CHAT_TOOL_MSG_PATH, query, body, sending.begin)
         return sending.over(classify(got, token.value))
 
@@ -180,7 +209,7 @@ class WeChatClient:
                 answer = await self._question(exchanges, token, asking, decoder)
                 if not isinstance(answer, Answer) or answer.verdict is not Verdict.token:
                     return answer
-                fresh = await self._tokens.renew(appid, token.value)
+                fresh = await self._tokens.renew(appid, token.value, answer.errcode)
                 if fresh.verdict in ABOUT_THE_APP:
                     return _no_token(fresh, sent=True)
                 if not fresh.value or fresh.value == token.value:
@@ -197,7 +226,7 @@ class WeChatClient:
     async def _question(
         self, exchanges: Limited, token: Token, asking: _Asking, decoder: msgspec.json.Decoder[Data]
     ) -> Data | Answer:
-        query = {"access_token": str(token.value), **asking.query}
+        query = {**token.query(), **asking.query}
         got = await exchanges.exchange(asking.method, asking.path, query, asking.body)
         return answered(decoder, got, token.value)
 

@@ -48,6 +48,10 @@ class WeChatMetrics(Protocol):
         """A token was asked for; the verdict."""
         ...
 
+    def token_replaced(self, appid: str) -> None:
+        """Somebody else refreshed this app's token."""
+        ...
+
     def quota(self, appid: str, left: int, limit: int) -> None:
         """Calls of setChatToolMsg that an app has left today, and has a day."""
         ...
@@ -57,6 +61,9 @@ class NoWeChatMetrics:
     """Tells nobody."""
 
     def token_fetched(self, outcome: str) -> None:
+        """Nothing."""
+
+    def token_replaced(self, appid: str) -> None:
         """Nothing."""
 
     def quota(self, appid: str, left: int, limit: int) -> None:
@@ -102,7 +109,7 @@ class WeChat(Protocol):
 
 
 class Apps(Protocol):
-    """Which mini programs we have secrets of."""
+    """Which mini programs are named in the apps file."""
 
     def names(self, appid: str) -> bool:
         """Whether this one is known."""
@@ -114,4 +121,12 @@ class Apps(Protocol):
 
     def refresh(self) -> set[str]:
         """Read the apps file again if it changed; those newly named or with another secret."""
+        ...
+
+
+class Keepers(Apps, Protocol):
+    """And who keeps their secrets."""
+
+    def keeps_secret(self, appid: str) -> bool:
+        """Whether it is kept here; a company's token service or the cloud hosting may keep it instead."""
         ...

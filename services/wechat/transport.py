@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import select
 import ssl
-from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 from weakref import WeakSet
 
 import aiohttp
@@ -16,6 +15,8 @@ from aiohttp.connector import Connection
 
 from services.runtime.tls import refused_certificate
 from services.wechat.authorities import SETTING, Authorities
+from services.wechat.proxy import SETTING as PROXY_SETTING
+from services.wechat.proxy import Proxy, refused_by_proxy
 
 LARGEST_ANSWER: Final = 64 << 10
 """Bytes; more than that is no answer of WeChat's."""
@@ -24,6 +25,11 @@ CONNECT: Final = 5.0
 IDLE: Final = 5.0
 """Seconds that a connection is kept for the next exchange: less than servers keep theirs, so that
 none is closed under a request, which would be an unknown outcome."""
+
+
+_JSON: Final = {"content-type": "application/json"}
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+_DIRECT: Final[tuple[dict[str, Any], dict[str, str]]] = {}, {}
 
 
 class Exchange(msgspec.Struct, frozen=True):
@@ -54,11 +60,31 @@ class Transport(Protocol):
         ...
 
 
-class Limited:
-    """At most `most` exchanges at once over a transport."""
+class Peer(msgspec.Struct, frozen=True):
+    """Who is at the other end of a transport, as errors name it, and what names who may sign its certificate:
+    `authorities`, a PEM file, empty for the public list, and the `setting` that it comes from."""
 
-    def __init__(self, transport: Transport, most: int) -> None:
-        self._transport, self._free = transport, asyncio.Semaphore(most)
+    whose: str = "WeChat's"
+    authorities: str = ""
+    setting: str = SETTING
+
+
+class AiohttpTransport:
+    """aiohttp without what we must not have: a second send, redirects, cookies, a proxy of the environment,
+    decompression.
+
+    Its pool has no limit of its own (the callers have, see `Limited`), so no exchange waits in it. `proxy` is
+    asked for the way out before each exchange; `within` bounds the seconds for a connection further. Raises
+    `TlsError` for authorities that cannot be used.
+    """
+
+    def __init__(
+        self, base: str, peer: Peer | None = None, proxy: Proxy | None = None, *, within: float = CONNECT
+    ) -> None:
+        self._base, self._peer, self._proxy, self._within = base, peer or Peer(), proxy, within
+        secure = base.startswith("https:")
+        self._authorities = Authorities(self._peer.authorities, self._peer.setting) if secure else None
+        self._session: aiohttp.ClientSession | None = None
 
     async def exchange(
         self,
@@ -66,48 +92,27 @@ class Limited:
         path: str,
         query: Mapping[str, str],
         body: bytes | None,
-        may_send: Callable[[], bool] = lambda: True,
-    ) -> Exchange:
-        """See `Transport.exchange`. `may_send` is asked last: no place is waited for after it."""
-        async with self._free:
-            if not may_send():
-                return Exchange(withheld=True)
-            return await self._transport.exchange(method, path, query, body)
-
-
-class AiohttpTransport:
-    """aiohttp without what we must not have: a second send, redirects, cookies, proxies, decompression.
-
-    Its pool has no limit of its own (the callers have, see `Limited`), so no exchange waits in it.
-    `authorities`: the PEM file of who may sign the certificate, empty for the public list. Raises `TlsError`
-    for one that cannot be used.
-    """
-
-    def __init__(self, base: str, authorities: str = "") -> None:
-        self._base = base.rstrip("/")
-        self._authorities = Authorities(authorities) if base.startswith("https:") else None
-        self._session: aiohttp.ClientSession | None = None
-
-    async def exchange(
-        self, method: str, path: str, query: Mapping[str, str], body: bytes | None
+        headers: Mapping[str, str] = _NO_HEADERS,
     ) -> Exchange:
         """See `Transport`. An error's text may carry the URL, and the URL the token: only types are told."""
         try:
+            way, shown = self._proxy.way(tunnel=self._authorities is not None) if self._proxy else _DIRECT
             response = await self._opened().request(
                 method,
-                self._base + path,
+                self._base.rstrip("/") + path if path else self._base,
                 params=query,
                 data=body,
-                headers=None if body is None else _JSON,
+                headers={**headers, **shown, **({} if body is None else _JSON)},
                 allow_redirects=False,
                 ssl=self._authorities.context() if self._authorities else True,
+                **way,
             )
             try:
                 return await _read(response)
             finally:
                 response.close()  # an answer that was read whole has given its connection back by now
         except _NOT_CONNECTED as error:
-            return Exchange(unsent=True, why=_unconnected(error))
+            return Exchange(unsent=True, why=_unconnected(error, self._peer))
         except Exception as error:  # noqa: BLE001 - whatever broke, the request may have been applied
             return Exchange(why=_name(error))
 
@@ -123,7 +128,7 @@ class AiohttpTransport:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE),
                 # sock_read stays unset: aiohttp 3.14 lets it strike idle connections (its issue 12953).
-                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT),
+                timeout=aiohttp.ClientTimeout(total=None, connect=min(CONNECT, self._within)),
                 headers={"accept-encoding": "identity", "user-agent": "livecard"},
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
@@ -133,9 +138,12 @@ class AiohttpTransport:
         return self._session
 
 
-_JSON: Final = {"content-type": "application/json"}
-_NOT_CONNECTED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-"""Name, connection or TLS failed; aiohttp raises them before it writes anything."""
+_NOT_CONNECTED: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+)
+"""Name, connection, the proxy's tunnel or TLS failed; aiohttp raises them before it writes the request."""
 
 
 async def _read(response: aiohttp.ClientResponse) -> Exchange:
@@ -203,13 +211,17 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
             raise _BrokenError from error
 
 
-def _unconnected(error: Exception) -> str:
-    """Why no connection came about; a certificate's fault in words, since somebody has to act."""
+def _unconnected(error: Exception, peer: Peer) -> str:
+    """Why no connection came about; what somebody has to act on in words."""
     cause = error.__cause__
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return refused_certificate(cause, "WeChat's", SETTING)
+        return refused_certificate(cause, peer.whose, peer.setting)
     if isinstance(cause, ssl.SSLError):
         return f"the TLS handshake failed ({cause.reason or 'unknown reason'}); does this port speak TLS?"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return refused_by_proxy(error.status)
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"the proxy cannot be reached ({_name(error)}): {PROXY_SETTING} names it"
     return _name(error)
 
 

@@ -70,6 +70,42 @@ def test_an_empty_variable_is_not_set() -> None:
         ({"LIVECARD_WECHAT": "http://wechat:x"}, ["LIVECARD_WECHAT"]),
         ({"LIVECARD_WECHAT": "https://wechat?a=b"}, ["LIVECARD_WECHAT"]),
         ({"LIVECARD_WECHAT": "https://me@gateway"}, ["LIVECARD_WECHAT holds a user", "before the @"]),
+        ({"LIVECARD_WECHAT": "https://a, b"}, ["LIVECARD_WECHAT is no base URL"]),
+        ({"LIVECARD_WECHAT": ","}, ["LIVECARD_WECHAT is no base URL"]),
+        ({"LIVECARD_WECHAT": "https://a,https://me@b"}, ["LIVECARD_WECHAT holds a user"]),
+        (
+            {"LIVECARD_WECHAT": "https://a,http://b"},
+            ["LIVECARD_WECHAT names hosts", "write https:// for all"],
+        ),
+        ({"LIVECARD_WECHAT_PROXY": "proxy:3128"}, ["LIVECARD_WECHAT_PROXY is no proxy", "http://HOST:PORT"]),
+        ({"LIVECARD_WECHAT_PROXY": "socks5://proxy:1080"}, ["LIVECARD_WECHAT_PROXY is no proxy"]),
+        ({"LIVECARD_WECHAT_PROXY": "https://proxy:3128"}, ["LIVECARD_WECHAT_PROXY is no proxy"]),
+        ({"LIVECARD_WECHAT_PROXY": "http://proxy/path"}, ["LIVECARD_WECHAT_PROXY is no proxy"]),
+        ({"LIVECARD_WECHAT_PROXY": "http://a%3Ab:c@proxy"}, ["LIVECARD_WECHAT_PROXY is no proxy"]),
+        (
+            {"LIVECARD_WECHAT_PROXY": "http://proxy", "LIVECARD_WECHAT_PROXY_PASSWORD_FILE": "x"},
+            ["LIVECARD_WECHAT_PROXY_PASSWORD_FILE: write the user", "http://USER@HOST:PORT"],
+        ),
+        (
+            {"LIVECARD_WECHAT_PROXY": "http://a:b@proxy", "LIVECARD_WECHAT_PROXY_PASSWORD_FILE": "x"},
+            ["LIVECARD_WECHAT_PROXY holds a password", "leave one out"],
+        ),
+        (
+            {"LIVECARD_WECHAT_PROXY_PASSWORD_FILE": "x"},
+            ["LIVECARD_WECHAT_PROXY_PASSWORD_FILE is set without LIVECARD_WECHAT_PROXY"],
+        ),
+        (
+            {
+                "LIVECARD_KAFKA_SECURITY": "SASL_SSL",
+                "LIVECARD_KAFKA_SASL_PLAIN_PASSWORD": "p",
+                "LIVECARD_KAFKA_SASL_PLAIN_PASSWORD_FILE": "x",
+            },
+            ["LIVECARD_KAFKA_SASL_PLAIN_PASSWORD_FILE are both set"],
+        ),
+        (
+            {"LIVECARD_KAFKA_SASL_PLAIN_PASSWORD_FILE": "x"},
+            ["LIVECARD_KAFKA_SASL_PLAIN_PASSWORD_FILE is set", "LIVECARD_KAFKA_SECURITY=SASL_SSL"],
+        ),
         (
             {"LIVECARD_WECHAT": "http://gateway", "LIVECARD_WECHAT_CA": "ca.pem"},
             ["LIVECARD_WECHAT_CA is set", "https://"],
@@ -233,3 +269,28 @@ def test_a_duration_that_no_clock_can_hold_is_told(text: str) -> None:
     """As microseconds it must fit the store's integers."""
     with pytest.raises(SettingsError, match="LIVECARD_COALESCE"):
         load({"LIVECARD_COALESCE": text})
+
+
+def test_several_hosts_and_a_proxy_show_without_its_password() -> None:
+    told = {
+        "LIVECARD_WECHAT": "https://api.weixin.qq.com,https://api2.weixin.qq.com",
+        "LIVECARD_WECHAT_PROXY": "http://me:canary-7d1f@proxy:3128",
+    }
+    found = read(told)
+    assert found.report() == ""
+    rows = {row.variable: row.value for row in found.described()}
+    assert rows["LIVECARD_WECHAT"] == told["LIVECARD_WECHAT"]
+    assert rows["LIVECARD_WECHAT_PROXY"] == "http://me:***@proxy:3128"
+    assert "canary" not in repr(found.settings)
+
+
+def test_a_password_of_kafkas_may_come_from_a_file() -> None:
+    settings = load(
+        {
+            "LIVECARD_KAFKA_SECURITY": "SASL_SSL",
+            "LIVECARD_KAFKA_SASL_MECHANISM": "PLAIN",
+            "LIVECARD_KAFKA_SASL_PLAIN_USERNAME": "u",
+            "LIVECARD_KAFKA_SASL_PLAIN_PASSWORD_FILE": "/run/secrets/kafka",
+        }
+    )
+    assert settings.kafka_sasl_plain_password_file == "/run/secrets/kafka"

@@ -117,6 +117,16 @@ async def test_what_a_login_needs(stage: Stage) -> None:
     assert (answer.status_code, "LIVECARD_APPS_FILE" in answer.text) == (409, True)
 
 
+async def test_an_app_whose_secret_somebody_else_keeps_has_no_sessions(stage: Stage) -> None:
+    """Its token comes from a company's service or the cloud hosting; ids are asked for as ever."""
+    stage.gateway.apps.keeps_secret = lambda appid: False  # type: ignore[method-assign]  # as a file without it
+    answer = await stage.api.post(LOGIN, json={"appid": "wx1", "js_code": "code-1"})
+    assert (answer.status_code, "add its secret or secret_file" in answer.text) == (409, True)
+    assert stage.platform.asked == []
+    body = {"appid": "wx1", "template": "complete", "participants": ["gp-alex"]}
+    assert (await stage.api.post("/v1/activities", json=body)).status_code == 201
+
+
 async def test_without_a_key_to_encrypt_with_there_are_no_sessions(stage: Stage) -> None:
     """It is about how this livecard was set up, so it is no use to try again: 409, as without a secret."""
     session = await log_in(stage)

@@ -110,6 +110,40 @@ async def test_a_certificate_that_is_renewed_on_disk_counts_from_the_next_connec
         await bus.stop()
 
 
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-512"])
+async def test_a_password_out_of_a_file_counts_from_the_next_connection(
+    fortress: Fortress, topic_prefix: str, tmp_path: Path, mechanism: str
+) -> None:
+    """For clients that were made before: a producer, a consumer of a group, the lifecycle's."""
+    file = tmp_path / "password"
+    file.touch(0o600)
+    file.write_text(WRONG)
+    told = {"kafka_sasl_plain_password": "", "kafka_sasl_plain_password_file": str(file)}
+    told |= {"kafka_sasl_mechanism": mechanism, "topic_prefix": topic_prefix, "partitions": "1"}
+    settings = load(fortress.environment("SASL", **told))
+    topics, bus = Topics(topic_prefix), KafkaBus(settings)
+    await bus.start()
+    with pytest.raises(BusUnavailable, match="does not accept the user or the password") as refused:
+        await bus.publish(topics.events, [Message(b"a", b"refused")])
+    assert "canary" not in all_of(refused.value)
+    listener = NudgeConsumer(settings, topics.dispatcher_group, lambda _: None, RealClock())
+    consumer, taken = broker(settings), asyncio.Queue[Any]()
+    consumer.subscriber(topics.events, group_id="g", auto_offset_reset="earliest", no_reply=True)(taken.put)
+    await listener.start()
+    try:
+        await until(lambda: "password" in (listener.waiting() or ""), "the consumer is refused, too")
+        file.write_text(f"{PASSWORD}\n")
+        await create_topics(settings)
+        await bus.publish(topics.events, [Message(b"a", b"taken")])
+        await until(lambda: listener.waiting() is None, "the consumer has joined")
+        await consumer.start()
+        assert await asyncio.wait_for(taken.get(), PATIENCE) == b"taken"
+    finally:
+        await consumer.stop()
+        await listener.stop()
+        await bus.stop()
+
+
 def test_a_pair_that_is_renewed_by_half_leaves_the_one_before_in_use(
     fortress: Fortress, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
+from scripts.engines.postgres import query
 from services.store.open import migrate, open_store
 from services.store.ports import StoreUnavailable
 from tests.e2e.line import Line, a_line
@@ -112,6 +113,37 @@ async def test_files_that_are_renewed_count_from_the_next_connection(vault: Vaul
             await store.ping()
     finally:
         await store.close()
+
+
+async def test_a_password_out_of_a_file_counts_from_the_next_connection(vault: Vault, tmp_path: Path) -> None:
+    """Changed in the database and on disk while a service runs; a spoilt file leaves what was known."""
+    file = tmp_path / "password"
+    file.touch(0o600)
+    file.write_text(f"{PASSWORD}\n", "utf-8")
+    checked = f"sslmode=verify-full&sslrootcert={vault.authority.file}"
+    url = vault.url(f"{checked}&passwordfile={file}", password="")
+    await migrate(url)
+    store = await open_store(url)
+    try:
+        await store.ping()
+        query(vault.server.port, "ALTER ROLE careful PASSWORD 'canary-second'")
+        await store.ping()  # the connection that it has
+        await store.engine.dispose()
+        with pytest.raises(StoreUnavailable, match="password authentication failed") as refused:
+            await store.ping()
+        assert "canary" not in "".join(traceback.format_exception(refused.value))
+        file.write_text("canary-second\n", "utf-8")
+        await store.ping()
+        file.write_text("")
+        await store.engine.dispose()
+        await store.ping()
+    finally:
+        await store.close()
+        query(vault.server.port, f"ALTER ROLE careful PASSWORD '{PASSWORD}'")
+    with pytest.raises(StoreUnavailable, match=r"LIVECARD_DATABASE: passwordfile: .* must hold the secret"):
+        await open_store(url)
+    with pytest.raises(StoreUnavailable, match="holds a password and names a passwordfile: leave one out"):
+        await open_store(vault.url(f"{checked}&passwordfile={file}"))
 
 
 async def test_a_server_without_tls_is_not_spoken_to(vault: Vault, postgres_url: str) -> None:

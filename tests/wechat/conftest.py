@@ -28,7 +28,7 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """What looks into sockets runs on production's loop too."""
     loops = {"asyncio": asyncio.new_event_loop}
-    if item.path.name in ("test_left_over.py", "test_transport.py"):
+    if item.path.name in ("test_left_over.py", "test_proxy.py", "test_transport.py"):
         loops["uvloop"] = uvloop.new_event_loop
     return loops
 
@@ -64,8 +64,8 @@ async def connect(clock: HandClock) -> AsyncIterator[Callable[..., WeChatClient]
     """Make clients; they are closed at the end."""
     made: list[WeChatClient] = []
 
-    def make(base: str, **more: Any) -> WeChatClient:
-        made.append(WeChatClient(base, AppBook(dict(APPS)), clock, **more))
+    def make(base: str, apps: AppBook | None = None, **more: Any) -> WeChatClient:
+        made.append(WeChatClient(base, apps or AppBook(dict(APPS)), clock, **more))
         return made[-1]
 
     yield make

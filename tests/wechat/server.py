@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -118,12 +119,12 @@ class Platform:
         async with asyncio.timeout(PATIENCE), self._news:
             await self._news.wait_for(true)
 
-    async def start(self) -> None:
+    async def start(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         application = web.Application(client_max_size=16 << 20)
         application.router.add_route("*", "/{any:.*}", self._answer)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=tls).start()
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
@@ -142,7 +143,7 @@ class Platform:
             self.story.append("token")
             handler = self.token
         elif request.path == SET_CHAT_TOOL_MSG_PATH:
-            self.messages.append((request.query["access_token"], msgspec.json.decode(body)))
+            self.messages.append((request.query.get("access_token", ""), msgspec.json.decode(body)))
             self.story.append("message")
             handler = self.message
         assert handler is not None, request.path

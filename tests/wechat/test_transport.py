@@ -12,7 +12,7 @@ import pytest
 
 from services.runtime.tls import TlsError
 from services.wechat import transport
-from services.wechat.transport import AiohttpTransport, Exchange
+from services.wechat.transport import AiohttpTransport, Exchange, Peer
 from tests.security.authority import Authority
 from tests.verification.fuzz.liar import reset_at_close
 
@@ -103,7 +103,7 @@ async def test_a_companys_own_authority_counts_and_is_read_again_when_it_changes
     old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
     file = tmp_path / "gateway.pem"
     file.write_bytes(old.file.read_bytes())
-    client = AiohttpTransport(await gateway(old, "first"), str(file))
+    client = AiohttpTransport(await gateway(old, "first"), Peer(authorities=str(file)))
     assert await client.exchange("GET", "/", {}, None) == Exchange(200, b"{}")
     file.write_bytes(b"spoilt")
     assert await client.exchange("GET", "/", {}, None) == Exchange(200, b"{}")
@@ -117,10 +117,10 @@ async def test_a_companys_own_authority_counts_and_is_read_again_when_it_changes
 def test_authorities_that_cannot_be_used_are_told_at_the_start(tmp_path: Path) -> None:
     file = tmp_path / "gateway.pem"
     with pytest.raises(TlsError, match="LIVECARD_WECHAT_CA: cannot read"):
-        AiohttpTransport("https://gateway", str(file))
+        AiohttpTransport("https://gateway", Peer(authorities=str(file)))
     file.write_text("no certificate")
     with pytest.raises(TlsError, match=r"LIVECARD_WECHAT_CA: .* holds no certificate in PEM form"):
-        AiohttpTransport("https://gateway", str(file))
+        AiohttpTransport("https://gateway", Peer(authorities=str(file)))
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

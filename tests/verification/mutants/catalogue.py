@@ -165,9 +165,9 @@ def _outlives(real: Any) -> Any:
 
 
 def _anybodys(real: Any) -> Any:
-    async def planted(self: Any, appid: str, value: str) -> Any:
+    async def planted(self: Any, appid: str, value: str, errcode: int | None = None) -> Any:
         self._tokens.pop(appid, None)
-        return await real(self, appid, value)
+        return await real(self, appid, value, errcode)
 
     return planted
 
@@ -178,6 +178,14 @@ def _its_own(real: Any) -> Any:
         if kept is not None and self._clock.monotonic() < kept.until:
             return kept
         return await self._fetch(appid)
+
+    return planted
+
+
+def _known(real: Any) -> Any:
+    async def planted(*args: Any, **more: Any) -> Any:
+        got = await real(*args, **more)
+        return replace(got, unsent=True) if got.status == 0 else got
 
     return planted
 
@@ -335,6 +343,11 @@ MUTANTS: Final = (
     ),
     mutant(
         "each-waiter-fetches-a-token-of-its-own", WECHAT, {"services.wechat.tokens:TokenKeeper.get": _its_own}
+    ),
+    mutant(
+        "an-unknown-outcome-is-tried-on-the-next-host",
+        "tests/wechat/test_hosts.py",
+        {"services.wechat.transport:AiohttpTransport.exchange": _known},
     ),
     mutant(
         "a-timeout-under-way-was-not-sent", WECHAT, {"services.wechat.client:_Sending.cut_short": _not_sent}

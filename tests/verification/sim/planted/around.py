@@ -205,7 +205,7 @@ def _never_looks(real: Any) -> Any:
     return planted
 
 
-async def _kept(self: Any, appid: str, value: str) -> Any:
+async def _kept(self: Any, appid: str, value: str, errcode: int | None = None) -> Any:
     return self._tokens.get(appid) or await self.get(appid)
 
 
