@@ -284,6 +284,23 @@ def redeliver(
 
 
 @app.command()
+def forget(
+    name: Annotated[
+        str, typer.Argument(metavar="OPENID", help="The person's openid, or one of his group_openids.")
+    ],
+    why: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with the action.")] = "",
+) -> None:
+    """Erase one person: bindings, logins, members, waiting rows, outbox, dead letters. Safe to run again.
+
+    Says what it erased, and what it cannot reach.
+    """
+    from services.cli import forget as forgetting
+
+    settings = load()
+    _run(forgetting.forget(settings, OUT, name, why), settings)
+
+
+@app.command()
 def key(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="Who calls with it; part of its events' source.")
