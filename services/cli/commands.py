@@ -240,13 +240,22 @@ def gates(
     open_: Annotated[
         list[str] | None, typer.Option("--open", metavar="APPID", help="Open this app's gate now.")
     ] = None,
+    close: Annotated[
+        list[str] | None,
+        typer.Option(metavar="APPID", help="Close this app's gate: none of its cards is delivered."),
+    ] = None,
+    until: Annotated[
+        str, typer.Option(metavar="TIME", help="With --close: until when, in RFC 3339, or as 90s, 30m, 2h, 3d.")
+    ] = "",
+    why: Annotated[str, typer.Option(metavar="TEXT", help="Why; with --close it is needed.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Show which apps' gates are closed, until when and why. Opens those named. Safe to run twice."""
-    from services.cli import inspect
+    """Show which apps' gates are closed, until when and why. Opens or closes those named. Safe to run twice."""
+    from services.cli import gates as keeping
 
     settings = load()
-    _run(inspect.gates(settings, OUT, ERR, open_ or [], as_json=as_json), settings)
+    wishes = keeping.Wishes(tuple(open_ or ()), tuple(close or ()), until, why)
+    _run(keeping.gates(settings, OUT, ERR, wishes, as_json=as_json), settings)
 
 
 @app.command()
@@ -275,12 +284,25 @@ def redeliver(
     activity_ids: Annotated[
         list[str], typer.Argument(metavar="ACTIVITY_ID", help="Activities to try again.")
     ],
+    why: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with the action.")] = "",
 ) -> None:
     """Try again skipped members, and cards that were given up. Safe to run twice."""
     from services.cli import inspect
 
     settings = load()
-    _run(inspect.redeliver(settings, OUT, activity_ids), settings)
+    _run(inspect.redeliver(settings, OUT, activity_ids, why), settings)
+
+
+@app.command()
+def actions(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="So many at most.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show what operators did last, newest first: who, what, why, and what came of it."""
+    from services.cli import actions as acting
+
+    settings = load()
+    _run(acting.actions(settings, OUT, limit, as_json=as_json), settings)
 
 
 @app.command()

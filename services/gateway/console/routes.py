@@ -23,6 +23,7 @@ ROUTER: Final = Router(
         reading.find,
         reading.activity_page,
         acting.open_gate,
+        acting.close_gate,
         acting.redeliver_card,
     ],
     dependencies={"session": Provide(the_session)},
