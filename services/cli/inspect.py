@@ -1,4 +1,4 @@
-"""The commands that look into the store: show, ledger, redeliver, settings."""
+"""The commands that look into the store: show, ledger, settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from services.cli.acting import acting
 from services.cli.database import opened_store
 from services.cli.errors import CommandError
 from services.cli.show import explain
@@ -19,7 +18,6 @@ from services.runtime.environment import Read
 from services.runtime.process import delivery_rules
 from services.runtime.settings import Described, Settings
 from services.transactions.ledger import EVENT_FATES, OPENID_FATES, REVISION_FATES, Ledger, read_ledger
-from services.transactions.redeliver import redeliver as redeliver_card
 from services.transactions.views import view_activity
 
 INDENT: Final = "    "
@@ -75,23 +73,6 @@ def print_ledger(read: Ledger, out: Console) -> None:
         out.print("The ledger balances.", style="green")
     for problem in read.problems:
         out.print(f"The ledger does not balance: {problem}", style="red", markup=False)
-
-
-async def redeliver(settings: Settings, out: Console, activity_ids: Sequence[str], why: str) -> int:
-    """Wake each; 1 when some could not be."""
-    refused, act = 0, acting(why)
-    async with opened_store(settings) as store:
-        for activity_id in activity_ids:
-            done = await redeliver_card(store, activity_id, act)
-            refused += bool(done.refused)
-            if done.refused:
-                text = done.refused
-            elif done.members or done.revived:
-                text = f"will be tried again, {len(done.members)} skipped members included"
-            else:
-                text = "nobody is skipped and nothing is given up: nothing to do"
-            out.print(f"{activity_id}: {text}", markup=False)
-    return 1 if refused else 0
 
 
 def print_settings(found: Read, out: Console, *, as_json: bool) -> None:

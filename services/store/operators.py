@@ -1,9 +1,9 @@
-"""What operators did, each a row: who, what, why. All times are µs."""
+"""What operators did, each a row: who, what, why; and their jobs. All times are µs."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -49,4 +49,77 @@ class OperatorsStore(Protocol):
 
     async def actions(self, limit: int, appids: Collection[str] | None = None) -> list[Action]:
         """The latest, newest first; of these apps alone, if given."""
+        ...
+
+
+Kind = Literal["redeliver", "close"]
+RUNNING: Final = "running"
+STOPPED: Final = "stopped"
+DONE: Final = "done"
+NO_BOUND: Final = 1 << 62
+
+
+class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which activities a job is about: of these apps; in this room; opened in this time (µs); given up with
+    this verdict (`redeliver` alone)."""
+
+    appids: tuple[str, ...]
+    room: str = ""
+    opened_after: int = 0
+    opened_before: int = NO_BOUND
+    verdict: str = ""
+
+
+class Job(msgspec.Struct):
+    """Something done to everything that matches, a page at a time. `estimate`: how many matched at the start;
+    `done`, `refused`: what came of those looked at up to `place`, an activity_id."""
+
+    id: str
+    kind: Kind
+    filter: Filter
+    who: str
+    why: str
+    state: str = RUNNING
+    estimate: int = 0
+    done: int = 0
+    refused: int = 0
+    place: str = ""
+    begun_at: int = 0
+    moved_at: int = 0
+
+
+class Looked(NamedTuple):
+    """Some activities in order of activity_id. `last`: the one to go on after; None: there are no more."""
+
+    matching: tuple[tuple[str, str], ...]
+    last: str | None
+
+
+class JobsTx(Protocol):
+    """Part of `services.store.ports.Tx`. A job is locked before any activity."""
+
+    async def begin_job(self, job: Job) -> None:
+        """Keep it, begun at the database's now."""
+        ...
+
+    async def lock_job(self, name: str) -> Job | None:
+        """Lock it; None: there is no such job."""
+        ...
+
+    async def move_job(self, job: Job) -> None:
+        """Write its state, counts and place, moved at the database's now."""
+        ...
+
+
+class JobsStore(Protocol):
+    """Part of `services.store.ports.Store`."""
+
+    async def jobs(self, limit: int) -> list[Job]:
+        """The latest, newest first."""
+        ...
+
+    async def look(self, kind: Kind, wanted: Filter, after: str, limit: int) -> Looked:
+        """The next `limit` activities after this one, and which of them match, with their apps: for
+        `redeliver` those that are given up or have somebody skipped while their id lives; for `close` those
+        that are open."""
         ...

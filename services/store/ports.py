@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from services.store.operators import OperatorsStore, OperatorsTx
+from services.store.operators import JobsStore, JobsTx, OperatorsStore, OperatorsTx
 from services.store.pages import Pages
 from services.store.persons import PersonsStore, PersonsTx
 from services.store.pulse import PulseStore
@@ -69,7 +69,7 @@ class Backlog(msgspec.Struct, frozen=True):
     bindings: int
 
 
-class Tx(OperatorsTx, PersonsTx, RequestsTx, RoomsTx, SessionsTx, Protocol):
+class Tx(JobsTx, OperatorsTx, PersonsTx, RequestsTx, RoomsTx, SessionsTx, Protocol):
     """One transaction. Leaving it normally commits; an exception rolls back.
 
     Locks: `admit` takes inbox rows in sorted order, `lock` and `lock_cards` activity rows in order
@@ -161,7 +161,9 @@ class Tx(OperatorsTx, PersonsTx, RequestsTx, RoomsTx, SessionsTx, Protocol):
         ...
 
 
-class Store(OperatorsStore, Pages, PersonsStore, PulseStore, RoomsStore, SessionsStore, Protocol):
+class Store(
+    JobsStore, OperatorsStore, Pages, PersonsStore, PulseStore, RoomsStore, SessionsStore, Protocol
+):
     """An engine, with its reads and its housekeeping that need no activity's lock."""
 
     def transaction(self) -> AbstractAsyncContextManager[Tx]:

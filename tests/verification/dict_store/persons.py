@@ -1,4 +1,4 @@
-"""One person erased, and what operators did, in the dict store."""
+"""One person erased, what operators did, and their jobs, in the dict store."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from services.store.operators import Action
+from services.store.operators import Action, Filter, Job, Kind, Looked
 from services.store.persons import Alias, PlacedParked, Tally
-from services.store.rows import InboxKey, OutboxRow, ParkedRow
-from tests.verification.dict_store.tables import Tables
+from services.store.rows import SKIPPED, InboxKey, OutboxRow, ParkedRow
+from statemachine.card import FINAL
+from tests.verification.dict_store.tables import Row, Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Hashable
 
 
 class PersonsTx:
@@ -21,6 +22,7 @@ class PersonsTx:
     is kept back until the commit."""
 
     _tables: Tables
+    _now: Callable[[], int]
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,9 +33,29 @@ class PersonsTx:
 
         def _step(self) -> Awaitable[None]: ...
 
+        def _lock(self, key: Hashable) -> Awaitable[None]: ...
+
     async def note(self, actions: Sequence[Action]) -> None:
         await self._step()
         self._noted += actions
+
+    async def begin_job(self, job: Job) -> None:
+        await self._step()
+        now = self._now()
+        made = msgspec.structs.replace(job, begun_at=now, moved_at=now)
+        self._later.append(lambda: self._tables.jobs_kept.setdefault(job.id, made))
+
+    async def lock_job(self, name: str) -> Job | None:
+        await self._step()
+        if name not in self._tables.jobs_kept:
+            return None
+        await self._lock(("job", name))
+        return msgspec.structs.replace(self._tables.jobs_kept[name])
+
+    async def move_job(self, job: Job) -> None:
+        await self._step()
+        moved = msgspec.structs.replace(job, moved_at=self._now())
+        self._later.append(lambda: self._tables.jobs_kept.update({job.id: moved}))
 
     async def forget_members(
         self, activity_ids: Sequence[str], names: Collection[str]
@@ -132,3 +154,30 @@ class PersonsReads(Tables):
     async def actions(self, limit: int, appids: Collection[str] | None = None) -> list[Action]:
         found = [each for each in reversed(self.noted) if appids is None or each.appid in appids]
         return found[:limit]
+
+    async def jobs(self, limit: int) -> list[Job]:
+        return [msgspec.structs.replace(each) for each in reversed(self.jobs_kept.values())][:limit]
+
+    async def look(self, kind: Kind, wanted: Filter, after: str, limit: int) -> Looked:
+        page = sorted(name for name in self.rows if name > after)[:limit]
+        rows = [(name, self.rows[name]) for name in page]
+        found = [(name, row.card.appid) for name, row in rows if self._matches(kind, wanted, row)]
+        return Looked(tuple(found), page[-1] if len(page) == limit else None)
+
+    def _matches(self, kind: Kind, wanted: Filter, row: Row) -> bool:
+        opened_at = row.details.get("opened_at") or -1
+        room = row.room
+        if (
+            row.card.appid not in wanted.appids
+            or not wanted.opened_after <= opened_at < wanted.opened_before
+            or (wanted.room and (room is None or room.room_id != wanted.room))
+        ):
+            return False
+        if kind == "close":
+            return row.activity.state in ("open", "nearing")
+        verdict = row.card.verdict
+        if not row.activity.state or row.activity.expires_at <= self.clock() or verdict in FINAL:
+            return False
+        given_up = verdict and row.card.settled >= row.activity.revision
+        skipped = any(each.delivered == SKIPPED for each in row.members.values())
+        return bool(given_up and wanted.verdict in ("", verdict) or (skipped and not wanted.verdict))

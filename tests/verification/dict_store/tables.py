@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from services.store.operators import Action
+from services.store.operators import Action, Job
 from services.store.persons import Tally
 from services.store.requests import KEPT
 from services.store.rooms import Binding, BindingKey
@@ -144,6 +144,7 @@ class Tables:
         self.sessions: dict[str, tuple[SessionRow, int]] = {}
         self.unbound_rows: dict[tuple[str, ...], tuple[int, Unbound]] = {}
         self.noted: list[Action] = []
+        self.jobs_kept: dict[str, Job] = {}
         self.ledger: Counter[str] = Counter()
         self.relays: dict[str, int] = {}
         self.leases: dict[int, tuple[str, int]] = dict.fromkeys(range(SHARDS), ("", 0))
