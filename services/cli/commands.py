@@ -121,12 +121,19 @@ def show(
         str, typer.Argument(metavar="ACTIVITY_ID", help="The activity's id, as WeChat gave it.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    rid: Annotated[
+        bool,
+        typer.Option("--rid", help="Ask WeChat about the last call it refused: a text for its support."),
+    ] = False,
 ) -> None:
     """Show one activity: its card, who is owed, and its delivery. Says why it waits, and until when."""
-    from services.cli import inspect
+    from services.cli import inspect, refused
 
     settings = load()
-    run_command(inspect.show(settings, OUT, activity_id, as_json=as_json), settings)
+    if rid:
+        run_command(refused.tell(settings, OUT, activity_id), settings)
+    else:
+        run_command(inspect.show(settings, OUT, activity_id, as_json=as_json), settings)
 
 
 @app.command()

@@ -16,10 +16,14 @@ from contracts.wechat import (
     CODE2SESSION_PATH,
     CREATE_ACTIVITY_ID_PATH,
     QUOTA_GET_PATH,
+    RID_GET_PATH,
     SET_CHAT_TOOL_MSG_PATH,
     CreateActivityIdAnswer,
     QuotaAnswer,
     QuotaRequest,
+    RidAnswer,
+    RidDetails,
+    RidRequest,
     SessionAnswer,
     SetChatToolMsg,
     Verdict,
@@ -30,6 +34,7 @@ from services.runtime.settings import Secret
 from services.wechat.apps import AppBook
 from services.wechat.ports import Answer, Created, LoggedIn
 from services.wechat.reading import Data, answered, classify
+from services.wechat.support import cleaned
 from services.wechat.tokens import ABOUT_THE_APP, Token, TokenKeeper
 from services.wechat.transport import AiohttpTransport, Limited, Transport
 
@@ -125,6 +130,16 @@ class WeChatClient:
         if isinstance(answer, Answer) or answer.quota is None:
             return None
         return answer.quota.remain
+
+    async def request_of(self, appid: str, rid: str) -> RidDetails | Answer:
+        """What rid/get tells of a refused call of this app's, without our secrets; or why it tells nothing."""
+        asking = _Asking("POST", RID_GET_PATH, {}, msgspec.json.encode(RidRequest(rid)))
+        answer = await self._ask(self._others, appid, asking, _RID)
+        if isinstance(answer, Answer):
+            return answer
+        if answer.request is None:
+            return Answer(Verdict.unknown, sent=True, errmsg="an answer without a request")
+        return cleaned(answer.request, str(self._apps.secret(appid) or ""))
 
     async def create_activity_id(
         self, appid: str, *, openid: str = "", unionid: str = ""
@@ -238,6 +253,7 @@ class _Sending:
 
 
 _QUOTA: Final = msgspec.json.Decoder(QuotaAnswer, strict=False)
+_RID: Final = msgspec.json.Decoder(RidAnswer, strict=False)
 _CREATED: Final = msgspec.json.Decoder(CreateActivityIdAnswer, strict=False)
 _LOGGED_IN: Final = msgspec.json.Decoder(SessionAnswer, strict=False)
 

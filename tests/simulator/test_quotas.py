@@ -9,7 +9,7 @@ from contracts.wechat import (
     SET_CHAT_TOOL_MSG_PATH,
     rid_of,
 )
-from services.simulator.model import OLD_CLEAR_QUOTA_PATH, RID_GET_PATH
+from services.simulator.model import OLD_CLEAR_QUOTA_PATH
 
 
 async def limit(client, **limits):

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from litestar import Request, Response, post
 from litestar.params import PathParameter
 
+from contracts.wechat import SET_CHAT_TOOL_MSG_PATH
 from services.gateway.acting import acting
 from services.gateway.console.pages import segment
 from services.gateway.console.parts import TheConsole, TheSession, redirect
@@ -15,11 +16,14 @@ from services.gateway.console.reading import SPANS, ActivityId
 from services.gateway.console.sessions import PATH
 from services.gateway.ownership import owned
 from services.gateway.parts import TheGateway
-from services.gateway.problems import Problem
+from services.gateway.problems import Problem, not_found
 from services.gateway.routes.gates import check_gate
 from services.store.operators import LONGEST_WHY
 from services.transactions.gates import close_by_hand, open_by_hand
 from services.transactions.redeliver import redeliver
+from services.transactions.story import MOST
+from services.wechat.ports import Answer
+from services.wechat.support import support_text
 
 AT: Final = "console"
 
@@ -57,6 +61,37 @@ async def close_gate(
         await close_by_hand(tx, [appid], await tx.now() + span, acting(session.caller, why, at=AT))
     console.watch.forget()
     return redirect(f"{PATH}?{urlencode({'shut': appid})}")
+
+
+@post("/activities/{activity_id:str}/rid", opt={"console": True, "scope": "operate"}, status_code=200)
+async def refused_call(
+    request: Request[Any, Any, Any],
+    activity_id: ActivityId,
+    gateway: TheGateway,
+    session: TheSession,
+    console: TheConsole,
+) -> Response[str]:
+    """One of its calls that WeChat refused, as WeChat tells of it: a text for its support."""
+    owner = await owned(gateway.store, session.caller, activity_id)
+    rid = str((await request.form()).get("rid") or "")
+    calls = await gateway.store.attempts(activity_id, MOST)
+    call = next((each for each in calls if rid and each.rid == rid), None)
+    if call is None:
+        raise not_found("none of this activity's last calls has this rid")
+    told = await gateway.wechat.request_of(owner.appid, rid)
+    missing = told if isinstance(told, Answer) else None
+    text = support_text(
+        owner.appid,
+        SET_CHAT_TOOL_MSG_PATH,
+        rid,
+        at=call.at,
+        errcode=call.errcode,
+        errmsg=call.errmsg,
+        told=None if isinstance(told, Answer) else told,
+    )
+    return console.pages.answer(
+        request, "rid", title="rid", activity_id=activity_id, text=text, missing=missing
+    )
 
 
 @post("/activities/{activity_id:str}/redeliver", opt={"console": True, "scope": "operate"})

@@ -25,6 +25,7 @@ ROUTER: Final = Router(
         acting.open_gate,
         acting.close_gate,
         acting.redeliver_card,
+        acting.refused_call,
     ],
     dependencies={"session": Provide(the_session)},
     include_in_schema=False,
