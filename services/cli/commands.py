@@ -1,4 +1,4 @@
-"""The commands of `livecard`: one for each service, and for whoever looks. Errors say what to do and exit 1."""
+"""The commands of `livecard`: one for each service, and those that look. Errors say what to do and exit 1."""
 
 from __future__ import annotations
 

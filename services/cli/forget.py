@@ -55,10 +55,11 @@ def _lines(settings: Settings, done: Forgotten, cleared: Cleared | None) -> Iter
         yield f"LIVECARD_KAFKA is not set, so {topics.dead} was not looked at"
     if done.calling:
         yield (
-            f"{len(done.calling)} of the person's cards were being called at that moment, and what comes of it "
-            "may name the person: run it again in a minute"
+            f"{len(done.calling)} of the person's cards were being called at that moment, and what comes of "
+            "it may name the person: run it again in a minute"
         )
     yield (
-        f"not reached: what is on {topics.events} and {topics.changes} already, until their retention ends it; "
-        "backups; what other services and WeChat keep. An event that comes later names the person anew"
+        f"not reached: what is on {topics.events} and {topics.changes} already, until their retention ends "
+        "it; encrypted answers to an Idempotency-Key, for a day; backups; what other services and WeChat keep. "
+        "An event that comes later names the person anew"
     )

@@ -22,12 +22,13 @@ def gates(
         typer.Option(metavar="APPID", help="Close this app's gate: none of its cards is delivered."),
     ] = None,
     until: Annotated[
-        str, typer.Option(metavar="TIME", help="With --close: until when, in RFC 3339, or as 90s, 30m, 2h, 3d.")
+        str,
+        typer.Option(metavar="TIME", help="With --close: until when, in RFC 3339, or as 90s, 30m, 2h, 3d."),
     ] = "",
     why: Annotated[str, typer.Option(metavar="TEXT", help="Why; with --close it is needed.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Show which apps' gates are closed, until when and why. Opens or closes those named. Safe to run twice."""
+    """Show which apps' gates are closed, until when and why. Opens or closes some. Safe to run twice."""
     from services.cli import gates as keeping
 
     settings = load()
@@ -68,7 +69,7 @@ _Why = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with the acti
 
 
 @operators.command()
-def redeliver(
+def redeliver(  # noqa: PLR0917 (Typer's options are arguments)
     activity_ids: Annotated[
         list[str] | None, typer.Argument(metavar="[ACTIVITY_ID]...", help="Activities to try again.")
     ] = None,
@@ -105,7 +106,7 @@ def redeliver(
 
 
 @operators.command()
-def close(
+def close(  # noqa: PLR0917 (Typer's options are arguments)
     activity_ids: Annotated[
         list[str] | None, typer.Argument(metavar="[ACTIVITY_ID]...", help="Activities to end.")
     ] = None,

@@ -161,9 +161,7 @@ class Tx(JobsTx, OperatorsTx, PersonsTx, RequestsTx, RoomsTx, SessionsTx, Protoc
         ...
 
 
-class Store(
-    JobsStore, OperatorsStore, Pages, PersonsStore, PulseStore, RoomsStore, SessionsStore, Protocol
-):
+class Store(JobsStore, OperatorsStore, Pages, PersonsStore, PulseStore, RoomsStore, SessionsStore, Protocol):
     """An engine, with its reads and its housekeeping that need no activity's lock."""
 
     def transaction(self) -> AbstractAsyncContextManager[Tx]:

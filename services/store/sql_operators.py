@@ -1,4 +1,4 @@
-"""What operators did, and their jobs, on an SQL engine: the named statements, and the primitives over them."""
+"""What operators did, and their jobs, on an SQL engine: the statements, and the primitives over them."""
 
 from __future__ import annotations
 

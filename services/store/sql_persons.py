@@ -83,19 +83,19 @@ class SqlPersonsTx:
         await self._run.count("drop_outbox", seq=seq)
 
     async def forget_bindings(self, names: Collection[str]) -> int:
-        return await self._named("forget_bindings", names)
+        return await self._forget("forget_bindings", names)
 
     async def forget_unbound(self, names: Collection[str]) -> int:
-        return await self._named("forget_unbound", names)
+        return await self._forget("forget_unbound", names)
 
     async def forget_sessions(self, names: Collection[str]) -> int:
-        return await self._named("forget_sessions", names)
+        return await self._forget("forget_sessions", names)
 
     async def forget_requests(self, names: Collection[str]) -> int:
         counts = [await self._run.count("forget_requests", pattern=_quoted(name)) for name in names]
         return sum(counts)
 
-    async def _named(self, statement: str, names: Collection[str]) -> int:
+    async def _forget(self, statement: str, names: Collection[str]) -> int:
         return await self._run.count(statement, names=self._run.dialect.many(names))
 
 
@@ -120,7 +120,10 @@ class SqlPersons:
     async def parked_after(self, place: int, limit: int) -> list[PlacedParked]:
         async with self._reading() as run:
             rows = await run("parked_after", place=place, limit=limit)
-        return [PlacedParked(seq, ParkedRow(*row[:4], decode_record(row[4]))) for seq, *row in rows]
+        return [
+            PlacedParked(seq, ParkedRow(activity, source, key, at, decode_record(record)))
+            for seq, activity, source, key, at, record in rows
+        ]
 
     async def outbox_after(self, seq: int, limit: int) -> list[OutboxRow]:
         async with self._reading() as run:

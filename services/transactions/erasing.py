@@ -20,15 +20,15 @@ class _NobodyError(Exception):
 def without(text: bytes, names: Collection[str]) -> bytes | None:
     """JSON that names none of these any more: the same bytes where it never did; None where nothing is left
     to say, or where it is no JSON and names them."""
-    quoted = [msgspec.json.encode(name)[1:-1] for name in names]
-    seen = any(each in text for each in quoted)
+    quoted = [msgspec.json.encode(name) for name in names]
     try:
         said = msgspec.json.decode(text)
         left = _walk(said, frozenset(names))
     except _NobodyError:
         return None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None if seen else text
+        return None if any(each[1:-1] in text for each in quoted) else text
+    seen = any(each in text for each in quoted)  # perhaps under a name that comes twice in an object
     return msgspec.json.encode(left) if seen or left != said else text
 
 

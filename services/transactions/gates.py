@@ -40,7 +40,9 @@ async def open_by_hand(tx: Tx, appids: Collection[str], act: Act) -> list[str]:
     closed = [gate for gate in gates.values() if gate.reason]
     if closed:
         await tx.write(Writes(gates=[opened(gate) for gate in closed]))
-        await tx.note([action(act, "open gate", appid=each.appid, said=f"was {each.reason}") for each in closed])
+        await tx.note(
+            [action(act, "open gate", appid=each.appid, said=f"was {each.reason}") for each in closed]
+        )
     return sorted(gate.appid for gate in closed)
 
 

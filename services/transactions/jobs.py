@@ -41,7 +41,7 @@ async def begin(store: Store, job: Job) -> None:
 
 
 async def advance(store: Store, name: str) -> Job | None:
-    """The next page, in one transaction; the job after it, None where there is none. Whoever else has moved it
+    """The next page, in one transaction; the job after it, None where there is none. Whoever has moved it
     meanwhile has done this page, so any number may advance a job."""
     async with store.transaction() as tx:
         before = await tx.lock_job(name)

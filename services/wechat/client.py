@@ -132,7 +132,7 @@ class WeChatClient:
         return answer.quota.remain
 
     async def request_of(self, appid: str, rid: str) -> RidDetails | Answer:
-        """What rid/get tells of a refused call of this app's, without our secrets; or why it tells nothing."""
+        """What rid/get tells of a refused call of this app's, without our secrets; or why it tells none."""
         asking = _Asking("POST", RID_GET_PATH, {}, msgspec.json.encode(RidRequest(rid)))
         answer = await self._ask(self._others, appid, asking, _RID)
         if isinstance(answer, Answer):

@@ -96,7 +96,10 @@ def test_a_gate_is_closed_until_a_time_with_a_reason(state: Path) -> None:
         (["--close", "wx1", "--until", "2h"], "--close needs --until TIME and --why TEXT"),
         (["--close", "wx1", "--why", "x"], "--close needs --until TIME and --why TEXT"),
         (["--until", "2h"], "--until belongs to --close APPID"),
-        (["--close", "wx1", "--open", "wx1", "--until", "2h", "--why", "x"], "wx1 is to be opened and closed"),
+        (
+            ["--close", "wx1", "--open", "wx1", "--until", "2h", "--why", "x"],
+            "wx1 is to be opened and closed",
+        ),
         (["--close", "wx1", "--until", "soon", "--why", "x"], "'soon' is neither a time such as"),
         (["--close", "wx1", "--until", "2020-01-01T00:00:00Z", "--why", "x"], "that time is past"),
         (["--close", "wx1", "--until", "400d", "--why", "x"], "31 days at most"),

@@ -102,7 +102,7 @@ async def test_a_gate_is_closed_with_a_reason(world: World) -> None:
     assert "a wrong &lt;campaign&gt;" in shown
     gate = await world.scene.gate("wx1")
     assert (gate.reason, gate.closed_until - world.scene.bench.now) == ("operator", 7_200_000_000)
-    (noted,) = await world.store.actions(10)
+    (noted,) = await world.bench.store.actions(10)
     assert (noted.who, noted.why) == ("key all (console)", "a wrong <campaign>")
 
 

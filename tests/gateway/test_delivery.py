@@ -180,7 +180,7 @@ async def test_closing_a_gate(api: Api) -> None:
         "appid": "wx1",
         "about": None,
         "why": "a wrong campaign",
-        "said": "until 2026-11-21T08:05:00.000Z",
+        "said": "until 2026-11-21T08:05:00Z",
     }
     assert await api.get("/v1/actions", "none") == {"actions": []}
 

@@ -6,6 +6,7 @@ from contracts.wechat import (
     CLEAR_QUOTA_PATH,
     CODE2SESSION_PATH,
     QUOTA_GET_PATH,
+    RID_GET_PATH,
     SET_CHAT_TOOL_MSG_PATH,
     rid_of,
 )

@@ -102,7 +102,7 @@ async def test_what_was_done_is_told(scene: Scene) -> None:
     await scene.bench.advance(1)
     await reopen(scene, "wx1", "wx2", "wx3")
     await reopen(scene)
-    closed = Action(ACT.who, "close gate", "wx1", "", ACT.why, "until 2026-11-21T08:10:00.000Z", START)
+    closed = Action(ACT.who, "close gate", "wx1", "", ACT.why, "until 2026-11-21T08:10:00Z", START)
     opened = Action("bob@desk", "open gate", "wx1", "", "", "was operator", START + SECOND)
     second = msgspec.structs.replace(opened, appid="wx2", said="was blocked")
     found = await scene.store.actions(10)

@@ -1,4 +1,4 @@
-"""What an operator does in the console: opens or closes a gate, has a card redelivered. Each may be repeated."""
+"""What an operator does in the console: a gate opened or closed, a card redelivered, a refusal asked about."""
 
 from __future__ import annotations
 

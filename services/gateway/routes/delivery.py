@@ -6,8 +6,8 @@ from typing import Any
 
 from litestar import Request, Response, Router, get, post
 
-from services.gateway.answers import ActionsBody, CardsBody, RedeliveredBody, action_body, card_body
 from services.gateway.acting import acting
+from services.gateway.answers import ActionsBody, CardsBody, RedeliveredBody, action_body, card_body
 from services.gateway.bodies import Why, body_of, read_body
 from services.gateway.cursors import PAGE, Cursor, Limit, read_cursor, write_cursor
 from services.gateway.once import Keep, Reply, once

@@ -40,9 +40,7 @@ async def gates(caller: TheCaller, gateway: TheGateway) -> GatesBody:
     return GatesBody([gate_body(each, now, gateway.rules.longest_closing) for each in found])
 
 
-@post(
-    "/{appid:str}/open", opt={"scope": "operate", "body": Why}, status_code=204, summary="Open a gate"
-)
+@post("/{appid:str}/open", opt={"scope": "operate", "body": Why}, status_code=204, summary="Open a gate")
 async def open_gate(
     request: Request[Any, Any, Any], appid: Appid, caller: TheCaller, gateway: TheGateway
 ) -> Response[None]:
@@ -78,7 +76,9 @@ async def close_gate(
         try:
             until = parse_rfc3339(closing.until)
         except ValueError:
-            raise unprocessable("until", "expected a time in RFC 3339, such as 2026-11-28T18:00:00Z") from None
+            raise unprocessable(
+                "until", "expected a time in RFC 3339, such as 2026-11-28T18:00:00Z"
+            ) from None
         async with gateway.store.transaction() as tx:
             try:
                 await close_by_hand(tx, [appid], until, acting(caller, closing.why))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -66,18 +67,18 @@ class PersonsTx:
             members = self._tables.rows[activity_id].members
             for name in names & members.keys():
                 gone.append((activity_id, members[name].state))
-                self._later.append(lambda members=members, name=name: members.pop(name, None))
+                self._later.append(partial(members.pop, name, None))
         return gone
 
     async def tally(self, tallies: Sequence[Tally]) -> None:
         await self._step()
-        self._later += [lambda each=each: self._tables.tally(each) for each in tallies]
+        self._later += [partial(self._tables.tally, each) for each in tallies]
 
     async def forget_publishers(self, activity_ids: Sequence[str], names: Collection[str]) -> int:
         await self._step()
         details = [self._tables.rows[each].details for each in activity_ids]
         theirs = [each for each in details if each.get("publisher") in names]
-        self._later += [lambda each=each: each.update(publisher=None) for each in theirs]
+        self._later += [partial(each.update, publisher=None) for each in theirs]
         return len(theirs)
 
     async def rewrite_parked(self, row: ParkedRow) -> None:
@@ -118,8 +119,8 @@ class PersonsTx:
         found = [key for key, each in rows.items() if any(name in each.row.body for name in quoted)]
         return self._drop(rows, found)
 
-    def _drop(self, rows: dict[object, object], keys: Sequence[object]) -> int:
-        self._later += [lambda key=key: rows.pop(key, None) for key in keys]
+    def _drop(self, rows: dict[Any, Any], keys: Sequence[Any]) -> int:
+        self._later += [partial(rows.pop, key, None) for key in keys]
         return len(keys)
 
     def commit_persons(self, now: int) -> None:
@@ -180,4 +181,4 @@ class PersonsReads(Tables):
             return False
         given_up = verdict and row.card.settled >= row.activity.revision
         skipped = any(each.delivered == SKIPPED for each in row.members.values())
-        return bool(given_up and wanted.verdict in ("", verdict) or (skipped and not wanted.verdict))
+        return bool((given_up and wanted.verdict in ("", verdict)) or (skipped and not wanted.verdict))
