@@ -60,6 +60,6 @@ def _lines(settings: Settings, done: Forgotten, cleared: Cleared | None) -> Iter
         )
     yield (
         f"not reached: what is on {topics.events} and {topics.changes} already, until their retention ends "
-        "it; encrypted answers to an Idempotency-Key, for a day; backups; what other services and WeChat keep. "
-        "An event that comes later names the person anew"
+        "it; encrypted answers to an Idempotency-Key, for a day; backups; what other services and WeChat "
+        "keep. An event that comes later names the person anew"
     )

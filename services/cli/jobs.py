@@ -150,13 +150,13 @@ def _time(option: str, text: str, otherwise: int) -> int:
 
 async def _run(store: Store, name: str, act: Act, out: Console) -> int:
     """To its end; whoever interrupts the command stops the job."""
-    told = 0
+    printed = 0
 
     def tell(job: Job) -> None:
-        nonlocal told
-        if job.done + job.refused >= told + TELL:
-            told = job.done + job.refused
-            out.print(f"{told} of about {job.estimate}", markup=False)
+        nonlocal printed
+        if job.done + job.refused >= printed + TELL:
+            printed = job.done + job.refused
+            out.print(f"{printed} of about {job.estimate}", markup=False)
 
     try:
         job = await working.run(store, name, tell)

@@ -28,7 +28,10 @@ def gates(
     why: Annotated[str, typer.Option(metavar="TEXT", help="Why; with --close it is needed.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Show which apps' gates are closed, until when and why. Opens or closes some. Safe to run twice."""
+    """Show which apps' gates are closed, until when and why. Opens or closes some.
+
+    Safe to run twice.
+    """
     from services.cli import gates as keeping
 
     settings = load()
@@ -84,9 +87,9 @@ def redeliver(  # noqa: PLR0917 (Typer's options are arguments)
     go: _Go = False,
     why: _Why = "",
 ) -> None:
-    """Try again skipped members, and cards that were given up: those named, or all that match a filter.
+    """Try again skipped members, and cards that were given up. Safe to run twice.
 
-    With a filter it tells how many match, and does it with --go, as a job. Safe to run twice.
+    Those named, or all that match a filter: then it tells how many, and does it with --go, as a job.
     """
     from services.cli import jobs as working
 
@@ -118,7 +121,7 @@ def close(  # noqa: PLR0917 (Typer's options are arguments)
     go: _Go = False,
     why: _Why = "",
 ) -> None:
-    """End activities: those named, or all open ones that match a filter. It cannot be undone.
+    """End activities: those named, or all that match a filter. No way back.
 
     With a filter it tells how many match, and does it with --go, as a job.
     """
@@ -145,7 +148,7 @@ def jobs(
     resume: Annotated[str, typer.Option(metavar="JOB", help="Go on with this one.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Show the jobs of `redeliver` and `close`; stop one, or go on with it."""
+    """Show, stop and go on with the jobs of redeliver and close."""
     from services.cli import jobs as working
 
     settings = load()
@@ -157,7 +160,7 @@ def actions(
     limit: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="So many at most.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Show what operators did last, newest first: who, what, why, and what came of it."""
+    """Show what operators did last: who, what, why, and what came of it."""
     from services.cli import actions as acting
 
     settings = load()
@@ -171,9 +174,10 @@ def forget(
     ],
     why: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with the action.")] = "",
 ) -> None:
-    """Erase one person: bindings, logins, members, waiting rows, outbox, dead letters. Safe to run again.
+    """Erase one person from everything that is kept. Says what it erased.
 
-    Says what it erased, and what it cannot reach.
+    Bindings, logins, members, waiting rows, outbox, dead letters; and says what it cannot reach. Safe to run
+    again.
     """
     from services.cli import forget as forgetting
 

@@ -37,10 +37,10 @@ async def tell(settings: Settings, out: Console, activity_id: str) -> None:
         authorities=settings.wechat_ca,
     )
     try:
-        told = await client.request_of(owner.appid, refused.rid)
+        found = await client.request_of(owner.appid, refused.rid)
     finally:
         await client.close()
-    missing = told if isinstance(told, Answer) else None
+    missing = found if isinstance(found, Answer) else None
     text = support_text(
         owner.appid,
         SET_CHAT_TOOL_MSG_PATH,
@@ -48,7 +48,7 @@ async def tell(settings: Settings, out: Console, activity_id: str) -> None:
         at=refused.at,
         errcode=refused.errcode,
         errmsg=refused.errmsg,
-        told=None if isinstance(told, Answer) else told,
+        found=None if isinstance(found, Answer) else found,
     )
     out.print(text, markup=False)
     if missing is not None:

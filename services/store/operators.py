@@ -88,7 +88,7 @@ class Job(msgspec.Struct):
     moved_at: int = 0
 
 
-class Looked(NamedTuple):
+class Surveyed(NamedTuple):
     """Some activities in order of activity_id. `last`: the one to go on after; None: there are no more."""
 
     matching: tuple[tuple[str, str], ...]
@@ -118,7 +118,7 @@ class JobsStore(Protocol):
         """The latest, newest first."""
         ...
 
-    async def look(self, kind: Kind, wanted: Filter, after: str, limit: int) -> Looked:
+    async def survey(self, kind: Kind, wanted: Filter, after: str, limit: int) -> Surveyed:
         """The next `limit` activities after this one, and which of them match, with their apps: for
         `redeliver` those that are given up or have somebody skipped while their id lives; for `close` those
         that are open."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from services.store.dialect import Dialect
-from services.store.operators import Action, Filter, Job, Kind, Looked
+from services.store.operators import Action, Filter, Job, Kind, Surveyed
 
 if TYPE_CHECKING:
     from services.store.sql_tx import ByName
@@ -31,7 +31,7 @@ _WANTED: Final = {
 }
 
 
-def _look(kind: str) -> str:
+def _survey(kind: str) -> str:
     """A page of the primary key, each row with whether it matches: nothing is read twice, nor all at once."""
     return f"""
         SELECT a.activity_id, a.appid, CASE WHEN a.appid {{in apps}} AND {_WANTED[kind]}
@@ -49,8 +49,8 @@ OPERATORS: Final = {
         SELECT r.who, r.what, r.appid, r.about, r.why, r.said, {{now}}
         FROM {{rows: who text, what text, appid text, about text, why text, said text}} WHERE true""",
     "actions": f"SELECT {_ACTION} FROM actions ORDER BY seq DESC LIMIT :limit",
-    "look_redeliver": _look("redeliver"),
-    "look_close": _look("close"),
+    "survey_redeliver": _survey("redeliver"),
+    "survey_close": _survey("close"),
     "begin_job": f"""
         INSERT INTO jobs ({_JOB}) VALUES (:id, :kind, :filter, :who, :why, :state, :estimate, :done, :refused,
           :place, {{now}}, {{now}})""",
@@ -108,10 +108,10 @@ class SqlOperators:
         async with self._reading() as run:
             return [_job(row) for row in await run("jobs", limit=limit)]
 
-    async def look(self, kind: Kind, wanted: Filter, after: str, limit: int) -> Looked:
+    async def survey(self, kind: Kind, wanted: Filter, after: str, limit: int) -> Surveyed:
         async with self._reading() as run:
             rows = await run(
-                f"look_{kind}",
+                f"survey_{kind}",
                 apps=self.dialect.many(wanted.appids),
                 verdict=wanted.verdict,
                 room=wanted.room,
@@ -121,7 +121,7 @@ class SqlOperators:
                 limit=limit,
             )
         matching = tuple((name, appid) for name, appid, matches in rows if matches)
-        return Looked(matching, rows[-1][0] if len(rows) == limit else None)
+        return Surveyed(matching, rows[-1][0] if len(rows) == limit else None)
 
 
 def _job(row: Sequence[Any]) -> Job:

@@ -7,7 +7,7 @@ from typing import Final
 
 from contracts.changes import SOURCE
 from contracts.events import CLOSED
-from services.store.operators import DONE, RUNNING, STOPPED, Act, Filter, Job, Kind, Looked, action
+from services.store.operators import DONE, RUNNING, STOPPED, Act, Filter, Job, Kind, Surveyed, action
 from services.store.ports import Store, Tx
 from services.store.rows import Writes
 from services.transactions.outgoing import derived_id, event_row
@@ -23,11 +23,11 @@ async def estimate(store: Store, kind: Kind, wanted: Filter) -> int:
     """How many match now. Reads every activity."""
     count, place = 0, ""
     while True:
-        looked = await store.look(kind, wanted, place, ESTIMATE_PAGE)
-        count += len(looked.matching)
-        if looked.last is None:
+        surveyed = await store.survey(kind, wanted, place, ESTIMATE_PAGE)
+        count += len(surveyed.matching)
+        if surveyed.last is None:
             return count
-        place = looked.last
+        place = surveyed.last
 
 
 async def begin(store: Store, job: Job) -> None:
@@ -47,31 +47,31 @@ async def advance(store: Store, name: str) -> Job | None:
         before = await tx.lock_job(name)
     if before is None or before.state != RUNNING:
         return before
-    looked = await store.look(before.kind, before.filter, before.place, PAGE)
+    surveyed = await store.survey(before.kind, before.filter, before.place, PAGE)
     async with store.transaction() as tx:
         job = await tx.lock_job(name)
         if job is not None and job.state == RUNNING and job.place == before.place:
-            await _page(tx, job, looked)
+            await _page(tx, job, surveyed)
             await tx.move_job(job)
     return job
 
 
-async def _page(tx: Tx, job: Job, looked: Looked) -> None:
-    for activity_id, _ in looked.matching:
+async def _page(tx: Tx, job: Job, surveyed: Surveyed) -> None:
+    for activity_id, _ in surveyed.matching:
         if job.kind == "redeliver":
             done = await redeliver_in(tx, activity_id)
             job.refused += bool(done.refused)
             job.done += bool(done.members or done.revived)
-    if job.kind == "close" and looked.matching:
+    if job.kind == "close" and surveyed.matching:
         now = await tx.now()
         data = {"note": job.why} if job.why else {}
         rows = []
-        for activity_id, _ in looked.matching:
+        for activity_id, _ in surveyed.matching:
             key = (SOURCE, derived_id("job", job.id, activity_id))
             rows.append(event_row(activity_id, key, CLOSED, data, time=now, now=now))
         await tx.write(Writes(outbox=rows))
         job.done += len(rows)
-    job.place, job.state = looked.last or job.place, RUNNING if looked.last else DONE
+    job.place, job.state = surveyed.last or job.place, RUNNING if surveyed.last else DONE
 
 
 async def stop(store: Store, name: str, act: Act) -> Job | None:

@@ -80,7 +80,7 @@ def test_a_gate_is_closed_until_a_time_with_a_reason(state: Path) -> None:
     assert code == 0, printed
     assert f"{name}: closed" in printed
     line = printed.splitlines()[-1]
-    assert "(in 2 h)" in line
+    assert "(in 120 min)" in line
     assert line.endswith("operator           a wrong campaign")
     code, printed = livecard("actions", XDG_STATE_HOME=str(state))
     assert code == 0

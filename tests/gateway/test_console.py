@@ -94,7 +94,7 @@ async def test_a_gate_is_closed_with_a_reason(world: World) -> None:
     assert 'id="close"' in await reader.page(page)
     assert 'id="close"' not in await reader.page("/console/cards")
     wrong = await reader.send("/console/gates/wx1/close", page, span="9y", why="x")
-    assert (wrong.status_code, "say for how long, and why" in wrong.text) == (422, True)
+    assert (wrong.status_code, "Say for how long, and why" in wrong.text) == (422, True)
     answer = await reader.send("/console/gates/wx1/close", page, span="2h", why="a wrong <campaign>")
     assert answer.status_code == 303
     shown = await reader.page(answer.headers["location"])

@@ -93,7 +93,7 @@ async def test_a_job_that_was_given_up_with_this_verdict(scene: Scene) -> None:
 
 
 async def test_closing_goes_through_events(scene: Scene) -> None:
-    """With the job's reason as the note; a page that is done again sends the same event, which counts once."""
+    """With the job's reason as the note."""
     await five(scene)
     await made(scene, "close")
     job = await run(scene.store, "j1", lambda _: None)

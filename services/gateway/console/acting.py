@@ -1,4 +1,4 @@
-"""What an operator does in the console: a gate opened or closed, a card redelivered, a refusal asked about."""
+"""What an operator does in the console: a gate opened or closed, a card redelivered, a refusal looked up."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ async def refused_call(
     call = next((each for each in calls if rid and each.rid == rid), None)
     if call is None:
         raise not_found("none of this activity's last calls has this rid")
-    told = await gateway.wechat.request_of(owner.appid, rid)
-    missing = told if isinstance(told, Answer) else None
+    found = await gateway.wechat.request_of(owner.appid, rid)
+    missing = found if isinstance(found, Answer) else None
     text = support_text(
         owner.appid,
         SET_CHAT_TOOL_MSG_PATH,
@@ -87,7 +87,7 @@ async def refused_call(
         at=call.at,
         errcode=call.errcode,
         errmsg=call.errmsg,
-        told=None if isinstance(told, Answer) else told,
+        found=None if isinstance(found, Answer) else found,
     )
     return console.pages.answer(
         request, "rid", title="rid", activity_id=activity_id, text=text, missing=missing

@@ -69,10 +69,10 @@ async def close_gate(
     """No card of the app is delivered until then, or until somebody opens it. What is under way is finished,
     and what comes in meanwhile is kept: it goes out afterwards, in one plan a card."""
     body = await body_of(request)
+    closing = read_body(body, Closing)
     await check_gate(gateway, caller, appid)
 
     async def work(keep: Keep) -> Reply:
-        closing = read_body(body, Closing)
         try:
             until = parse_rfc3339(closing.until)
         except ValueError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from services.store.operators import Action, Filter, Job, Kind, Looked
+from services.store.operators import Action, Filter, Job, Kind, Surveyed
 from services.store.persons import Alias, PlacedParked, Tally
 from services.store.rows import SKIPPED, InboxKey, OutboxRow, ParkedRow
 from statemachine.card import FINAL
@@ -159,11 +159,11 @@ class PersonsReads(Tables):
     async def jobs(self, limit: int) -> list[Job]:
         return [msgspec.structs.replace(each) for each in reversed(self.jobs_kept.values())][:limit]
 
-    async def look(self, kind: Kind, wanted: Filter, after: str, limit: int) -> Looked:
+    async def survey(self, kind: Kind, wanted: Filter, after: str, limit: int) -> Surveyed:
         page = sorted(name for name in self.rows if name > after)[:limit]
         rows = [(name, self.rows[name]) for name in page]
         found = [(name, row.card.appid) for name, row in rows if self._matches(kind, wanted, row)]
-        return Looked(tuple(found), page[-1] if len(page) == limit else None)
+        return Surveyed(tuple(found), page[-1] if len(page) == limit else None)
 
     def _matches(self, kind: Kind, wanted: Filter, row: Row) -> bool:
         opened_at = row.details.get("opened_at") or -1
