@@ -160,7 +160,7 @@ def actions(
     limit: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="So many at most.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Show what operators did last: who, what, why, and what came of it."""
+    """Show what operators did last: who, what, why."""
     from services.cli import actions as acting
 
     settings = load()
