@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from contracts.wechat import RID_GET_PATH, RidDetails, Verdict
@@ -9,7 +11,7 @@ from services.wechat.ports import Answer
 from services.wechat.support import LONGEST, cleaned, support_text
 from tests.wechat.server import APPS, TOKEN, Platform, json
 
-DETAILS = {
+DETAILS: dict[str, Any] = {
     "invoke_time": 1_795_248_000,
     "cost_in_ms": 31,
     "request_url": f"access_token={TOKEN}&x=1",
@@ -54,7 +56,7 @@ def test_a_secret_without_a_name_and_whatever_is_long_or_unprintable_goes() -> N
 
 def test_the_text_for_support_is_whole() -> None:
     """In its language; the time is Beijing's, WeChat's own if it told one."""
-    known = {"at": 1_795_248_001_500_000, "errcode": 48001, "errmsg": "no permission"}
+    known: dict[str, Any] = {"at": 1_795_248_001_500_000, "errcode": 48001, "errmsg": "no permission"}
     text = support_text("wx1", "/cgi-bin/x", "1-2-3", **known, found=None)
     assert text.splitlines() == [
         "小程序 AppID：wx1",
