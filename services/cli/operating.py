@@ -40,6 +40,22 @@ def gates(
 
 
 @operators.command()
+def quota(
+    app_: Annotated[
+        list[str] | None, typer.Option("--app", metavar="APPID", help="Only this app. May be repeated.")
+    ] = None,
+) -> None:
+    """Ask WeChat what is left of today's calls. Says how long it lasts.
+
+    Of each app that the apps file names. It asks with the app's own token.
+    """
+    from services.cli import quota as asking
+
+    settings = load()
+    run_command(asking.quota(settings, OUT, app_ or []), settings)
+
+
+@operators.command()
 def replay(
     reason: Annotated[
         list[str] | None, typer.Option(metavar="REASON", help="Only letters with this livecard-reason.")

@@ -19,6 +19,7 @@ from contracts.wechat import (
     RID_GET_PATH,
     SET_CHAT_TOOL_MSG_PATH,
     CreateActivityIdAnswer,
+    Quota,
     QuotaAnswer,
     QuotaRequest,
     RidAnswer,
@@ -124,12 +125,17 @@ class WeChatClient:
 
     async def quota_left(self, appid: str) -> int | None:
         """What quota/get says remains of setChatToolMsg today; None for anything unclear."""
+        quota = await self.quota(appid)
+        return None if isinstance(quota, Answer) else quota.remain
+
+    async def quota(self, appid: str) -> Quota | Answer:
+        """What quota/get says of setChatToolMsg today; or why it says nothing."""
         body = msgspec.json.encode(QuotaRequest(SET_CHAT_TOOL_MSG_PATH))
         asking = _Asking("POST", QUOTA_GET_PATH, {}, body)
         answer = await self._ask(self._others, appid, asking, _QUOTA)
-        if isinstance(answer, Answer) or answer.quota is None:
-            return None
-        return answer.quota.remain
+        if isinstance(answer, Answer):
+            return answer
+        return answer.quota or Answer(Verdict.unknown, sent=True, errmsg="an answer without a quota")
 
     async def request_of(self, appid: str, rid: str) -> RidDetails | Answer:
         """What rid/get tells of a refused call of this app's, without our secrets; or why it tells none."""

@@ -9,6 +9,7 @@ from litestar import Request, Response, Router, get, post
 from litestar.params import PathParameter
 from msgspec import Meta
 
+from contracts import wire
 from contracts.times import parse_rfc3339
 from services.gateway.acting import acting
 from services.gateway.answers import GatesBody, gate_body
@@ -16,7 +17,7 @@ from services.gateway.bodies import Why, body_of, read_body
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
 from services.gateway.parts import Gateway, TheCaller, TheGateway
-from services.gateway.problems import not_found, unprocessable
+from services.gateway.problems import Problem, not_found, unprocessable
 from services.store.operators import LONGEST_WHY
 from services.transactions.gates import WrongTimeError, close_by_hand, open_by_hand
 
@@ -26,7 +27,7 @@ Appid = Annotated[str, PathParameter(description="The app's id, percent-encoded.
 class Closing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Until when (RFC 3339) a gate is to stay closed, and why."""
 
-    until: Annotated[str, Meta(min_length=1, max_length=64)]
+    until: wire.Time
     why: Annotated[str, Meta(min_length=1, max_length=LONGEST_WHY)]
 
 
@@ -83,7 +84,7 @@ async def close_gate(
             try:
                 await close_by_hand(tx, [appid], until, acting(caller, closing.why))
             except WrongTimeError as error:
-                raise unprocessable("until", str(error)) from error
+                raise Problem(409, str(error)) from error
             return await keep(tx, Reply(204))
 
     return await once(request, body, gateway, caller, work)
