@@ -22,6 +22,7 @@ CREATE_ACTIVITY_ID_PATH: Final = "/cgi-bin/message/wxopen/activityid/create"
 SET_CHAT_TOOL_MSG_PATH: Final = "/cgi-bin/message/wxopen/chattoolmsg/send"
 CODE2SESSION_PATH: Final = "/sns/jscode2session"
 QUOTA_GET_PATH: Final = "/cgi-bin/openapi/quota/get"
+RID_GET_PATH: Final = "/cgi-bin/openapi/rid/get"
 CLEAR_QUOTA_PATH: Final = "/cgi-bin/clear_quota/v2"
 
 TARGET_OPEN: Final = 1
@@ -213,6 +214,28 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
 class QuotaAnswer(Status, frozen=True, kw_only=True):
     quota: Quota | None = None
     rate_limit: RateLimit | None = None
+
+
+class RidRequest(msgspec.Struct, frozen=True):
+    rid: str
+
+
+class RidDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as WeChat has kept it; it may quote tokens and secrets."""
+
+    invoke_time: int = 0
+    cost_in_ms: int = 0
+    request_url: str = ""
+    request_body: str = ""
+    response_body: str = ""
+    client_ip: str = ""
+
+    def __repr__(self) -> str:
+        return "RidDetails(…)"
+
+
+class RidAnswer(Status, frozen=True, kw_only=True):
+    request: RidDetails | None = None
 
 
 class ClearQuotaRequest(_Secretive, frozen=True, kw_only=True):

@@ -23,6 +23,10 @@ SPREAD: Final = 2_000_000
 
 UNKNOWN_APP: Final = "unknown_app"
 """Why a gate is closed for an app that the apps file does not name (design.md §4)."""
+OPERATOR: Final = "operator"
+"""Why a gate is closed that a person closed; `errmsg` is his reason. Only its time and a person open it."""
+LONGEST_BY_HAND: Final = 31 * DAY
+"""The longest closing of a person's."""
 PROBED: Final = frozenset({Verdict.token.value, Verdict.misconfigured.value, Verdict.blocked.value})
 """Reasons after whose wait one call finds out whether the app may be called again."""
 NEVER: Final = LATEST
@@ -32,6 +36,7 @@ LONGEST: Final[Mapping[str, int]] = MappingProxyType(
         Verdict.minute_limit.value: MINUTE + SPREAD,
         Verdict.daily_limit.value: DAY,
         UNKNOWN_APP: NEVER,
+        OPERATOR: LONGEST_BY_HAND,
     }
 )
 """The longest closing for a reason; for any other it is a setting (`DeliveryRules.longest_closing`)."""
@@ -91,6 +96,16 @@ def probed(gate: Gate, now: int, lease: int) -> Gate:
     return msgspec.structs.replace(gate, closed_until=now + lease)
 
 
+def held(gate: Gate, now: int) -> bool:
+    """Whether a person has closed it, and its time is not over."""
+    return gate.reason == OPERATOR and gate.closed_until > now
+
+
+def closed_by_hand(gate: Gate, until: int, now: int, why: str) -> Gate:
+    """The gate while a person keeps it closed; what closed it before is forgotten."""
+    return Gate(gate.appid, until, now, OPERATOR, 0, why, gate.generation + 1, until - now)
+
+
 def opened(gate: Gate) -> Gate:
     """The gate as it is when it is open; the generation stays, so that old answers are known as such."""
     return Gate(gate.appid, generation=gate.generation, closed_at=gate.closed_at)
@@ -120,8 +135,11 @@ def answered(
     """The gate after an answer to a call of its app (`verdict` None: the call was given back unsent).
 
     The answer of a call that was claimed before the last closing can only move `closed_until` later, by a
-    first wait; it never opens the gate, and once the gate is open it changes nothing.
+    first wait; it never opens the gate, and once the gate is open it changes nothing. No answer moves what a
+    person closed.
     """
+    if held(gate, now):
+        return gate
     stale = passage.generation != gate.generation
     if verdict in CLOSING:
         wait = first_wait(verdict, now, jitter, probe)

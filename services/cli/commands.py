@@ -1,25 +1,20 @@
-"""The commands of `livecard`: for operators, and one for each service. Errors say what to do and exit 1."""
+"""The commands of `livecard`: one for each service, and those that look. Errors say what to do and exit 1."""
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import sys
-from collections.abc import Coroutine
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from services.cli.errors import CommandError
-from services.runtime import logs
+from services.cli.operating import operators
+from services.cli.running import ERR, OUT, run_command, serve
 from services.runtime.environment import load, read
-from services.runtime.error_text import error_text
-from services.runtime.settings import Settings, SettingsError
+from services.runtime.settings import SettingsError
 
 app = typer.Typer(
     name="livecard",
@@ -28,8 +23,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-OUT = Console(highlight=False, soft_wrap=True)
-ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def _version(wanted: bool) -> None:
@@ -47,85 +40,11 @@ def livecard(
     """Keep the cards of WeChat's chat-tool mode true: from an event in Kafka to the right card."""
 
 
-def _run(work: Coroutine[Any, Any, int | None], settings: Settings) -> None:
-    """A command to its end. SIGTERM is heeded like Ctrl-C: what is under way is given up in order."""
-    asked = [signal.SIGINT]
-
-    def terminated(_number: int, _frame: FrameType | None) -> None:
-        asked.append(signal.SIGTERM)
-        signal.raise_signal(signal.SIGINT)
-
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's own takes its place
-    signal.signal(signal.SIGTERM, terminated)
-    logs.configure(settings, command=True)
-    try:
-        code = _said(work)
-    except KeyboardInterrupt:
-        raise typer.Exit(128 + asked[-1]) from None
-    if code:
-        raise typer.Exit(code)
-
-
-def _serve(work: Coroutine[Any, Any, None], settings: Settings) -> None:
-    """A service until it is asked to leave; its log is for machines."""
-    from services.runtime.host import SIGNALS
-
-    logs.configure(settings)
-    try:
-        _said(work)
-    except KeyboardInterrupt:  # it was asked a third time
-        raise typer.Exit(128 + signal.SIGINT) from None
-    for number in SIGNALS:  # it has drained and is leaving: to be asked again changes nothing
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _said(work: Coroutine[Any, Any, int | None]) -> int | None:
-    """Run it; known failures become one clear message."""
-    from services.gateway.keys import ApiKeysError
-    from services.gateway.session_keys import SessionKeyError
-    from services.kafka.admin import BrokerError
-    from services.kafka.ports import BusUnavailable
-    from services.runtime.host import ServiceDied
-    from services.runtime.http import AddressError
-    from services.runtime.secret_file import SecretFileError
-    from services.runtime.tls import TlsError
-    from services.store.ports import StoreRejected, StoreUnavailable
-    from services.wechat.apps import AppsError
-
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(work)
-    except (
-        CommandError,
-        StoreUnavailable,
-        StoreRejected,
-        BusUnavailable,
-        BrokerError,
-        AddressError,
-        AppsError,
-        ApiKeysError,
-        SessionKeyError,
-        SecretFileError,
-        TlsError,
-        ServiceDied,
-    ) as error:
-        ERR.print(f"livecard: {logs.redact(error_text(error))}", markup=False)
-        raise typer.Exit(1) from None
-
-
-def _loop_factory() -> Any:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
 def _serve_kind(kind: str) -> None:
     from services.cli import processes
 
     settings = load()
-    _serve(processes.serve_kind(kind, settings), settings)
+    serve(processes.serve_kind(kind, settings), settings)
 
 
 @app.command()
@@ -138,7 +57,7 @@ def init(
     from services.cli import processes
 
     settings = load()
-    _run(processes.init(settings, OUT, finish=finish), settings)
+    run_command(processes.init(settings, OUT, finish=finish), settings)
 
 
 @app.command()
@@ -177,7 +96,7 @@ def up() -> None:
     from services.cli.up import up
 
     settings = load()
-    _serve(up(settings, OUT), settings)
+    serve(up(settings, OUT), settings)
 
 
 @app.command()
@@ -193,7 +112,7 @@ def demo(
     from services.cli.demo import run
 
     settings = load()
-    _run(run(settings, OUT, plain=plain or not sys.stdout.isatty()), settings)
+    run_command(run(settings, OUT, plain=plain or not sys.stdout.isatty()), settings)
 
 
 @app.command()
@@ -202,12 +121,19 @@ def show(
         str, typer.Argument(metavar="ACTIVITY_ID", help="The activity's id, as WeChat gave it.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    rid: Annotated[
+        bool,
+        typer.Option("--rid", help="Ask WeChat about the last call it refused: a text for its support."),
+    ] = False,
 ) -> None:
     """Show one activity: its card, who is owed, and its delivery. Says why it waits, and until when."""
-    from services.cli import inspect
+    from services.cli import inspect, refused
 
     settings = load()
-    _run(inspect.show(settings, OUT, activity_id, as_json=as_json), settings)
+    if rid:
+        run_command(refused.tell(settings, OUT, activity_id), settings)
+    else:
+        run_command(inspect.show(settings, OUT, activity_id, as_json=as_json), settings)
 
 
 @app.command()
@@ -225,7 +151,7 @@ def send(
     from services.cli import send as sending
 
     settings = load()
-    _run(sending.send(settings, OUT, ERR, path, check=check), settings)
+    run_command(sending.send(settings, OUT, ERR, path, check=check), settings)
 
 
 @app.command()
@@ -234,55 +160,7 @@ def ledger(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     from services.cli import inspect
 
     settings = load()
-    _run(inspect.ledger(settings, OUT, as_json=as_json), settings)
-
-
-@app.command()
-def gates(
-    open_: Annotated[
-        list[str] | None, typer.Option("--open", metavar="APPID", help="Open this app's gate now.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
-    """Show which apps' gates are closed, until when and why. Opens those named. Safe to run twice."""
-    from services.cli import inspect
-
-    settings = load()
-    _run(inspect.gates(settings, OUT, ERR, open_ or [], as_json=as_json), settings)
-
-
-@app.command()
-def replay(
-    reason: Annotated[
-        list[str] | None, typer.Option(metavar="REASON", help="Only letters with this livecard-reason.")
-    ] = None,
-    activity: Annotated[
-        list[str] | None, typer.Option(metavar="ACTIVITY_ID", help="Only letters about this activity.")
-    ] = None,
-    send: Annotated[bool, typer.Option("--send", help="Really send them; without it, only tell.")] = False,
-) -> None:
-    """Take dead letters back to activity.events. Tells what it would do; does it with --send.
-
-    Safe to run twice.
-    """
-    from services.cli import replay as replaying
-
-    settings = load()
-    work = replaying.replay(settings, OUT, reasons=reason or [], activities=activity or [], send=send)
-    _run(work, settings)
-
-
-@app.command()
-def redeliver(
-    activity_ids: Annotated[
-        list[str], typer.Argument(metavar="ACTIVITY_ID", help="Activities to try again.")
-    ],
-) -> None:
-    """Try again skipped members, and cards that were given up. Safe to run twice."""
-    from services.cli import inspect
-
-    settings = load()
-    _run(inspect.redeliver(settings, OUT, activity_ids), settings)
+    run_command(inspect.ledger(settings, OUT, as_json=as_json), settings)
 
 
 @app.command()
@@ -324,6 +202,9 @@ def settings(
     inspect.print_settings(found, OUT, as_json=as_json)
     if found.mistakes:
         raise SettingsError(found.report())
+
+
+app.registered_commands += operators.registered_commands
 
 
 def run() -> None:

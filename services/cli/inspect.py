@@ -1,8 +1,7 @@
-"""The commands that look into the store: show, ledger, gates, redeliver, settings."""
+"""The commands that look into the store: show, ledger, settings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from textwrap import wrap
 from typing import Final
 
@@ -12,16 +11,13 @@ from rich.text import Text
 
 from services.cli.database import opened_store
 from services.cli.errors import CommandError
-from services.cli.show import explain, moment
+from services.cli.show import explain
 from services.cli.tables import print_table, table
-from services.runtime.clock import RealClock
 from services.runtime.environment import Read
 from services.runtime.process import delivery_rules
 from services.runtime.settings import Described, Settings
 from services.transactions.ledger import EVENT_FATES, OPENID_FATES, REVISION_FATES, Ledger, read_ledger
-from services.transactions.redeliver import redeliver as redeliver_card
 from services.transactions.views import view_activity
-from statemachine.gate import UNKNOWN_APP, Gate, as_believed
 
 INDENT: Final = "    "
 WIDEST: Final = 100
@@ -76,68 +72,6 @@ def print_ledger(read: Ledger, out: Console) -> None:
         out.print("The ledger balances.", style="green")
     for problem in read.problems:
         out.print(f"The ledger does not balance: {problem}", style="red", markup=False)
-
-
-async def gates(
-    settings: Settings, out: Console, err: Console, appids: Sequence[str], *, as_json: bool
-) -> int:
-    """Open the gates named, then show all; 1 when some app is not known, which hinders no other."""
-    async with opened_store(settings) as store:
-        was_closed = await store.open_gates(appids, None) if appids else []
-        known = await store.all_gates()
-    unknown = sorted(set(appids) - {gate.appid for gate in known})
-    for appid in () if as_json else dict.fromkeys(appids):
-        if appid not in unknown:
-            out.print(f"{appid}: {'opened' if appid in was_closed else 'was open already'}", markup=False)
-    _print_gates(known, out, delivery_rules(settings).longest_closing, as_json=as_json)
-    if unknown:
-        text = f"livecard: no activity of these apps was ever opened here: {', '.join(unknown)}"
-        err.print(text, markup=False)
-    return 1 if unknown else 0
-
-
-def _print_gates(known: Sequence[Gate], out: Console, longest: int, *, as_json: bool) -> None:
-    if as_json:
-        print(msgspec.json.format(msgspec.json.encode(known), indent=2).decode())
-        return
-    if not known:
-        out.print("no app has opened an activity yet")
-        return
-    made = table("appid", "gate", "until", "reason", "errcode", "errmsg")
-    now = RealClock().wall()
-    for gate in known:
-        closed = as_believed(gate, now, longest).closed_until > now
-        cells = (
-            gate.appid,
-            "closed" if closed else "open",
-            _until(gate, now) if closed else "",
-            gate.reason,
-            str(gate.errcode or ""),
-            gate.errmsg,
-        )
-        made.add_row(*map(Text, cells))
-    print_table(out, made)
-
-
-def _until(gate: Gate, now: int) -> str:
-    return "the apps file names it" if gate.reason == UNKNOWN_APP else moment(gate.closed_until, now)
-
-
-async def redeliver(settings: Settings, out: Console, activity_ids: Sequence[str]) -> int:
-    """Wake each; 1 when some could not be."""
-    refused = 0
-    async with opened_store(settings) as store:
-        for activity_id in activity_ids:
-            done = await redeliver_card(store, activity_id)
-            refused += bool(done.refused)
-            if done.refused:
-                text = done.refused
-            elif done.members or done.revived:
-                text = f"will be tried again, {len(done.members)} skipped members included"
-            else:
-                text = "nobody is skipped and nothing is given up: nothing to do"
-            out.print(f"{activity_id}: {text}", markup=False)
-    return 1 if refused else 0
 
 
 def print_settings(found: Read, out: Console, *, as_json: bool) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from typing import Final, get_args
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from contracts.decode import Dead, decode
@@ -17,20 +14,13 @@ from contracts.records import DeadReason, Record, is_cut, strip_livecard_headers
 from contracts.topics import Topics
 from services.cli.database import opened_store
 from services.cli.errors import CommandError
+from services.cli.letters import ROUND, open_letters
 from services.kafka.bus import KafkaBus
-from services.kafka.errors import brief
-from services.kafka.options import BrokerError, kafka_options
-from services.kafka.patches import header_names
 from services.kafka.ports import Message
 from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings
 from services.store.ports import Store
 from services.store.rows import InboxKey
-
-ROUND: Final = 1_000
-"""Letters looked up and sent together."""
-QUIET: Final = 10.0
-"""Seconds without a record after which the dead letters' topic counts as unreachable."""
 
 SENT: Final = "taken back"
 STILL_DEAD: Final = "still unreadable: they would only come back"
@@ -99,41 +89,9 @@ async def replay(
 
 async def _letters(settings: Settings) -> AsyncIterator[Letter]:
     """Everything on the dead letters' topic at this moment, in order of each partition."""
-    topic = Topics(settings.topic_prefix).dead
-    header_names.install()
-    consumer = AIOKafkaConsumer(
-        **kafka_options(settings), enable_auto_commit=False, auto_offset_reset="earliest"
-    )
-    try:
-        await consumer.start()
-        numbers = await _partitions(consumer, topic)
-        if not numbers:
-            raise CommandError(
-                f"the topic {topic} does not exist at {settings.kafka} (`livecard init` makes it; is "
-                "LIVECARD_TOPIC_PREFIX right?)"
-            )
-        partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
-        ends = await consumer.end_offsets(partitions)
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        while True:
-            left = [each for each in partitions if await consumer.position(each) < ends[each]]
-            if not left:
-                return
-            async with asyncio.timeout(QUIET):
-                batches = await consumer.getmany(*left, timeout_ms=1_000, max_records=ROUND)
-            for batch in batches.values():
-                for record in batch:
-                    yield _letter(record)
-    except (KafkaError, TimeoutError) as error:
-        raise BrokerError(f"cannot read {topic} at {settings.kafka}: {brief(error)}") from error
-    finally:
-        await consumer.stop()
-
-
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-    await consumer._client.force_metadata_update()  # noqa: SLF001 (a fresh client has not asked yet)
-    return consumer.partitions_for_topic(topic) or set()
+    async with open_letters(settings) as letters:
+        async for record in letters.read():
+            yield _letter(record)
 
 
 def _letter(record: object) -> Letter:

@@ -10,7 +10,7 @@ from services.runtime.settings import Settings, decimal
 from services.store.rows import Attempt, Seen
 from services.transactions.views import ActivityView
 from statemachine.card import CONTINUED, Phase, Status
-from statemachine.gate import UNKNOWN_APP
+from statemachine.gate import OPERATOR, UNKNOWN_APP
 from statemachine.states import TARGET_STATE
 
 SHOWN: Final = {1: "1 (collecting)", 2: "2 (closing soon)", 3: "3 (ended)"}
@@ -26,6 +26,7 @@ GATES: Final = {
     "token": "WeChat refuses the app's token and hands out no other",
     "misconfigured": "WeChat refuses the app's credentials",
     "blocked": "WeChat refuses the app: no permission, banned or frozen",
+    OPERATOR: "an operator closed it",
     UNKNOWN_APP: "no secret is configured for this app: add it to the apps file",
 }
 
@@ -138,6 +139,8 @@ def _gate(seen: Seen, until: str) -> str:
     if gate.reason == UNKNOWN_APP:
         return f"the gate of {gate.appid} is closed until the apps file names it: {why}"
     said = f" ({gate.errcode}: {gate.errmsg})" if gate.errcode else ""
+    if gate.reason == OPERATOR:
+        said = f" ({gate.errmsg})"
     return f"the gate of {gate.appid} is closed until {until}: {why}{said}"
 
 

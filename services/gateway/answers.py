@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from services.gateway.reminders import Notify
 from services.gateway.times import moment, moment_or_none
+from services.store.operators import Action
 from services.store.pages import ListedMember
 from services.store.rows import CONFIRMED, OWED, SKIPPED, Attempt, Seen
 from services.transactions.views import ActivityView, CardView, Reads
@@ -116,18 +117,37 @@ class CardsBody(msgspec.Struct, frozen=True):
 
 class GateBody(msgspec.Struct, frozen=True):
     """An app's gate. `reason` null: it is open; `closed_until` null: it is not closed, or until the apps file
-    names its app (`unknown_app`)."""
+    names its app (`unknown_app`). `why`: what WeChat said, or the `operator` who closed it."""
 
     appid: str
     reason: str | None
     closed_until: str | None
     errcode: int | None
+    why: str | None
 
 
 class GatesBody(msgspec.Struct, frozen=True):
     """The gates of the key's apps, by appid."""
 
     gates: list[GateBody]
+
+
+class ActionBody(msgspec.Struct, frozen=True):
+    """What an operator did. `about`: the activity, if it was one; `said`: what came of it."""
+
+    at: str
+    who: str
+    what: str
+    appid: str
+    about: str | None
+    why: str | None
+    said: str | None
+
+
+class ActionsBody(msgspec.Struct, frozen=True):
+    """What operators did last, newest first."""
+
+    actions: list[ActionBody]
 
 
 class RedeliveredBody(msgspec.Struct, frozen=True):
@@ -201,9 +221,19 @@ def card_body(view: CardView) -> CardBody:
     )
 
 
+def action_body(each: Action) -> ActionBody:
+    """One action."""
+    about, why, said = (text or None for text in (each.about, each.why, each.said))
+    return ActionBody(moment(each.at), each.who, each.what, each.appid, about, why, said)
+
+
 def gate_body(gate: Gate, now: int, longest: int) -> GateBody:
     """One gate; `longest` is `DeliveryRules.longest_closing`."""
     until = as_believed(gate, now, longest).closed_until
     return GateBody(
-        gate.appid, gate.reason or None, _until(until) if until > now else None, gate.errcode or None
+        gate.appid,
+        gate.reason or None,
+        _until(until) if until > now else None,
+        gate.errcode or None,
+        gate.errmsg or None,
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from litestar import Request
+from msgspec import Meta
 
 from contracts.events import EventData
 from contracts.reading import Unfit, read_data
 from services.gateway.problems import FieldError, Problem
+from services.store.operators import LONGEST_WHY
 
 T = TypeVar("T")
 
@@ -56,6 +58,12 @@ def read_body(body: bytes, kind: type[T]) -> T:
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A body of which nothing is needed."""
+
+
+class Why(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why an operator does it; kept with the action."""
+
+    why: Annotated[str, Meta(max_length=LONGEST_WHY)] = ""
 
 
 def not_json() -> Problem:

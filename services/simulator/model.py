@@ -16,6 +16,7 @@ from contracts.wechat import (
     CODE2SESSION_PATH,
     CREATE_ACTIVITY_ID_PATH,
     QUOTA_GET_PATH,
+    RID_GET_PATH,
     SET_CHAT_TOOL_MSG_PATH,
     STABLE_TOKEN_PATH,
     TEMPLATE_IDS,
@@ -42,7 +43,6 @@ from services.simulator.rooms import Rooms
 
 OLD_TOKEN_PATH: Final = "/cgi-bin/token"  # noqa: S105 (a path, not a secret)
 OLD_CLEAR_QUOTA_PATH: Final = "/cgi-bin/clear_quota"
-RID_GET_PATH: Final = "/cgi-bin/openapi/rid/get"
 WITHOUT_TOKEN: Final = frozenset({STABLE_TOKEN_PATH, OLD_TOKEN_PATH, CODE2SESSION_PATH, CLEAR_QUOTA_PATH})
 """Calls that carry the secret instead."""
 OTHER: Final = "other"

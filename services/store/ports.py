@@ -13,7 +13,9 @@ from typing import Protocol
 
 import msgspec
 
+from services.store.operators import JobsStore, JobsTx, OperatorsStore, OperatorsTx
 from services.store.pages import Pages
+from services.store.persons import PersonsStore, PersonsTx
 from services.store.pulse import PulseStore
 from services.store.requests import RequestsTx
 from services.store.rooms import RoomsStore, RoomsTx
@@ -69,7 +71,7 @@ class Backlog(msgspec.Struct, frozen=True):
     """How long the oldest card that a dispatcher may take has been due."""
 
 
-class Tx(RequestsTx, RoomsTx, SessionsTx, Protocol):
+class Tx(JobsTx, OperatorsTx, PersonsTx, RequestsTx, RoomsTx, SessionsTx, Protocol):
     """One transaction. Leaving it normally commits; an exception rolls back.
 
     Locks: `admit` takes inbox rows in sorted order, `lock` and `lock_cards` activity rows in order
@@ -161,7 +163,7 @@ class Tx(RequestsTx, RoomsTx, SessionsTx, Protocol):
         ...
 
 
-class Store(Pages, PulseStore, RoomsStore, SessionsStore, Protocol):
+class Store(JobsStore, OperatorsStore, Pages, PersonsStore, PulseStore, RoomsStore, SessionsStore, Protocol):
     """An engine, with its reads and its housekeeping that need no activity's lock."""
 
     def transaction(self) -> AbstractAsyncContextManager[Tx]:

@@ -34,7 +34,9 @@ from services.store.rows import (
     Seen,
 )
 from services.store.sessions import SESSIONS, SqlSessions
+from services.store.sql_operators import OPERATORS, SqlOperators
 from services.store.sql_pages import OUT_OF_SYNC_POSTGRES, OUT_OF_SYNC_SQLITE, PAGES, SqlPages
+from services.store.sql_persons import PERSONS, SqlPersons
 from services.store.sql_pulse import PULSE, SqlPulse
 from services.store.sql_rooms import ROOMS, SqlRoomsStore
 from services.store.sql_tx import AlchemyRun, ByName, Run, SqlTx, read_locked
@@ -48,7 +50,7 @@ SLOTS: Final = 64
 SLOTS_OF_A_PROCESS: Final = 4
 
 
-class SqlStore(SqlPages, SqlPulse, SqlRoomsStore, SqlSessions):
+class SqlStore(SqlOperators, SqlPages, SqlPersons, SqlPulse, SqlRoomsStore, SqlSessions):
     """Implements `services.store.ports.Store` on PostgreSQL or SQLite.
 
     `slot` is where this process begins to add to the ledger (0–63): its transactions take turns at some
@@ -78,7 +80,9 @@ class SqlStore(SqlPages, SqlPulse, SqlRoomsStore, SqlSessions):
             **statements.TRANSACTION,
             **statements.READS,
             **statements.UPKEEP,
+            **OPERATORS,
             **PAGES,
+            **PERSONS,
             **PULSE,
             **ROOMS,
             **SESSIONS,

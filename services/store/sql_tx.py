@@ -27,6 +27,8 @@ from services.store.rows import (
     Writes,
 )
 from services.store.sessions import SqlSessionsTx
+from services.store.sql_operators import SqlOperatorsTx
+from services.store.sql_persons import SqlPersonsTx
 from services.store.sql_rooms import SqlRoomsTx
 from statemachine.card import Card, DeliveryRules, attempt_at
 from statemachine.gate import Gate
@@ -116,7 +118,7 @@ class ByName:
         return await self._run.count(self._statements[name], parameters)
 
 
-class SqlTx(SqlRequests, SqlRoomsTx, SqlSessionsTx):
+class SqlTx(SqlOperatorsTx, SqlPersonsTx, SqlRequests, SqlRoomsTx, SqlSessionsTx):
     """Implements `services.store.ports.Tx` inside one transaction of `run`'s connection. `counted`: what was
     added to the ledger's counters."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from services.store.operators import Act, action
 from services.store.ports import Store, Tx
 from services.store.rows import Writes
 from services.transactions.steps import follow
@@ -22,16 +23,17 @@ class Redelivered(msgspec.Struct, frozen=True):
     found: bool = True
 
 
-async def redeliver(store: Store, activity_id: str) -> Redelivered:
+async def redeliver(store: Store, activity_id: str, act: Act | None = None) -> Redelivered:
     """`redeliver_in` a transaction of its own."""
     async with store.transaction() as tx:
-        return await redeliver_in(tx, activity_id)
+        return await redeliver_in(tx, activity_id, act)
 
 
-async def redeliver_in(tx: Tx, activity_id: str) -> Redelivered:
+async def redeliver_in(tx: Tx, activity_id: str, act: Act | None = None) -> Redelivered:
     """Make skipped members owed and raise a revision, or revive a card that was given up. Safe to run twice.
 
     Refused (with a sentence) for a card that is closed; once the end was called only a given-up end revives.
+    What was done is an action of `act`, if somebody acts.
     """
     out = Writes()
     cards = await tx.lock_cards([activity_id])
@@ -53,4 +55,7 @@ async def redeliver_in(tx: Tx, activity_id: str) -> Redelivered:
     follow(out, step, now)
     out.cards.append(step.card)
     await tx.write(out)
+    if act is not None:
+        said = f"skipped members {len(step.owed_again)}{', given up' if before is GIVEN_UP else ''}"
+        await tx.note([action(act, "redeliver", appid=card.appid, about=activity_id, said=said)])
     return Redelivered(step.owed_again, before is GIVEN_UP)

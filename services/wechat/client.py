@@ -16,10 +16,15 @@ from contracts.wechat import (
     CODE2SESSION_PATH,
     CREATE_ACTIVITY_ID_PATH,
     QUOTA_GET_PATH,
+    RID_GET_PATH,
     SET_CHAT_TOOL_MSG_PATH,
     CreateActivityIdAnswer,
+    Quota,
     QuotaAnswer,
     QuotaRequest,
+    RidAnswer,
+    RidDetails,
+    RidRequest,
     SessionAnswer,
     SetChatToolMsg,
     Verdict,
@@ -33,6 +38,7 @@ from services.wechat.hosts import Host, Hosts, Limited, named
 from services.wechat.ports import Answer, Created, LoggedIn, NoWeChatMetrics, WeChatMetrics
 from services.wechat.proxy import Proxy
 from services.wechat.reading import Data, answered, classify
+from services.wechat.support import cleaned
 from services.wechat.tokens import ABOUT_THE_APP, Token, TokenKeeper
 from services.wechat.transport import CONNECT, AiohttpTransport, Peer, Transport
 
@@ -150,13 +156,30 @@ class WeChatClient:
 
     async def quota_left(self, appid: str) -> int | None:
         """What quota/get says remains of setChatToolMsg today; None for anything unclear."""
+        quota = await self.quota(appid)
+        return None if isinstance(quota, Answer) else quota.remain
+
+    async def quota(self, appid: str) -> Quota | Answer:
+        """What quota/get says of setChatToolMsg today; or why it says nothing."""
         body = msgspec.json.encode(QuotaRequest(SET_CHAT_TOOL_MSG_PATH))
         asking = _Asking("POST", QUOTA_GET_PATH, {}, body)
         answer = await self._ask(self._others, appid, asking, _QUOTA)
-        if isinstance(answer, Answer) or answer.quota is None:
-            return None
+        if isinstance(answer, Answer):
+            return answer
+        if answer.quota is None:
+            return Answer(Verdict.unknown, sent=True, errmsg="an answer without a quota")
         self._metrics.quota(appid, answer.quota.remain, answer.quota.daily_limit)
-        return answer.quota.remain
+        return answer.quota
+
+    async def request_of(self, appid: str, rid: str) -> RidDetails | Answer:
+        """What rid/get tells of a refused call of this app's, without our secrets; or why it tells none."""
+        asking = _Asking("POST", RID_GET_PATH, {}, msgspec.json.encode(RidRequest(rid)))
+        answer = await self._ask(self._others, appid, asking, _RID)
+        if isinstance(answer, Answer):
+            return answer
+        if answer.request is None:
+            return Answer(Verdict.unknown, sent=True, errmsg="an answer without a request")
+        return cleaned(answer.request, str(self._apps.secret(appid) or ""))
 
     async def create_activity_id(
         self, appid: str, *, openid: str = "", unionid: str = ""
@@ -270,6 +293,7 @@ class _Sending:
 
 
 _QUOTA: Final = msgspec.json.Decoder(QuotaAnswer, strict=False)
+_RID: Final = msgspec.json.Decoder(RidAnswer, strict=False)
 _CREATED: Final = msgspec.json.Decoder(CreateActivityIdAnswer, strict=False)
 _LOGGED_IN: Final = msgspec.json.Decoder(SessionAnswer, strict=False)
 

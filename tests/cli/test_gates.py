@@ -70,3 +70,42 @@ def test_on_a_terminal_a_table_is_folded_to_its_width_and_loses_nothing() -> Non
     lines = screen.getvalue().splitlines()
     assert max(map(len, lines)) <= 20
     assert RID.replace(" ", "") in "".join(line[5:].replace(" ", "") for line in lines)
+
+
+def test_a_gate_is_closed_until_a_time_with_a_reason(state: Path) -> None:
+    """What was done is an action of whoever ran the command."""
+    name = "wx-one-with-a-long-name"
+    wish = ["gates", "--close", name, "--until", "2h", "--why", "a wrong campaign"]
+    code, printed = livecard(*wish, XDG_STATE_HOME=str(state))
+    assert code == 0, printed
+    assert f"{name}: closed" in printed
+    line = printed.splitlines()[-1]
+    assert "(in 120 min)" in line
+    assert line.endswith("operator           a wrong campaign")
+    code, printed = livecard("actions", XDG_STATE_HOME=str(state))
+    assert code == 0
+    assert f"close gate  {name}" in printed.splitlines()[1]
+    assert "a wrong campaign" in printed
+    code, printed = livecard("actions", "--json", XDG_STATE_HOME=str(state))
+    assert '"what": "close gate"' in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--close", "wx1", "--until", "2h"], "--close needs --until TIME and --why TEXT"),
+        (["--close", "wx1", "--why", "x"], "--close needs --until TIME and --why TEXT"),
+        (["--until", "2h"], "--until belongs to --close APPID"),
+        (
+            ["--close", "wx1", "--open", "wx1", "--until", "2h", "--why", "x"],
+            "wx1 is to be opened and closed",
+        ),
+        (["--close", "wx1", "--until", "soon", "--why", "x"], "'soon' is neither a time such as"),
+        (["--close", "wx1", "--until", "2020-01-01T00:00:00Z", "--why", "x"], "that time is past"),
+        (["--close", "wx1", "--until", "400d", "--why", "x"], "31 days at most"),
+    ],
+)
+def test_a_wish_that_makes_no_sense_is_told(state: Path, options: list[str], said: str) -> None:
+    code, printed = livecard("gates", *options, XDG_STATE_HOME=str(state))
+    assert (code, said in printed) == (1, True), printed
+    assert "Traceback" not in printed

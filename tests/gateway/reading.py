@@ -43,8 +43,9 @@ class Api:
         return answer.json()
 
     async def refused(self, status: int, method: str, path: str, key: str = "all", **params: Any) -> Any:
-        """The problem that is answered."""
-        answer = await self.ask(method, path, key, params=params)
+        """The problem that is answered; `json` is the body."""
+        body = {"json": params.pop("json")} if "json" in params else {}
+        answer = await self.ask(method, path, key, params=params, **body)
         assert answer.status_code == status, answer.text
         assert answer.headers["content-type"] == "application/problem+json"
         problem = answer.json()

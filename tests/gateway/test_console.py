@@ -89,6 +89,26 @@ async def test_a_gate_is_opened(world: World) -> None:
     assert (await reader.send("/console/gates/wx9/open")).status_code == 404
 
 
+async def test_a_gate_is_closed_with_a_reason(world: World) -> None:
+    """On the page of the app's cards; whoever only reads has no form."""
+    await world.scene.open("a-1")
+    reader = await Reader(world).signed_in()
+    page = "/console/cards?app=wx1"
+    assert 'id="close"' in await reader.page(page)
+    assert 'id="close"' not in await reader.page("/console/cards")
+    wrong = await reader.send("/console/gates/wx1/close", page, span="9y", why="x")
+    assert (wrong.status_code, "Say for how long, and why" in wrong.text) == (422, True)
+    answer = await reader.send("/console/gates/wx1/close", page, span="2h", why="a wrong <campaign>")
+    assert answer.status_code == 303
+    shown = await reader.page(answer.headers["location"])
+    assert "The gate of wx1 is closed." in shown
+    assert "a wrong &lt;campaign&gt;" in shown
+    gate = await world.scene.gate("wx1")
+    assert (gate.reason, gate.closed_until - world.scene.bench.now) == ("operator", 7_200_000_000)
+    (noted,) = await world.bench.store.actions(10)
+    assert (noted.who, noted.why) == ("key all (console)", "a wrong <campaign>")
+
+
 async def test_a_card_that_was_given_up_is_tried_again(world: World) -> None:
     scene = world.scene
     await scene.open("a/1")

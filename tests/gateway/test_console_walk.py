@@ -42,7 +42,7 @@ def path_of(template: str, activity: str = "a-1", app: str = "wx1") -> str:
 async def test_nobody_sees_a_page_without_signing_in(world: World) -> None:
     """They are sent to the form, and back from there; a page that refreshes itself goes as a whole."""
     await world.scene.open("a-1")
-    assert len(inside(world)) == 6
+    assert len(inside(world)) == 8
     for method, template, _ in inside(world):
         path = path_of(template)
         for client in (

@@ -126,7 +126,7 @@ async def test_gates_of_the_keys_apps(api: Api) -> None:
     await scene.open("a", appid="wx1")
     await scene.open("b", appid="wx2")
     await scene.open("c", appid="wx8")
-    opened = {"appid": "wx1", "reason": None, "closed_until": None, "errcode": None}
+    opened = {"appid": "wx1", "reason": None, "closed_until": None, "errcode": None, "why": None}
     second = {**opened, "appid": "wx2"}
     assert await api.get("/v1/gates") == {"gates": [opened, second]}
     assert await api.get("/v1/gates", "operate") == {"gates": [opened]}
@@ -160,6 +160,56 @@ async def test_opening_a_gate(api: Api) -> None:
         assert (await api.scene.gate("wx1")).reason == ""
 
 
+async def test_closing_a_gate(api: Api) -> None:
+    """Until when, why, and by which key; what is done is told to whoever operates the app."""
+    await api.scene.open("a")
+    await api.scene.open("b", appid="wx2")
+    body = {"until": "2026-11-21T16:05:00+08:00", "why": "a wrong campaign"}
+    answer = await api.ask("POST", "/v1/gates/wx1/close", "operate", json=body)
+    assert (answer.status_code, answer.content) == (204, b"")
+    (gate,) = (await api.get("/v1/gates", "operate"))["gates"]
+    assert (gate["reason"], gate["why"]) == ("operator", "a wrong campaign")
+    assert gate["closed_until"] == "2026-11-21T08:05:00.000Z"
+    await api.ask("POST", "/v1/gates/wx1/open", "operate", json={"why": "over"})
+    opened, closed = (await api.get("/v1/actions", "operate"))["actions"]
+    assert (opened["what"], opened["why"], opened["said"]) == ("open gate", "over", "was operator")
+    assert closed == {
+        "at": "2026-11-21T08:00:00.000Z",
+        "who": "key operate (API)",
+        "what": "close gate",
+        "appid": "wx1",
+        "about": None,
+        "why": "a wrong campaign",
+        "said": "until 2026-11-21T08:05:00Z",
+    }
+    assert await api.get("/v1/actions", "none") == {"actions": []}
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"why": "x"}, ""),
+        ({"until": "2026-11-21T09:00:00Z", "why": ""}, "why"),
+        ({"until": "2026-11-21T09:00:00Z"}, ""),
+        ({"until": "tomorrow", "why": "x"}, "until"),
+    ],
+)
+async def test_a_closing_without_a_reason_or_a_time_that_can_be_is_refused(
+    api: Api, body: dict[str, str], path: str
+) -> None:
+    await api.scene.open("a")
+    problem = await api.refused(422, "POST", "/v1/gates/wx1/close", json=body)
+    assert [each["path"] for each in problem["errors"]] == [path]
+    assert (await api.scene.gate("wx1")).reason == ""
+
+
+@pytest.mark.parametrize("until", ["2026-11-21T07:00:00Z", "2027-11-21T07:00:00Z"])
+async def test_a_gate_is_closed_for_a_time_ahead_that_is_not_too_long(api: Api, until: str) -> None:
+    await api.scene.open("a")
+    await api.refused(409, "POST", "/v1/gates/wx1/close", json={"until": until, "why": "x"})
+    assert (await api.scene.gate("wx1")).reason == ""
+
+
 async def test_opening_a_gate_that_is_not_the_keys(api: Api) -> None:
     """404: another's app, one of the key's that never opened an activity, one that nobody knows."""
     await api.scene.open("a", appid="wx8")
@@ -174,7 +224,9 @@ async def test_opening_a_gate_that_is_not_the_keys(api: Api) -> None:
     [
         ("GET", "/v1/delivery"),
         ("GET", "/v1/gates"),
+        ("GET", "/v1/actions"),
         ("POST", "/v1/gates/wx1/open"),
+        ("POST", "/v1/gates/wx1/close"),
         ("POST", "/v1/activities/a/redeliver"),
     ],
 )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import typer
 
-from services.cli import commands
+from services.cli import running
 from services.runtime import watchdog
 from services.runtime.environment import load
 from services.runtime.host import serve
@@ -57,6 +57,6 @@ if __name__ == "__main__":
     watchdog.ROUND = 0.1  # type: ignore[misc]  # so that a minute's patience takes seconds
     settings = load()
     try:
-        commands._serve(serve("clock", settings, [build]), settings)
+        running.serve(serve("clock", settings, [build]), settings)
     except typer.Exit as left:
         sys.exit(left.exit_code)

@@ -7,7 +7,7 @@ import pytest
 
 LEAVING = """
 import asyncio, signal
-from services.cli.commands import _loop_factory
+from services.cli.running import _loop_factory
 from services.runtime.host import stop_on_signals
 
 async def serve():

@@ -6,10 +6,11 @@ from contracts.wechat import (
     CLEAR_QUOTA_PATH,
     CODE2SESSION_PATH,
     QUOTA_GET_PATH,
+    RID_GET_PATH,
     SET_CHAT_TOOL_MSG_PATH,
     rid_of,
 )
-from services.simulator.model import OLD_CLEAR_QUOTA_PATH, RID_GET_PATH
+from services.simulator.model import OLD_CLEAR_QUOTA_PATH
 
 
 async def limit(client, **limits):

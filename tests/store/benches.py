@@ -28,7 +28,7 @@ FORGET = "UPDATE activities SET attempt_at = NULL WHERE activity_id = {}"
 COLUMNS = "SELECT due_at, attempt_at, ending FROM activities WHERE activity_id = {}"
 DROP_ALL = (
     "TRUNCATE inbox, activities, members, parked, outbox, attempts, gates, counters, relays, requests, "
-    "bindings, unbound, sessions "
+    "bindings, unbound, sessions, actions, jobs "
     "RESTART IDENTITY"
 )
 

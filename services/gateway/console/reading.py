@@ -8,7 +8,7 @@ from litestar import Request, Response, get
 from litestar.params import PathParameter, QueryParameter
 
 from contracts.changes import Change, decode_change
-from contracts.times import SECOND
+from contracts.times import HOUR, MINUTE, SECOND
 from services.gateway.console.pages import segment
 from services.gateway.console.parts import TheConsole, TheSession, redirect
 from services.gateway.console.plots import HEIGHT, WIDTH, calls_plot, lateness_plot
@@ -24,6 +24,8 @@ from services.transactions.story import MOST, read_story
 FIRST_CARDS: Final = 8
 """The oldest cards that the overview lists."""
 PAGE: Final = 50
+SPANS: Final = {"30m": 30 * MINUTE, "2h": 2 * HOUR, "8h": 8 * HOUR, "1d": 24 * HOUR, "7d": 168 * HOUR}
+"""For how long a page closes a gate, µs."""
 LATELY: Final = 5
 """Minutes of which the overview says the sum."""
 
@@ -46,7 +48,7 @@ async def overview_page(
     calls = sum(each.calls or 0 for each in lately)
     late = [each.lateness for each in minutes if each.lateness is not None]
     counters = await console.watch.counters.get() if session.operates else None
-    opened = request.query_params.get("did")
+    opened, shut = request.query_params.get("did"), request.query_params.get("shut")
     return console.pages.answer(
         request,
         "overview",
@@ -66,6 +68,7 @@ async def overview_page(
         dead=None if counters is None else _dead(counters),
         counters=counters or {},
         opened=opened if opened in appids else None,
+        shut=shut if shut in appids else None,
     )
 
 
@@ -104,6 +107,7 @@ async def cards_page(
         cards=shown,
         now=now or gateway.clock.wall(),
         app=app,
+        spans=SPANS,
         apps=sorted(session.caller.appids),
         paged=cursor is not None,
         following=write_cursor(of, shown[-1].place) if len(found) > PAGE else None,

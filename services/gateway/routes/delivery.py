@@ -6,8 +6,9 @@ from typing import Any
 
 from litestar import Request, Response, Router, get, post
 
-from services.gateway.answers import CardsBody, RedeliveredBody, card_body
-from services.gateway.bodies import Nothing, body_of, read_body
+from services.gateway.acting import acting
+from services.gateway.answers import ActionsBody, CardsBody, RedeliveredBody, action_body, card_body
+from services.gateway.bodies import Why, body_of, read_body
 from services.gateway.cursors import PAGE, Cursor, Limit, read_cursor, write_cursor
 from services.gateway.once import Keep, Reply, once
 from services.gateway.ownership import owned, unknown_activity
@@ -36,7 +37,7 @@ async def cards(
 
 @post(
     "/activities/{activity_id:str}/redeliver",
-    opt={"scope": "operate"},
+    opt={"scope": "operate", "body": Why},
     status_code=200,
     summary="Try again what was given up",
 )
@@ -49,9 +50,9 @@ async def redeliver(
     owner = await owned(gateway.store, caller, activity_id)
 
     async def work(keep: Keep) -> Reply:
-        read_body(body, Nothing)
+        why = read_body(body, Why).why
         async with gateway.store.transaction() as tx:
-            done = await redeliver_in(tx, activity_id)
+            done = await redeliver_in(tx, activity_id, acting(caller, why))
             if not done.found and owner.state:  # it was deleted meanwhile
                 raise unknown_activity()
             if done.refused:
@@ -63,4 +64,10 @@ async def redeliver(
     return await once(request, body, gateway, caller, work)
 
 
-router = Router("/v1", route_handlers=[cards, redeliver])
+@get("/actions", opt={"scope": "operate"}, summary="What operators did last")
+async def actions(caller: TheCaller, gateway: TheGateway, limit: Limit = PAGE) -> ActionsBody:
+    """To the cards and gates of this key's apps, newest first: who, what, why."""
+    return ActionsBody([action_body(each) for each in await gateway.store.actions(limit, caller.appids)])
+
+
+router = Router("/v1", route_handlers=[cards, redeliver, actions])

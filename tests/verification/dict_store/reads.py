@@ -26,12 +26,13 @@ from services.store.upkeep import ANNOUNCED_AGE, UNOPENED_AGE, few_people, is_he
 from statemachine.gate import Gate, opened
 from statemachine.states import ENDED
 from tests.verification.dict_store.pages import Paged
+from tests.verification.dict_store.persons import PersonsReads
 from tests.verification.dict_store.pulse import Pulse
 from tests.verification.dict_store.sessions import SessionsReads
 from tests.verification.dict_store.tables import copied
 
 
-class Reads(Paged, Pulse, SessionsReads):
+class Reads(Paged, PersonsReads, Pulse, SessionsReads):
     """Every read of `services.store.ports.Store`, and the housekeeping, over the tables."""
 
     async def next_due(self) -> int | None:

@@ -34,6 +34,7 @@ from statemachine.gate import PROBED, Gate, as_believed
 from statemachine.model import Activity
 from statemachine.step import Owed
 from statemachine.waits import believed
+from tests.verification.dict_store.persons import PersonsTx
 from tests.verification.dict_store.reads import Reads
 from tests.verification.dict_store.requests import MemoryRequests
 from tests.verification.dict_store.rooms import RoomsTx
@@ -46,7 +47,7 @@ Pause = Callable[[], Awaitable[None] | None]
 """None: nobody comes in between, so that nothing is waited for."""
 
 
-class MemoryTx(MemoryRequests, SessionsTx, RoomsTx):
+class MemoryTx(MemoryRequests, PersonsTx, SessionsTx, RoomsTx):
     """One transaction over `Tables`."""
 
     def __init__(self, tables: Tables, now: Callable[[], int], pause: Pause | None) -> None:
@@ -109,6 +110,7 @@ class MemoryTx(MemoryRequests, SessionsTx, RoomsTx):
             self._tables.write(writes, now)
         self.commit_rooms(now)
         self.commit_sessions(now)
+        self.commit_persons(now)
 
     async def now(self) -> int:
         await self._step()

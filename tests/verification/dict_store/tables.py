@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from services.store.operators import Action, Job
+from services.store.persons import Tally
 from services.store.requests import KEPT
 from services.store.rooms import Binding, BindingKey
 from services.store.rows import (
@@ -141,6 +143,8 @@ class Tables:
         self.requests: dict[str, RequestEntry] = {}
         self.sessions: dict[str, tuple[SessionRow, int]] = {}
         self.unbound_rows: dict[tuple[str, ...], tuple[int, Unbound]] = {}
+        self.noted: list[Action] = []
+        self.jobs_kept: dict[str, Job] = {}
         self.ledger: Counter[str] = Counter()
         self.relays: dict[str, int] = {}
         self.leases: dict[int, tuple[str, int]] = dict.fromkeys(range(SHARDS), ("", 0))
@@ -169,6 +173,12 @@ class Tables:
         for _, name in old:
             del self.requests[name]
         return len(old)
+
+    def tally(self, tally: Tally) -> None:
+        """Write the counts of an activity."""
+        row = self.rows[tally.activity_id]
+        row.activity.participants, row.activity.done = tally.participants, tally.done
+        row.card.progress_members = tally.progress_members
 
     def see(self, activity_id: str, now: int) -> None:
         """Insert an unopened row."""

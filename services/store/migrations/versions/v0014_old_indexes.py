@@ -2,8 +2,8 @@
 
 from services.store.migrations.online import drop_index
 
-revision = "0012"
-down_revision = "0011"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,100 @@
+"""One person, wherever rows name him: who he is, where, and the primitives that erase him.
+
+`names` are the openids and group_openids of one person. All times are µs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, Protocol
+
+from services.store.rows import OutboxRow, ParkedRow
+
+
+class Alias(NamedTuple):
+    """What a binding says: this openid is this group_openid; empty: not bound yet."""
+
+    openid: str
+    group_openid: str
+
+
+class Tally(NamedTuple):
+    """An activity without members that it had: its counts, and who is left of an unfinished plan."""
+
+    activity_id: str
+    participants: int
+    done: int
+    progress_members: tuple[str, ...]
+
+
+class PlacedParked(NamedTuple):
+    """A parked event and its place in the order of arrival."""
+
+    place: int
+    row: ParkedRow
+
+
+class PersonsTx(Protocol):
+    """Part of `services.store.ports.Tx`. The activities are locked."""
+
+    async def forget_members(
+        self, activity_ids: Sequence[str], names: Collection[str]
+    ) -> list[tuple[str, str]]:
+        """Delete these members; (activity_id, state) of each. The caller corrects the counts."""
+        ...
+
+    async def tally(self, tallies: Sequence[Tally]) -> None:
+        """Write the counts of activities."""
+        ...
+
+    async def forget_publishers(self, activity_ids: Sequence[str], names: Collection[str]) -> int:
+        """These activities have no publisher any more, where it is one of these; how many had."""
+        ...
+
+    async def rewrite_parked(self, row: ParkedRow) -> None:
+        """Keep this record instead of the one that came."""
+        ...
+
+    async def rewrite_outbox(self, seq: int, body: str) -> None:
+        """Publish this instead, unless it is published already."""
+        ...
+
+    async def drop_outbox(self, seq: int) -> None:
+        """Publish it no more."""
+        ...
+
+    async def forget_bindings(self, names: Collection[str]) -> int:
+        """Delete their bindings, locking them."""
+        ...
+
+    async def forget_unbound(self, names: Collection[str]) -> int:
+        """Delete what waits for their bindings, which are locked; counts it as dropped."""
+        ...
+
+    async def forget_sessions(self, names: Collection[str]) -> int:
+        """Delete their logins."""
+        ...
+
+    async def forget_requests(self, names: Collection[str]) -> int:
+        """Delete kept answers of the gateway that name them."""
+        ...
+
+
+class PersonsStore(Protocol):
+    """Part of `services.store.ports.Store`. Each reads a whole table: for an operator, now and then."""
+
+    async def known_as(self, names: Collection[str]) -> list[Alias]:
+        """What bindings say of these."""
+        ...
+
+    async def activities_with(self, names: Collection[str]) -> list[str]:
+        """The activities of which they are members, or which they published, by activity_id."""
+        ...
+
+    async def parked_after(self, place: int, limit: int) -> list[PlacedParked]:
+        """Parked events in order of arrival, from there on."""
+        ...
+
+    async def outbox_after(self, seq: int, limit: int) -> list[OutboxRow]:
+        """What waits to be published, of every shard, by seq, from there on."""
+        ...

@@ -1,0 +1,149 @@
+"""One person erased: afterwards no row names him, whoever else is named stays, and the ledger balances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from contracts.events import Room
+from contracts.records import Record, decode_record
+from services.store.operators import Act
+from services.store.requests import RequestRow
+from services.store.sessions import SessionRow
+from services.transactions.bind import bind
+from services.transactions.bury_parked import bury_parked
+from services.transactions.erasing import record_without, without
+from services.transactions.forget import Forgotten, forget, names_of
+from services.transactions.views import view_activity
+from tests.store.benches import Bench
+from tests.store.support import Scene
+
+ROOM: dict[str, Any] = {"room": {"opengid": "g-1"}}
+ACT = Act("ann@desk", "she asked for it")
+HIM = ("o-eve", "eve", "eve2")
+
+
+async def everything(bench: Bench, scene: Scene) -> str:
+    """Whatever the store says, as one text."""
+    store = bench.store
+    said: list[object] = [await scene.outbox(), await store.known_as(HIM), await store.activities_with(HIM)]
+    said += [[each.row.record.value for each in await store.parked_after(0, 1_000)]]
+    said += [await store.room_members("wx1", "g-1"), await store.session("s1"), await store.actions(10)]
+    async with store.transaction() as tx:
+        said += [await tx.unbound(["a", "b", "c"]), await tx.all_members(["a", "b", "c"])]
+        said += [await tx.claim_request(RequestRow("r1", "d", "other"))]
+        said += [(await tx.lock(["a", "b", "c"]))]
+    shown = [await view_activity(store, name, scene.cards) for name in ("a", "b", "c")]
+    return repr([said, shown])
+
+
+async def live(scene: Scene) -> None:
+    """He is everywhere: bound in two rooms, listed, done, publisher, waiting, parked, logged in, answered."""
+    store = scene.store
+    for room, member in (("g-1", "eve"), ("g-2", "eve2")):
+        await bind(store, "wx1", Room(opengid=room), "o-eve", member, "Eve", "https://a/eve")
+    await bind(store, "wx1", Room(opengid="g-1"), "o-bob", "bob", "Bob")
+    listed: dict[str, Any] = {"choose": "listed", "participants": ["eve", "bob", "cid"]}
+    await scene.feed(scene.opened("a", publisher="eve", **ROOM, **listed))
+    await scene.feed(scene.opened("b", room={"opengid": "g-3"}))
+    await scene.feed(scene.completed("a", "eve", "bob"))
+    await scene.feed(scene.event("participant.completed", "b", openids=["o-eve", "o-dan"]))
+    await scene.feed(scene.completed("c", "eve"), scene.completed("c", "eve", "bob"))
+    async with store.transaction() as tx:
+        await tx.keep_session(SessionRow("s1", "wx1", "o-eve", None, "sealed"))
+        row = RequestRow("r1", "d", "o", 200, '{"openid":"o-eve","group_openid":"eve"}')
+        assert await tx.claim_request(row) is None
+        assert await tx.keep_request(row)
+
+
+async def test_afterwards_nothing_names_the_person(bench: Bench, scene: Scene) -> None:
+    """By whichever of his names; what was done is told in numbers, the action does not name him either."""
+    await live(scene)
+    assert sorted(await names_of(scene.store, "eve2")) == sorted(HIM)
+    done = await forget(scene.store, HIM, ACT, ", dead letters 2")
+    counts = {"members": 1, "publishers": 1, "parked": 2, "bindings": 3, "waiting": 1, "sessions": 1}
+    counts["answers"] = 1
+    assert {name: count for name, count in done.counts.items() if name != "outbox"} == counts
+    assert done.counts["outbox"] > 0
+    said = await everything(bench, scene)
+    assert not [each for each in (*HIM, "Eve") if f"'{each}'" in said or f'"{each}"' in said], said
+    (noted,) = await scene.store.actions(10)
+    assert (noted.who, noted.what, noted.about, noted.why) == ("ann@desk", "forget", "", "she asked for it")
+    assert "members 1" in noted.said
+    assert noted.said.endswith("dead letters 2")
+
+
+async def test_whoever_else_is_named_stays(bench: Bench, scene: Scene) -> None:
+    """The counts follow, others are delivered, wait and are opened as before."""
+    await live(scene)
+    await forget(scene.store, HIM, ACT)
+    seen = await view_activity(scene.store, "a", scene.cards)
+    assert seen is not None
+    assert (seen.seen.activity.participants, seen.seen.activity.done, seen.seen.publisher) == (2, 1, None)
+    assert await scene.owed("a") == ["bob"]
+    assert [each.openid for each in await scene.store.room_members("wx1", "g-1")] == ["o-bob"]
+    async with scene.store.transaction() as tx:
+        assert [each.openid for each in await tx.unbound(["b"])] == ["o-dan"]
+    assert (await scene.counters())["openids.dropped"] == 1
+    assert (await scene.counters())["events.refused"] == 1
+    await scene.open("c")
+    assert await scene.owed("c") == ["bob"]
+    await scene.deliver("a")
+    assert (await scene.card("a")).settled == 2
+
+
+async def test_it_may_be_run_again_and_finds_nothing(scene: Scene) -> None:
+    await live(scene)
+    await forget(scene.store, HIM, ACT)
+    again = await forget(scene.store, HIM, ACT)
+    assert again.said == "nothing"
+    assert again == Forgotten(dict.fromkeys(again.counts, 0))
+
+
+async def test_a_call_under_way_is_told_since_its_answer_may_name_him_again(scene: Scene) -> None:
+    """His mark falls on nothing; run again, the change is rewritten."""
+    await scene.open("a")
+    await scene.complete("a", "eve", "bob")
+    (claimed,) = await scene.claim("a")
+    assert (await forget(scene.store, ["eve"], ACT)).calling == ("a",)
+    await scene.settle(scene.result(claimed))
+    assert "eve" in repr(await scene.outbox())
+    assert (await forget(scene.store, ["eve"], ACT)).calling == ()
+    assert "eve" not in repr(await scene.outbox())
+    assert (await scene.card("a")).settled == 2
+
+
+async def test_a_dead_letter_on_its_way_goes_on_without_him(scene: Scene) -> None:
+    await scene.feed(scene.completed("c", "eve"), scene.completed("c", "eve", "bob"))
+    await scene.bench.advance(4_000)
+    assert await bury_parked(scene.store, 3_600_000_000, 100) == 2
+    assert (await forget(scene.store, ["eve"], ACT)).counts["outbox"] == 2
+    (letter,) = await scene.outbox()
+    value = decode_record(letter.body).value
+    assert value is not None
+    assert msgspec.json.decode(value)["data"] == {"members": ["bob"]}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'{"data":{"members":["eve","bob"]}}', b'{"data":{"members":["bob"]}}'),
+        (b'{"data":{"members":["eve"]}}', None),
+        (b'{"members":["eve"],"openids":null}', None),
+        (b'{"members":["eve"],"openids":["o-bob"]}', b'{"members":[],"openids":["o-bob"]}'),
+        (b'{"data":{"revision":2,"members":["eve"]}}', b'{"data":{"revision":2,"members":[]}}'),
+        (b'{"data":{"publisher":"\\u0065ve","x":1.50}}', b'{"data":{"publisher":null,"x":1.5}}'),
+        (b'{"members":["steve"], "x":1}', b'{"members":["steve"], "x":1}'),
+        (b"\xff eve {", None),
+        (b"\xff bob {", b"\xff bob {"),
+        (b'{"eve', None),
+    ],
+)
+def test_what_a_message_says_without_him(before: bytes, after: bytes | None) -> None:
+    """The same bytes where he is not named; nothing where nothing is left, or nobody can tell."""
+    assert without(before, ["eve"]) == after
+    record = Record("t", 0, 1, b"k", before, (("h", b"1"),))
+    expected = None if after is None else msgspec.structs.replace(record, value=after)
+    assert record_without(record, ["eve"]) == expected
