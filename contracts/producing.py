@@ -1,5 +1,4 @@
-"""An event as the record that carries it, for producers in Python: of everything here, `contracts` and msgspec
-are all that they need."""
+"""An event as the record that carries it, for producers in Python, who need `contracts` and msgspec alone."""
 
 from __future__ import annotations
 
@@ -12,9 +11,7 @@ from contracts import wire
 from contracts.changes import CONTENT_TYPE
 from contracts.decode import Dead, decode_structured
 
-WireData = (
-    wire.OpenedData | wire.RescheduledData | wire.ClosedData | wire.CompletedData | wire.AddedData
-)
+WireData = wire.OpenedData | wire.RescheduledData | wire.ClosedData | wire.CompletedData | wire.AddedData
 
 _TYPES: Final[dict[type[msgspec.Struct], str]] = {kind: name for name, kind in wire.WIRE.items()}
 _ENCODER = msgspec.json.Encoder()
@@ -55,5 +52,5 @@ def encode_event(
     value = _ENCODER.encode(_Envelope("1.0", id, source, named, activity_id, time.isoformat(), data))
     read = decode_structured(value)
     if isinstance(read, Dead):
-        raise ValueError(read.error)
+        raise ValueError(read.error)  # noqa: TRY004 (it is what the caller gave that is wrong)
     return EventRecord(activity_id.encode(), value)

@@ -1,9 +1,10 @@
-"""`python -m scripts.compatibility [--release]`: would a change of contracts/ break who publishes or reads?"""
+"""`python -m scripts.compatibility [--release]`: does a change of contracts/ break who publishes or reads?"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import sys
 import tomllib
@@ -26,11 +27,24 @@ def accepted() -> dict[str, str]:
     return {what: each["why"] for each in read.get("break", []) for what in each["what"]}
 
 
+def meant(decided: str, found: str) -> bool:
+    """Whether a line that was decided on, in which `*` stands for anything, is the one that was found."""
+    return re.fullmatch(".*".join(map(re.escape, decided.split("*"))), found) is not None
+
+
 def verdict(old: Json, new: Json, decided: dict[str, str]) -> list[str]:
     """What is wrong, a line each; nothing when nobody is broken who was not meant to be."""
     found = breaks(old, new)
-    wrong = [f"breaks who uses the last release: {each}" for each in found if each not in decided]
-    return wrong + [f"accepted, but no longer so: {each}" for each in decided if each not in found]
+    wrong = [
+        f"breaks who uses the last release: {each}"
+        for each in found
+        if not any(meant(line, each) for line in decided)
+    ]
+    return wrong + [
+        f"accepted, but no longer so: {line}"
+        for line in decided
+        if not any(meant(line, each) for each in found)
+    ]
 
 
 def release() -> None:
@@ -52,8 +66,8 @@ def main() -> int:
         print(line, file=sys.stderr)
     if wrong:
         print(
-            "Keep what others use. Where that cannot be, add it to scripts/compatibility/accepted.toml with the "
-            "reason, and to CHANGELOG.md under Changed.",
+            "Keep what others use. Where that cannot be, add it to scripts/compatibility/accepted.toml with "
+            "the reason, and to CHANGELOG.md under Changed.",
             file=sys.stderr,
         )
     return 1 if wrong else 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from typing import Final
 
@@ -91,9 +93,14 @@ def _narrower(kind: str, rules: Json, others: Json, path: str) -> Iterator[str]:
     values = rules.get("enum")
     for name in ("pattern", "multipleOf", "contentSchema"):
         if name in others and values is None and others[name] != rules.get(name):
-            yield f"{path}: has another {name}"
+            yield f"{path}: has another {name} ({_mark(others[name])})"
     if "other" in others and values is None and others["other"] != rules.get("other"):
-        yield f"{path}: {kind} has other rules"
+        yield f"{path}: {kind} has other rules ({_mark(others['other'])})"
+
+
+def _mark(rule: object) -> str:
+    """By which a rule is known again: a decision holds for this one, and not for the next."""
+    return hashlib.sha256(json.dumps(rule, sort_keys=True).encode()).hexdigest()[:6]
 
 
 def _fewer(rules: Json, others: Json, path: str) -> Iterator[str]:
@@ -104,8 +111,8 @@ def _fewer(rules: Json, others: Json, path: str) -> Iterator[str]:
 
 
 def _missing(before: Json, now: Json, old: Json, new: Json, path: str) -> Iterator[str]:
-    """What a reader could rely on and no longer can. It is expected to pass over types, fields and values that
-    it does not know (docs/events.md)."""
+    """What a reader could rely on and no longer can. It is expected to pass over types, fields and values
+    that it does not know (docs/events.md)."""
     known = kinds(before, old)
     for kind, rules in kinds(now, new).items():
         others = known.get(kind)

@@ -48,7 +48,8 @@ def kinds(schema: Json, document: Json) -> dict[str, Json]:
     values = [schema["const"]] if "const" in schema else schema.get("enum")
     if values is not None:
         kinds_of = {_kind_of(each) for each in values}
-        return {kind: {"enum": {each for each in values if _kind_of(each) == kind}} for kind in kinds_of}
+        found = {kind: {"enum": {each for each in values if _kind_of(each) == kind}} for kind in kinds_of}
+        return {kind: rules if kind != "null" else {} for kind, rules in found.items()}
     given = schema.get("type", KINDS)
     return {kind: _rules(kind, schema) for kind in ([given] if isinstance(given, str) else given)}
 

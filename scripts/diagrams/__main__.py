@@ -70,7 +70,13 @@ def files() -> dict[Path, str]:
     scaling = DOCS / "scaling.md"
     plans = {scaling: fill(scaling.read_text("utf-8"), tables.blocks())}
     readmes = {page: fill(page.read_text("utf-8"), snippets.blocks()) for page in READMES}
-    return {**pages, **plans, **readmes, IMAGES / "line.svg": line.draw(), IMAGES / "card-life.svg": life.draw()}
+    return {
+        **pages,
+        **plans,
+        **readmes,
+        IMAGES / "line.svg": line.draw(),
+        IMAGES / "card-life.svg": life.draw(),
+    }
 
 
 def main() -> int:

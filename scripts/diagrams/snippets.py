@@ -1,4 +1,4 @@
-"""The hearts of the example backends, as the READMEs show them, and the example producers of docs/events.md."""
+"""The hearts of the example backends, as the READMEs show them, and the producers of docs/events.md."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The simulation: an app's undelivered cards wait for a dispatcher and for WeChat's quotas.
 
-It counts cards, not members, and knows no chance: where a card is drawn, its share of the cards is taken. What
-it leaves out costs little beside quotas: lost answers, repeats, the time of a call.
+It counts cards, not members, and knows no chance: where a card is drawn, its share of the cards is taken.
+What it leaves out costs little beside quotas: lost answers, repeats, the time of a call.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from scripts.planning.load import DAY, Load, seconds
+from scripts.planning.load import Load, seconds
 
 MINUTE = 60
 REOPENS = 1.0
@@ -44,18 +44,18 @@ class Waiting:
 
     def make(self, now: int, room: float) -> float:
         """As many of the oldest as there is room for; how many were made."""
-        left = room
-        while self._since and left > 1e-9:
+        done = 0.0
+        while self._since and room - done > 1e-9:
             since, calls = self._since[0]
-            made = min(calls, left)
-            left -= made
+            made = min(calls, room - done)
+            done += made
             self.total -= made
             self.late[now - since] = self.late.get(now - since, 0.0) + made
             if made < calls:
                 self._since[0] = (since, calls - made)
             else:
                 self._since.popleft()
-        return room - left
+        return done
 
     def within(self, share: float) -> int | None:
         """Seconds within which this share of what was made was made; None when nothing was."""
@@ -73,8 +73,8 @@ class Waiting:
 @dataclass(frozen=True)
 class Forecast:
     """What became of the day. `saved`: changes that travelled with another call. `busiest`: calls wanted in
-    one second at most, and completions in one second. `quota_ended`: the second of the day, or None. `untold`:
-    calls still due at midnight."""
+    one second at most, and completions in one second. `quota_ended`: the second of the day, or None.
+    `untold`: calls still due at midnight."""
 
     calls: float
     saved: float

@@ -58,7 +58,10 @@ BREAKS: list[tuple[Change, str]] = [
     (put("CompletedData", "members", maxItems=10), "payload.data.members: maxItems is now 10"),
     (require("RoomData", "opengid"), f"{OPENED}.room.opengid: is now required"),
     (put("OpenedData", "participants", items={"type": "integer"}), f"{OPENED}.participants[]: string is no"),
-    (put("ActivityClosedHeaders", "ce_id", maxLength=36), "(binary mode): headers.ce_id: maxLength is now 36"),
+    (
+        put("ActivityClosedHeaders", "ce_id", maxLength=36),
+        "mode): headers.ce_id: maxLength is now 36",
+    ),
     (require("ActivityClosedHeaders", "ce_traceparent"), "headers.ce_traceparent: is now required"),
     (drop("CardDelivered", "calls"), "card.delivered: payload.data.calls: is gone"),
     (optional("CardDelivered", "calls"), "card.delivered: payload.data.calls: is no longer always there"),
@@ -116,7 +119,10 @@ def test_what_is_not_decided_and_what_need_not_be_are_both_told() -> None:
     old = generate.asyncapi()
     new = copy.deepcopy(old)
     require("OpenedData", "title")(new["components"]["schemas"])
-    both = [f"{OPENED}.title: is now required", "livecard.activity.opened (binary mode): payload.title: is now"]
+    both = [
+        f"{OPENED}.title: is now required",
+        "livecard.activity.opened (binary mode): payload.title: is now required",
+    ]
     wrong = command.verdict(old, new, {both[0]: "because"})
     assert len(wrong) == 1
     assert wrong[0].startswith(f"breaks who uses the last release: {both[1]}")

@@ -14,7 +14,6 @@ from contracts.events import CLOSED, OPENED, Completed, Event
 from contracts.producing import WireData, encode_event
 from contracts.reading import read_data
 from contracts.times import parse_rfc3339
-from tests.contracts.refusals import REFUSALS
 
 AT = datetime(2026, 11, 21, 16, 0, 0, 250_000, tzinfo=timezone(timedelta(hours=8)))
 ABOUT: dict[str, Any] = {"id": "e-1", "source": "/signup", "activity_id": "966_NGiq", "time": AT}

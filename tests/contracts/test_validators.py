@@ -24,7 +24,7 @@ ERROR = 0
 
 
 def judged(document: Any, values: list[tuple[str, Any]]) -> Any:
-    """What validate.mjs answers of a document, of all schemas, and of values, each with its schema's `$id`."""
+    """What validate.mjs answers of a document, all schemas, and values, each with its schema's `$id`."""
     if reason := missing():
         if REQUIRED:
             pytest.fail(f"npm is required by LIVECARD_REQUIRE_ENGINES: {reason}", pytrace=False)

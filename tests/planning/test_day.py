@@ -34,7 +34,13 @@ def test_ten_thousand_ends_take_what_the_benchmark_measured() -> None:
 
 @pytest.mark.parametrize(
     "limits",
-    [FREE, Limits(100), Limits(2_748, minute=1_000), Limits(2_748, day=20_000), Limits(50, 1_000, 30_000, 60)],
+    [
+        FREE,
+        Limits(100),
+        Limits(2_748, minute=1_000),
+        Limits(2_748, day=20_000),
+        Limits(50, 1_000, 30_000, 60),
+    ],
 )
 def test_every_change_is_told_saved_or_still_due(limits: Limits) -> None:
     load = Load(5_000)
@@ -75,7 +81,9 @@ def test_a_card_that_waits_takes_further_changes_along() -> None:
 
 
 def test_a_longer_window_saves_calls() -> None:
-    calls = [simulate(Load(1_000, members=100), Limits(math.inf, coalesce=each)).calls for each in (1, 60, 600)]
+    calls = [
+        simulate(Load(1_000, members=100), Limits(math.inf, coalesce=each)).calls for each in (1, 60, 600)
+    ]
     assert calls[0] > calls[1] > calls[2]
 
 

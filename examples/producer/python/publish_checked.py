@@ -1,4 +1,4 @@
-"""The same with livecard's own `contracts`, which needs nothing but msgspec: a mistake is told before it leaves."""
+"""The same with livecard's own `contracts`, which needs msgspec: a mistake is told before it leaves."""
 
 import os
 import uuid
