@@ -49,6 +49,7 @@ def test_the_validators_accept_the_document_every_schema_and_every_example() -> 
     told = judged(document, [*values, ("urn:livecard:nudge", examples.nudge())])
     assert [each for each in told["diagnostics"] if each["severity"] <= 1] == []
     assert told["schemas"] == {}
+    assert told["examples"] == {}
     assert told["values"] == [True] * (len(values) + 1)
     assert {*told["channels"]} == {channel["address"] for channel in document["channels"].values()}
     assert {*told["messages"]} == {each["name"] for each in document["components"]["messages"].values()}
@@ -62,16 +63,26 @@ def test_ajv_refuses_what_the_decoder_refuses() -> None:
     assert told["values"] == [False] * len(wrong) + [True] * len(right)
 
 
-@pytest.mark.parametrize("what", ["an example", "a reference", "an action"])
-def test_the_parser_sees_a_mistake(what: str) -> None:
-    """The test of the test."""
+def test_a_mistake_in_an_example_is_seen() -> None:
+    """The test of the test: in a value, in a header, and one that is missing."""
     document = copy.deepcopy(generate.asyncapi())
     messages = document["components"]["messages"]
-    if what == "an example":
-        del messages["activityEvents.participantAdded"]["examples"][0]["payload"]["id"]
-    elif what == "a reference":
-        messages["activityEvents.activityOpened"]["payload"] = {"$ref": "#/components/schemas/Nothing"}
-    else:
-        document["operations"]["receiveEvents"]["action"] = "swallow"
+    del messages["activityEvents.participantAdded"]["examples"][0]["payload"]["id"]
+    messages["activityEvents.activityClosedBinary"]["examples"][0]["headers"]["ce_time"] = "now"
+    del messages["cardNudges.nudge"]["examples"]
     told = judged(document, [])
-    assert any(each["severity"] == ERROR for each in told["diagnostics"])
+    assert {*told["examples"]} == {
+        "activityEvents.participantAdded: payload",
+        "activityEvents.activityClosedBinary: headers",
+        "cardNudges.nudge: payload",
+    }
+
+
+def test_a_mistake_in_the_document_is_seen() -> None:
+    """The test of the test: a part that is missing, a word that is not AsyncAPI's."""
+    document = copy.deepcopy(generate.asyncapi())
+    del document["info"]["version"]
+    document["operations"]["receiveEvents"]["action"] = "swallow"
+    told = judged(document, [])
+    wrong = {tuple(each["path"]) for each in told["diagnostics"] if each["severity"] == ERROR}
+    assert {("info",), ("operations", "receiveEvents", "action")} <= wrong

@@ -1,6 +1,7 @@
 // What the AsyncAPI initiative's own parser says of the document, and Ajv of schemas and of values.
 // Arguments: the folder of node_modules. Standard input: {"document", "schemas": {id: schema}, "values": [[id,
-// value], …]}. Standard output: {"diagnostics": […], "schemas": {id: error}, "values": [whether each fits]}.
+// value], …]}. Standard output: {"diagnostics": […], "schemas": {id: error}, "examples": {message: error},
+// "values": [whether each fits]}.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -25,6 +26,20 @@ for (const [id, schema] of Object.entries(asked.schemas)) {
     schemas[id] = error.message;
   }
 }
+// The parser leaves the examples of AsyncAPI 3 alone, so Ajv judges them by the document's own schemas.
+const named = JSON.stringify(asked.document.components.schemas).replaceAll('#/components/schemas/', '#/$defs/');
+const examples = {};
+for (const [name, message] of Object.entries(asked.document.components.messages)) {
+  for (const part of ['headers', 'payload']) {
+    if (!(part in message)) continue;
+    const $ref = message[part].$ref.replace('#/components/schemas/', '#/$defs/');
+    const fits = ajv.compile({ $ref, $defs: JSON.parse(named) });
+    if (!message.examples?.length) examples[`${name}: ${part}`] = 'no example';
+    for (const example of message.examples ?? []) {
+      if (!fits(example[part])) examples[`${name}: ${part}`] = ajv.errorsText(fits.errors);
+    }
+  }
+}
 const values = asked.values.map(([id, value]) => Boolean(checks[id]?.(value)));
 process.stdout.write(
   JSON.stringify({
@@ -32,6 +47,7 @@ process.stdout.write(
     messages: document ? document.messages().all().map((message) => message.name()) : [],
     diagnostics: diagnostics.map(({ severity, code, message, path }) => ({ severity, code, message, path })),
     schemas,
+    examples,
     values,
   }),
 );
