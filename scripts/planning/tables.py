@@ -48,6 +48,11 @@ def many(number: float) -> str:
     return f"{number:,.0f}" if number >= 10 or number == int(number) else f"{number:.1f}"
 
 
+def about(number: float) -> str:
+    """The same with two digits that count: of what was planned, and not measured."""
+    return many(float(f"{number:.2g}"))
+
+
 def length(seconds: int | None) -> str:
     """Seconds as people say them."""
     if seconds is None:
@@ -85,17 +90,17 @@ def _columns() -> list[list[str]]:
     rows = {
         "apps": [many(size.apps) for size in SIZES],
         "events a day · completions a second, at most": [
-            f"{many(size.load.events * size.apps)} · {many(day.busiest_completions * size.apps)}/s"
+            f"{about(size.load.events * size.apps)} · {about(day.busiest_completions * size.apps)}/s"
             for size, day in pairs
         ],
         "calls a day · ends in one second, at most": [
-            f"{many(day.calls * size.apps)} · {many(_ends(size))}" for size, day in pairs
+            f"{about(day.calls * size.apps)} · {about(_ends(size))}" for size, day in pairs
         ],
         "lifecycles, of one core each": [many(_lifecycles(size, day)) for size, day in pairs],
         "dispatchers, for all ends within a minute": [many(_dispatchers(size)) for size in SIZES],
         "partitions of `activity.events`": [many(_partitions(size, day)) for size, day in pairs],
         "calls a minute that each app needs for it": [many(_ends(size) / size.apps) for size in SIZES],
-        "PostgreSQL's disk": [f"{disk(size, day.calls * size.apps) / 1e9:,.1f} GB" for size, day in pairs],
+        "PostgreSQL's disk": [f"{about(disk(size, day.calls * size.apps) / 1e9)} GB" for size, day in pairs],
     }
     return [[name, *cells] for name, cells in rows.items()]
 
