@@ -43,12 +43,13 @@ demo: install ## play a group task against the simulated WeChat and watch it liv
 test: install ## run the tests, on real engines where they can be found or started
 	$(PY) -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-lint: install ## style, types, import directions, generated files
+lint: install ## style, types, import directions, generated files, contracts that keep their word
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m pytest -q tests/test_layout.py
 	$(PY) -m contracts.generate --check
+	$(PY) -m scripts.compatibility
 	$(PY) -m scripts.diagrams --check
 
 format: install ## format the code and apply safe fixes

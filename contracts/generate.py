@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from contracts import changes, wire
+from contracts import changes, examples, wire
 from contracts.nudge import Nudge
 from contracts.schemas import (
     DATA,
@@ -48,6 +48,14 @@ def _ref(name: str) -> Json:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+_KEYED: Final[Json] = {
+    "kafka": {
+        "key": {"type": "string", "description": "the activity_id, in UTF-8"},
+        "bindingVersion": "0.5.0",
+    }
+}
+
+
 def _structured(type_name: str) -> Json:
     return {
         "name": type_name,
@@ -55,10 +63,13 @@ def _structured(type_name: str) -> Json:
         "summary": _summary(type_name),
         "contentType": changes.CONTENT_TYPE,
         "payload": _ref(f"{_title(type_name)}Event"),
+        "bindings": _KEYED,
+        "examples": [{"payload": examples.structured(type_name)}],
     }
 
 
 def _binary(type_name: str) -> Json:
+    headers, data = examples.binary(type_name)
     return {
         "name": f"{type_name} (binary mode)",
         "title": f"{_title(type_name)}Binary",
@@ -66,10 +77,13 @@ def _binary(type_name: str) -> Json:
         "contentType": changes.DATA_CONTENT_TYPE,
         "headers": _ref(f"{_title(type_name)}Headers"),
         "payload": _ref(DATA[type_name].__name__),
+        "bindings": _KEYED,
+        "examples": [{"headers": headers, "payload": data}],
     }
 
 
 def _dead_letter() -> Json:
+    headers, value = examples.dead_letter()
     return {
         "name": "dead letter",
         "title": "DeadLetter",
@@ -77,6 +91,7 @@ def _dead_letter() -> Json:
         "contentType": "application/octet-stream",
         "headers": _ref("DeadLetterHeaders"),
         "payload": _ref("DeadLetterValue"),
+        "examples": [{"headers": headers, "payload": value}],
     }
 
 
@@ -88,6 +103,8 @@ def _messages() -> dict[str, dict[str, Json]]:
         "summary": "Look at this activity now; losing one costs latency only.",
         "contentType": "application/json",
         "payload": _ref("Nudge"),
+        "bindings": _KEYED,
+        "examples": [{"payload": examples.nudge()}],
     }
     inbound = {_name(type_name): _structured(type_name) for type_name in wire.WIRE}
     inbound |= {f"{_name(type_name)}Binary": _binary(type_name) for type_name in wire.WIRE}

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from contracts import changes, decode, events, wire
+from contracts import changes, decode, events, examples, wire
 from contracts.nudge import Nudge
 from contracts.records import LIVECARD_PREFIX, DeadReason
 
@@ -158,6 +158,7 @@ def json_schema(type_name: str) -> Json:
         "$id": f"{_URN}{type_name}",
         "title": type_name,
         **envelope(type_name, {"$ref": f"#/$defs/{kind.__name__}"}, out=type_name in OUT),
+        "examples": [examples.structured(type_name)],
         "$defs": schemas([kind], "#/$defs"),
     }
 
@@ -169,5 +170,6 @@ def nudge_schema() -> Json:
         "$id": f"{_URN}nudge",
         "title": "nudge",
         "$ref": "#/$defs/Nudge",
+        "examples": [examples.nudge()],
         "$defs": schemas([Nudge], "#/$defs"),
     }

@@ -10,6 +10,7 @@ from typing import Final
 from scripts import dashboard
 from scripts.diagrams import fields, life, line, mermaid, metrics, outcomes, snippets, viewers
 from scripts.diagrams.languages import Say, chinese, english
+from scripts.planning import tables
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
@@ -54,6 +55,7 @@ def formats(say: Say) -> dict[str, str]:
         "inbound": fields.inbound(say),
         "outbound": fields.outbound(say),
         "dead letters": fields.dead_letters(say),
+        **snippets.producers(),
     }
 
 
@@ -72,9 +74,11 @@ def files() -> dict[Path, str]:
         for folder, say in LANGUAGES.items()
         for name, made in PAGES.items()
     }
+    scaling = DOCS / "scaling.md"
+    plans = {scaling: fill(scaling.read_text("utf-8"), tables.blocks())}
     readmes = {page: fill(page.read_text("utf-8"), snippets.blocks()) for page in READMES}
     pictures = {IMAGES / "line.svg": line.draw(), IMAGES / "card-life.svg": life.draw()}
-    return {**pages, **readmes, **pictures, DASHBOARD: dashboard.draw()}
+    return {**pages, **plans, **readmes, **pictures, DASHBOARD: dashboard.draw()}
 
 
 def main() -> int:

@@ -6,33 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from contracts import changes, events, schemas, wire
+from contracts import changes, examples, schemas, wire
 from contracts.decode import REQUIRED
 from contracts.records import LIVECARD_PREFIX
 from scripts.diagrams.languages import Say, english
 from scripts.diagrams.mermaid import markdown
-
-EXAMPLES: Final[dict[str, dict[str, Any]]] = {
-    events.OPENED: {
-        "appid": "wx1",
-        "template": "complete",
-        "expires_at": "2026-11-22T08:00:00Z",
-        "version": "release",
-        "title": "团建报名统计",
-        "publisher": "gp-cindy",
-        "room": {"opengid": "g-1"},
-        "choose": "listed",
-        "participants": ["gp-alex", "gp-bob"],
-        "deadline": "2026-11-21T18:00:00Z",
-        "notice": 3600,
-        "close_when_complete": False,
-        "continues": None,
-    },
-    events.RESCHEDULED: {"deadline": "2026-11-21T20:00:00+08:00", "notice": 600},
-    events.CLOSED: {"note": "rained off"},
-    events.COMPLETED: {"members": ["gp-alex", "gp-bob"], "openids": ["oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"]},
-    events.ADDED: {"members": ["gp-dora"], "openids": ["oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"]},
-}
 
 _ATTRIBUTES: Final = {
     "specversion": "the version of CloudEvents",
@@ -57,10 +35,10 @@ def attributes(say: Say = english) -> str:
 
 def inbound(say: Say = english) -> str:
     """Each event that livecard takes in: what it means, its fields, and an example."""
-    return "\n\n".join(_event(type_name, f"e-{number}", say) for number, type_name in enumerate(wire.WIRE, 1))
+    return "\n\n".join(_event(type_name, say) for type_name in wire.WIRE)
 
 
-def _event(type_name: str, id_: str, say: Say) -> str:
+def _event(type_name: str, say: Say) -> str:
     defs = schemas.json_schema(type_name)["$defs"]
     kind = defs[wire.WIRE[type_name].__name__]
     rows, required = [], kind.get("required", ())
@@ -70,16 +48,7 @@ def _event(type_name: str, id_: str, say: Say) -> str:
             room = defs["RoomData"]["properties"]
             rows += [_field(f"data.room.{each}", below, say) for each, below in room.items()]
     head = ("field", "required", "is", "left out", "means")
-    example = {
-        "specversion": "1.0",
-        "id": id_,
-        "source": "/signup",
-        "type": type_name,
-        "subject": "966_NGiq",
-        "time": "2026-11-21T08:00:00Z",
-        "data": EXAMPLES[type_name],
-    }
-    text = json.dumps(example, ensure_ascii=False, indent=2)
+    text = json.dumps(examples.structured(type_name), ensure_ascii=False, indent=2)
     words = _paragraphs(kind["description"], say)
     return f"### {type_name}\n\n{words}\n\n{_table(head, rows, say)}\n\n```json\n{text}\n```"
 

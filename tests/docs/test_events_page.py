@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from contracts import examples
 from contracts.decode import decode
 from contracts.events import Completed, Event
-from contracts.topics import Topics
 from contracts.wire import WIRE
-from scripts.diagrams.fields import EXAMPLES
-from services.kafka.embedded import EmbeddedKafka
-from tests.kafka.reading import read_all
+from scripts.diagrams.snippets import PRODUCERS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "events.md").read_text("utf-8")
@@ -32,12 +25,12 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def test_every_type_has_an_example_that_livecard_reads_and_that_names_every_field() -> None:
-    examples = [json.loads(each) for each in blocks(PAGE, "json")]
-    assert [each["type"] for each in examples] == list(WIRE) == list(EXAMPLES)
-    for each in examples:
+    shown = [json.loads(each) for each in blocks(PAGE, "json")]
+    assert [each["type"] for each in shown] == list(WIRE) == list(examples.DATA)
+    for each in shown:
         assert isinstance(decode(json.dumps(each).encode()), Event)
         assert {*each["data"]} == {*WIRE[each["type"]].__struct_fields__}
-    assert len({each["id"] for each in examples}) == len(examples)
+    assert len({each["id"] for each in shown}) == len(shown)
 
 
 SNIPPETS = [block for block in blocks(PAGE, "console") if "kcat" in block]
@@ -65,34 +58,10 @@ def test_there_are_snippets_for_both_modes() -> None:
     assert [("ce_specversion" in block) for block in SNIPPETS] == [False, True]
 
 
-async def test_the_python_snippet_publishes_an_event_with_its_key() -> None:
-    pytest.importorskip("confluent_kafka")
-    (snippet,) = blocks(PAGE, "python")
-    embedded, topic = EmbeddedKafka(), Topics("").events
-    kafka = embedded.start([topic])
-    try:
-        environment: dict[str, Any] = {**os.environ, "LIVECARD_KAFKA": kafka}
-        command = [sys.executable, "-c", snippet]
-        await asyncio.to_thread(subprocess.run, command, env=environment, check=True, timeout=120)
-        (record,) = await read_all(kafka, topic, 1)
-    finally:
-        embedded.stop()
-    read = decode(record.value, record.headers)
-    assert isinstance(read, Event), read
-    assert (record.key, read.activity_id, read.data) == (b"966_NGiq", "966_NGiq", Completed(("gp-bob",)))
-
-
-def test_the_java_snippet_names_the_attributes_that_binary_mode_needs() -> None:
-    """It is not run: the headers are read out of it."""
-    (snippet,) = blocks(PAGE, "java")
-    named = dict(re.findall(r'"([a-z_-]+)", ("[^"]*"|[A-Za-z.()]+)[,\n]', snippet))
-    given = {name: value.strip('"') for name, value in named.items()}
-    assert {
-        "ce_id": "UUID.randomUUID().toString()",
-        "ce_time": "Instant.now().toString()",
-    }.items() <= given.items()
-    given |= {"ce_id": "1", "ce_time": "2026-11-21T08:00:00Z"}
-    body = json.loads(re.findall(r'"966_NGiq", "(.*)"\);', snippet)[0].replace('\\"', '"'))
-    read = decode(json.dumps(body).encode(), [(name, value.encode()) for name, value in given.items()])
-    assert isinstance(read, Event), read
-    assert (read.activity_id, read.data) == ("966_NGiq", Completed(("gp-bob",)))
+def test_both_pages_show_every_producer_whole() -> None:
+    """`tests/examples/test_producers.py` runs them."""
+    chinese = (ROOT / "docs" / "zh-CN" / "events.md").read_text("utf-8")
+    for language, program in PRODUCERS.values():
+        shown = program.read_text("utf-8").rstrip()
+        assert shown in blocks(PAGE, language)
+        assert shown in blocks(chinese, language)
