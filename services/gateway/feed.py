@@ -12,7 +12,7 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Final, Literal, Protocol
 
 import msgspec
@@ -273,10 +273,11 @@ class Feed:
         for stream in list(self._streams.get(change.activity_id, ())):
             stream.push(change.frame, opens=change.opens)
 
-    def changes_of(self, activity_id: str) -> list[bytes]:
-        """The changes of an activity that are kept here, as they were published, in that order."""
+    def changes_of(self, activity_id: str, limit: int) -> list[bytes]:
+        """The last changes of an activity that are kept here, as they were published, in that order."""
         self._forget()
-        return [each.value for each in self._by_activity.get(activity_id, {}).values()]
+        newest = islice(reversed(self._by_activity.get(activity_id, {}).values()), limit)
+        return [each.value for each in newest][::-1]
 
     def begin(self) -> None:
         """From now on no change is missed, so streams may open."""

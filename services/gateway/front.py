@@ -12,6 +12,7 @@ from litestar import Litestar
 from litestar.enums import ScopeType
 from litestar.types import Message, Receive, Scope, Send
 
+from services.gateway.console.sessions import PATH as CONSOLE
 from services.gateway.parts import Gateway
 from services.gateway.problems import MEDIA_TYPE, Problem, no_such_path, unavailable
 from services.runtime.ports import Clock
@@ -93,7 +94,8 @@ class Front:
             return unavailable("this gateway leaves: ask another one", SHED)
         if self._working >= MOST_WORKING or self._open >= MOST_OPEN:
             return unavailable("too many requests are under way: try again", SHED)
-        path = canonical(scope.get("raw_path") or scope["path"].encode())
+        raw = scope.get("raw_path") or scope["path"].encode()
+        path = CONSOLE if raw.partition(b"?")[0] == b"%b/" % CONSOLE.encode() else canonical(raw)
         if path is None:
             return no_such_path()
         scope["path"] = path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any, Final, Literal
 
 import msgspec
@@ -178,21 +180,22 @@ class ChatCard(msgspec.Struct, dict=True):
     def _publisher(self) -> str:
         return SOMEBODY if self.declaration.publisher is None else self._name(self.declaration.publisher)
 
-    def viewers(self) -> dict[str, Any]:
-        """What the publisher, each participant, and the others in the room read.
-
-        Participants are the declared ones, for `everyone` the room, and whoever became done.
-        """
+    def known(self) -> dict[str, None]:
+        """Participants: the declared ones, for `everyone` the room, and whoever became done."""
         declared = self.declaration
-        known = (*declared.participants, *self.posts)
-        if declared.choose == "everyone":
-            known = (*(declared.members or ()), *known)
+        room = declared.members or () if declared.choose == "everyone" else ()
+        return dict.fromkeys(chain(room, declared.participants, self.posts))
+
+    def viewers(self, known: Iterable[str] | None = None) -> dict[str, Any]:
+        """What the publisher, each participant (of these, if any are given), and the others in the room
+        read."""
+        declared = self.declaration
         rest = Viewer.participant if declared.choose == "everyone" else Viewer.bystander
         return {
             "publisher": self._subtitle(Viewer.publisher),
             "participants": {
                 member: self._subtitle(Viewer.participant, done=member in self.posts)
-                for member in dict.fromkeys(known)
+                for member in (self.known() if known is None else known)
             },
             "others": self._subtitle(rest),
         }
@@ -214,6 +217,17 @@ class ChatCard(msgspec.Struct, dict=True):
 
     def view(self, now: int) -> dict[str, Any]:
         """The whole card as `/control/activities/{id}` shows it."""
+        return self.frame(now) | {
+            "names": self.declaration.names,
+            "done": list(self.posts),
+            "viewers": self.viewers(),
+            "chat": self.chat,
+            "history": self.history,
+            "posts": self.posts,
+        }
+
+    def frame(self, now: int) -> dict[str, Any]:
+        """What is of one size, however many take part."""
         declared = self.declaration
         return {
             "activity_id": declared.activity_id,
@@ -223,16 +237,10 @@ class ChatCard(msgspec.Struct, dict=True):
             "title": declared.title,
             "publisher": declared.publisher,
             "choose": declared.choose,
-            "names": declared.names,
             "at": self.at,
             "expires_at": self.expires_at,
             "expired": now >= self.expires_at,
             "target_state": self.target_state,
-            "done": list(self.posts),
-            "viewers": self.viewers(),
-            "chat": self.chat,
-            "history": self.history,
-            "posts": self.posts,
             "violations": {"repeated_posts": self.repeated_posts, "lowered": self.lowered},
             "reopened": self.reopened,
         }

@@ -100,6 +100,11 @@ function frame(id) {
   return part;
 }
 
+/** How many take part: a stream names the first of very many. */
+function count(card) {
+  return Math.max(card.participants, participantsOf(card).length);
+}
+
 function lines(card) {
   const { publisher, participants, others } = card.viewers, everyone = card.choose === "everyone";
   const all = participantsOf(card), name = card.publisher ? nameIn(card, card.publisher) : t("somebody");
@@ -107,7 +112,7 @@ function lines(card) {
     { id: card.publisher ?? "", row: "publisher", name, role: t("publisher"), text: publisher, asked: false },
     ...all.slice(0, MEMBERS).map(id => (
       { id, row: `of ${id}`, name: nameIn(card, id), role: id, text: participants[id] ?? others, asked: true })),
-    ...(all.length > MEMBERS ? [{ id: "", row: "rest", name: t("rest", all.length - MEMBERS), role: "", text: "…", asked: false }] : []),
+    ...(count(card) > MEMBERS ? [{ id: "", row: "rest", name: t("rest", count(card) - MEMBERS), role: "", text: "…", asked: false }] : []),
     { id: "", row: "others", name: t("others"), role: t(everyone ? "roleEverybody" : "roleOthers"), text: others, asked: false },
   ];
 }
@@ -131,8 +136,8 @@ export function drawCard() {
 function show(part, card) {
   write(part.chip, t("states")[card.target_state]);
   part.chip.className = `chip s${card.target_state}`;
-  const all = participantsOf(card).length;
-  write(part.count, card.choose === "listed" ? t("doneOf", card.done.length, all) : t("doneCount", card.done.length));
+  const done = card.finished;
+  write(part.count, card.choose === "listed" ? t("doneOf", done, count(card)) : t("doneCount", done));
   write(part.heading, t("reads"));
   arrange(part.list, lines(card).map(line => {
     if (!part.rows.has(line.row)) part.rows.set(line.row, row(line.id));
@@ -153,7 +158,7 @@ function showButtons(part, card) {
   const left = participantsOf(card).filter(each => !card.done.includes(each) && !world.pending.has(key(card.activity_id, each)));
   const ended = card.target_state === 3;
   if (ended && part.bar.contains(document.activeElement)) $("card-title").focus({ preventScroll: true });
-  part.all.hidden = ended || left.length < 2;
+  part.all.hidden = ended || left.length < 2 || card.participants > Object.keys(card.viewers.participants).length;
   part.close.hidden = ended;
   if (ended && part.answer.textContent === t("closing")) write(part.answer, "");
   part.all.disabled = part.close.disabled = !world.means.gateway;

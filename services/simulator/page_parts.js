@@ -30,7 +30,8 @@ export function write(element, text) {
 }
 
 export function nameIn(card, id) {
-  return card.names[id] || world.means.people[id] || id;
+  const names = [card.names, world.means.people].find(each => Object.hasOwn(each, id) && each[id]);
+  return names ? names[id] : id; // nobody is called `constructor` but who says so
 }
 
 export function avatar(name, id) {

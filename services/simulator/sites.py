@@ -25,7 +25,10 @@ def same_site(handler: Handler) -> Handler:
     leads here. What is no browser sends no `Origin`, and is asked nothing."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
-        fault = _fault(request)
+        try:
+            fault = _fault(request)
+        except ValueError:  # a `Host` or `Origin` that is no address
+            fault = ANOTHER_SITE
         if fault is None:
             return await handler(request)
         return web.Response(body=msgspec.json.encode({"error": fault}), status=403, headers=JSON)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import chain, islice
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +22,8 @@ SHOWN: Final = 60
 MESSAGES: Final = 30
 CALLS: Final = 20
 """What the chat said and which calls were applied, of each card: the last of them."""
+PEOPLE: Final = 500
+"""Participants of each card who are told: the first of them."""
 EVERY: Final = 1.0
 """Seconds between two questions to livecard's store about new cards, while somebody watches."""
 BREATH: Final = 0.05
@@ -132,6 +135,19 @@ class _Follower:
         return head.encode() + msgspec.json.encode(content) + b"\n\n"
 
     def _card(self, card: ChatCard) -> dict[str, Any]:
-        view = card.view(self._shell.now())
-        calls = len(card.history)
-        return view | {"calls": calls, "chat": card.chat[-MESSAGES:], "history": card.history[-CALLS:]}
+        """Bounded: each change of a card is told anew, and 100,000 may take part. `participants` and
+        `finished` count them all."""
+        known = card.known()
+        first = tuple(islice(known, PEOPLE))
+        history, names = card.history[-CALLS:], card.declaration.names
+        named = chain((card.declaration.publisher or "",), first, *(call.members for call in history))
+        return card.frame(self._shell.now()) | {
+            "names": {member: names[member] for member in named if member in names},
+            "done": [member for member in first if member in card.posts],
+            "viewers": card.viewers(first),
+            "participants": len(known),
+            "finished": len(card.posts),
+            "calls": len(card.history),
+            "chat": card.chat[-MESSAGES:],
+            "history": history,
+        }

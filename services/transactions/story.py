@@ -20,7 +20,7 @@ from services.transactions.views import ActivityView, activity_view
 from statemachine.card import DeliveryRules
 
 MOST: Final = 100
-"""Calls, members and waiting events that are told."""
+"""Calls, changes, members and waiting events that are told, of each the last."""
 
 Kind = Literal["seen", "opened", "rescheduled", "ended", "done", "parked", "outbox", "change", "call"]
 Facts = Attempt | ChangeData | None

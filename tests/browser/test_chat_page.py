@@ -11,6 +11,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from services.simulator.app import SimulatorServer
+from services.simulator.cards import Declaration
 from tests.browser.pages import NARROW, PATIENT, WIDE, opened, overflows, tab_to, violations
 from tests.e2e.up import Up, up
 
@@ -66,6 +67,28 @@ async def test_a_member_finishes_and_all_three_viewers_see_it(browser: Browser, 
             said = each.locator(".pill", has_text="小琳 发布的 团建报名统计 已结束")
             await expect(said).to_have_count(1, timeout=PATIENT)
         await expect(page.locator("#card-body button:visible")).to_have_count(0, timeout=PATIENT)
+
+
+async def test_members_may_have_any_ids(browser: Browser) -> None:
+    """Also those that every object has: the page goes on."""
+    simulator = SimulatorServer()
+    await simulator.start()
+    try:
+        declared = Declaration(
+            activity_id="__proto__",
+            appid="wx1",
+            template="complete",
+            title="odd",
+            publisher="toString",
+            participants=("constructor", "__proto__", "<b>"),
+        )
+        simulator.model.declare(simulator.shell.now(), declared)
+        async with opened(browser, simulator.url) as page:
+            await expect(page.locator("#card-title")).to_have_text("odd", timeout=PATIENT)
+            names = page.locator(".readers .name")
+            assert (await names.all_inner_texts())[:4] == ["toString", "constructor", "__proto__", "<b>"]
+    finally:
+        await simulator.stop()
 
 
 async def test_a_fault_holds_the_card_up_until_it_is_taken_away_and_the_publisher_closes(

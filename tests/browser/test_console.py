@@ -52,8 +52,8 @@ class Caller:
         """Let its connections go."""
         await self._api.aclose()
 
-    async def create(self, title: str) -> str:
-        """An activity that is open."""
+    async def create(self, title: str, *members: str) -> str:
+        """An activity that is open; of Alex, Bob and Cindy where nobody is named."""
         deadline = datetime.now(UTC) + timedelta(hours=6)
         made = await self._api.post(
             "/activities",
@@ -61,7 +61,7 @@ class Caller:
                 "appid": "wx1",
                 "template": "complete",
                 "title": title,
-                "participants": ["gp-alex", "gp-bob", "gp-cindy"],
+                "participants": members or ["gp-alex", "gp-bob", "gp-cindy"],
                 "deadline": deadline.isoformat(),
             },
         )
@@ -177,3 +177,30 @@ async def test_a_story_is_found_and_its_card_redelivered_by_keyboard(
         await expect(timeline).to_contain_text("40097")
         reads = page.locator(".reads")
         await expect(reads).to_contain_text("3")
+
+
+async def test_a_refresh_leaves_the_reader_what_it_is_at(
+    browser: Browser, running: Up, caller: Caller
+) -> None:
+    """A table stays scrolled, a text selected, and a button that is pressed meanwhile is pressed."""
+    activity = await caller.create("Long names", *(f"gp-{n}-{'x' * 40}" for n in range(5)))
+    async with console(browser, running, NARROW) as page:
+        await page.goto(f"{running.gateway}/console/activities/{activity}")
+        table, as_of = page.locator("#members-scroll"), page.locator(".asof time")
+        await table.evaluate("each => { each.scrollLeft = 50; }")
+        before = await as_of.inner_text()
+        await expect(as_of).not_to_have_text(before)
+        assert await table.evaluate("each => each.scrollLeft") == 50
+        await table.get_by_role("rowheader").first.select_text()
+        async with page.expect_response(lambda each: each.url.endswith(activity)):
+            pass
+        await asyncio.sleep(0.2)
+        assert "gp-" in await page.evaluate("String(getSelection())")
+        await page.evaluate("getSelection().removeAllRanges()")
+        await page.locator("#redeliver").hover()
+        await page.mouse.down()
+        async with page.expect_response(lambda each: each.url.endswith(activity)):
+            pass
+        await asyncio.sleep(0.2)
+        await page.mouse.up()
+        await expect(page.get_by_role("status")).to_be_visible()

@@ -14,10 +14,13 @@ from contracts.changes import ActivityChanged, ParticipantDone, encode_change
 from contracts.times import SECOND
 from contracts.wechat import Verdict
 from services.gateway.console import words
+from services.gateway.console.watch import Watch
 from services.store.ports import StoreUnavailable
+from services.store.pulse import CallCount
 from services.store.rows import Writes
 from services.transactions.arrivals import read_arrival
-from statemachine.gate import Gate
+from services.transactions.story import MOST
+from statemachine.gate import MINUTE, Gate
 from tests.gateway.console import Reader, Shift
 from tests.gateway.world import ALL_KEY, SCOPE_KEYS, World
 from tests.store.benches import START
@@ -155,6 +158,17 @@ async def test_a_story_tells_calls_changes_and_members_in_one_order(world: World
     assert re.search(r"m2</th>\s*<td>done", page)
 
 
+async def test_a_story_tells_the_last_changes_however_many_there_were(world: World) -> None:
+    """A hundred thousand members may be done within the hour, and the page is made anew every few seconds."""
+    await world.scene.open("a-1")
+    for n in range(MOST + 50):
+        done = ParticipantDone(members=(f"m{n}",))
+        world.gateway.feed.take(0, b"a-1", encode_change(f"c{n}", "a-1", START + n * SECOND, done))
+    page = await (await Reader(world).signed_in()).page("/console/activities/a-1")
+    told = re.findall(r"Done: (m\d+)", page)
+    assert told == [f"m{n}" for n in reversed(range(50, MOST + 50))]
+
+
 async def test_cards_and_members_come_in_pages(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """By cursors, each once; a cursor of another list is refused in a page."""
     monkeypatch.setattr("services.gateway.console.reading.PAGE", 2)
@@ -192,6 +206,13 @@ async def test_an_activity_is_found_by_its_id(world: World) -> None:
     missing = await reader.get("/console/activities/nothing")
     assert missing.status_code == 404
     assert "None of this key" in missing.text
+
+
+async def test_the_console_is_found_with_a_slash_at_its_end(world: World) -> None:
+    """As people type it; before and after they signed in."""
+    reader = Reader(world)
+    assert (await reader.get("/console/")).headers["location"] == "/console/sign-in"
+    assert "Every card shows what it should." in await (await reader.signed_in()).page("/console/?lang=en")
 
 
 async def test_the_language_is_the_readers(world: World) -> None:
@@ -243,6 +264,8 @@ async def test_a_page_may_load_nothing_from_outside_and_evaluate_nothing(world: 
             found = await reader.get(file)
             assert found.status_code == 200
             assert "immutable" in found.headers["cache-control"]
+            other = await reader.get(re.sub(r"v=\w+", "v=of-another-gateway", file))
+            assert other.headers["cache-control"] == "no-store"
     assert (await reader.get("/console/static/words.json")).status_code == 404
 
 
@@ -281,6 +304,29 @@ async def test_viewers_share_what_is_read(world: World, monkeypatch: pytest.Monk
     assert asked.count("standings") == 1
     assert asked.count("calls_between") == 2
     await fresh.close()
+
+
+async def test_minutes_that_come_again_are_counted_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the database's clock is set back, what was over is not: its calls are still to come."""
+    await world.scene.open("a-1")
+    clock = Shift()
+    at, found = START, [CallCount("wx1", 1, 1, 0)]
+    watch = Watch(world.bench.store, clock, world.gateway.rules)
+
+    async def standings(_limit: int) -> tuple[list[Any], int]:
+        return [], at
+
+    async def calls_between(since: int, *_: int) -> list[CallCount]:
+        return found if since == START - 5 * MINUTE else []
+
+    monkeypatch.setattr(world.bench.store, "standings", standings)
+    monkeypatch.setattr(world.bench.store, "calls_between", calls_between)
+    assert sum(each.calls or 0 for each in await watch.minutes(["wx1"])) == 1
+    at, found = START - 5 * MINUTE, [CallCount("wx1", 7, 7, 0)]
+    clock.at += 11 * SECOND
+    assert (await watch.minutes(["wx1"]))[-1].calls == 7
 
 
 async def test_a_store_that_is_away_is_told_in_a_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

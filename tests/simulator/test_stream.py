@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 from services.simulator.app import SimulatorServer
+from services.simulator.cards import Declaration
 
 
 class Reader:
@@ -112,3 +113,33 @@ async def test_a_simulator_that_stops_ends_its_streams(client: Any, server: Simu
         await reader.next("means")
         server.stream.close()
         assert (await reader._response.read()) == b""
+
+
+async def test_of_very_many_who_take_part_the_first_are_told_and_all_counted(
+    server: SimulatorServer, client: Any
+) -> None:
+    """A change tells a card anew: 100,000 members would be megabytes each time, for each who watches."""
+    everybody = [f"gp-{n}" for n in range(5_000)]
+    server.model.declare(
+        server.shell.now(),
+        Declaration(
+            activity_id="act",
+            appid="wx1",
+            template="complete",
+            publisher="gp-4999",
+            participants=tuple(everybody),
+            names={each: f"n{each}" for each in everybody},
+        ),
+    )
+    await client.log_in()
+    async with stream(client) as reader:
+        await reader.next("snapshot")
+        await client.send(1, ["gp-3", "gp-4998"])
+        _, told = await reader.next("card")
+    card = told["card"]
+    assert (card["participants"], card["finished"]) == (5_000, 2)
+    assert list(card["viewers"]["participants"]) == everybody[:500]
+    assert card["done"] == ["gp-3"]
+    assert card["names"].keys() == {*everybody[:500], "gp-4998", "gp-4999"}
+    assert "posts" not in card
+    assert len((await client.get("/control/activities/act"))["viewers"]["participants"]) == 5_000

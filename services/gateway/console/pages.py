@@ -56,7 +56,7 @@ class Pages:
     def __init__(self) -> None:
         self._words = Words()
         self.static = {name: (FOLDER / "static" / name).read_bytes() for name in STATIC}
-        version = hashlib.sha256(b"".join(self.static.values())).hexdigest()[:12]
+        self.version = hashlib.sha256(b"".join(self.static.values())).hexdigest()[:12]
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(FOLDER / "templates"),
             autoescape=True,
@@ -71,7 +71,7 @@ class Pages:
             refresh=REFRESH,
             never=NEVER,
             languages=LANGUAGES,
-            version=version,
+            version=self.version,
         )
         self._templates.filters.update(clock=_clock, moment=_moment, segment=segment)
         self._templates.tests["of_type"] = _of_type

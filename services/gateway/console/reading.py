@@ -19,7 +19,7 @@ from services.gateway.parts import Gateway, TheGateway
 from services.store.pages import PENDING_OR_DONE, Place
 from services.transactions.ledger import DEAD_LETTERS
 from services.transactions.overview import cards_after
-from services.transactions.story import read_story
+from services.transactions.story import MOST, read_story
 
 FIRST_CARDS: Final = 8
 """The oldest cards that the overview lists."""
@@ -154,5 +154,5 @@ async def activity_page(
 
 
 def _changes(gateway: Gateway, activity_id: str) -> list[Change]:
-    """The last hour's, as far as this process has them."""
-    return [decode_change(each) for each in gateway.feed.changes_of(activity_id)]
+    """The last hour's, as far as this process has them, and as many as are told of anything."""
+    return [decode_change(each) for each in gateway.feed.changes_of(activity_id, MOST)]

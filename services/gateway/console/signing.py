@@ -17,7 +17,8 @@ from services.gateway.problems import no_such_path
 _INSIDE: Final = re.compile(rf"{PATH}(?:[/?][!-\[\]-~]*)?")
 """An address of the console: no other host, no other part of this one."""
 FOREVER: Final = "public, max-age=31536000, immutable"
-"""A file's address changes with its content."""
+"""A file's address changes with its content (`v`). Another one's is that of another version's gateway, beside
+this one while they are replaced: what it names must not be kept as this."""
 
 
 @get("/sign-in", opt={"console": True, "open": True})
@@ -52,12 +53,15 @@ async def sign_out(request: Request[Any, Any, Any]) -> Response[None]:
 
 @get("/static/{name:str}", opt={"console": True, "open": True}, sync_to_thread=False)
 def static(
-    name: Annotated[str, PathParameter(description="a file of the pages")], console: TheConsole
+    request: Request[Any, Any, Any],
+    name: Annotated[str, PathParameter(description="a file of the pages")],
+    console: TheConsole,
 ) -> Response[bytes]:
     """One file."""
     if name not in STATIC:
         raise no_such_path()
-    headers = {**HEADERS, "Cache-Control": FOREVER}
+    ours = request.query_params.get("v") == console.pages.version
+    headers = {**HEADERS, "Cache-Control": FOREVER} if ours else HEADERS
     return Response(console.pages.static[name], media_type=STATIC[name], headers=headers)
 
 

@@ -124,7 +124,7 @@ class Watch:
         self._minutes = {at: each for at, each in self._minutes.items() if current - SHOWN < at <= current}
         for at in range(current, current - SHOWN if now else current, -1):
             known = self._minutes.get(at)
-            if known is not None and known.whole:
+            if known is not None and known.whole and at < current - SETTLED:  # or the clock was set back
                 continue
             if read >= READING:
                 break
