@@ -114,6 +114,11 @@ def _mode(headers: Sequence[tuple[str, bytes | None]]) -> str:
     return mode
 
 
+def is_binary(headers: Sequence[tuple[str, bytes | None]]) -> bool:
+    """Whether a record with these headers has its attributes there, and not in its value."""
+    return bool(headers) and _mode(headers) is _BINARY
+
+
 def _speaks_for_itself(dead: Dead, mode: str) -> bool:
     """Whether nobody needs the mode to understand what is wrong."""
     return dead.reason == "unknown_type" or (dead.reason == "invalid" and mode is not _BINARY)

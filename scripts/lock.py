@@ -1,9 +1,10 @@
 """Resolve the dependencies into the lock files: names, versions and hashes for every supported platform.
 
 `requirements-dev.txt` is what a checkout installs, `requirements.txt` what the image installs (a subset with
-the same versions, with the embedded broker of `livecard demo`), `requirements-build.txt` what builds the
-wheel, `requirements-bench.txt` the peers of `make bench`, which go on top of a checkout's. What is locked
-stays as it is unless `--upgrade` or `--upgrade-package NAME` is given; those options go to `uv pip compile`.
+the same versions, with the embedded broker of `livecard demo` and with OpenTelemetry),
+`requirements-build.txt` what builds the wheel, `requirements-bench.txt` the peers of `make bench`, which go
+on top of a checkout's. What is locked stays as it is unless `--upgrade` or `--upgrade-package NAME` is given;
+those options go to `uv pip compile`.
 """
 
 import subprocess
@@ -29,7 +30,9 @@ def main(options: Sequence[str]) -> None:
     """Write the lock files."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     compile_lock(DEV, "pyproject.toml", "--extra", "dev", *options)
-    compile_lock(RUNTIME, "pyproject.toml", "--extra", "embedded", "--constraint", DEV, *options)
+    compile_lock(
+        RUNTIME, "pyproject.toml", "--extra", "embedded", "--extra", "traces", "--constraint", DEV, *options
+    )
     needs = "\n".join(project["build-system"]["requires"])
     compile_lock(BUILD, "-", "--constraint", DEV, *options, stdin=needs)
     peers = "\n".join(project["project"]["optional-dependencies"]["bench"])

@@ -74,9 +74,14 @@ def build(parts: Parts) -> list[Service]:
         settings=parts.settings,
         rules=parts.delivery_rules,
         metrics=parts.metrics,
+        traces=parts.traces,
     )
     nudges = NudgeConsumer(
-        parts.settings, parts.topics.dispatcher_group, lambda _: dispatcher.wake(), parts.clock
+        parts.settings,
+        parts.topics.dispatcher_group,
+        lambda _: dispatcher.wake(),
+        parts.clock,
+        None if parts.traces is None else parts.traces.heard,
     )
     quotas = QuotaWatch(wechat, apps, parts.settings.quota_probe)
     return [DispatcherService(dispatcher, nudges, quotas, wechat, apps)]

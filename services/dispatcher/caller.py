@@ -20,6 +20,7 @@ from services.dispatcher.limiter import Limiter, Permit
 from services.dispatcher.metrics import DispatcherMetrics
 from services.runtime.ports import SELDOM, Chance, Clock
 from services.runtime.settings import Settings
+from services.tracing.ports import Traces
 from services.wechat.ports import Answer, WeChat
 from statemachine.gate import CLOSING
 from statemachine.step import Claimed, Result
@@ -39,8 +40,10 @@ class Caller:
         chance: Chance,
         settings: Settings,
         metrics: DispatcherMetrics,
+        traces: Traces | None = None,
     ) -> None:
-        self._wechat, self._limiter, self._metrics = wechat, limiter, metrics
+        self._wechat, self._limiter = wechat, limiter
+        self._metrics, self._traces = metrics, traces
         self._clock, self._chance = clock, chance
         self._deadline, self._lease = settings.call_deadline, settings.lease
         self._empty_list_at_open = settings.empty_list_at_open
@@ -60,7 +63,7 @@ class Caller:
             self._limiter.give(permit)
         seconds = self._clock.monotonic() - started
         self._learn(claimed, permit, answer, seconds)
-        return Result(
+        result = Result(
             claimed,
             answer.verdict,
             answer.sent,
@@ -70,6 +73,9 @@ class Caller:
             round(seconds * 1_000_000),
             self._chance.random(),
         )
+        if answer.verdict is not None:
+            self._tell(result, seconds)
+        return result
 
     async def _ask(self, claimed: Claimed, permit: Permit, began: float) -> Answer:
         """Ask WeChat, if the lease outlives the call's deadline, the id lives and the app is let in."""
@@ -86,6 +92,30 @@ class Caller:
             return Answer(None)
         body = message(claimed, empty_list_at_open=self._empty_list_at_open)
         return await self._wechat.set_chat_tool_msg(claimed.card.appid, body, self._deadline, may_send)
+
+    def _tell(self, result: Result, seconds: float) -> None:
+        """One line an attempt, with everything about it; who is listed is not told, only how many."""
+        trace = "" if self._traces is None else self._traces.called(result, seconds)
+        claimed, card = result.claimed, result.claimed.card
+        LOG.info(
+            "attempt",
+            activity_id=card.activity_id,
+            appid=card.appid,
+            revision=card.revision,
+            target_state=claimed.call.target_state,
+            members=len(claimed.call.members),
+            more=claimed.more,
+            repair=claimed.repair,
+            after_failures=card.attempts,
+            fence=card.fence,
+            verdict=None if result.verdict is None else result.verdict.value,
+            sent=result.sent,
+            errcode=result.errcode,
+            errmsg=result.errmsg,
+            rid=result.rid,
+            seconds=round(seconds, 4),
+            **({"trace_id": trace} if trace else {}),
+        )
 
     def _learn(self, claimed: Claimed, permit: Permit, answer: Answer, seconds: float) -> None:
         """What the answer says about the app in this process."""

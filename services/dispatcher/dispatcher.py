@@ -19,6 +19,7 @@ from services.dispatcher.settler import Settler
 from services.runtime.ports import SELDOM, Chance, Clock, Kick
 from services.runtime.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
+from services.tracing.ports import Traces
 from services.transactions.claim import Claims, claim
 from services.transactions.settle import Settled
 from services.wechat.ports import Apps, WeChat
@@ -54,6 +55,7 @@ class Dispatcher:
         settings: Settings,
         rules: DeliveryRules,
         metrics: DispatcherMetrics,
+        traces: Traces | None = None,
     ) -> None:
         self._holder, self._store, self._apps = holder, store, apps
         self._relay, self._clock, self._chance = relay, clock, chance
@@ -67,6 +69,7 @@ class Dispatcher:
             chance=chance,
             settings=settings,
             metrics=metrics,
+            traces=traces,
         )
         self._outage = Outage(store, clock)
         self._settler = Settler(

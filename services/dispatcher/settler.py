@@ -106,6 +106,15 @@ class Settler:
     def _tell(self, batch: Sequence[Result], settled: Sequence[Settled]) -> None:
         self._metrics.settled(len(batch), sum(each.stale for each in settled))
         for result, outcome in zip(batch, settled, strict=True):
+            if outcome.stale:
+                card = result.claimed.card
+                LOG.warning(
+                    "an answer came after its lease: somebody else had the card by then",
+                    activity_id=card.activity_id,
+                    appid=card.appid,
+                    fence=card.fence,
+                    verdict=None if result.verdict is None else result.verdict.value,
+                )
             self._settled(result, outcome)
 
     def _poison(self, result: Result, error: Exception) -> None:

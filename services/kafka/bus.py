@@ -12,7 +12,7 @@ import structlog
 
 from contracts.nudge import Nudge, encode_nudge
 from services.kafka.options import BrokerError, kafka_options
-from services.kafka.ports import BusUnavailable, Message
+from services.kafka.ports import NO_HEADERS, BusUnavailable, Headers, Message
 from services.kafka.producer import Publisher
 from services.runtime.settings import Settings
 
@@ -26,6 +26,8 @@ NUDGE_DEADLINE: Final = 5.0
 """Seconds after which a nudge is no longer worth sending: the dispatchers' poll is faster."""
 MOST_NUDGES: Final = 20_000
 """Activities that wait to be nudged; more are dropped."""
+MOST_HEADERS: Final = 16
+"""Headers of one nudge: each trace that it tells of takes one or two."""
 NUDGE_PAUSE: Final = 1.0
 """Seconds between tries while nudges fail."""
 
@@ -54,6 +56,7 @@ class KafkaBus:
         self._main: Publisher | None = None
         self._side: Publisher | None = None
         self._waiting: dict[str, dict[str, int]] = {}
+        self._headers: dict[str, Headers] = {}
         self._wake = asyncio.Event()
         self._nudger: asyncio.Task[None] | None = None
 
@@ -76,10 +79,15 @@ class KafkaBus:
         """See `services.kafka.ports.Bus`; raises `BusUnavailable` after 15 s at the latest."""
         await self._connected().publish(topic, messages)
 
-    def nudge(self, topic: str, revisions: Mapping[str, int]) -> None:
-        """See `services.kafka.ports.Bus`: of those that wait, the last revision is enough."""
+    def nudge(
+        self, topic: str, revisions: Mapping[str, int], headers: Mapping[str, Headers] = NO_HEADERS
+    ) -> None:
+        """See `services.kafka.ports.Bus`: of those that wait, the last revision is enough, with the headers
+        of all (the last `MOST_HEADERS`)."""
         waiting = self._waiting.setdefault(topic, {})
         waiting |= revisions
+        for name, more in headers.items():
+            self._headers[name] = (*self._headers.get(name, ()), *more)[-MOST_HEADERS:]
         lost = len(waiting) - MOST_NUDGES
         if lost > 0:
             self._metrics.nudges_lost(lost)
@@ -100,9 +108,10 @@ class KafkaBus:
             await self._wake.wait()
             self._wake.clear()
             waiting, self._waiting = self._waiting, {}
+            headers, self._headers = self._headers, {}
             for topic, revisions in waiting.items():
                 messages = [
-                    Message(name.encode(), encode_nudge(Nudge(name, revision)))
+                    Message(name.encode(), encode_nudge(Nudge(name, revision)), headers.get(name, ()))
                     for name, revision in revisions.items()
                 ]
                 try:

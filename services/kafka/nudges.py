@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import UnknownTopicOrPartitionError
 
 from contracts.nudge import Nudge, decode_nudge
@@ -16,6 +16,7 @@ from services.kafka.errors import brief, no_topic
 from services.kafka.leaving import leave
 from services.kafka.options import kafka_options
 from services.kafka.patches import header_names
+from services.kafka.ports import Headers
 from services.runtime.ports import SELDOM, Clock
 from services.runtime.settings import Settings
 
@@ -32,13 +33,20 @@ WAIT: Final = 5.0
 class NudgeConsumer:
     """A member of `group` on `card.nudges`, from the latest on, offsets committed by themselves.
 
-    `on_nudges` is called with every batch and must not wait. Never dies: it joins again.
+    `on_nudges` is called with every batch and must not wait; before it `on_headers`, where it is given, with
+    each nudge that has headers. Never dies: it joins again.
     """
 
     def __init__(
-        self, settings: Settings, group: str, on_nudges: Callable[[list[Nudge]], None], clock: Clock
+        self,
+        settings: Settings,
+        group: str,
+        on_nudges: Callable[[list[Nudge]], None],
+        clock: Clock,
+        on_headers: Callable[[Nudge, Headers], None] | None = None,
     ) -> None:
-        self._settings, self._group, self._on_nudges = settings, group, on_nudges
+        self._settings, self._group = settings, group
+        self._on_nudges, self._on_headers = on_nudges, on_headers
         self._topic = Topics(settings.topic_prefix).nudges
         self._task: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -100,11 +108,17 @@ class NudgeConsumer:
             while consumer.partitions_for_topic(self._topic):
                 self._polled = self._clock.monotonic()
                 batches = await consumer.getmany(timeout_ms=round(POLL * 1000), max_records=MOST)
-                nudges = [decode_nudge(record.value) for batch in batches.values() for record in batch]
-                if known := [nudge for nudge in nudges if nudge is not None]:
-                    self._on_nudges(known)
+                records = [record for batch in batches.values() for record in batch]
+                if nudges := [nudge for record in records if (nudge := self._read(record)) is not None]:
+                    self._on_nudges(nudges)
             raise UnknownTopicOrPartitionError  # it was deleted, and a member would wait for ever
         finally:
             self._polled = None
             self._leaving = asyncio.create_task(leave(consumer))
             await asyncio.shield(self._leaving)
+
+    def _read(self, record: ConsumerRecord[bytes, bytes]) -> Nudge | None:
+        nudge = decode_nudge(record.value)
+        if nudge is not None and self._on_headers is not None and record.headers:
+            self._on_headers(nudge, tuple(record.headers))
+        return nudge

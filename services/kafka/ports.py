@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 import msgspec
 
 Headers = tuple[tuple[str, bytes | None], ...]
+NO_HEADERS: Final[Mapping[str, Headers]] = MappingProxyType({})
 
 
 class BusUnavailable(Exception):
@@ -37,7 +39,9 @@ class Bus(Protocol):
         """
         ...
 
-    def nudge(self, topic: str, revisions: Mapping[str, int]) -> None:
+    def nudge(
+        self, topic: str, revisions: Mapping[str, int], headers: Mapping[str, Headers] = NO_HEADERS
+    ) -> None:
         """Tell the dispatchers to look at these activities (activity_id → revision). Best effort: what
-        cannot be taken at once is dropped and counted."""
+        cannot be taken at once is dropped and counted. `headers`: those of some nudges, by activity_id."""
         ...

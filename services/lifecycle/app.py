@@ -18,6 +18,7 @@ def build(parts: Parts) -> list[Service]:
         topics=parts.topics,
         rules=parts.rules,
         metrics=parts.metrics,
+        traces=parts.traces,
     )
     return [
         Consumer(

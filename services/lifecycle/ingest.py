@@ -8,14 +8,16 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from contracts.events import Event
 from contracts.reading import capped
 from contracts.records import Record, dead_headers
 from contracts.topics import Topics
 from services.kafka.oversized import fitted, publish_letters
-from services.kafka.ports import Bus, BusUnavailable, Message
+from services.kafka.ports import NO_HEADERS, Bus, BusUnavailable, Message
 from services.lifecycle.dividing import bounded, side_by_side
 from services.runtime.ports import SELDOM, Chance, Clock, Kick
 from services.store.ports import Store, StoreRejected, StoreUnavailable
+from services.tracing.ports import Traces
 from services.transactions.apply import Applied, DeadLetter, TooMuch, apply
 from services.transactions.arrivals import Arrival, Failed, read_arrival
 from statemachine.model import Rules
@@ -111,12 +113,14 @@ class Ingest:
         topics: Topics,
         rules: Rules,
         metrics: IngestMetrics | None = None,
+        traces: Traces | None = None,
         attempt_deadline: float = ATTEMPT_DEADLINE,
     ) -> None:
         self._store, self._bus, self._relay = store, bus, relay
         self._clock, self._chance = clock, chance
         self._topics, self._rules = topics, rules
         self._metrics: IngestMetrics = metrics or SilentIngest()
+        self._traces = traces
         self._attempt_deadline = attempt_deadline
         self._waits: dict[asyncio.Task[Any] | None, str] = {}
         self.moved = clock.monotonic()
@@ -165,6 +169,7 @@ class Ingest:
         that is to blame; so is what is too much for one transaction, and what failed `PATIENCE` times.
         """
         failures = refusals = 0
+        began = self._clock.monotonic()
         while True:
             self.moved = self._clock.monotonic()
             try:
@@ -190,16 +195,19 @@ class Ingest:
                 if failures == PATIENCE and len(arrivals) > 1:
                     break
             else:
-                self._taken(applied)
+                self._taken(arrivals, applied, began)
                 return applied.dead
         middle = len(arrivals) // 2
         return [*await self._transact(arrivals[:middle]), *await self._transact(arrivals[middle:])]
 
-    def _taken(self, applied: Applied) -> None:
+    def _taken(self, arrivals: Sequence[Arrival], applied: Applied, began: float) -> None:
         """A transaction is in: who waits for what it left hears of it before the offsets are committed."""
         self._waits.pop(asyncio.current_task(), None)
+        headers = NO_HEADERS
+        if self._traces is not None:
+            headers = self._traces.taken(arrivals, applied, self._clock.monotonic() - began)
         if applied.nudges:
-            self._bus.nudge(self._topics.nudges, applied.nudges)
+            self._bus.nudge(self._topics.nudges, applied.nudges, headers)
         self._relay.kick()
         self._metrics.outcomes(applied.outcomes)
         if applied.repeats:
@@ -248,6 +256,7 @@ def _unprocessable(arrival: Arrival, error: StoreRejected, *, named: bool) -> Ar
     record, why = arrival.record, capped(f"the store refused it: {error}")
     LOG.error(
         "an event cannot be processed and goes to the dead letters",
+        activity_id=arrival.content.activity_id if isinstance(arrival.content, Event) else None,
         error=why,
         topic=record.topic,
         partition=record.partition,

@@ -31,6 +31,7 @@ from services.runtime.watchdog import Watchdog
 from services.store.measured import Measure
 from services.store.open import open_store, safe_url
 from services.store.ports import StoreUnavailable, answers
+from services.tracing.opening import open_traces
 
 LOG = structlog.get_logger("livecard")
 T = TypeVar("T")
@@ -84,6 +85,7 @@ async def opened(kind: str, settings: Settings) -> AsyncIterator[tuple[Parts, Al
     clock, chance = RealClock(), random.Random()
     name = new_name(chance, kind)
     metrics = Metrics()
+    traces = open_traces(kind, name, settings, clock)
     store = await open_store(
         database_url(settings),
         slot=chance.getrandbits(6),
@@ -104,7 +106,7 @@ async def opened(kind: str, settings: Settings) -> AsyncIterator[tuple[Parts, Al
         owner=name,
         metrics=metrics,
     )
-    parts = Parts(name, settings, clock, chance, store, bus, relay, metrics)
+    parts = Parts(name, settings, clock, chance, store, bus, relay, metrics, traces)
     try:
         await bus.start()
         yield (
@@ -120,6 +122,8 @@ async def opened(kind: str, settings: Settings) -> AsyncIterator[tuple[Parts, Al
         await bus.stop()
         await store.close()
         await asked.close()
+        if traces is not None:
+            traces.close()
 
 
 class Host:

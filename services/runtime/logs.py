@@ -88,7 +88,7 @@ class Seldom:
 
 
 def _renderer(settings: Settings) -> Any:
-    if settings.log == "json":
+    if settings.log == "json" or (settings.log == "auto" and not sys.stderr.isatty()):
         return structlog.processors.JSONRenderer(ensure_ascii=False)
     # Its own tracebacks would show the local variables.
     return structlog.dev.ConsoleRenderer(

@@ -12,6 +12,7 @@ from services.runtime.metrics import Metrics
 from services.runtime.ports import Chance, Clock, Kick
 from services.runtime.settings import Settings
 from services.store.ports import Store
+from services.tracing.ports import Traces
 from statemachine.card import DeliveryRules
 from statemachine.model import Rules
 
@@ -63,6 +64,7 @@ class Parts:
     bus: Bus
     relay: Kick
     metrics: Metrics
+    traces: Traces | None = None
 
     @property
     def topics(self) -> Topics:

@@ -148,10 +148,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "nobody else may read it"
         ),
     ] = ""
-    log: Annotated[Literal["json", "console"], _about("form of log lines on stderr")] = "json"
+    log: Annotated[
+        Literal["auto", "json", "console"],
+        _about("form of log lines on stderr; auto: console on a terminal, else json"),
+    ] = "auto"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _about("least severe line that is logged")
     ] = "info"
+
+    traces: Annotated[
+        Literal["off", "otlp"],
+        _about("spans of OpenTelemetry; otlp: by HTTP to a collector, as the OTEL_… variables say"),
+    ] = "off"
 
     coalesce: Annotated[
         float, _seconds("at most one plan of calls for a card per so long; the end never waits")

@@ -123,7 +123,8 @@ class WeChatClient:
         except TimeoutError:
             return sending.cut_short("no answer in time")
         except Exception as error:  # noqa: BLE001 - whatever it is, the port promises an answer
-            LOG.warning("a call failed on our side", appid=appid, error=type(error).__name__)
+            about = {"activity_id": message.activity_id, "appid": appid}
+            LOG.warning("a call failed on our side", **about, error=type(error).__name__)
             return sending.cut_short(type(error).__name__)
 
     async def _deliver(self, appid: str, body: bytes, sending: _Sending) -> Answer:

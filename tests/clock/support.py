@@ -39,7 +39,7 @@ class Hands:
     async def publish(self, topic: str, messages: Any) -> None:
         raise AssertionError("the clock publishes nothing but nudges")
 
-    def nudge(self, topic: str, revisions: Mapping[str, int]) -> None:
+    def nudge(self, topic: str, revisions: Mapping[str, int], headers: Any = None) -> None:
         self.nudges.append(revisions)
 
     def kick(self) -> None:

@@ -22,6 +22,7 @@ from services.runtime.process import delivery_rules
 from services.runtime.settings import Settings
 from services.store.ports import Store
 from services.store.rows import CHANGES, SHARDS, Attempt, Writes
+from services.tracing.ports import Traces
 from services.transactions.apply import apply
 from services.transactions.arrivals import Arrival
 from services.transactions.claim import claim
@@ -139,6 +140,7 @@ class World:
         self.seen_by: dict[str, WeChat] = {}
         self.apps = BookOfApps(["wx1", "wx2"])
         self.relay = Relay()
+        self.traces: Traces | None = None
         self.dispatchers: list[Dispatcher] = []
         self.nudging = True
         self._events = 0
@@ -156,6 +158,7 @@ class World:
             settings=self.settings,
             rules=self.rules,
             metrics=NoMetrics(),
+            traces=self.traces,
         )
 
     @asynccontextmanager

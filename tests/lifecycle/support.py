@@ -14,7 +14,7 @@ from contracts.records import Record
 from contracts.times import SECOND, format_rfc3339
 from contracts.topics import Topics
 from scripts.patience import PATIENCE
-from services.kafka.ports import BusUnavailable, Message
+from services.kafka.ports import BusUnavailable, Headers, Message
 from services.lifecycle.ingest import Ingest
 from services.runtime.clock import RealClock
 from services.store.ports import Store, StoreRejected, StoreUnavailable, Tx
@@ -65,6 +65,7 @@ class MemoryBus:
     def __init__(self) -> None:
         self.published: list[tuple[str, Message]] = []
         self.nudged: dict[str, int] = {}
+        self.headers: dict[str, Headers] = {}
         self.failures = 0
         self.tries = 0
         self.before_publish: Callable[[], Any] = lambda: None
@@ -79,9 +80,10 @@ class MemoryBus:
         self.before_publish()
         self.published += [(topic, message) for message in messages]
 
-    def nudge(self, topic: str, revisions: Mapping[str, int]) -> None:
+    def nudge(self, topic: str, revisions: Mapping[str, int], headers: Any = None) -> None:
         """Take everything."""
         self.nudged |= revisions
+        self.headers |= headers or {}
 
 
 class TroubledStore(MemoryStore):

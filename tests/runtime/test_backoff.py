@@ -104,7 +104,7 @@ class AwayBus:
         if self._outage is not None:
             self._outage.ask(BusUnavailable("away"))
 
-    def nudge(self, _topic: str, _messages: Any) -> None:
+    def nudge(self, _topic: str, _messages: Any, _headers: Any = None) -> None:
         """Taken."""
 
     def kick(self) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
 import structlog
 
-from services.runtime.logs import Seldom
+from services.runtime.logs import Seldom, _renderer
+from services.runtime.settings import Settings
 
 
 def test_a_line_that_repeats_passes_once_in_a_while_and_tells_how_many_were_held_back() -> None:
@@ -39,3 +41,30 @@ def test_two_loggers_do_not_hold_back_each_other() -> None:
         assert seldom(None, "warning", {"event": "x", "logger": logger, "every": 30.0})
         with pytest.raises(structlog.DropEvent):
             seldom(None, "warning", {"event": "x", "logger": logger, "every": 30.0})
+
+
+@pytest.mark.parametrize(
+    ("form", "terminal", "json"),
+    [
+        ("auto", True, False),
+        ("auto", False, True),
+        ("json", True, True),
+        ("console", False, False),
+    ],
+)
+def test_lines_are_for_the_eye_on_a_terminal_and_json_elsewhere(
+    form: Any, terminal: bool, json: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless a setting says which."""
+    monkeypatch.setattr(sys, "stderr", Terminal(terminal))
+    assert isinstance(_renderer(Settings(log=form)), structlog.processors.JSONRenderer) is json
+
+
+class Terminal:
+    """A stream that is one, or is none."""
+
+    def __init__(self, terminal: bool) -> None:
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal

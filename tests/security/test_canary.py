@@ -1,4 +1,4 @@
-"""Planted secrets are in no log, metric, answer, row, record, command line or error, whatever fails."""
+"""Planted secrets are in no log, metric, span, answer, row, record, command line or error, whatever fails."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ from tests.security.calling import API_KEY, SEALING, every_way, key_files
 from tests.security.conftest import Fortress
 from tests.security.evil import SESSION_KEY, WAYS, Evil
 from tests.security.vault import Vault
+from tests.tracing.collector import Collector, a_collector
 
 APP_SECRET = "canary-app-secret-77e0"
 WRONG = "canary-wrong-52aa"
+COLLECTOR = "canary-collector-18b2"
 QUICK = {
     "LIVECARD_LOG_LEVEL": "debug",
     "LIVECARD_CALL_DEADLINE": "1.5",
@@ -40,6 +42,16 @@ QUICK = {
     "LIVECARD_UNKNOWN_CODE_ATTEMPTS": "20",
     "LIVECARD_PROBE": "0.3",
 }
+
+
+def traced(collector: Collector) -> dict[str, str]:
+    """Spans go to a collector that asks for a secret."""
+    return {
+        "LIVECARD_TRACES": "otlp",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer%20{COLLECTOR}",
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
 
 
 def shapes(secret: str) -> set[str]:
@@ -70,7 +82,7 @@ def leaks(said: dict[str, str], secrets: Iterable[str]) -> list[str]:
 def planted(fortress: Fortress) -> list[str]:
     """Every secret that the processes are given; tokens come later."""
     key = [line for line in fortress.client.key.read_text().splitlines() if "-----" not in line]
-    return [APP_SECRET, WRONG, conftest.PASSWORD, vaults.PASSWORD, *key]
+    return [APP_SECRET, WRONG, COLLECTOR, conftest.PASSWORD, vaults.PASSWORD, *key]
 
 
 def test_the_search_finds_every_shape_of_a_secret() -> None:
@@ -100,18 +112,21 @@ async def test_no_secret_leaves_a_process_whatever_fails(
     )
     stranger = fortress.stranger.sign("evil")
     async with (
+        a_collector() as collector,
         Evil() as evil,
         Evil(stranger) as masked,
         a_line(fortress.kafka.bootstrap, vault.url(), topic_prefix, tmp_path, **environment, **QUICK) as line,
     ):
         line.settings["LIVECARD_WECHAT"] = evil.url
+        line.settings |= traced(collector)
         lost = await away(line, fortress, vault, masked.url)
         line.settings |= key_files(tmp_path)
         serving = await line.start("lifecycle", "clock")
         (gateway,) = await line.start("gateway")
         session, answered = await every_way(gateway, evil)
         serving.append(gateway)
-        await line.send(line.opened("c-1", ["gp-1"]), line.completed("c-1", "gp-1"))
+        parent = f"00-{'a' * 32}-{'b' * 16}-01"
+        await line.send(line.opened("c-1", ["gp-1"]), line.completed("c-1", "gp-1", traceparent=parent))
         await line.producer.send_and_wait(Topics(line.prefix).events, b"no event", key=b"c-1")
         called = [lost["no such name"], lost["a certificate of nobody's"]]
         await asyncio.gather(*(until(partial(calls, each), "a call failed") for each in called))
@@ -126,6 +141,8 @@ async def test_no_secret_leaves_a_process_whatever_fails(
         said |= await everything_said(line, serving, ["settings --json", "gates", "show c-1"])
         said["answers of the API"] = answered
         assert [await service.terminate() for service in serving] == [0] * len(serving)
+        said["spans"] = collector.text
+        assert {"take in events", "process", "setChatToolMsg"} <= collector.kinds
         said |= {f"log of {s.kind} {s.port}": s.log.read_text() for s in line.services}
         secrets = [session, SESSION_KEY, SEALING, API_KEY, *evil.tokens]
         assert leaks(said, [*planted(fortress), *secrets]) == []

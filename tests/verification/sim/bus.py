@@ -123,7 +123,7 @@ class SimBus:
         if done is not None:
             self.world.loop.later(self.world.latency(), settle, done, None)
 
-    def nudge(self, _topic: str, _revisions: Mapping[str, int]) -> None:
+    def nudge(self, _topic: str, _revisions: Mapping[str, int], _headers: Any = None) -> None:
         if not self.world.fate("nudge") and not self.broker.away:
             self.world.loop.later(self.world.latency(), self.broker.nudge)
 
