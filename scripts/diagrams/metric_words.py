@@ -84,6 +84,9 @@ METRICS: Final = {
         "其中一个小程序在此可占多少：关闭之后为 4，每次成功加倍；apps 文件没有写到的小程序没有这一项。"
     ),
     # apps
+    "Tokens that WeChat refused before their time, since somebody else refreshed them.": (
+        "因为别人刷新而被微信提前拒绝的 token 数。"
+    ),
     "Access tokens asked for, by what WeChat answered; `no_token`: nothing of use.": (
         "申请 access token 的次数，按微信的回答；`no_token` 表示没有可用的回答。"
     ),

@@ -60,6 +60,7 @@ def _said(work: Coroutine[Any, Any, int | None]) -> int | None:
     from services.kafka.ports import BusUnavailable
     from services.runtime.host import ServiceDied
     from services.runtime.http import AddressError
+    from services.runtime.secret_file import SecretFileError
     from services.runtime.tls import TlsError
     from services.store.ports import StoreRejected, StoreUnavailable
     from services.wechat.apps import AppsError
