@@ -43,7 +43,7 @@ async def world() -> World:
 
 def connect(world: World, hosts: str, folder: Path, entry: Any) -> WeChatClient:
     """The dispatcher's client and apps file."""
-    apps = book(folder, entry)
+    apps: Any = book(folder, entry)
     client = WeChatClient(hosts, apps, world.clock, deadline=5.0)
     world.apps, world.seen_by["d1"] = apps, client
     return client

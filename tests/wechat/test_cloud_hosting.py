@@ -14,7 +14,7 @@ from contracts.wechat import Verdict
 from services.simulator.app import SimulatorServer
 from services.wechat.ports import Created
 from services.wechat.sources import REREAD, STALE
-from tests.wechat.company import book, send
+from tests.wechat.company import Heard, book, send
 from tests.wechat.server import Platform
 
 
@@ -33,7 +33,8 @@ async def test_the_cloud_hostings_file_is_enough(
         return path.read_text().strip()
 
     first = await renew()
-    client = connect(standin.url, book(tmp_path, {"cloudbase_token_file": str(path)}))
+    metrics = Heard()
+    client = connect(standin.url, book(tmp_path, {"cloudbase_token_file": str(path)}), metrics=metrics)
     assert (await send(client)).verdict is Verdict.ok
     assert isinstance(await client.create_activity_id("wx1"), Created)
     await renew()
@@ -46,6 +47,9 @@ async def test_the_cloud_hostings_file_is_enough(
     assert last != first
     assert await client.has_other_token("wx1")
     assert (await send(client)).verdict is Verdict.ok
+    standin.model.tokens.revoke("wx1")
+    await renew()
+    assert ((await send(client)).verdict, metrics.replaced) == (Verdict.ok, [])
 
 
 async def test_a_hosted_token_goes_by_its_own_name_and_as_no_other(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
+
+from aiohttp import web
 
 from contracts.wechat import Verdict
 from services.simulator.app import SimulatorServer
 from tests.wechat.company import KEY, SECRET, Heard, Service, apps_file, book, kept, refreshed, send
-from tests.wechat.server import APPS, json
+from tests.wechat.server import APPS, Platform, json
 
 
 async def test_a_secret_in_a_file_of_its_own_is_read_again(
@@ -48,6 +51,28 @@ async def test_a_token_from_where_the_apps_file_no_longer_says_is_not_used(
     apps.refresh()
     assert (await send(client)).errmsg == "no secret is configured for this app"
     assert not [line for line in told if "somebody else" in line["event"]]
+
+
+async def test_a_refusal_that_comes_after_the_source_was_changed_is_nobodys_refresh(
+    service: Service, platform: Platform, *, connect, tmp_path: Path
+) -> None:
+    """The call is repeated with the new source's token."""
+    metrics, apps, held = Heard(), book(tmp_path, SECRET), asyncio.Event()
+
+    async def late(request: web.Request) -> web.StreamResponse:
+        await held.wait()
+        return await platform.only_current(request)
+
+    platform.message = late
+    client = connect(platform.url, apps, metrics=metrics)
+    slow = asyncio.create_task(send(client))
+    await platform.until(lambda: len(platform.messages) == 1)
+    platform.number += 1
+    service.token = platform.value
+    apps_file(tmp_path, {"token_url": service.url, "token_key": KEY})
+    apps.refresh()
+    held.set()
+    assert ((await slow).verdict, metrics.replaced) == (Verdict.ok, [])
 
 
 async def test_secrets_of_sources_never_show(
