@@ -136,6 +136,7 @@ class Caller:
                 "WeChat lets this process alone not in: is its address on the app's list?"
                 if verdict is Verdict.address
                 else "no token can be fetched here: this process leaves the app to others for now",
+                activity_id=claimed.card.activity_id,
                 appid=permit.appid,
                 errcode=answer.errcode,
                 errmsg=answer.errmsg,
