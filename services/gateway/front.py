@@ -65,7 +65,8 @@ class Front:
 
     async def _traced(self, traces: Traces, scope: Scope, receive: Receive, one: _Exchange) -> None:
         """As a span, which the routes find in the headers as if the caller had sent it."""
-        asking = traces.asked(scope["method"], scope["headers"])
+        method: str = scope["method"]  # type: ignore[typeddict-item]  # it is HTTP, as was looked at before
+        asking = traces.asked(method, scope["headers"])
         if asking is not None:
             scope["headers"] = asking.headers
         try:
