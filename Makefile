@@ -17,7 +17,7 @@ AUDIT_ARGS ?=
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
-.PHONY: help install demo test lint format generate audit sim bench bench-growth chaos fuzz lock engines-start engines-stop engines-status clean
+.PHONY: help install demo test lint generated format generate audit sim bench bench-growth chaos fuzz lock engines-start engines-stop engines-status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ lint: install ## style, types, import directions, generated files, contracts tha
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m pytest -q tests/test_layout.py
+	@$(MAKE) --no-print-directory generated
+
+generated: install ## compare the generated files with the code, and contracts with the last release's
 	$(PY) -m contracts.generate --check
 	$(PY) -m scripts.compatibility
 	$(PY) -m scripts.diagrams --check
