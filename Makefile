@@ -7,6 +7,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 LOCK := requirements-dev.txt
+INSTALL_ARGS ?=
 PYTEST_ARGS ?=
 # Most tests wait for engines and processes, so more workers than cores.
 TEST_WORKERS ?= 6
@@ -31,7 +32,7 @@ $(STAMP): $(LOCK) pyproject.toml
 		echo "or name it: make install PYTHON=/path/to/python3" >&2; exit 1; }
 	@test -x $(PY) || { echo "making $(VENV) with $(PYTHON)"; "$(PYTHON)" -m venv $(VENV); }
 	@echo "installing the $$(grep -c == $(LOCK)) dependencies locked in $(LOCK) (the first time takes a minute)"
-	@$(PIP) --require-hashes --only-binary :all: --requirement $(LOCK)
+	@$(PIP) $(INSTALL_ARGS) --require-hashes --only-binary :all: --requirement $(LOCK)
 	@echo "installing livecard from this folder: edits count at once"
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@echo "done, on $$($(PY) --version): $(VENV)/bin/livecard"
