@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-
-import structlog
-from prometheus_client import CollectorRegistry, ProcessCollector
 from rich.console import Console
 
 from services.cli.database import check_meant, named_database
-from services.cli.embedded_simulator import (
-    SimulatorService,
-    connect,
-    informed,
-    simulator_server,
-    warn_about,
-)
 from services.cli.errors import CommandError
 from services.kafka.admin import create_topics
-from services.runtime.clock import RealClock
-from services.runtime.health import Health
-from services.runtime.host import DEFAULT_ADDRESS, Builder, serve, stop_on_signals
-from services.runtime.http import HealthAnswers, refused, split_address
+from services.runtime.host import Builder, serve
 from services.runtime.settings import Settings, database_url
 from services.store.migrating import NEWEST
 from services.store.open import migrate, safe_url
-from services.wechat.apps import AppBook
-
-LOG = structlog.get_logger("livecard")
 
 
 def builder(kind: str) -> Builder:
@@ -53,7 +35,9 @@ def builder(kind: str) -> Builder:
 async def serve_kind(kind: str, settings: Settings) -> None:
     """One service until SIGTERM."""
     if kind == "simulator":
-        await _serve_simulator(settings)
+        from services.cli.simulator import serve_simulator
+
+        await serve_simulator(settings)
         return
     if not settings.kafka:
         raise CommandError(
@@ -82,36 +66,3 @@ async def init(settings: Settings, out: Console, *, finish: bool = False) -> Non
     report = await create_topics(settings)
     for line in report.lines():
         out.print(line, markup=False)
-
-
-async def _serve_simulator(settings: Settings) -> None:
-    stopping = asyncio.Event()
-    stop_on_signals(stopping, asyncio.Event())
-    clock = RealClock()
-    host, port = split_address(settings.http or DEFAULT_ADDRESS["simulator"])
-    apps = AppBook.load(settings) if settings.apps or settings.apps_file else None
-    server = simulator_server(settings, host, port, apps)
-    connect(server, settings)
-    service = SimulatorService()
-    health = Health(lambda: [service], clock, settings.stalled_after)
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    server.health = HealthAnswers(health, registry)
-    async with informed(settings, server):
-        try:
-            try:
-                await server.start()
-            except OSError as error:
-                raise refused(host, port, error) from None
-            LOG.info(
-                "serving",
-                address=server.url,
-                services=["simulator"],
-                store=safe_url(settings.database) if settings.database else None,
-                seed=random.getrandbits(16),
-            )
-            warn_about(server, host, settings.simulator_faults)
-            await stopping.wait()
-        finally:
-            await server.stop()
-    LOG.info("drained")
