@@ -79,6 +79,11 @@ async def test_the_dashboard_has_answers_and_a_dead_wechat_is_told(
             async def answered() -> bool:
                 return await unanswered() is None
 
+            async def scraped() -> bool:
+                found = await asyncio.to_thread(server.query, 'up{job="livecard"} == 1')
+                return {each["metric"]["service"] for each in found} == {*KINDS}
+
+            await until(scraped, "every service is scraped")
             try:
                 await until(answered, "every query has an answer")
             except AssertionError:
