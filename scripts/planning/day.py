@@ -20,12 +20,14 @@ REOPENS = 1.0
 @dataclass(frozen=True)
 class Limits:
     """`calls`: what the dispatchers can make a second. `minute` and `day`: WeChat's quotas of the app.
-    `coalesce`: seconds between two calls for a card's news (`LIVECARD_COALESCE`)."""
+    `coalesce`: seconds between two calls for a card's news (`LIVECARD_COALESCE`). `reserve`: calls of the day
+    that are kept for ends."""
 
     calls: float
     minute: float = math.inf
     day: float = math.inf
     coalesce: float = 1.0
+    reserve: float = 0.0
 
 
 @dataclass
@@ -57,6 +59,14 @@ class Waiting:
                 self._since.popleft()
         return done
 
+    def take(self, share: float) -> float:
+        """So many of each that waits are no longer among them; how many."""
+        taken = self.total * share
+        if taken > 0:
+            self._since = deque((since, calls * (1 - share)) for since, calls in self._since)
+            self.total -= taken
+        return taken
+
     def within(self, share: float) -> int | None:
         """Seconds within which this share of what was made was made; None when nothing was."""
         made = sum(self.late.values())
@@ -73,8 +83,8 @@ class Waiting:
 @dataclass(frozen=True)
 class Forecast:
     """What became of the day. `saved`: changes that travelled with another call. `busiest`: calls wanted in
-    one second at most, and completions in one second. `quota_ended`: the second of the day, or None.
-    `untold`: calls still due at midnight."""
+    one second at most, and completions in one second. `quota_ended`: the second of the day from which on news
+    or ends wait for midnight, or None."""
 
     calls: float
     saved: float
@@ -83,11 +93,16 @@ class Forecast:
     news: Waiting
     ends: Waiting
     quota_ended: int | None
-    untold: float
+
+    @property
+    def untold(self) -> float:
+        """Calls still due at midnight, ends among them."""
+        return self.news.total + self.ends.total
 
 
 def simulate(load: Load, limits: Limits) -> Forecast:
-    """One app's day, a second at a time: ends go first, as claims take them."""
+    """One app's day, a second at a time: ends go first, as claims take them, and before each what its card
+    still had to tell."""
     news, ends = Waiting(), Waiting()
     made = in_minute = saved = busiest = busiest_completions = 0.0
     ended: int | None = None
@@ -95,26 +110,25 @@ def simulate(load: Load, limits: Limits) -> Forecast:
     for now, second in enumerate(seconds(load)):
         changes = second.completions + second.nearing
         cards = second.open + second.ends
+        along = news.take(second.ends / cards) if second.ends else 0.0
         told = _fresh(second.nearing, cards, news.total)
         told += _apart(_fresh(second.completions, cards, news.total), cards, limits.coalesce)
         saved += changes - told
         busiest = max(busiest, told + second.ends)
         busiest_completions = max(busiest_completions, second.completions)
         news.add(now, told)
-        ends.add(now, second.ends)
+        ends.add(now, second.ends + along)
         if now % MINUTE == 0:
             in_minute = 0.0
         room = min(_rate(limits.calls, now, opens_at), limits.minute - in_minute, limits.day - made)
         sent = ends.make(now, room)
-        sent += news.make(now, room - sent)
+        sent += news.make(now, min(room - sent, limits.day - limits.reserve - made - sent))
         made, in_minute = made + sent, in_minute + sent
         if in_minute >= limits.minute - 1e-6:
             opens_at = (now // MINUTE + 1) * MINUTE + REOPENS
-        if ended is None and made >= limits.day - 1e-6:
+        if ended is None and made >= limits.day - limits.reserve - 1e-6:
             ended = now
-    return Forecast(
-        made, saved, busiest, busiest_completions, news, ends, ended, untold=news.total + ends.total
-    )
+    return Forecast(made, saved, busiest, busiest_completions, news, ends, ended)
 
 
 def _fresh(changes: float, cards: float, undelivered: float) -> float:
