@@ -11,11 +11,11 @@ from typing import Any, Final
 import pytest
 
 from contracts import examples, generate, schemas
-from scripts.engines.npm import missing, node_modules
+from scripts.engines.npm import node_modules
 from scripts.patience import PATIENCE
 from tests.contracts.refusals import REFUSALS
 from tests.contracts.samples import DATA, event
-from tests.engines.support import REQUIRED
+from tests.examples.tools import needed_npm
 
 HERE: Final = Path(__file__).parent / "npm"
 EXAMPLES: Final = [
@@ -49,10 +49,7 @@ def with_mistakes() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def told() -> Any:
     """What validate.mjs answers, asked once for all."""
-    if reason := missing():
-        if REQUIRED:
-            pytest.fail(f"npm is required by LIVECARD_REQUIRE_ENGINES: {reason}", pytrace=False)
-        pytest.skip(f"NPM IS MISSING: {reason}")
+    needed_npm()
     every = [json.loads(text) for name, text in generate.documents().items() if name != "asyncapi.json"]
     asked = {
         "documents": [generate.asyncapi(), with_wrong_examples(), with_mistakes()],
