@@ -16,13 +16,13 @@ from scripts.diagrams.snippets import PROGRAMS, heart
 from scripts.patience import PATIENCE
 from tests.e2e.up import Up, up
 from tests.examples.bad_line import bad_line
-from tests.examples.tools import needed
+from tests.examples.tools import SHORT_LIVED, needed
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 NEEDS = {
     "python": ("python3", (3, 11), []),
-    "java": ("java", (11,), []),
+    "java": ("java", (11,), [*SHORT_LIVED]),
     "go": ("go", (1, 24), ["run"]),
     "javascript": ("node", (18,), []),
 }

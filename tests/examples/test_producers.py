@@ -20,7 +20,7 @@ from scripts.diagrams.snippets import PRODUCERS
 from scripts.engines.kafka import fetch_jars, java_command
 from scripts.engines.npm import node_modules
 from scripts.patience import PATIENCE
-from tests.examples.tools import needed, needed_npm
+from tests.examples.tools import SHORT_LIVED, needed, needed_npm
 from tests.kafka.reading import read_all, settings_for
 
 pytestmark = pytest.mark.slow
@@ -52,7 +52,7 @@ def _java(program: Path, _: Path) -> list[str]:
     java = java_command()
     if java is None:
         pytest.skip("java is not installed")
-    return [java, "-cp", f"{fetch_jars()}/*", str(program)]
+    return [java, *SHORT_LIVED, "-cp", f"{fetch_jars()}/*", str(program)]
 
 
 def _go(program: Path, _: Path) -> list[str]:

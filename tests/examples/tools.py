@@ -15,6 +15,9 @@ from tests.engines.support import REQUIRED
 
 VERSION: Final = {"go": ["version"], "java": ["--version"], "node": ["--version"], "python3": ["--version"]}
 
+SHORT_LIVED: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""For a JVM that compiles one file and runs it once: half the time."""
+
 
 def needed(tool: str, oldest: tuple[int, ...]) -> str:
     """The tool's name; skips where it is not installed or older."""
