@@ -93,7 +93,5 @@ def test_a_mistake_in_an_example_is_seen(told: Any) -> None:
 
 def test_a_mistake_in_the_document_is_seen(told: Any) -> None:
     """The test of the test."""
-    wrong = {
-        tuple(each["path"]) for each in told["documents"][2]["diagnostics"] if each["severity"] == ERROR
-    }
+    wrong = {tuple(each["path"]) for each in told["documents"][2]["diagnostics"] if each["severity"] == ERROR}
     assert {("info",), ("operations", "receiveEvents", "action")} <= wrong
