@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from scripts.planning.load import Load, seconds
 
 MINUTE = 60
+LITTLE = 1e-6
+"""Of a call: what is left of a sum of fractions."""
 REOPENS = 1.0
 """Seconds after the full minute at which a gate opens, on average (0 to 2; wechat-api: 45011)."""
 
@@ -47,7 +49,7 @@ class Waiting:
     def make(self, now: int, room: float) -> float:
         """As many of the oldest as there is room for; how many were made."""
         done = 0.0
-        while self._since and room - done > 1e-9:
+        while self._since and room - done > LITTLE:
             since, calls = self._since[0]
             made = min(calls, room - done)
             done += made
@@ -75,7 +77,7 @@ class Waiting:
         reached = 0.0
         for seconds_late in sorted(self.late):
             reached += self.late[seconds_late]
-            if reached >= share * made - 1e-6:
+            if reached >= share * made - LITTLE:
                 break
         return seconds_late + 1
 
@@ -108,7 +110,11 @@ def simulate(load: Load, limits: Limits) -> Forecast:
     ended: int | None = None
     opens_at = 0.0
     for now, second in enumerate(seconds(load)):
+        if now % MINUTE == 0:
+            in_minute = 0.0
         changes = second.completions + second.nearing
+        if not changes and not second.ends and news.total < LITTLE and ends.total < LITTLE:
+            continue
         cards = second.open + second.ends
         along = news.take(second.ends / cards) if second.ends else 0.0
         told = _fresh(second.nearing, cards, news.total)
@@ -118,15 +124,13 @@ def simulate(load: Load, limits: Limits) -> Forecast:
         busiest_completions = max(busiest_completions, second.completions)
         news.add(now, told)
         ends.add(now, second.ends + along)
-        if now % MINUTE == 0:
-            in_minute = 0.0
         room = min(_rate(limits.calls, now, opens_at), limits.minute - in_minute, limits.day - made)
         sent = ends.make(now, room)
         sent += news.make(now, min(room - sent, limits.day - limits.reserve - made - sent))
         made, in_minute = made + sent, in_minute + sent
-        if in_minute >= limits.minute - 1e-6:
+        if in_minute >= limits.minute - LITTLE:
             opens_at = (now // MINUTE + 1) * MINUTE + REOPENS
-        if ended is None and made >= limits.day - limits.reserve - 1e-6:
+        if ended is None and made >= limits.day - limits.reserve - LITTLE:
             ended = now
     return Forecast(made, saved, busiest, busiest_completions, news, ends, ended)
 

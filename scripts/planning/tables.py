@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from scripts.diagrams.mermaid import markdown
@@ -187,6 +189,7 @@ def coalescing() -> str:
     return markdown(head, rows)
 
 
-def blocks() -> dict[str, str]:
-    """What docs/scaling.md takes from here."""
+@cache
+def blocks() -> Mapping[str, str]:
+    """What docs/scaling.md takes from here; made once, since it takes seconds."""
     return {"sizes": sizes(), "days": days(), "coalescing": coalescing()}
