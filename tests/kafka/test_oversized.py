@@ -6,8 +6,10 @@ import random
 from hashlib import sha256
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from contracts.records import Record, dead_headers
+from contracts.schemas import dead_letter_headers
 from contracts.topics import Topics
 from services.cli.replay import _letter, _letters
 from services.kafka.oversized import COMPRESS_ABOVE, fitted, publish_letters, size, smaller
@@ -69,6 +71,10 @@ def test_what_is_too_large_even_so_goes_without_its_value_and_says_so(
     assert told["livecard-reason"] == b"malformed"
     assert told["livecard-size"] == str(len(value)).encode()
     assert told["livecard-sha256"] == sha256(value).hexdigest().encode()
+    published = Draft202012Validator(dead_letter_headers())
+    texts = {name: (text or b"").decode() for name, text in told.items()}
+    assert published.is_valid(texts)
+    assert not published.is_valid({**texts, "livecard-size": "no number"})
     assert fitted(cut) is cut
     assert size(cut) < COMPRESS_ABOVE
 
