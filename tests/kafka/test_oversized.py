@@ -26,13 +26,15 @@ NOISE = random.Random(1).randbytes(60_000)
 REPEATED = NOISE * 100
 """Six megabytes that zstd squeezes below the input's limit, and gzip does not squeeze at all."""
 
+AT = 1_795_248_000_000_000
+
 LARGEST = random.Random(1).randbytes(1_048_400)
 """As large as the input takes; with our headers it is too large for a topic with the same limit."""
 
 
 def letter(key: bytes | None, value: bytes | None, *headers: tuple[str, bytes | None]) -> Message:
     record = Record("activity.events", 0, 7, key, value, headers)
-    return Message(key, value, tuple(dead_headers(record, "malformed", "no JSON", 0)))
+    return Message(key, value, tuple(dead_headers(record, "malformed", "no JSON", AT)))
 
 
 @pytest.mark.parametrize(
