@@ -31,6 +31,14 @@ TINY: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"cards": 60, "lease": 2.0, "in_flight": 8, "wait": 0.5},
         ("the killed dispatcher had", "after the kill"),
     ),
+    "fairness": (
+        {"cards": 30, "behind": "ends,gated", "ends": 4, "rate": 20.0},
+        ("30 ends", "30 gated", "deadline: median", "closed: median"),
+    ),
+    "joining": (
+        {"seconds": 0.5, "wait": 0.1, "in_flight": 4, "waiting": 20},
+        ("2, 1", "3, 3", "none twice", "the ledger balances"),
+    ),
 }
 
 
