@@ -1,10 +1,10 @@
 """One app has 100,000 cards behind: how long do the ends of another app's activities wait to be told?
 
-`python -m benchmarks.fairness [--cards N] [--behind nothing,news,ends,gated]`: lifecycle, clock and
-one dispatcher run; WeChat answers after 20 ms. Activities of the other app end one after the other, in turn
-by their deadline and closed by their publisher. An end's delay is from the deadline, or from the moment at
-which `closed` is handed to Kafka, to the call's arrival. What the first app has behind: `nothing`, `news`,
-`ends`, or news behind a closed gate (`gated`).
+`python -m benchmarks.fairness [--cards N] [--behind nothing,news,ends,due,gated]`: lifecycle, clock and one
+dispatcher run; WeChat answers after 20 ms. Activities of the other app end one after the other, in turn by
+their deadline and closed by their publisher. An end's delay is from the deadline, or from the moment at which
+`closed` is handed to Kafka, to the call's arrival. What the first app has behind: `nothing`, `news`, `ends`,
+ends that a clock has yet to find, all of the same second (`due`), or news behind a closed gate (`gated`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Options:
     """What can be chosen."""
 
     cards: int = option(100_000, "cards of the first app that are behind")
-    behind: str = option("nothing,news,ends,gated", "what they owe, one after the other")
+    behind: str = option("nothing,news,ends,due,gated", "what they owe, one after the other")
     ends: int = option(200, "activities of the other app that end")
     rate: float = option(20.0, "ends/s")
     ahead: float = option(3.0, "seconds from the other app's openings to its first end")
@@ -48,23 +48,28 @@ class Seen(NamedTuple):
     left: int
 
 
-async def fall_behind(line: Line, what: str, count: int) -> None:
-    """Cards of the first app, made by copying one within the database; no dispatcher runs yet."""
+async def fall_behind(line: Line, what: str, count: int) -> int:
+    """Cards of the first app, made by copying one within the database; no dispatcher runs yet. Until when
+    nothing may end, µs."""
     if what == "nothing":
-        return
-    last = events.closed(COPIED) if what == "ends" else events.completed(COPIED)
-    await events.produce(line.kafka, Topics(line.prefix).events, [events.opened(COPIED, APPID), last])
-    await line.applied(2)
+        return 0
+    due = now() + round((5 + count / 10_000) * SECOND)
+    life = {"deadline": format_rfc3339(due), "notice": 0} if what == "due" else {}
+    opening, last = events.opened(COPIED, APPID, **life), events.completed(COPIED)
+    records = [opening, events.closed(COPIED)] if what == "ends" else [opening] if life else [opening, last]
+    await events.produce(line.kafka, Topics(line.prefix).events, records)
+    await line.applied(len(records))
     await line.published()
     await line.database.multiply(COPIED, count)
     if what == "gated":
         command = [LIVECARD, "gates", "--close", APPID, "--until", "1h", "--why", "a benchmark"]
         await (await Process(command, line.folder / "gates.log", line.env).start()).done()
+    return due if life else 0
 
 
-async def end_all(line: Line, options: Options) -> tuple[dict[str, int], dict[str, int]]:
+async def end_all(line: Line, first: int, options: Options) -> tuple[dict[str, int], dict[str, int]]:
     """The other app's activities end at their times: when each one did, µs; by deadline, and closed."""
-    topic, first = Topics(line.prefix).events, now() + round(options.ahead * SECOND)
+    topic, first = Topics(line.prefix).events, max(first, now() + round(options.ahead * SECOND))
     at = {f"other-{place:05}": first + round(place * SECOND / options.rate) for place in range(options.ends)}
     names = list(at)
     deadlines = {name: at[name] for name in names[::2]}
@@ -92,11 +97,11 @@ async def seen(engines: Engines, wechat: Standin, what: str, options: Options) -
     apps = msgspec.json.encode({APPID: "secret", OTHER: "secret"}).decode()
     async with a_line(engines, "fairness", wechat, apps=apps) as line:
         await line.start("lifecycle", "clock")
-        await fall_behind(line, what, options.cards)
+        first = await fall_behind(line, what, options.cards)
         await wechat.look()
         place = len(wechat.told)
         await line.start("dispatcher")
-        deadlines, closings = await end_all(line, options)
+        deadlines, closings = await end_all(line, first, options)
 
         def told() -> dict[str, int]:
             calls = wechat.told[place:]

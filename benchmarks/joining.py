@@ -39,6 +39,7 @@ class Options:
     seconds: float = option(8.0, "how long each number of processes is looked at")
     wait: float = option(0.5, "seconds until WeChat answers")
     in_flight: int = option(32, "most calls in flight of a dispatcher")
+    dispatchers: int = option(3, "most dispatchers; with the last one a third lifecycle joins")
     waiting: int = option(1_000, "activities that are not told yet, at any time")
 
 
@@ -139,12 +140,12 @@ async def play(line: Line, options: Options) -> list[Phase]:
     lifecycles = await line.start("lifecycle", "lifecycle")
     dispatchers = await line.start("dispatcher")
     phases = [await phase(lifecycles, dispatchers, options)]
-    dispatchers += await line.start("dispatcher")
+    for place in range(2, options.dispatchers + 1):
+        joining = await line.start("dispatcher", *(["lifecycle"] if place == options.dispatchers else []))
+        dispatchers, lifecycles = [*dispatchers, joining[0]], [*lifecycles, *joining[1:]]
+        phases.append(await phase(lifecycles, dispatchers, options))
+    await leave(line, lifecycles.pop(0), dispatchers.pop(0))
     phases.append(await phase(lifecycles, dispatchers, options))
-    lifecycle, dispatcher = await line.start("lifecycle", "dispatcher")
-    phases.append(await phase([*lifecycles, lifecycle], [*dispatchers, dispatcher], options))
-    await leave(line, lifecycles[0], dispatchers[0])
-    phases.append(await phase([lifecycles[1], lifecycle], [dispatchers[1], dispatcher], options))
     return phases
 
 

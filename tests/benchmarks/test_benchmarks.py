@@ -32,12 +32,12 @@ TINY: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("the killed dispatcher had", "after the kill"),
     ),
     "fairness": (
-        {"cards": 30, "behind": "ends,gated", "ends": 4, "rate": 20.0},
-        ("30 ends", "30 gated", "deadline: median", "closed: median"),
+        {"cards": 30, "behind": "gated", "ends": 4, "rate": 20.0, "ahead": 1.5},
+        ("30 gated", "deadline: median", "closed: median"),
     ),
     "joining": (
-        {"seconds": 0.5, "wait": 0.1, "in_flight": 4, "waiting": 20},
-        ("2, 1", "3, 3", "none twice", "the ledger balances"),
+        {"dispatchers": 2, "seconds": 0.2, "wait": 0.1, "in_flight": 4, "waiting": 20},
+        ("2, 1", "3, 2", "none twice", "the ledger balances"),
     ),
 }
 
