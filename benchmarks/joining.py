@@ -137,8 +137,8 @@ async def leave(line: Line, *services: Process) -> None:
 
 async def play(line: Line, options: Options) -> list[Phase]:
     """Join and leave."""
-    lifecycles = await line.start("lifecycle", "lifecycle")
-    dispatchers = await line.start("dispatcher")
+    *lifecycles, dispatcher = await line.start("lifecycle", "lifecycle", "dispatcher")
+    dispatchers = [dispatcher]
     phases = [await phase(lifecycles, dispatchers, options)]
     for place in range(2, options.dispatchers + 1):
         joining = await line.start("dispatcher", *(["lifecycle"] if place == options.dispatchers else []))
