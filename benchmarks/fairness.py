@@ -119,7 +119,7 @@ async def seen(engines: Engines, wechat: Standin, what: str, options: Options) -
     others = [each.at for each in wechat.told[place:] if each.activity_id.startswith("activity-")]
     rate = sum(at in meanwhile for at in others) / max(len(meanwhile) / SECOND, 1e-6)
     left = 0 if what == "nothing" else options.cards - len(others)
-    return Seen(*(_delays(calls, each) for each in (deadlines, closings)), rate, left)
+    return Seen(_delays(calls, deadlines), _delays(calls, closings), rate, left)
 
 
 def _delays(calls: dict[str, int], ends: dict[str, int]) -> list[int]:
