@@ -62,7 +62,7 @@ async def fall_behind(line: Line, what: str, count: int) -> int:
     await line.published()
     await line.database.multiply(COPIED, count)
     if what == "gated":
-        command = [LIVECARD, "gates", "--close", APPID, "--until", "1h", "--why", "a benchmark"]
+        command = (LIVECARD, "gates", "--close", APPID, "--until", "1h", "--why", "a benchmark")
         await (await Process(command, line.folder / "gates.log", line.env).start()).done()
     return due if life else 0
 
