@@ -95,7 +95,8 @@ class Tx(JobsTx, OperatorsTx, PersonsTx, RequestsTx, RoomsTx, SessionsTx, Protoc
         ...
 
     async def lock_due(self, limit: int) -> list[Locked]:
-        """Lock up to `limit` activities with due_at ≤ now, earliest first, skipping locked ones."""
+        """Lock activities with due_at ≤ now, skipping locked ones: the earliest of each app, of every app as
+        many as its share of `limit`, and one at least where there are more apps."""
         ...
 
     async def lock_unscheduled(self, limit: int) -> list[Locked]:

@@ -75,7 +75,6 @@ class SqlStore(SqlOperators, SqlPages, SqlPersons, SqlPulse, SqlRoomsStore, SqlS
         self._sessions, self._renew, self._measure = sessions, renew, measure
         self._readers = readers or engine
         self._slots, self._rules = cycle((slot + each) % SLOTS for each in range(SLOTS_OF_A_PROCESS)), rules
-        claim = statements.CLAIM_POSTGRES if dialect.postgres else statements.CLAIM_SQLITE
         sources = {
             **statements.TRANSACTION,
             **statements.READS,
@@ -86,7 +85,8 @@ class SqlStore(SqlOperators, SqlPages, SqlPersons, SqlPulse, SqlRoomsStore, SqlS
             **PULSE,
             **ROOMS,
             **SESSIONS,
-            "claim": claim,
+            "claim": statements.CLAIM_POSTGRES if dialect.postgres else statements.CLAIM_SQLITE,
+            "lock_due": statements.LOCK_DUE_POSTGRES if dialect.postgres else statements.LOCK_DUE_SQLITE,
             "out_of_sync": OUT_OF_SYNC_POSTGRES if dialect.postgres else OUT_OF_SYNC_SQLITE,
         }
         self._statements: Mapping[str, Statement] = {

@@ -135,7 +135,8 @@ def holder_of(service: Service) -> str:
 
 
 async def test_every_service_is_replaced_under_load_and_nobody_notices(line: Line) -> None:
-    """Two of each; one after the other leaves with 0, gives everything back at once, is replaced."""
+    """Two of each; a third of each joins before one leaves, then one leaves before another joins. Whoever
+    leaves does so with 0 and gives everything back at once."""
     # So that calls are in flight all the time.
     line.simulator.faults.add([Rule(action=Action(latency=0.2), match=Match())])
     services = await line.start(*SERVICES, *SERVICES)
@@ -143,11 +144,14 @@ async def test_every_service_is_replaced_under_load_and_nobody_notices(line: Lin
     await rain.begin()
     falling = [asyncio.create_task(rain.fall()), asyncio.create_task(gap.run())]
     await until(lambda: min(rain.finished.values(), default=0) >= 2, "it rains")
-    for leaving in services:
+    for leaving, joins_first in zip(services, [True] * 3 + [False] * 3, strict=True):
+        if joins_first:
+            await line.start(leaving.kind)
         holder = holder_of(leaving)
         assert await leaving.terminate() == 0, leaving.log.read_text()[-2000:]
         assert await leases_of(line.database, holder) == 0, f"{holder} left something behind"
-        await line.start(leaving.kind)
+        if not joins_first:
+            await line.start(leaving.kind)
     for task in falling:
         task.cancel()
         with suppress(asyncio.CancelledError):

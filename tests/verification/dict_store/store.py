@@ -153,11 +153,16 @@ class MemoryTx(MemoryRequests, PersonsTx, SessionsTx, RoomsTx):
     async def lock_due(self, limit: int) -> list[Locked]:
         await self._step()
         now = self._now()
-        due = sorted(
-            (row for row in self._tables.rows.values() if row.due_at is not None and row.due_at <= now),
-            key=lambda row: (row.due_at or 0, row.activity.activity_id),
-        )
-        return [copied(row) for row in self._free_rows(due, limit)]
+        apps: dict[str, list[Row]] = {}
+        for row in self._tables.rows.values():
+            if row.due_at is not None and row.due_at <= now:
+                apps.setdefault(row.card.appid, []).append(row)
+        share = max(1, limit // max(1, len(apps)))
+        taken = []
+        for rows in apps.values():
+            rows.sort(key=lambda row: (row.due_at or 0, row.activity.activity_id))
+            taken += self._free_rows(rows, share)
+        return [copied(row) for row in taken]
 
     async def lock_unscheduled(self, limit: int) -> list[Locked]:
         await self._step()
