@@ -111,7 +111,8 @@ class Tx(JobsTx, OperatorsTx, PersonsTx, RequestsTx, RoomsTx, SessionsTx, Protoc
     async def claim_due(self, rooms: Mapping[str, int], limit: int, narrow: int) -> Due:
         """Lock up to `limit` cards of these apps whose `attempt_at` is reached and whose id lives, skipping
         locked ones: ends first, then the apps in turn, of each as many as it has room for. Of an app with a
-        closed gate none; one that is to be probed: one; after another closing: `narrow` at most."""
+        closed gate none; one that is to be probed: one; after another closing: `narrow` at most. Of one that
+        keeps the rest of its quota for ends, ends alone."""
         ...
 
     async def next_attempt(self, appids: Sequence[str]) -> int | None:
@@ -212,6 +213,10 @@ class Store(JobsStore, OperatorsStore, Pages, PersonsStore, PulseStore, RoomsSto
 
     async def open_gates(self, appids: Sequence[str], reason: str | None) -> list[str]:
         """Open these gates (only those closed for `reason`, if given); which were closed."""
+        ...
+
+    async def save_quota(self, appid: str, until: int) -> bool:
+        """Keep what is left of its quota for ends until then (µs; 0: no longer); whether that is news."""
         ...
 
     async def all_gates(self) -> list[Gate]:

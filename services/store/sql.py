@@ -236,6 +236,10 @@ class SqlStore(SqlOperators, SqlPages, SqlPersons, SqlPulse, SqlRoomsStore, SqlS
                 await run("open_gates", ids=self.dialect.many(closed))
         return closed
 
+    async def save_quota(self, appid: str, until: int) -> bool:
+        async with self._writing(alone=True) as run:
+            return bool(await run("save_quota", appid=appid, until=until))
+
     async def all_gates(self) -> list[Gate]:
         async with self._reading() as run:
             return [Gate(*row) for row in await run("all_gates")]

@@ -30,7 +30,7 @@ from services.store.rows import (
     Writes,
 )
 from statemachine.card import Card, DeliveryRules
-from statemachine.gate import PROBED, Gate, as_believed
+from statemachine.gate import PROBED, Gate, as_believed, saves
 from statemachine.model import Activity
 from statemachine.step import Owed
 from statemachine.waits import believed
@@ -191,6 +191,8 @@ class MemoryTx(MemoryRequests, PersonsTx, SessionsTx, RoomsTx):
                 continue
             room = 1 if gate.reason in PROBED else min(width, narrow) if gate.reason else width
             rows = [row for row in self._tables.rows.values() if self._due(row, appid, now)]
+            if saves(gate, now):
+                rows = [row for row in rows if row.ending]
             rows.sort(key=lambda row: _since(row, now))
             ending = self._free_rows((row for row in rows if row.ending), room)
             others = self._free_rows((row for row in rows if not row.ending), room)
