@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import IllegalGenerationError, KafkaError, RebalanceInProgressError, UnknownMemberIdError
+from aiokafka.errors import CommitFailedError, KafkaError, UnknownMemberIdError
 from rich.console import Console
 
 from contracts.times import SECOND, format_rfc3339, parse_rfc3339
@@ -104,7 +104,7 @@ async def _move(settings: Settings, since: int, *, go: bool) -> list[Place]:
             back = {each.partition: each.goes for each in places if each.again}
             if go and back:
                 await consumer.commit(back)
-    except (UnknownMemberIdError, IllegalGenerationError, RebalanceInProgressError):
+    except (CommitFailedError, UnknownMemberIdError):  # of a stranger while the group has members
         raise CommandError(
             f"the group {topics.lifecycle_group} is at work: stop every lifecycle first (one that was killed "
             f"is in the group for {settings.kafka_session:g} s more)"
