@@ -62,7 +62,7 @@ async def rewind(settings: Settings, out: Console, *, to: str, go: bool, why: st
             said = f"{again} records from {format_rfc3339(since)} on"
             async with store.transaction() as tx:
                 await tx.note([action(act, "rewind", said=said)])
-            out.print(f"{again} records come once more: start the lifecycles, and the rest once they lag no more")
+            out.print(f"{again} records come once more: start the lifecycles, the rest once they lag no more")
 
 
 async def _since(store: Store, settings: Settings, to: str, out: Console) -> int:
@@ -78,8 +78,8 @@ async def _since(store: Store, settings: Settings, to: str, out: Console) -> int
             f"events from before {format_rfc3339(oldest)} are not remembered any more (LIVECARD_KEEP_INBOX) "
             "and would count again: name a later time by --to"
         )
-    told = f"the last event that the database knows came at {format_rfc3339(newest)}"
-    out.print(told + f": from {format_rfc3339(since)} on" if to else f"{told}: from an hour before it on")
+    known = f"the last event that the database knows came at {format_rfc3339(newest)}"
+    out.print(known + f": from {format_rfc3339(since)} on" if to else f"{known}: from an hour before it on")
     return since
 
 

@@ -200,10 +200,7 @@ def test_a_pod_is_restricted(name: str) -> None:
 def test_secrets_are_files_that_livecard_accepts_or_named_by_the_readme() -> None:
     """Mounted for root and our group: the mode passes the check that files of secrets have to pass."""
     mounted = [
-        volume["secret"]
-        for pod in pods().values()
-        for volume in pod["spec"]["volumes"]
-        if "secret" in volume
+        volume["secret"] for pod in pods().values() for volume in pod["spec"]["volumes"] if "secret" in volume
     ]
     for each in mounted:
         seen = (0o100000 | each["defaultMode"], 0, 0, 1, 0, 10001, 2, 0, 0, 0)

@@ -67,7 +67,7 @@ async def test_a_restored_database_hears_of_the_lost_minute_again(line: Line, tm
     await line.start("clock", "dispatcher")
     ledger = await line.settled()
     assert ledger["events"]["dead"] == before["events"]["dead"] == 1
-    assert line.card("a-1").posts == {"gp-1": 1, "gp-2": 2}, "who was told before the backup is not told again"
+    assert line.card("a-1").posts == {"gp-1": 1, "gp-2": 2}, "told before the backup: not again"
     assert line.card("a-2").target_state == 3
     assert line.card("a-3").posts == {"gp-1": 2}
     again = await changes_told(line, enough=sum(told.values()) + 1)
