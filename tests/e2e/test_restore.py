@@ -5,20 +5,34 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from io import StringIO
 from pathlib import Path
-from typing import Any
 
+import asyncpg
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from rich.console import Console
 
 from contracts.changes import decode_change
+from contracts.records import Record
+from contracts.times import SECOND
 from contracts.topics import Topics
 from scripts.engines.postgres import binaries
 from scripts.patience import PATIENCE
+from services.cli.database import opened_store
+from services.cli.errors import CommandError
+from services.cli.rewind import rewind
+from services.runtime.environment import load
+from services.runtime.settings import Settings
+from services.transactions.apply import apply
+from services.transactions.arrivals import Arrival, Failed
+from services.transactions.ledger import Ledger, read_ledger
+from statemachine.model import Rules
 from tests.e2e.line import Line, a_line, until
 from tests.engines.support import administer, sibling
 
-SERVICES = ("lifecycle", "clock", "dispatcher")
+PARTITIONS = Settings().partitions
+RULES = Rules(60 * SECOND, 3_600 * SECOND)
 pytestmark = pytest.mark.slow
 
 
@@ -30,52 +44,65 @@ async def line(kafka: str, postgres_database: str, topic_prefix: str, tmp_path: 
 
 async def test_a_restored_database_hears_of_the_lost_minute_again(line: Line, tmp_path: Path) -> None:
     """Nothing is lost: every event has the outcome that it had. WeChat is called again for what the backup
-    does not know, and for nothing else; `activity.changes` tells again, mostly under the ids of before."""
-    await line.start(*SERVICES)
+    does not know, and for nothing else; `activity.changes` says again who is done, under the same ids."""
+    await line.start("lifecycle", "dispatcher")
     for name in ("a-1", "a-2", "a-3"):
         line.declare(name, ["gp-1", "gp-2"])
-    first = line.completed("a-1", "gp-1")
-    await line.send(line.opened("a-1", ["gp-1", "gp-2"]), first, line.opened("a-2", ["gp-1", "gp-2"]))
-    await until(lambda: "gp-1" in line.card("a-1").posts, "the card shows the first one")
-    await line.settled()
+    await line.send(
+        line.opened("a-1", ["gp-1", "gp-2"]), line.completed("a-1", "gp-1"), line.opened("a-2", ["gp-1"])
+    )
+    await until(lambda: settled(line, taken=3), "the card shows the first one")
     await postgres("pg_dump", "--format=custom", f"--file={tmp_path / 'backup'}", plain(line.database))
 
     before = await the_minute(line)
-    told = await changes_told(line)
-    for service in line.services:
-        assert await service.terminate() == 0
+    seen = await changes_told(line)
+    await asyncio.gather(*(service.terminate() for service in line.services))
     await restore(line.database, tmp_path / "backup")
-    forgotten = await line.ledger()
-    assert forgotten["events"]["taken"] == 3, "the backup knows of three"
 
     (lifecycle,) = await line.start("lifecycle")
-    code, printed = await line.run("rewind", "--go")
-    assert (code, "stop every lifecycle first" in printed) == (1, True), printed
+    with pytest.raises(CommandError, match="stop every lifecycle first"):
+        await rewound(line)
     assert await lifecycle.terminate() == 0
-    assert await line.ledger() == forgotten, "the group stands behind the lost minute, so it never comes"
+    forgotten = await read(line)
+    assert forgotten.events["taken"] == 3, "the group stands behind the lost minute, so it never comes"
 
-    code, printed = await line.run("rewind")
-    assert (code, "nothing was changed" in printed) == (0, True), printed
+    assert "nothing was changed" in await rewound(line, go=False)
     code, printed = await line.run("rewind", "--go", "--why", "the disk died")
     assert (code, "records come once more" in printed) == (0, True), printed
-    code, printed = await line.run("rewind", "--go")
-    assert (code, "nothing is to be done" in printed) == (0, True), printed
-    assert "the disk died" in (await line.run("actions"))[1]
+    assert "nothing is to be done" in await rewound(line)
 
     await line.start("lifecycle")
     await until(lambda: as_before(line, before), "every event counts as it did")
-    await line.start("clock", "dispatcher")
-    ledger = await line.settled()
-    assert ledger["events"]["dead"] == before["events"]["dead"] == 1
+    await line.start("dispatcher")
+    await until(lambda: settled(line, taken=before.events["taken"]), "every card is told again")
     assert line.card("a-1").posts == {"gp-1": 1, "gp-2": 2}, "told before the backup: not again"
     assert line.card("a-2").target_state == 3
     assert line.card("a-3").posts == {"gp-1": 2}
-    again = await changes_told(line, enough=sum(told.values()) + 1)
-    assert not any(key.startswith(("a-1:failed", "a-2:failed", "a-3:failed")) for key in again), again
-    assert {key for key in again if ":done:" in key} == {key for key in told if ":done:" in key}
+    again = await changes_told(line)
+    assert again.total() > seen.total()
+    assert not [key for key in again if ":failed:" in key]
+    assert {key for key in again if ":done:" in key} == {key for key in seen if ":done:" in key}
 
 
-async def the_minute(line: Line) -> dict[str, Any]:
+async def test_a_time_that_is_none_or_too_long_ago_is_refused(line: Line) -> None:
+    """Before the inbox reaches back, events would count twice."""
+    assert "the group stands before that moment" in await rewound(line), "a new database knows no event"
+    async with opened_store(load(line.env)) as store:
+        await apply(store, [Arrival(Record("", 0, 0, None, None, ()), Failed("malformed", "", None))], RULES)
+    with pytest.raises(CommandError, match="--to: 'yesterday' is not a time such as"):
+        await rewound(line, to="yesterday")
+    with pytest.raises(CommandError, match=r"not remembered any more \(LIVECARD_KEEP_INBOX\)"):
+        await rewound(line, to="2026-01-01T00:00:00Z")
+
+
+async def rewound(line: Line, *, to: str = "", go: bool = True) -> str:
+    """What `livecard rewind` says."""
+    said = StringIO()
+    await rewind(load(line.env), Console(file=said, soft_wrap=True), to=to, go=go, why="")
+    return said.getvalue()
+
+
+async def the_minute(line: Line) -> Ledger:
     """What happens after the backup, all of it told; the ledger."""
     await line.send(
         line.completed("a-1", "gp-2"),
@@ -84,42 +111,57 @@ async def the_minute(line: Line) -> dict[str, Any]:
         line.event("activity.closed", "a-2", {}),
     )
     await line.producer.send_and_wait(Topics(line.prefix).events, b"{]", key=b"a-1")
-    await until(lambda: "gp-2" in line.card("a-1").posts, "the second one is told")
-    await until(lambda: "gp-1" in line.card("a-3").posts, "the new activity is told")
-    await until(lambda: line.card("a-2").target_state == 3, "the end is told")
-    await until(lambda: dead(line), "the dead letter is counted")
-    return await line.settled()
+    ledger: Ledger = await until(lambda: settled(line, taken=8), "all of the minute is told")
+    assert line.card("a-1").posts == {"gp-1": 1, "gp-2": 1}
+    assert line.card("a-2").target_state == 3
+    return ledger
 
 
-async def dead(line: Line) -> bool:
-    """Whether the ledger has the letter."""
-    return bool((await line.ledger())["events"]["dead"])
+async def read(line: Line) -> Ledger:
+    """The ledger, as the database has it now."""
+    async with opened_store(load(line.env)) as store:
+        return await read_ledger(store)
 
 
-async def as_before(line: Line, before: dict[str, Any]) -> bool:
+async def settled(line: Line, taken: int) -> Ledger | None:
+    """The ledger once so many events are taken in, and nothing is on its way."""
+    ledger = await read(line)
+    return ledger if ledger.settled and ledger.events["taken"] == taken else None
+
+
+async def as_before(line: Line, before: Ledger) -> bool:
     """Whether events count as they did, repeats aside."""
-    events = (await line.ledger())["events"]
-    return all(events[name] == count for name, count in before["events"].items() if name != "repeats")
+    events = (await read(line)).events
+    return all(events[name] == count for name, count in before.events.items() if name != "repeats")
 
 
-async def changes_told(line: Line, enough: int = 0) -> Counter[str]:
-    """How often each id is on `activity.changes`, once nothing waits in the outbox and it is so many."""
-    consumer = AIOKafkaConsumer(
-        Topics(line.prefix).changes, bootstrap_servers=line.kafka.split(","), auto_offset_reset="earliest"
-    )
+async def changes_told(line: Line) -> Counter[str]:
+    """How often each id is on `activity.changes`, once nothing waits in the outbox."""
+    connection = await asyncpg.connect(plain(line.database))
+    try:
+        await until(lambda: nothing_waits(connection), "the outbox is empty")
+    finally:
+        await connection.close()
+    consumer = AIOKafkaConsumer(bootstrap_servers=line.kafka.split(","))
     await consumer.start()
     found: Counter[str] = Counter()
     try:
+        places = [TopicPartition(Topics(line.prefix).changes, number) for number in range(PARTITIONS)]
+        ends = await consumer.end_offsets(places)
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
         async with asyncio.timeout(PATIENCE):
-            while True:
-                ends = await consumer.end_offsets(consumer.assignment())
-                while any([await consumer.position(each) < ends[each] for each in ends]):
-                    for records in (await consumer.getmany(timeout_ms=200)).values():
-                        found.update(decode_change(record.value).id for record in records)
-                if found and sum(found.values()) >= enough:
-                    return found
+            while any([await consumer.position(each) < ends[each] for each in places]):
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    found.update(decode_change(record.value).id for record in records)
     finally:
         await consumer.stop()
+    return found
+
+
+async def nothing_waits(connection: asyncpg.Connection) -> bool:
+    """Whether the outbox is empty."""
+    return not await connection.fetchval("SELECT count(*) FROM outbox")
 
 
 async def restore(database: str, backup: Path) -> None:
