@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +15,7 @@ TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
 LONGEST: Final = 2_048
 """Characters; what is longer is no trace context of anybody's (W3C Trace Context §3.3.1.5 asks for 512)."""
+_WELL_FORMED: Final = re.compile(r"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?")
 
 
 class Carried(msgspec.Struct, frozen=True):
@@ -42,6 +44,26 @@ def carried(value: bytes | None, headers: Sequence[Header]) -> tuple[Carried, ..
     extension = of_headers(headers, "ce_") if is_binary(headers) else _of_value(value)
     found = [each for each in (of_headers(headers), extension) if each is not None]
     return tuple(dict.fromkeys(found))
+
+
+def of_request(headers: Iterable[tuple[bytes, bytes]]) -> Carried | None:
+    """What an HTTP request is to pass on: its `traceparent`, if it has the form of one, and its `tracestate`.
+    Names are in lower case, as ASGI gives them."""
+    parent, states = None, []
+    for name, raw in headers:
+        if name == b"traceparent":
+            parent = raw
+        elif name == b"tracestate":
+            states.append(raw)
+    found = None if parent is None else _read(_text(parent), _text(b",".join(states)))
+    return found if found is not None and _WELL_FORMED.fullmatch(found.traceparent) else None
+
+
+def attributes(trace: Carried | None) -> dict[str, str]:
+    """CloudEvents' distributed tracing extension, for an event that goes on in this trace."""
+    if trace is None:
+        return {}
+    return {TRACEPARENT: trace.traceparent} | ({TRACESTATE: trace.tracestate} if trace.tracestate else {})
 
 
 def of_headers(headers: Sequence[Header], prefix: str = "") -> Carried | None:

@@ -37,6 +37,7 @@ from statemachine.model import (
     APPLIED,
     BEST_FIRST,
     DUPLICATE,
+    LATE,
     PARKED,
     Activity,
     Aggregate,
@@ -55,6 +56,10 @@ PARTICIPANTS_IGNORED = "participants_ignored"
 FIELD_IGNORED = "unknown_field:"
 """Warning, before the name of a field that the event gave and that does not exist."""
 NOBODY: Final[Mapping[str, Aggregate]] = MappingProxyType({})
+
+
+_OUTCOMES: Final = {each.kind: each for each in (APPLIED, LATE, DUPLICATE)}
+_Judgement = Literal["duplicate", "not_listed", "ended", "late", "applied"]
 
 
 def handle(
@@ -260,32 +265,33 @@ def _complete(aggregate: Aggregate, event: Event, data: Completed, time: int, no
     be listed where the activity goes on, there."""
     activity = aggregate.activity
     members, unbound = named(aggregate, data)
-    judged = {group_openid: _judge(aggregate, group_openid, time) for group_openid in members}
-    finished = [each for each, kind in judged.items() if kind in ("applied", "late")]
-    _finish(aggregate, event, finished, time)
-    kinds: set[str] = set(judged.values())
+    judged: dict[_Judgement, list[str]] = {}
+    for group_openid in members:
+        judged.setdefault(_judge(aggregate, group_openid, time), []).append(group_openid)
+    if finished := judged.get("applied") or judged.get("late"):  # it has ended, or it has not
+        _finish(aggregate, event, finished, time)
     if goes_on(aggregate, time):
-        pass_on(aggregate, event, [each for each, kind in judged.items() if kind in ("late", "not_listed")])
-        kinds = {"late" if kind == "not_listed" else kind for kind in kinds}
-    refused: dict[RefusedReason, list[str]] = {}
-    for group_openid, kind in judged.items():
-        if kind in kinds and kind in ("not_listed", "ended"):
-            refused.setdefault(kind, []).append(group_openid)
-    for reason, whom in refused.items():
-        refuse_event(aggregate, event, reason, whom)
-    progressed = "applied" in kinds
-    if _wait(aggregate, event, unbound):
-        kinds.add("applied")
-    elif unbound:
-        refused["no_room"] = []
-    if activity.close_when_complete and progressed and activity.done == activity.participants:
+        known = set(judged.get("duplicate", ()))
+        pass_on(aggregate, event, [each for each in members if each not in known])
+        if strangers := judged.pop("not_listed", None):
+            judged.setdefault("late", strangers)
+    refused: list[RefusedReason] = []
+    for kind, whom in judged.items():
+        if kind in ("not_listed", "ended"):
+            refuse_event(aggregate, event, kind, whom)
+            refused.append(kind)
+    kinds = set[str](judged)
+    if unbound:
+        if _wait(aggregate, event, unbound):
+            kinds.add("applied")
+        else:
+            refused.append("no_room")
+    if activity.close_when_complete and "applied" in judged and activity.done == activity.participants:
         end(aggregate, "complete", time, now)
     return _best(kinds, refused)
 
 
-def _judge(
-    aggregate: Aggregate, group_openid: str, time: int
-) -> Literal["duplicate", "not_listed", "ended", "late", "applied"]:
+def _judge(aggregate: Aggregate, group_openid: str, time: int) -> _Judgement:
     """What a completion at this moment comes to for one member, in this order: duplicate, not_listed, late,
     ended."""
     activity, member = aggregate.activity, aggregate.members.get(group_openid)
@@ -300,11 +306,11 @@ def _judge(
 
 def _finish(aggregate: Aggregate, event: Event, finished: list[str], time: int) -> None:
     """These are done; after the end no revision tells of them."""
-    if not finished:
-        return
     late = aggregate.activity.state == ENDED
     for group_openid in finished:
-        member = aggregate.members.setdefault(group_openid, Member(group_openid))
+        member = aggregate.members.get(group_openid)
+        if member is None:
+            member = aggregate.members[group_openid] = Member(group_openid)
         move(PARTICIPANT, member, "complete")
         member.late, member.done_at = late, time
         aggregate.touched[group_openid] = member
@@ -343,7 +349,7 @@ def _best(kinds: set[str], refused: Iterable[str]) -> Outcome:
     """The outcome of an event by those of the people whom it names."""
     for kind in BEST_FIRST[:3]:
         if kind in kinds:
-            return Outcome(kind)
+            return _OUTCOMES[kind]
     return Outcome("refused", next(iter(refused)))
 
 

@@ -94,10 +94,12 @@ class Caller:
         return await self._wechat.set_chat_tool_msg(claimed.card.appid, body, self._deadline, may_send)
 
     def _tell(self, result: Result, seconds: float) -> None:
-        """One line an attempt, with everything about it; who is listed is not told, only how many."""
+        """One line an attempt, with everything about it: an info where WeChat took it, else a warning. Who is
+        listed is not told, only how many."""
         trace = "" if self._traces is None else self._traces.called(result, seconds)
         claimed, card = result.claimed, result.claimed.card
-        LOG.info(
+        tell = LOG.info if result.verdict is Verdict.ok else LOG.warning
+        tell(
             "attempt",
             activity_id=card.activity_id,
             appid=card.appid,
@@ -136,6 +138,7 @@ class Caller:
                 "WeChat lets this process alone not in: is its address on the app's list?"
                 if verdict is Verdict.address
                 else "no token can be fetched here: this process leaves the app to others for now",
+                activity_id=claimed.card.activity_id,
                 appid=permit.appid,
                 errcode=answer.errcode,
                 errmsg=answer.errmsg,

@@ -230,7 +230,7 @@ class Dispatcher:
         if result.verdict in CLOSING:
             self.limiter.closed(result.claimed.card.appid, gate.generation if gate is not None else 0)
         if gate is not None:
-            _tell_gate(gate, result.rid)
+            _tell_gate(gate, result)
         if gate is not None or result.verdict in CLOSING:
             self.wake()
         self._relay.kick()
@@ -277,16 +277,19 @@ class Dispatcher:
                 task.cancel()
 
 
-def _tell_gate(gate: Gate, rid: str) -> None:
+def _tell_gate(gate: Gate, result: Result) -> None:
+    """`activity_id`: the card to whose call this was the answer."""
+    activity_id = result.claimed.card.activity_id
     if not gate.reason:
-        LOG.info("a gate opened: WeChat lets the app in", appid=gate.appid)
+        LOG.info("a gate opened: WeChat lets the app in", activity_id=activity_id, appid=gate.appid)
         return
     LOG.warning(
         "a gate closed: WeChat refuses the app",
+        activity_id=activity_id,
         appid=gate.appid,
         reason=gate.reason,
         until=format_rfc3339(gate.closed_until),
         errcode=gate.errcode,
         errmsg=gate.errmsg,
-        rid=rid,
+        rid=result.rid,
     )

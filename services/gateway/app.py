@@ -93,6 +93,7 @@ def build(parts: Parts, keys: ApiKeys | None = None) -> list[Service]:
         metrics=parts.metrics,
         session_keys=SessionKeys.load(parts.settings, random.SystemRandom()),
         feed=feed,
+        traces=parts.traces,
         rules=parts.delivery_rules,
     )
     keys = keys or ApiKeys.load(parts.settings.api_keys_file)

@@ -16,6 +16,7 @@ from services.gateway.console.sessions import PATH as CONSOLE
 from services.gateway.parts import Gateway
 from services.gateway.problems import MEDIA_TYPE, Problem, no_such_path, unavailable
 from services.runtime.ports import Clock
+from services.tracing.ports import Traces
 
 MOST_WORKING: Final = 100
 """Requests that are worked on at once; beyond it they are turned away."""
@@ -27,6 +28,8 @@ STALLED: Final = 30.0
 """Seconds in which a client takes what is sent to it."""
 SHED: Final = 1
 """Seconds after which to try again where too much is going on."""
+API: Final = "/v1/"
+"""Where the paths begin whose requests are traced: a page of the console asks every second."""
 
 _PLAIN: Final = "~!$&'()*+,;=:@"
 _AS_IT_IS: Final = re.compile(rb"(?:/[A-Za-z0-9_.~!$&'()*+,;=:@-]+)+")
@@ -54,10 +57,27 @@ class Front:
         one = _Exchange(send, self._gateway.clock)
         if refused := self._refused(scope):
             await one.refuse(refused)
+        elif (traces := self._gateway.traces) is not None and scope["path"].startswith(API):
+            await self._traced(traces, scope, receive, one)
         else:
             await self._work(scope, receive, one)
-        route = self._routes.get(id(scope.get("route_handler")), "")
-        self._gateway.metrics.request_answered(route, one.status, one.seconds)
+        self._gateway.metrics.request_answered(self._route(scope), one.status, one.seconds)
+
+    async def _traced(self, traces: Traces, scope: Scope, receive: Receive, one: _Exchange) -> None:
+        """As a span, which the routes find in the headers as if the caller had sent it."""
+        method: str = scope["method"]  # type: ignore[typeddict-item]  # it is HTTP, as was looked at before
+        asking = traces.asked(method, scope["headers"])
+        if asking is not None:
+            scope["headers"] = asking.headers
+        try:
+            await self._work(scope, receive, one)
+        finally:
+            if asking is not None:
+                about = scope.get("path_params", {}).get("activity_id", "")
+                traces.answered(asking, self._route(scope), one.status, one.seconds, about)
+
+    def _route(self, scope: Scope) -> str:
+        return self._routes.get(id(scope.get("route_handler")), "")
 
     async def _work(self, scope: Scope, receive: Receive, one: _Exchange) -> None:
         self._count(1, 1)

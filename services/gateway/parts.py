@@ -18,6 +18,7 @@ from services.runtime.metrics import Metrics
 from services.runtime.ports import Chance, Clock, Kick
 from services.runtime.settings import Settings
 from services.store.ports import Store
+from services.tracing.ports import Traces
 from services.wechat.client import WeChatClient
 from services.wechat.ports import Keepers
 from statemachine.card import DeliveryRules
@@ -48,6 +49,8 @@ class Gateway:
     settings: Settings
     metrics: Metrics
     feed: Feed
+    traces: Traces | None = None
+    """None: nobody draws them."""
     session_keys: SessionKeys | None = None
     """None: no sessions here."""
     pauses: Pauses = field(default_factory=Pauses)

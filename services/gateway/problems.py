@@ -96,12 +96,12 @@ def unavailable(detail: str, retry_after: int) -> Problem:
     return Problem(503, detail, headers={"Retry-After": str(max(1, retry_after))})
 
 
-def problem_of(error: Exception) -> Problem:
+def problem_of(error: Exception, request: Request[Any, Any, Any]) -> Problem:
     """What is answered to whatever was raised."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, StoreUnavailable):
-        LOG.warning("a request failed: the store is away", error=str(error), every=SELDOM)
+        LOG.warning("a request failed: the store is away", **_about(request), error=str(error), every=SELDOM)
         return unavailable("the store does not answer: try again", STORE_AWAY)
     if isinstance(error, StoreRejected):
         return Problem(422, "the store refuses this data: a text that is no UTF-8, or a value out of range")
@@ -114,13 +114,19 @@ def problem_of(error: Exception) -> Problem:
         return Problem(405, f"this path has other methods, see Allow: {DOCUMENT}", headers=headers)
     if isinstance(error, HTTPException) and error.status_code < 500:
         return Problem(error.status_code, error.detail, headers=dict(error.headers or {}))
-    LOG.error("a request failed unexpectedly", exc_info=error)
+    LOG.error("a request failed unexpectedly", **_about(request), exc_info=error)
     return Problem(500, "something went wrong here: the log of the gateway says what")
 
 
-def answer_problem(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def answer_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The exception handler of the whole application."""
-    return problem_of(error).response()
+    return problem_of(error, request).response()
+
+
+def _about(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """The activity that the request is about, if it is about one."""
+    named = request.scope.get("path_params", {}).get("activity_id")
+    return {} if named is None else {"activity_id": named}
 
 
 def _fields(error: ValidationException) -> list[FieldError]:

@@ -91,7 +91,8 @@ class KafkaBus:
         lost = len(waiting) - MOST_NUDGES
         if lost > 0:
             self._metrics.nudges_lost(lost)
-            self._waiting[topic] = dict(islice(waiting.items(), MOST_NUDGES))
+            kept = self._waiting[topic] = dict(islice(waiting.items(), MOST_NUDGES))
+            self._headers = {name: each for name, each in self._headers.items() if name in kept}
         self._wake.set()
 
     async def answers(self) -> None:

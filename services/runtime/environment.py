@@ -212,7 +212,9 @@ def _of_proxy(settings: Settings) -> list[str]:
 
 
 def _is_proxy(parts: SplitResult) -> bool:
-    return parts.scheme == "http" and parts.path in ("", "/") and ":" not in unquote(parts.username or "")
+    user = unquote(parts.username or "")
+    whose = bool(user) or not parts.password
+    return parts.scheme == "http" and parts.path in ("", "/") and ":" not in user and whose
 
 
 def _is_base(url: str) -> bool:

@@ -344,7 +344,8 @@ def is_secret(name: str) -> bool:
 def _shown(name: str, value: Any) -> str:
     kind = get_args(HINTS[name])[1].extra.get("secret")
     if value and kind in ("url", "urls"):
-        return ",".join(map(_without_password, value.split(",") if kind == "urls" else [value]))
+        parts = value.split(",") if kind == "urls" else [value]
+        return ",".join(_without_password(part.strip()) for part in parts)
     if value and is_secret(name):
         return "***"
     if isinstance(value, bool):
@@ -359,5 +360,6 @@ def _without_password(url: str) -> str:
         parsed = make_url(url)
     except Exception:  # noqa: BLE001 (whatever is wrong with it, its text may be a piece of a password)
         return "***"
-    shown = {name: "***" for name in parsed.query if "pass" in name}
-    return parsed.update_query_dict(shown).render_as_string(hide_password=True)
+    hidden = {name: "***" for name in parsed.query if "pass" in name}
+    shown = parsed.update_query_dict(hidden).render_as_string(hide_password=True)
+    return "***" if shown.count("@") > 1 else shown  # one of a password that is not escaped

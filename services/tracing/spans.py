@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import structlog
@@ -29,11 +29,12 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from contracts.events import Event
 from contracts.nudge import Nudge
-from contracts.tracing import TRACEPARENT, TRACESTATE, Carried, all_of_headers, carried
+from contracts.tracing import TRACEPARENT, TRACESTATE, Carried, all_of_headers, carried, of_request
 from contracts.wechat import Verdict
 from services.kafka.ports import NO_HEADERS, Headers
 from services.runtime.ports import SELDOM, Clock
 from services.tracing.heard import Heard, HeardTraces
+from services.tracing.ports import Asking
 from services.transactions.apply import Applied
 from services.transactions.arrivals import Arrival
 from statemachine.step import Result
@@ -43,6 +44,7 @@ LOG = structlog.get_logger("livecard.tracing")
 CLOSE_DEADLINE: Final = 3.0
 """Seconds for exporting what is left; a collector that is away keeps no process from leaving."""
 NUDGES: Final = "card.nudges"
+NOT_ASKED: Final[Asking | None] = None
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -146,9 +148,7 @@ class Spans:
             start_time=at,
         )
         span.end(at)
-        carrier: dict[str, str] = {}
-        _W3C.inject(carrier, set_span_in_context(span))
-        return tuple((name, carrier[name].encode()) for name in (TRACEPARENT, TRACESTATE) if name in carrier)
+        return _headers(span)
 
     @_harmless(None)
     def heard(self, nudge: Nudge, headers: Headers) -> None:
@@ -191,6 +191,38 @@ class Spans:
         context = span.get_span_context()
         return format_trace_id(context.trace_id) if context.is_valid else ""
 
+    @_harmless(NOT_ASKED)
+    def asked(self, method: str, headers: Iterable[tuple[bytes, bytes]]) -> Asking | None:
+        """Under the span that the caller names; the caller's own context stays where ours is none."""
+        given, at = list(headers), self._now()
+        caller = of_request(given)
+        found = _read([caller] if caller else [])
+        span = self._tracer.start_span(
+            method,
+            _parent(found[0]) if found else Context(),
+            SpanKind.SERVER,
+            {"http.request.method": method},
+            start_time=at,
+        )
+        ours = [(name.encode(), raw or b"") for name, raw in _headers(span)]
+        kept = [(name, raw) for name, raw in given if name not in _CONTEXT] if ours else given
+        return Asking([*kept, *ours], span, at)
+
+    @_harmless(None)
+    def answered(self, asking: Asking, route: str, status: int, seconds: float, activity_id: str) -> None:
+        """Until the first byte of the answer: a stream has no end of interest."""
+        span: Span = asking.span
+        if route:
+            span.update_name(route)
+            span.set_attribute("http.route", route.partition(" ")[2])
+        if activity_id:
+            span.set_attribute("livecard.activity_id", activity_id)
+        if status:
+            span.set_attribute("http.response.status_code", status)
+        if not status or status >= 500:
+            span.set_status(StatusCode.ERROR)
+        span.end(asking.at + round(seconds * 1e9) if status else self._now())
+
     def close(self) -> None:
         """Export what is left, as far as there is time."""
         closing = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
@@ -202,6 +234,7 @@ class Spans:
 
 
 _W3C: Final = TraceContextTextMapPropagator()
+_CONTEXT: Final = (TRACEPARENT.encode(), TRACESTATE.encode())
 
 
 def _read(found: Sequence[Carried]) -> list[SpanContext]:
@@ -213,6 +246,13 @@ def _read(found: Sequence[Carried]) -> list[SpanContext]:
         if context.is_valid:
             contexts.append(context)
     return contexts
+
+
+def _headers(span: Span) -> Headers:
+    """The context of this span, as it is carried on."""
+    carrier: dict[str, str] = {}
+    _W3C.inject(carrier, set_span_in_context(span))
+    return tuple((name, carrier[name].encode()) for name in (TRACEPARENT, TRACESTATE) if name in carrier)
 
 
 def _parent(context: SpanContext) -> Context:

@@ -330,7 +330,8 @@ class _Batch(People):
     def _write_activity(self, name: str, aggregate: Aggregate) -> None:
         out, activity = self.out, aggregate.activity
         out.outbox.extend(change_rows(name, aggregate.published, self.now))
-        out.outbox.extend(passed_rows(aggregate.passed, self.now))
+        if aggregate.passed:
+            out.outbox.extend(passed_rows(aggregate.passed, self.now))
         out.wait.extend(aggregate.waits)
         if activity.state == UNOPENED:  # an `opened` was refused
             if self.before[name].appid and not aggregate.appid:
@@ -346,7 +347,8 @@ class _Batch(People):
             out.count("revisions.delivered")
             raised -= 1
         wide = name in self.wide or activity.state != card.state or phase(card) in (GIVEN_UP, CLOSED)
-        wide = wide or any(isinstance(each.data, CardExpiring) for each in aggregate.published)
+        if activity.expiry_warned:
+            wide = wide or any(isinstance(each.data, CardExpiring) for each in aggregate.published)
         if raised:
             ends = activity.state != card.state
             step = raise_revision(card, activity.state, activity.revision, self.now)

@@ -12,6 +12,7 @@ from contracts.changes import DATA_CONTENT_TYPE, SOURCE, CardDelivered, CardFail
 from contracts.events import MOST_MEMBERS
 from contracts.records import DeadReason, Record, dead_headers, encode_record
 from contracts.times import format_rfc3339
+from contracts.tracing import Carried, attributes
 from services.store.rows import CHANGES, DEAD, EVENTS, OutboxRow, shard_of
 from statemachine.model import PassedOn, Published
 
@@ -45,10 +46,17 @@ def change_rows(activity_id: str, published: Iterable[Published], now: int) -> l
 
 
 def event_row(
-    activity_id: str, key: tuple[str, str], kind: str, data: Mapping[str, Any], *, time: int, now: int
+    activity_id: str,
+    key: tuple[str, str],
+    kind: str,
+    data: Mapping[str, Any],
+    *,
+    time: int,
+    now: int,
+    trace: Carried | None = None,
 ) -> OutboxRow:
     """An event on its way to `activity.events`: `key` is its `(source, id)`, `data` as producers write it,
-    `time` (µs) when it happened."""
+    `time` (µs) when it happened, `trace` that which it belongs to."""
     source, id_ = key
     event = {
         "specversion": "1.0",
@@ -58,6 +66,7 @@ def event_row(
         "subject": activity_id,
         "time": format_rfc3339(time),
         "datacontenttype": DATA_CONTENT_TYPE,
+        **attributes(trace),
         "data": data,
     }
     body = msgspec.json.encode(event).decode()

@@ -19,7 +19,8 @@ def follow(out: Writes, step: Step, now: int, skipped: Iterable[str] = ()) -> No
         (step.in_doubt, OWED, True),
         (again, OWED, False),
     ):
-        out.marks.extend(MemberMark(name, each, delivered, doubtful) for each in sorted(members))
+        if members:
+            out.marks.extend(MemberMark(name, each, delivered, doubtful) for each in sorted(members))
     for key, data in step.published:
         out.outbox.extend(card_rows(name, key, now, data))
     for counter, by in step.counters.items():

@@ -64,6 +64,11 @@ class AppBook:
         app = self._apps.get(appid)
         return app.secret if app is not None else None
 
+    def origin(self, appid: str) -> tuple[str, str] | None:
+        """Where its token comes from, to be compared with before; None when it is not known."""
+        app = self._apps.get(appid)
+        return None if app is None else (app.entry.token_url, app.entry.cloudbase_token_file)
+
     def secrets(self) -> dict[str, str]:
         """Every secret: for the simulator, which plays the platform that knows them."""
         return {appid: secret for appid, app in self._apps.items() if (secret := app.secret) is not None}

@@ -34,13 +34,13 @@ from services.runtime.addresses import bases as bases_of
 from services.runtime.ports import Clock
 from services.runtime.settings import Secret, Settings
 from services.wechat.apps import AppBook
-from services.wechat.hosts import Host, Hosts, Limited, named
+from services.wechat.hosts import Host, Hosts, Limited, connecting, named
 from services.wechat.ports import Answer, Created, LoggedIn, NoWeChatMetrics, WeChatMetrics
 from services.wechat.proxy import Proxy
 from services.wechat.reading import Data, answered, classify
 from services.wechat.support import cleaned
-from services.wechat.tokens import ABOUT_THE_APP, Token, TokenKeeper
-from services.wechat.transport import CONNECT, AiohttpTransport, Peer, Transport
+from services.wechat.tokens import ABOUT_THE_APP, FETCH, Token, TokenKeeper
+from services.wechat.transport import AiohttpTransport, Peer, Transport
 
 LOG = structlog.get_logger("livecard.wechat")
 
@@ -73,7 +73,7 @@ class WeChatClient:
     ) -> None:
         peer = Peer(authorities=authorities)
         bases = bases_of(hosts) or [""]
-        within = CONNECT if len(bases) == 1 else deadline / (len(bases) + 1)  # the last one has time, too
+        within = connecting(min(deadline, FETCH), len(bases))
         ways = [
             Host(named(base), transport or AiohttpTransport(base, peer, proxy, within=within))
             for base in bases

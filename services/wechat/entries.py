@@ -81,7 +81,9 @@ class App:
 def faults(appid: str, given: str | AppEntry) -> list[str]:
     """What is wrong with one app, in words that quote no value."""
     if isinstance(given, str):
-        return [] if appid and given else ["the app id and the secret must not be empty"]
+        if not (appid and given):
+            return ["the app id and the secret must not be empty"]
+        given = AppEntry(secret=given)
     found = [] if appid else ["the app id must not be empty"]
     sources = [name for name in ("token_url", "cloudbase_token_file") if getattr(given, name)]
     if len(sources) > 1:
@@ -92,6 +94,11 @@ def faults(appid: str, given: str | AppEntry) -> list[str]:
         f"{text} and {text}_file are both set: set one of them"
         for text in ("secret", "token_key")
         if getattr(given, text) and getattr(given, f"{text}_file")
+    ]
+    found += [
+        f"{text} holds a character that cannot be seen, such as the end of a line"
+        for text in ("secret", "token_key")
+        if not getattr(given, text).isprintable()
     ]
     if not given.token_url:
         found += [

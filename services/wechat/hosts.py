@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from services.runtime.ports import Clock
-from services.wechat.transport import Exchange, Transport
+from services.wechat.transport import CONNECT, Exchange, Transport
 
 LOG = structlog.get_logger("livecard.wechat")
 
@@ -25,10 +25,12 @@ AGAIN: Final = 30.0
 
 
 class Host(msgspec.Struct):
-    """One way to WeChat. `name` is for people; `until`: monotonic seconds for which it stands back."""
+    """One way to WeChat. `name` is for people. In monotonic seconds: `missed`, when it could not be reached
+    last, and `until`, for how long it stands back."""
 
     name: str
     transport: Transport
+    missed: float = 0.0
     until: float = 0.0
     away: bool = False
 
@@ -52,9 +54,10 @@ class Hosts:
         for host in self._in_order():
             if not may_send():
                 return Exchange(withheld=True)
+            began = self._clock.monotonic()
             got = await host.transport.exchange(method, path, query, body)
             if not got.unsent:
-                self._reached(host)
+                self._reached(host, began)
                 return got
             reasons[host.name] = got.why
             self._missed(host, got.why)
@@ -78,13 +81,17 @@ class Hosts:
                 host.until = now + AGAIN
         return [*order, *back]
 
-    def _reached(self, host: Host) -> None:
-        if host.away and len(self._hosts) > 1:
+    def _reached(self, host: Host, began: float) -> None:
+        """An answer to a call from before says nothing about connections now."""
+        if not host.away or began < host.missed:
+            return
+        if len(self._hosts) > 1:
             LOG.info("a host of WeChat's can be reached again", host=host.name)
         host.away = False
 
     def _missed(self, host: Host, why: str) -> None:
-        host.until = self._clock.monotonic() + AGAIN
+        host.missed = self._clock.monotonic()
+        host.until = host.missed + AGAIN
         if not host.away and len(self._hosts) > 1:
             LOG.warning("a host of WeChat's cannot be reached: the next one is used", host=host.name, why=why)
         host.away = True
@@ -107,6 +114,11 @@ class Limited:
         """See `Transport.exchange`. `may_send` is asked last: no place is waited for after it."""
         async with self._free:
             return await self._hosts.exchange(method, path, query, body, may_send)
+
+
+def connecting(deadline: float, hosts: int) -> float:
+    """Seconds for a connection to each of so many: where the others make none, the last one has time, too."""
+    return CONNECT if hosts == 1 else min(CONNECT, deadline / (hosts + 1))
 
 
 def named(base: str) -> str:

@@ -36,8 +36,9 @@ class TokenKeeper:
 
     def __init__(self, exchanges: Limited, apps: AppBook, clock: Clock, metrics: WeChatMetrics) -> None:
         self._sources, self._clock = Sources(exchanges, apps, clock), clock
-        self._metrics = metrics
+        self._apps, self._metrics = apps, metrics
         self._tokens: dict[str, Token] = {}
+        self._origins: dict[str, object] = {}
         self._fetches: dict[str, asyncio.Task[Token]] = {}
         self._refused: dict[str, Token] = {}
 
@@ -45,9 +46,10 @@ class TokenKeeper:
         return f"TokenKeeper({sorted(self._tokens)})"
 
     async def get(self, appid: str) -> Token:
-        """The token in hand, or one fetched now; a failure is a `Token` with its verdict."""
+        """The token in hand, or one fetched now; a failure is a `Token` with its verdict. One from where the
+        apps file no longer says is not in hand."""
         kept = self._tokens.get(appid)
-        if kept is not None and self._clock.monotonic() < kept.until:
+        if kept is not None and self._clock.monotonic() < kept.until and self._origin_stays(appid):
             return kept
         task = self._fetches.get(appid)
         if task is None:
@@ -60,6 +62,10 @@ class TokenKeeper:
             if task.cancelled() and waiter is not None and not waiter.cancelling():
                 return no_token("the client was closed")  # not this waiter was cancelled but the fetch
             raise
+
+    def _origin_stays(self, appid: str) -> bool:
+        origin = self._apps.origin(appid)
+        return origin is not None and origin == self._origins.get(appid)
 
     async def renew(self, appid: str, value: str, errcode: int | None = None) -> Token:
         """WeChat refused this token: drop it, unless another came meanwhile (design.md §6), and get one.
@@ -80,13 +86,15 @@ class TokenKeeper:
             self._refused[appid] = Token(fresh.value, self._clock.monotonic() + AGAIN)
             if why := BEHIND.get(fresh.source):
                 LOG.warning(why, appid=appid, errcode=errcode)
-        elif fresh.value and kept is not None and errcode != EXPIRED and fresh.source != HOSTED:
+        elif fresh.value and kept is not None and errcode != EXPIRED and fresh.source == kept.source:
             self._replaced(appid, kept, fresh)
         return fresh
 
     def _replaced(self, appid: str, old: Token, fresh: Token) -> None:
         """Before its time, and there is another one: livecard never forces that. The cloud hosting's file is
         renewed by the platform, which keeps the old token alive."""
+        if fresh.source == HOSTED:
+            return
         LOG.warning(
             "somebody else refreshes this app's token: WeChat refused ours before its time",
             appid=appid,
@@ -126,6 +134,7 @@ class TokenKeeper:
         return token
 
     async def _fetch(self, appid: str) -> Token:
+        origin = self._apps.origin(appid)
         try:
             async with asyncio.timeout(FETCH):
                 token = await self._sources.fetch(appid)
@@ -135,7 +144,7 @@ class TokenKeeper:
             LOG.warning("a token could not be asked for", appid=appid, error=type(error).__name__)
             return no_token(type(error).__name__)
         if token.value:
-            self._tokens[appid] = token
+            self._tokens[appid], self._origins[appid] = token, origin
         return token
 
 
@@ -144,5 +153,6 @@ _WHO: Final = (
     "it ask in normal mode, which hands everybody the same token"
 )
 _WHO_ELSE: Final = (
-    "a program beside the token service that asks WeChat for tokens by itself: let it ask the service"
+    "a program beside the token service that asks WeChat for tokens by itself: let it ask the service; or "
+    "the service, which renewed the token sooner than it told us: let expires_in say how long it stays"
 )

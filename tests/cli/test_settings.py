@@ -82,6 +82,7 @@ def test_an_empty_variable_is_not_set() -> None:
         ({"LIVECARD_WECHAT_PROXY": "https://proxy:3128"}, ["LIVECARD_WECHAT_PROXY is no proxy"]),
         ({"LIVECARD_WECHAT_PROXY": "http://proxy/path"}, ["LIVECARD_WECHAT_PROXY is no proxy"]),
         ({"LIVECARD_WECHAT_PROXY": "http://a%3Ab:c@proxy"}, ["LIVECARD_WECHAT_PROXY is no proxy"]),
+        ({"LIVECARD_WECHAT_PROXY": "http://:c@proxy"}, ["LIVECARD_WECHAT_PROXY is no proxy"]),
         (
             {"LIVECARD_WECHAT_PROXY": "http://proxy", "LIVECARD_WECHAT_PROXY_PASSWORD_FILE": "x"},
             ["LIVECARD_WECHAT_PROXY_PASSWORD_FILE: write the user", "http://USER@HOST:PORT"],
@@ -251,11 +252,13 @@ def test_a_password_for_a_gateway_is_refused_and_does_not_show() -> None:
         "postgresql+asyncpg://me@db/livecard?password=canary-7d1f",
         "postgresql+asyncpg://me:canary@7d1f:canary@db:x/livecard",
         "postgresql+asyncpg://me:7d1f/canary@db/livecard",
+        "http://me:7d1f@canary@proxy:3128",
     ],
 )
 def test_a_password_in_the_wrong_place_does_not_show_either(url: str) -> None:
     """Behind the question mark, or not escaped."""
-    assert "canary" not in "".join(row.value for row in describe(Settings(database=url)))
+    shown = describe(Settings(database=url, wechat=url, wechat_proxy=url))
+    assert "canary" not in "".join(row.value for row in shown)
 
 
 def test_the_embedded_store_lives_in_the_state_folder() -> None:
@@ -273,13 +276,13 @@ def test_a_duration_that_no_clock_can_hold_is_told(text: str) -> None:
 
 def test_several_hosts_and_a_proxy_show_without_its_password() -> None:
     told = {
-        "LIVECARD_WECHAT": "https://api.weixin.qq.com,https://api2.weixin.qq.com",
+        "LIVECARD_WECHAT": "https://api.weixin.qq.com, https://api2.weixin.qq.com",
         "LIVECARD_WECHAT_PROXY": "http://me:canary-7d1f@proxy:3128",
     }
     found = read(told)
     assert found.report() == ""
     rows = {row.variable: row.value for row in found.described()}
-    assert rows["LIVECARD_WECHAT"] == told["LIVECARD_WECHAT"]
+    assert rows["LIVECARD_WECHAT"] == "https://api.weixin.qq.com,https://api2.weixin.qq.com"
     assert rows["LIVECARD_WECHAT_PROXY"] == "http://me:***@proxy:3128"
     assert "canary" not in repr(found.settings)
 

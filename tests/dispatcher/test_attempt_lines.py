@@ -29,6 +29,7 @@ async def test_every_call_is_one_line_with_all_that_came_of_it(make: Make) -> No
     told = attempts(lines)
     assert len(told) == len(world.wechat.calls) == 3
     assert [line["verdict"] for line in told] == ["busy", "unknown", "ok"]
+    assert [line["log_level"] for line in told] == ["warning", "warning", "info"]
     assert [line["errcode"] for line in told] == [-1, None, 0]
     assert [line["after_failures"] for line in told] == [0, 1, 2]
     same = {"activity_id": "a", "appid": "wx1", "revision": 2, "target_state": 1, "members": 2, "sent": True}

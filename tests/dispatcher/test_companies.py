@@ -12,19 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from services.runtime.clock import RealClock
 from services.runtime.process import delivery_rules
 from services.runtime.settings import Settings
 from services.simulator.app import SimulatorServer
-from services.simulator.requests import Request
-from services.wechat.apps import AppBook
 from services.wechat.client import WeChatClient
 from tests.dispatcher.world import World
 from tests.verification.dict_store.store import MemoryStore
+from tests.wechat.company import KEY, SECRET, Service, book, kept, refreshed
 
-SECRET, KEY = "canary-secret", "canary-key"
 PROBE = 600.0
 """Longer than any test: what opens a gate here is no probe."""
 
@@ -44,17 +41,9 @@ async def world() -> World:
     return World(store, clock, probe=PROBE, sweep=0.05, coalesce=0.01)
 
 
-def put(path: Path, content: str) -> Path:
-    """Replaced at once, nobody else's."""
-    fresh = path.with_suffix(".new")
-    fresh.write_text(content)
-    fresh.chmod(0o600)
-    return fresh.replace(path)
-
-
 def connect(world: World, hosts: str, folder: Path, entry: Any) -> WeChatClient:
     """The dispatcher's client and apps file."""
-    apps: Any = AppBook.load(Settings(apps_file=str(put(folder / "apps.json", json.dumps({"wx1": entry})))))
+    apps: Any = book(folder, entry)
     client = WeChatClient(hosts, apps, world.clock, deadline=5.0)
     world.apps, world.seen_by["d1"] = apps, client
     return client
@@ -64,68 +53,43 @@ async def shown(world: World, name: str, delivered: int) -> bool:
     return (await world.card(name)).settled >= delivered
 
 
-class TokenService:
-    """A company's, with its own credential: it holds the secret and asks WeChat by the old call."""
-
-    def __init__(self, standin: SimulatorServer) -> None:
-        self.standin, self.key, self.asked = standin, KEY, 0
-        self.token, self.url = "", ""
-
-    def refresh(self) -> str:
-        """Another token of WeChat's; the one before is dead."""
-        query = {"grant_type": "client_credential", "appid": "wx1", "secret": SECRET}
-        said = self.standin.shell.apply(Request("GET", "/cgi-bin/token", query, b""))
-        return str(json.loads(said)["access_token"])
-
-    async def answer(self, request: web.Request) -> web.Response:
-        self.asked += 1
-        if request.headers.get("authorization") != f"Bearer {self.key}":
-            return web.Response(status=403)
-        return web.json_response({"access_token": self.token, "expires_in": 7_000})
-
-
 @pytest.fixture
-async def service(standin: SimulatorServer) -> AsyncIterator[TokenService]:
-    running = TokenService(standin)
-    application = web.Application()
-    application.router.add_get("/wx1", running.answer)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    running.url = f"http://127.0.0.1:{runner.addresses[0][1]}/wx1"
-    running.token = running.refresh()
+async def service(standin: SimulatorServer) -> AsyncIterator[Service]:
+    running = Service()
+    await running.start()
+    running.token = refreshed(standin)
     yield running
-    await runner.cleanup()
+    await running.stop()
 
 
 async def test_a_credential_that_the_token_service_refuses_closes_the_gate_until_it_changes(
-    world: World, standin: SimulatorServer, service: TokenService, tmp_path: Path
+    world: World, standin: SimulatorServer, service: Service, tmp_path: Path
 ) -> None:
     """`misconfigured`, at no attempt of the card's; the file of the credential opens it by itself."""
-    key = put(tmp_path / "key", "canary-wrong")
+    key = kept(tmp_path / "key", "canary-wrong")
     client = connect(world, standin.url, tmp_path, {"token_url": service.url, "token_key_file": str(key)})
     async with world.running():
         (name,) = await world.owe(1)
         await world.until(lambda: _closed(world, "misconfigured"))
         gate = await world.gate()
-        assert gate.errmsg.startswith("no token: the token service does not accept our credential (HTTP 403)")
+        assert gate.errmsg.startswith("no token: the token service does not accept our credential (HTTP 401)")
         assert "canary" not in gate.errmsg
-        assert ((await world.card(name)).attempts, service.asked) == (0, 1)
-        put(key, KEY)
+        assert ((await world.card(name)).attempts, len(service.asked)) == (0, 1)
+        kept(key, KEY)
         await world.until(lambda: shown(world, name, 2))
         assert (await world.gate()).reason == ""
     await client.close()
 
 
 async def test_a_token_that_somebody_refreshed_behind_the_service_closes_the_gate_until_there_is_another(
-    world: World, standin: SimulatorServer, service: TokenService, tmp_path: Path
+    world: World, standin: SimulatorServer, service: Service, tmp_path: Path
 ) -> None:
     """`token`, which a different one opens within a question of the closing process."""
     client = connect(world, standin.url, tmp_path, {"token_url": service.url, "token_key": KEY})
     async with world.running():
         (name,) = await world.owe(1)
         await world.until(lambda: shown(world, name, 2))
-        stolen = service.refresh()
+        stolen = refreshed(standin)
         await world.complete(name, "m2")
         await world.until(lambda: _closed(world, "token"))
         service.token = stolen

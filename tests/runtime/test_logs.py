@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from io import StringIO
 from typing import Any
 
 import pytest
 import structlog
 
-from services.runtime.logs import Seldom, _renderer
+from services.runtime.logs import Lines, Seldom, _json, _renderer
 from services.runtime.settings import Settings
 
 
@@ -44,7 +46,7 @@ def test_two_loggers_do_not_hold_back_each_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "terminal", "json"),
+    ("form", "terminal", "as_json"),
     [
         ("auto", True, False),
         ("auto", False, True),
@@ -53,11 +55,11 @@ def test_two_loggers_do_not_hold_back_each_other() -> None:
     ],
 )
 def test_lines_are_for_the_eye_on_a_terminal_and_json_elsewhere(
-    form: Any, terminal: bool, json: bool, monkeypatch: pytest.MonkeyPatch
+    form: Any, terminal: bool, as_json: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unless a setting says which."""
     monkeypatch.setattr(sys, "stderr", Terminal(terminal))
-    assert isinstance(_renderer(Settings(log=form)), structlog.processors.JSONRenderer) is json
+    assert (_renderer(Settings(log=form)) is _json) is as_json
 
 
 class Terminal:
@@ -68,3 +70,24 @@ class Terminal:
 
     def isatty(self) -> bool:
         return self._terminal
+
+
+class Full(StringIO):
+    """A stream that takes nothing."""
+
+    def write(self, _: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_line_that_cannot_be_written_fails_nobody() -> None:
+    """A full disk, a stream that is closed."""
+    Lines("a", Full()).info("x")
+    closed = StringIO()
+    closed.close()
+    Lines("a", closed).info("x")
+
+
+def test_whatever_a_value_is_its_line_is_json() -> None:
+    """Half of a surrogate pair is no UTF-8, and a key may be no text."""
+    for value in ("\ud800", {1: "x"}, {None: object()}, b"\xff", float("nan"), 2**80):
+        assert isinstance(json.loads(_json(None, "info", {"event": "x", "value": value})), dict), value

@@ -26,10 +26,12 @@ from tests.security.conftest import Fortress
 from tests.security.evil import SESSION_KEY, WAYS, Evil
 from tests.security.vault import Vault
 from tests.tracing.collector import Collector, a_collector
+from tests.wechat.company import kept
 
 APP_SECRET = "canary-app-secret-77e0"
 WRONG = "canary-wrong-52aa"
 COLLECTOR = "canary-collector-18b2"
+TOKEN_KEY = "canary-token-key-0f3d"
 QUICK = {
     "LIVECARD_LOG_LEVEL": "debug",
     "LIVECARD_CALL_DEADLINE": "1.5",
@@ -82,7 +84,7 @@ def leaks(said: dict[str, str], secrets: Iterable[str]) -> list[str]:
 def planted(fortress: Fortress) -> list[str]:
     """Every secret that the processes are given; tokens come later."""
     key = [line for line in fortress.client.key.read_text().splitlines() if "-----" not in line]
-    return [APP_SECRET, WRONG, COLLECTOR, conftest.PASSWORD, vaults.PASSWORD, *key]
+    return [APP_SECRET, WRONG, COLLECTOR, TOKEN_KEY, conftest.PASSWORD, vaults.PASSWORD, *key]
 
 
 def test_the_search_finds_every_shape_of_a_secret() -> None:
@@ -101,8 +103,9 @@ async def test_no_secret_leaves_a_process_whatever_fails(
 ) -> None:
     """Kafka by SASL and TLS, PostgreSQL by password and TLS, everything at DEBUG, a platform that echoes."""
     apps = tmp_path / "apps.json"
-    apps.touch(0o600)
-    apps.write_text(json.dumps({APPID: APP_SECRET}))
+    kept(tmp_path / "app-secret", APP_SECRET)
+    away_for_ever = {"token_url": f"http://127.0.0.1:9/?key={WRONG}", "token_key": TOKEN_KEY}
+    kept(apps, json.dumps({APPID: {"secret_file": str(tmp_path / "app-secret")}, "wx-2": away_for_ever}))
     pair = {
         "kafka_ssl_certfile": str(fortress.client.certificate),
         "kafka_ssl_keyfile": str(fortress.client.key),

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import random
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+import structlog
 import uvloop
 
-from contracts.wechat import TEMPLATE_IDS, ParticipatorInfo, SetChatToolMsg
+from services.simulator.app import SimulatorServer
 from services.wechat.apps import AppBook
 from services.wechat.client import WeChatClient
-from tests.wechat.server import APPS, Platform
-
-MESSAGE = SetChatToolMsg(
-    activity_id="966_NGiq",
-    target_state=1,
-    template_id=TEMPLATE_IDS["complete"],
-    version_type=0,
-    participator_info_list=(ParticipatorInfo("gp-alex"),),
-)
+from tests.wechat.company import SECRET, Service
+from tests.wechat.server import APPS, MESSAGE, Platform
 
 
 def pytest_asyncio_loop_factories(
@@ -71,6 +66,29 @@ async def connect(clock: HandClock) -> AsyncIterator[Callable[..., WeChatClient]
     yield make
     for each in made:
         await each.close()
+
+
+@pytest.fixture
+async def standin() -> AsyncIterator[SimulatorServer]:
+    server = SimulatorServer(apps={"wx1": SECRET}, chance=random.Random(1), auto_declare=True)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    running = Service()
+    await running.start()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+def told() -> Iterator[list[Any]]:
+    """Log lines."""
+    with structlog.testing.capture_logs() as lines:
+        yield lines
 
 
 @pytest.fixture

@@ -10,11 +10,25 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from contracts.wechat import SET_CHAT_TOOL_MSG_PATH, STABLE_TOKEN_PATH
+from contracts.wechat import (
+    SET_CHAT_TOOL_MSG_PATH,
+    STABLE_TOKEN_PATH,
+    TEMPLATE_IDS,
+    ParticipatorInfo,
+    SetChatToolMsg,
+)
 from scripts.patience import PATIENCE
 
 APPS: Final = {"wx1": "sesame-canary-one", "wx2": "sesame-canary-two"}
 TOKEN: Final = "86_token-canary-"
+
+MESSAGE: Final = SetChatToolMsg(
+    activity_id="966_NGiq",
+    target_state=1,
+    template_id=TEMPLATE_IDS["complete"],
+    version_type=0,
+    participator_info_list=(ParticipatorInfo("gp-alex"),),
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -82,6 +82,8 @@ BROKEN = {
     "two sources": b'{"wx1": {"token_url": "http://canary", "cloudbase_token_file": "/x"}}',
     "two secrets": b'{"wx1": {"secret": "canary-one", "secret_file": "/x"}}',
     "a key for nobody": b'{"wx1": {"secret": "a", "token_key": "canary-one"}}',
+    "an end of a line": b'{"wx1": "canary-one\\n"}',
+    "a key with an end of a line": b'{"wx1": {"token_url": "http://x", "token_key": "canary-one\\n"}}',
     "an address that is none": b'{"wx1": {"token_url": "canary"}}',
     "a password in the address": b'{"wx1": {"token_url": "https://canary:one@x"}}',
     "not UTF-8": b'{"wx1": "canary-\xff"}',

@@ -9,8 +9,7 @@ import pytest
 
 from contracts.wechat import CREATE_ACTIVITY_ID_PATH, QUOTA_GET_PATH, SET_CHAT_TOOL_MSG_PATH, Verdict
 from services.wechat.ports import Created
-from tests.wechat.conftest import MESSAGE
-from tests.wechat.server import OK, Platform, cut, json, raw
+from tests.wechat.server import MESSAGE, OK, Platform, cut, json, raw
 
 
 def yes() -> bool:

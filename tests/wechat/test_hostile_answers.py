@@ -21,8 +21,7 @@ from services.wechat.client import WeChatClient
 from services.wechat.ports import Answer, Created, LoggedIn
 from tests.verification.fuzz.answers import Lie, lie
 from tests.verification.fuzz.liar import HONEST, TOKEN, Liar, descriptors, fits, read_request
-from tests.wechat.conftest import MESSAGE
-from tests.wechat.server import APPS
+from tests.wechat.server import APPS, MESSAGE
 
 SEED = 20261121
 ANSWERS = 1_000

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
 from contracts.wechat import Verdict
-from services.wechat.hosts import AGAIN
+from services.runtime.settings import Secret
+from services.wechat.hosts import AGAIN, connecting
 from services.wechat.ports import Answer, Created
-from tests.security.authority import Authority
-from tests.wechat.conftest import MESSAGE
-from tests.wechat.server import Platform, cut, half, json, raw
+from services.wechat.tokens import FETCH, Token
+from services.wechat.transport import Exchange
+from tests.wechat.server import MESSAGE, Platform, cut, half, json, raw
 
 CREATE = "/cgi-bin/message/wxopen/activityid/create"
 
@@ -36,6 +35,25 @@ def closed() -> Iterator[str]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+class Unreachable:
+    """A way on which no connection comes about."""
+
+    async def exchange(self, *_: Any) -> Exchange:
+        return Exchange(unsent=True, why="ConnectionRefusedError")
+
+    async def close(self) -> None:
+        pass
+
+
+def with_token(one: Any, client: Any) -> Any:
+    """The client, with a token in hand: what it does first is the message."""
+    keeper = one._tokens
+    keeper._tokens["wx1"] = Token(Secret("token"), float("inf"))
+    keeper._origins["wx1"] = ("", "")
+    client._tokens = keeper
+    return client
 
 
 async def send(client: Any, may_send: Callable[[], bool] = lambda: True, deadline: float = 20.0) -> Answer:
@@ -85,24 +103,62 @@ async def test_an_unknown_outcome_on_one_host_is_not_tried_on_the_next(
     assert (len(platform.messages), second.story) == (2, [])
 
 
-async def test_a_host_that_makes_no_connection_leaves_time_for_the_next(
-    connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_hosts_that_make_no_connection_leave_time_for_the_last(second: Platform, connect) -> None:
+    """Who accept and never speak TLS: the deadline of the call itself, whose token is there, is shared."""
+    deadline = 2.0
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        mute = [f"https://127.0.0.1:{each.getsockname()[1]}" for each in (one, two)]
+        client = with_token(connect(second.url), connect(",".join([*mute, second.url]), deadline=deadline))
+        assert (await send(client, deadline=deadline)).verdict is Verdict.ok
+    assert second.story == ["message"]
+
+
+@pytest.mark.parametrize(
+    ("deadline", "hosts", "seconds"), [(10, 1, 5), (10, 2, 10 / 3), (60, 2, 5), (1, 1, 5)]
+)
+def test_a_deadline_is_shared_among_the_hosts(deadline: float, hosts: int, seconds: float) -> None:
+    """One host alone has what it always had."""
+    assert connecting(deadline, hosts) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("hosts", [2, 3, 5])
+async def test_a_fetch_of_a_token_leaves_time_for_each_host_too(hosts: int, connect) -> None:
+    """It has less than a long deadline of the calls'."""
+    client = connect(",".join(["http://wechat"] * hosts), deadline=60.0)
+    shares = [host.transport._within for host in client._hosts._hosts]
+    assert sum(shares) < FETCH
+
+
+async def test_an_answer_to_a_call_from_before_brings_no_host_back(
+    platform: Platform, second: Platform, connect, clock
 ) -> None:
-    """Who accepts and never speaks TLS; the deadline is shared among the hosts."""
-    authority = Authority(tmp_path, "ours")
-    pair = authority.sign("wechat")
-    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    served.load_cert_chain(pair.certificate, pair.key)
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-    second = Platform()
-    await second.start(tls=served)
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        hosts = f"https://127.0.0.1:{mute.getsockname()[1]},https://127.0.0.1:{second.port}"
-        client = connect(hosts, deadline=1.5)
+    """The old connection works, a new one comes about no more: calls stay with the next host."""
+    client = connect(f"{platform.url},{second.url}")
+    assert (await send(client)).verdict is Verdict.ok
+    platform.message = platform.hang
+    slow = asyncio.create_task(send(client))
+    await platform.until(lambda: len(platform.messages) == 2)
+    clock.now += 1.0
+    first = client._hosts._hosts[0]
+    real, first.transport = first.transport, Unreachable()
+    assert (await send(client)).verdict is Verdict.ok
+    with structlog.testing.capture_logs() as told:
+        platform.released.set()
+        assert (await slow).verdict is Verdict.ok
+        first.transport = real
         assert (await send(client)).verdict is Verdict.ok
-    assert second.story == ["token", "message"]
-    await client.close()
-    await second.stop()
+    assert (len(platform.messages), len(second.messages), told) == (2, 2, [])
+
+
+async def test_an_outcome_that_is_unknown_after_a_refused_connection_ends_the_round(
+    closed: str, platform: Platform, second: Platform, *, connect
+) -> None:
+    """The first host refuses, the second takes the call and says nothing, the third is not asked."""
+    platform.message = cut
+    client = with_token(connect(second.url), connect(f"{closed},{platform.url},{second.url}"))
+    answer = await send(client)
+    assert (answer.verdict, answer.sent) == (Verdict.unknown, True)
+    assert (platform.story, second.story) == (["message"], [])
 
 
 @pytest.mark.parametrize("errcode", [-1, 45009, 45011, 40097, 48001])
@@ -154,24 +210,15 @@ async def test_the_preferred_host_is_used_again_after_its_time_and_one_call_find
 
 async def test_may_send_is_asked_before_each_host(closed: str, second: Platform, connect) -> None:
     """A lease that ran short, or a gate that closed, while the first one was tried."""
-    client = connect(f"{second.url},{closed}")
-    assert (await send(client)).verdict is Verdict.ok  # it has its token
-    other = connect(f"{closed},{second.url}")
-    other._tokens = client._tokens
+    client = with_token(connect(second.url), connect(f"{closed},{second.url}"))
     allowed = iter([True, False])
-    answer = await send(other, may_send=lambda: next(allowed))
+    answer = await send(client, may_send=lambda: next(allowed))
     assert (answer.verdict, answer.sent, next(allowed, None)) == (None, False, None)
-    assert len(second.messages) == 1
+    assert second.story == []
 
 
-async def test_where_no_host_can_be_reached_nothing_was_sent_and_each_says_why(
-    closed: str, platform: Platform, connect
-) -> None:
-    client = connect(platform.url)
-    assert (await send(client)).verdict is Verdict.ok
-    nowhere = connect(f"{closed},http://wechat.invalid")
-    nowhere._tokens = client._tokens
-    answer = await send(nowhere)
+async def test_where_no_host_can_be_reached_nothing_was_sent_and_each_says_why(closed: str, connect) -> None:
+    answer = await send(with_token(connect(closed), connect(f"{closed},http://wechat.invalid")))
     assert (answer.verdict, answer.sent) == (Verdict.busy, False)
     assert answer.errmsg.startswith(
         f"no connection: {closed.removeprefix('http://')}: ConnectionRefusedError; "

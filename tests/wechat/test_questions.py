@@ -11,8 +11,7 @@ import pytest
 from contracts.wechat import CODE2SESSION_PATH, CREATE_ACTIVITY_ID_PATH, Verdict
 from services.runtime.settings import Secret
 from services.wechat.ports import Answer, Created, LoggedIn
-from tests.wechat.conftest import MESSAGE
-from tests.wechat.server import APPS, TOKEN, Platform, cut, json, raw
+from tests.wechat.server import APPS, MESSAGE, TOKEN, Platform, cut, json, raw
 
 GIVEN = json(activity_id="966_NGiq", expiration_time=1_795_334_400)
 USER = json(openid="o-1", session_key="c2Vzc2lvbi1rZXktMDE=", unionid="u-1")

@@ -15,8 +15,7 @@ import structlog
 from contracts.wechat import QUOTA_GET_PATH, Verdict
 from services.wechat.apps import AppBook
 from services.wechat.client import WeChatClient
-from tests.wechat.conftest import MESSAGE
-from tests.wechat.server import APPS, OK, TOKEN, Platform, cut, half, json, raw
+from tests.wechat.server import APPS, MESSAGE, OK, TOKEN, Platform, cut, half, json, raw
 
 CANARIES = (TOKEN, *APPS.values())
 

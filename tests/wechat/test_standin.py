@@ -11,8 +11,7 @@ from contracts.wechat import STABLE_TOKEN_PATH, Verdict
 from services.simulator.app import SimulatorServer
 from services.simulator.requests import Request
 from services.wechat.ports import Created
-from tests.wechat.conftest import MESSAGE
-from tests.wechat.server import APPS
+from tests.wechat.server import APPS, MESSAGE
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import pytest
 
 from contracts.wechat import Verdict
 from services.wechat.tokens import AGAIN
-from tests.wechat.conftest import MESSAGE
-from tests.wechat.server import Platform, cut, half, json, raw
+from tests.wechat.server import MESSAGE, Platform, cut, half, json, raw
 
 REFUSED = (40001, 40014, 42001)
 

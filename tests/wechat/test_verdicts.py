@@ -10,8 +10,7 @@ import pytest
 
 from contracts.wechat import SET_CHAT_TOOL_MSG_PATH, VERDICTS, Verdict
 from services.wechat.transport import AiohttpTransport, Exchange
-from tests.wechat.conftest import MESSAGE
-from tests.wechat.server import APPS, OK, Platform, cut, half, json, raw
+from tests.wechat.server import APPS, MESSAGE, OK, Platform, cut, half, json, raw
 
 GOOD = b'{"errcode":0,"errmsg":"ok"}'
 CODES = {code: verdict for code, verdict in VERDICTS.items() if verdict is not Verdict.token}

@@ -40,7 +40,7 @@ class Console:
 
     def problem(self, request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         """What is answered instead of a page: the way to the sign-in page, or one that says what is wrong."""
-        problem = problem_of(error)
+        problem = problem_of(error, request)
         if isinstance(problem, SignInFirst):
             return sign_in_first(request)
         answer = self.pages.answer(request, "problem", status=problem.status, problem=problem)

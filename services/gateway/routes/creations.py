@@ -7,6 +7,7 @@ from typing import Any
 from litestar import Request, Response, Router, post
 
 from contracts.events import OPENED, Opened, Room
+from contracts.tracing import Carried, of_request
 from services.gateway.asking import new_activity_id
 from services.gateway.bodies import body_of
 from services.gateway.creation import Created, Creation, CreationData, read_creation
@@ -67,10 +68,11 @@ async def create_activity(
     """WeChat is asked for an `activity_id`, unless the body has one with its `expires_at`; the activity is
     opened, and the answer has what the page gives to `wx.updateShareMenu`. Its `state` is `opening` until
     the event is back from Kafka. Send an `Idempotency-Key`: without one a repeat makes another activity."""
-    return (await create(Asked.of(request, await body_of(request)), gateway, caller)).response()
+    asked, trace = Asked.of(request, await body_of(request)), of_request(request.scope["headers"])
+    return (await create(asked, gateway, caller, trace)).response()
 
 
-async def create(asked: Asked, gateway: Gateway, caller: Caller) -> Reply:
+async def create(asked: Asked, gateway: Gateway, caller: Caller, trace: Carried | None = None) -> Reply:
     """WeChat is asked before the transaction, never inside: a process killed between loses an id that nobody
     has seen, and one killed after the commit answers the same again to the same `Idempotency-Key`."""
 
@@ -86,15 +88,20 @@ async def create(asked: Asked, gateway: Gateway, caller: Caller) -> Reply:
         room = creation.opened.room or Room()
         where = room.opengid, room.open_single_roomid
         announced = Announced(activity_id, appid, creation.opened.title, expires_at, *where)
-        return await _announce(gateway, caller, creation, announced, keep)
+        return await _announce(gateway, caller, creation, announced, trace, keep)
 
     reply = await reply_once(asked, gateway, caller, work)
     gateway.relay.kick()
     return reply
 
 
-async def _announce(
-    gateway: Gateway, caller: Caller, creation: Creation, announced: Announced, keep: Keep
+async def _announce(  # noqa: PLR0917 (what a request comes to has so many parts)
+    gateway: Gateway,
+    caller: Caller,
+    creation: Creation,
+    announced: Announced,
+    trace: Carried | None,
+    keep: Keep,
 ) -> Reply:
     activity_id, expires_at = announced.activity_id, announced.expires_at
     key = new_event_key(gateway.chance, caller)
@@ -104,7 +111,7 @@ async def _announce(
     def opening(now: int) -> OutboxRow:
         if creation.activity_id is not None and now >= expires_at:
             raise unprocessable("expires_at", PAST)
-        return event_row(activity_id, key, OPENED, data, time=now, now=now)
+        return event_row(activity_id, key, OPENED, data, time=now, now=now, trace=trace)
 
     async def last(tx: Tx) -> Reply:
         menu = creation.share_menu(activity_id, listed)

@@ -9,6 +9,7 @@ from litestar import Request, Response, Router, post
 
 from contracts.events import ADDED, CLOSED, COMPLETED, RESCHEDULED
 from contracts.reading import fields_ignored
+from contracts.tracing import of_request
 from services.gateway.bodies import body_of, read_event
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
@@ -30,7 +31,7 @@ async def publish(
     request: Request[Any, Any, Any], gateway: Gateway, caller: Caller, activity_id: str, kind: str
 ) -> Response[Any]:
     """Take one event for an activity of the caller's; it goes out through the outbox."""
-    body = await body_of(request)
+    body, trace = await body_of(request), of_request(request.scope["headers"])
     await owned(gateway.store, caller, activity_id)
 
     async def work(keep: Keep) -> Reply:
@@ -38,7 +39,7 @@ async def publish(
         key = new_event_key(gateway.chance, caller)
         async with gateway.store.transaction() as tx:
             now = await tx.now()
-            row = event_row(activity_id, key, kind, normal(kind, body), time=now, now=now)
+            row = event_row(activity_id, key, kind, normal(kind, body), time=now, now=now, trace=trace)
             await tx.write(Writes(outbox=[row]))
             accepted = Accepted(key[1], fields_ignored(kind, body))
             return await keep(tx, Reply.of(202, accepted))
