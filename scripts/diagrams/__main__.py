@@ -11,7 +11,7 @@ from typing import Final
 from scripts import dashboard
 from scripts.diagrams import fields, life, line, mermaid, metrics, outcomes, snippets, viewers
 from scripts.diagrams.languages import Say, chinese, english
-from scripts.planning import tables
+from scripts.planning import costs, tables
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
@@ -65,7 +65,17 @@ def measures(say: Say) -> dict[str, str]:
     return {"metrics": metrics.tables(say)}
 
 
-PAGES: Final = {"state-machines.md": machines, "events.md": formats, "metrics.md": measures}
+def prices(say: Say) -> dict[str, str]:
+    """What operations.md takes from the code."""
+    return {"costs": costs.costs(say)}
+
+
+PAGES: Final = {
+    "operations.md": prices,
+    "state-machines.md": machines,
+    "events.md": formats,
+    "metrics.md": measures,
+}
 
 
 def files() -> dict[Path, str]:

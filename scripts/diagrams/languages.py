@@ -246,4 +246,16 @@ CHINESE: Final = {
         "仅当死信因过大而不带内容时才有：内容的字节数"
     ),
     "of the value that is missing": "所缺内容的 SHA-256",
+    # operations.md, what a million cards cost
+    "where": "哪里",
+    "how much": "多少",
+    "what it takes": "占用",
+    "events": "个事件",
+    "timers": "个定时器",
+    "calls": "次调用",
+    "rows": "行",
+    "records": "条记录",
+    "days": "天",
+    "s of one core": "秒（一个核心）",
+    "s of SQL": "秒（SQL）",
 }

@@ -231,6 +231,10 @@ class Store(JobsStore, OperatorsStore, Pages, PersonsStore, PulseStore, RoomsSto
         """The outcomes of these events, those still remembered."""
         ...
 
+    async def newest_event(self) -> int | None:
+        """When the last event of those still remembered was taken in (µs); None: there is none."""
+        ...
+
     async def prune(
         self, *, inbox: int, attempts: int, activities: int, bindings: int = ANY, limit: int
     ) -> dict[str, int]:

@@ -256,6 +256,11 @@ class SqlStore(SqlOperators, SqlPages, SqlPersons, SqlPulse, SqlRoomsStore, SqlS
             rows = await run.rows("inbox_outcomes", keys)
             return {InboxKey(source, name): outcome for source, name, outcome in rows}
 
+    async def newest_event(self) -> int | None:
+        async with self._reading() as run:
+            newest: int | None = (await run("newest_event"))[0][0]
+            return newest
+
     async def prune(
         self, *, inbox: int, attempts: int, activities: int, bindings: int = ANY, limit: int
     ) -> dict[str, int]:

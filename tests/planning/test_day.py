@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from scripts.planning import __main__ as command
-from scripts.planning import tables
+from scripts.planning import costs, tables
 from scripts.planning.day import MINUTE, REOPENS, Limits, Waiting, simulate
 from scripts.planning.load import HOUR, Load, seconds
 from statemachine.gate import SPREAD
 
 PERFORMANCE = (Path(__file__).parents[2] / "docs" / "performance.md").read_text("utf-8")
+SCALING = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text("utf-8")
 QUIET = Load(10_000, members=0, ends=((12, 1.0),))
 """Nothing but cards that come near at eleven and end at twelve."""
 FREE = Limits(math.inf)
@@ -24,6 +25,11 @@ FREE = Limits(math.inf)
 def test_the_figures_are_those_that_were_measured() -> None:
     assert f"one dispatcher | {tables.CALLS:,.0f} calls/s" in PERFORMANCE
     assert f"({tables.COMPLETIONS:,.0f} completions/s)" in PERFORMANCE
+    assert f"calls/s, {costs.CALL * 1e6:.0f} µs of CPU a call" in PERFORMANCE
+    assert f"· {costs.SQL[1] * 1e3} ms" in PERFORMANCE
+    assert f"SQL for a call · for a claim's statement † | {costs.SQL[0] * 1e3} ·" in PERFORMANCE
+    assert f"{costs.TIMERS:,.0f} ended by the clock · last call | 1.0 s" in PERFORMANCE
+    assert f"some {costs.FIRST:,.0f}/s where most are the first" in SCALING
 
 
 def test_ten_thousand_ends_take_what_the_benchmark_measured() -> None:

@@ -61,6 +61,7 @@ READS: Final = {
     "inbox_outcomes": """
         SELECT i.source, i.id, i.outcome FROM {rows: source text, id text}
         JOIN inbox i ON i.source = r.source AND i.id = r.id""",
+    "newest_event": "SELECT max(received_at) FROM inbox",
     "show_activity": f"""
         SELECT {LOCKED_COLUMNS}, due_at, title, publisher, opengid, open_single_roomid, seen_at, opened_at
         FROM activities WHERE activity_id = :id""",

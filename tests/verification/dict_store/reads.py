@@ -138,6 +138,9 @@ class Reads(Paged, PersonsReads, Pulse, SessionsReads):
     async def outcomes(self, keys: Sequence[InboxKey]) -> dict[InboxKey, str]:
         return {key: self.inbox[key].outcome for key in keys if key in self.inbox}
 
+    async def newest_event(self) -> int | None:
+        return max((each.received_at for each in self.inbox.values()), default=None)
+
     async def prune(
         self, *, inbox: int, attempts: int, activities: int, bindings: int = ANY, limit: int
     ) -> dict[str, int]:
