@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from math import inf
-
 from datetime import UTC, datetime
+from math import inf
 
 from statemachine.quota import ask_again_in, day_end, day_start, used_up_at
 
