@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ IMAGES: Final = DOCS / "images"
 DASHBOARD: Final = ROOT / "deploy" / "grafana" / "dashboards" / "livecard.json"
 
 
-def fill(page: str, made: dict[str, str]) -> str:
+def fill(page: str, made: Mapping[str, str]) -> str:
     """The page with each part between its markers written anew; what people wrote stays.
 
     Raises ValueError where a part has no markers.

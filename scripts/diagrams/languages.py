@@ -242,4 +242,8 @@ CHINESE: Final = {
     "of the record": "原消息所在的 topic",
     "of the record, in decimal": "原消息的分区号或位移，十进制",
     "when it was dead-lettered": "进入死信的时间",
+    "only of a letter that came without its value, since it was too large: its bytes": (
+        "仅当死信因过大而不带内容时才有：内容的字节数"
+    ),
+    "of the value that is missing": "所缺内容的 SHA-256",
 }

@@ -40,6 +40,7 @@ def test_ten_thousand_ends_take_what_the_benchmark_measured() -> None:
         Limits(2_748, minute=1_000),
         Limits(2_748, day=20_000),
         Limits(50, 1_000, 30_000, 60),
+        Limits(2_748, 2_000, 30_000, 1, 10_000),
     ],
 )
 def test_every_change_is_told_saved_or_still_due(limits: Limits) -> None:
@@ -62,6 +63,16 @@ def test_a_day_s_quota_ends_where_it_is_used_up() -> None:
     day = simulate(QUIET, Limits(1_000, day=15_000))
     assert day.quota_ended == 12 * HOUR + 4
     assert (day.calls, day.untold) == (15_000, 5_000)
+
+
+def test_what_is_kept_for_ends_tells_them_and_what_their_cards_still_had_to_tell() -> None:
+    """The news of eleven use up what is not kept; an end takes a call, and one more where its card waits."""
+    kept = simulate(QUIET, Limits(2_000, day=15_000, reserve=12_000))
+    assert kept.quota_ended == 11 * HOUR + 1
+    assert sum(kept.news.late.values()) == 3_000
+    assert (kept.calls, kept.ends.total, kept.news.total) == (15_000, 5_000, 0)
+    enough = simulate(QUIET, Limits(2_000, day=23_000, reserve=20_000))
+    assert enough.untold == pytest.approx(0)
 
 
 def test_ends_go_before_news() -> None:
@@ -117,9 +128,10 @@ def test_nothing_made_is_within_no_time() -> None:
 def test_the_command_answers_with_your_figures(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--activities", "10000", "--minute", "5000", "--day", "50000"]
+    options = ["--activities", "10000", "--minute", "5000", "--day", "50000", "--reserve", "20000"]
     monkeypatch.setattr(sys, "argv", ["planning", *options])
     command.main()
     said = capsys.readouterr().out
     assert "the day's quota  ends at " in said
     assert "events           90,000 in the day" in said
+    assert "calls are still due, 0 of them ends" in said
