@@ -7,6 +7,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 LOCK := requirements-dev.txt
+INSTALL_ARGS ?=
 PYTEST_ARGS ?=
 # Most tests wait for engines and processes, so more workers than cores.
 TEST_WORKERS ?= 6
@@ -17,7 +18,7 @@ AUDIT_ARGS ?=
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
-.PHONY: help install demo test lint format generate audit sim bench bench-growth chaos fuzz lock engines-start engines-stop engines-status clean
+.PHONY: help install demo test lint generated format generate audit sim bench bench-growth chaos fuzz lock engines-start engines-stop engines-status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +32,7 @@ $(STAMP): $(LOCK) pyproject.toml
 		echo "or name it: make install PYTHON=/path/to/python3" >&2; exit 1; }
 	@test -x $(PY) || { echo "making $(VENV) with $(PYTHON)"; "$(PYTHON)" -m venv $(VENV); }
 	@echo "installing the $$(grep -c == $(LOCK)) dependencies locked in $(LOCK) (the first time takes a minute)"
-	@$(PIP) --require-hashes --only-binary :all: --requirement $(LOCK)
+	@$(PIP) $(INSTALL_ARGS) --require-hashes --only-binary :all: --requirement $(LOCK)
 	@echo "installing livecard from this folder: edits count at once"
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@echo "done, on $$($(PY) --version): $(VENV)/bin/livecard"
@@ -48,6 +49,9 @@ lint: install ## style, types, import directions, generated files, contracts tha
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m pytest -q tests/test_layout.py
+	@$(MAKE) --no-print-directory generated
+
+generated: install ## compare the generated files with the code, and contracts with the last release's
 	$(PY) -m contracts.generate --check
 	$(PY) -m scripts.compatibility
 	$(PY) -m scripts.diagrams --check

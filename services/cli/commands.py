@@ -127,12 +127,14 @@ def show(
     ] = False,
 ) -> None:
     """Show one activity: its card, who is owed, and its delivery. Says why it waits, and until when."""
-    from services.cli import inspect, refused
-
     settings = load()
     if rid:
+        from services.cli import refused
+
         run_command(refused.tell(settings, OUT, activity_id), settings)
     else:
+        from services.cli import inspect
+
         run_command(inspect.show(settings, OUT, activity_id, as_json=as_json), settings)
 
 

@@ -1,5 +1,7 @@
 """What a command tells a person instead of a traceback."""
 
+from services.runtime.error_text import Explained
 
-class CommandError(Exception):
+
+class CommandError(Explained):
     """Its text goes to stderr as it is; exit code 1."""

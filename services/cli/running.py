@@ -11,9 +11,8 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from services.cli.errors import CommandError
 from services.runtime import logs
-from services.runtime.error_text import error_text
+from services.runtime.error_text import Explained, error_text
 from services.runtime.settings import Settings
 
 OUT = Console(highlight=False, soft_wrap=True)
@@ -54,34 +53,10 @@ def serve(work: Coroutine[Any, Any, None], settings: Settings) -> None:
 
 def _said(work: Coroutine[Any, Any, int | None]) -> int | None:
     """Run it; known failures become one clear message."""
-    from services.gateway.keys import ApiKeysError
-    from services.gateway.session_keys import SessionKeyError
-    from services.kafka.admin import BrokerError
-    from services.kafka.ports import BusUnavailable
-    from services.runtime.host import ServiceDied
-    from services.runtime.http import AddressError
-    from services.runtime.secret_file import SecretFileError
-    from services.runtime.tls import TlsError
-    from services.store.ports import StoreRejected, StoreUnavailable
-    from services.wechat.apps import AppsError
-
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(work)
-    except (
-        CommandError,
-        StoreUnavailable,
-        StoreRejected,
-        BusUnavailable,
-        BrokerError,
-        AddressError,
-        AppsError,
-        ApiKeysError,
-        SessionKeyError,
-        SecretFileError,
-        TlsError,
-        ServiceDied,
-    ) as error:
+    except Explained as error:
         ERR.print(f"livecard: {logs.redact(error_text(error))}", markup=False)
         raise typer.Exit(1) from None
 

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 from msgspec import Meta
 
+from services.runtime.error_text import Explained
 from services.runtime.secret_file import SecretFileError, read_secret, signature
 
 LOG = structlog.get_logger("livecard.gateway")
@@ -20,7 +21,7 @@ Scope = Literal["read", "write", "rooms", "operate"]
 SCOPES: Final = get_args(Scope)
 
 
-class ApiKeysError(Exception):
+class ApiKeysError(Explained):
     """The keys' file cannot be used; the text says what to do."""
 
 

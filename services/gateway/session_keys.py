@@ -17,6 +17,7 @@ import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from services.runtime.error_text import Explained
 from services.runtime.ports import SELDOM, Chance
 from services.runtime.secret_file import SecretFileError, read_secret, signature
 from services.runtime.settings import Settings
@@ -32,7 +33,7 @@ NO_FILE: Final = (
 )
 
 
-class SessionKeyError(Exception):
+class SessionKeyError(Explained):
     """The file cannot be used; the text says what to do and quotes nothing of it."""
 
 

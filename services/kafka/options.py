@@ -10,6 +10,7 @@ from services.kafka import bootstrap
 from services.kafka.certificates import renewable
 from services.kafka.passwords import password
 from services.runtime.addresses import brokers
+from services.runtime.error_text import Explained
 from services.runtime.secret_file import SecretFileError
 from services.runtime.settings import Settings
 from services.runtime.tls import Files, TlsError
@@ -22,7 +23,7 @@ LOG_EVERY: Final = 30.0
 """Seconds in which aiokafka may say the same thing once: it says it twice a second while a broker is down."""
 
 
-class BrokerError(Exception):
+class BrokerError(Explained):
     """Kafka cannot be reached or used as configured; the text names the address or the setting."""
 
 

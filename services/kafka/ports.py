@@ -8,11 +8,13 @@ from typing import Final, Protocol
 
 import msgspec
 
+from services.runtime.error_text import Explained
+
 Headers = tuple[tuple[str, bytes | None], ...]
 NO_HEADERS: Final[Mapping[str, Headers]] = MappingProxyType({})
 
 
-class BusUnavailable(Exception):
+class BusUnavailable(Explained):
     """The broker did not acknowledge: nothing is known to have arrived. Wait and try again."""
 
 

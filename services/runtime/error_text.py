@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 
+class Explained(Exception):
+    """A failure that is known: its text, for people, says what to do, and no traceback is told."""
+
+
 def error_text(error: BaseException) -> str:
     """Its text; where that is, or ends with, nothing but the name of a Python class, words instead."""
     text, cause = str(error), error.__cause__

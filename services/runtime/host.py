@@ -19,6 +19,7 @@ from services.kafka.bus import BrokerError, KafkaBus
 from services.kafka.topic_settings import TopicWatch
 from services.runtime.backlog import Watcher
 from services.runtime.clock import RealClock
+from services.runtime.error_text import Explained
 from services.runtime.health import Dependency, Health
 from services.runtime.http import HttpServer
 from services.runtime.memory import give_back_what_is_large, spare_the_collector
@@ -65,7 +66,7 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 Builder = Callable[[Parts], Sequence[Service]]
 
 
-class ServiceDied(Exception):
+class ServiceDied(Explained):
     """A service ended that should not have; the text says which and of what. Start the process again."""
 
 

@@ -17,6 +17,7 @@ from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from services.runtime.addresses import host_and_port
+from services.runtime.error_text import Explained
 from services.runtime.health import Health
 
 HEALTH_ROUTES: Final = ("/healthz", "/readyz", "/metrics")
@@ -30,7 +31,7 @@ LAST_ANSWERS: Final = 1
 """Seconds that `stop` waits for answers under way."""
 
 
-class AddressError(Exception):
+class AddressError(Explained):
     """LIVECARD_HTTP cannot be served; the text says why and what to do."""
 
 

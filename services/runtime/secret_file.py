@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from services.runtime.error_text import Explained
 from services.runtime.ports import SELDOM
 from services.runtime.settings import Secret
 
@@ -19,7 +20,7 @@ LARGEST: Final = 1 << 20
 NO_FILE: Final = "is not a file"
 
 
-class SecretFileError(Exception):
+class SecretFileError(Explained):
     """The file cannot be read, or others can; the text names the file and what to do, not its content."""
 
 

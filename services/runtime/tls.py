@@ -8,13 +8,14 @@ from typing import Final
 
 import msgspec
 
+from services.runtime.error_text import Explained
 from services.runtime.secret_file import SecretFileError, read_secret
 
 _UNKNOWN_AUTHORITY: Final = frozenset({2, 18, 19, 20, 21})
 """OpenSSL's X509_V_ERR codes of a chain that leads to nobody we trust."""
 
 
-class TlsError(Exception):
+class TlsError(Explained):
     """A certificate, a key or an authority cannot be used; the text names the setting and the file."""
 
 

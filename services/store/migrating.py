@@ -13,9 +13,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -122,6 +119,10 @@ async def _alone_there(
 
 
 def _upgrade(connection: Connection, *, finish: bool) -> str:
+    from alembic import command  # slow to import, and whoever only wants to know `NEEDED` never migrates
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+
     if connection.dialect.name == "sqlite":
         connection.execute(text("SELECT 1"))  # begins: then everything is one transaction
     fresh = MigrationContext.configure(connection).get_current_revision() is None

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiosqlite
-from alembic.util import CommandError
 from sqlalchemy import URL, NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -17,7 +16,6 @@ from services.store.dialect import Dialect
 from services.store.errors import NEWER, translated
 from services.store.home import check_user, stay_out
 from services.store.measured import Measure
-from services.store.migrating import upgrade
 from services.store.password import with_password
 from services.store.ports import StoreUnavailable
 from services.store.postgres import Sessions
@@ -96,6 +94,10 @@ async def migrate(
     seconds for another process that migrates; meanwhile `tell` hears who that is.
     Raises `StoreUnavailable`.
     """
+    from alembic.util import CommandError  # slow to import, and services never migrate
+
+    from services.store.migrating import upgrade
+
     parsed = parse_url(url)
     if parsed.get_backend_name() == "postgresql":
         _, arguments = _sessions(parsed)  # no deadline for a command: an index may take long

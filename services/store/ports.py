@@ -13,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 
+from services.runtime.error_text import Explained
 from services.store.operators import JobsStore, JobsTx, OperatorsStore, OperatorsTx
 from services.store.pages import Pages
 from services.store.persons import PersonsStore, PersonsTx
@@ -41,7 +42,7 @@ from statemachine.gate import Gate
 from statemachine.step import Owed
 
 
-class StoreUnavailable(Exception):
+class StoreUnavailable(Explained):
     """The store failed (gone, timed out, deadlock, lock timeout, not migrated): wait and try again."""
 
 
@@ -49,7 +50,7 @@ class StoreLost(StoreUnavailable):
     """Whoever answered takes no writes, or is going down: no connection to it is of any use."""
 
 
-class StoreRejected(Exception):
+class StoreRejected(Explained):
     """The store refused the data itself: trying the same again is useless."""
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from services.runtime.error_text import Explained
 from services.runtime.secret_file import SecretFileError, SecretText
 from services.runtime.settings import Secret
 
@@ -38,7 +39,7 @@ Entries = Mapping[str, str | AppEntry]
 FIELDS: Final = ", ".join(AppEntry.__struct_fields__)
 
 
-class AppsError(Exception):
+class AppsError(Explained):
     """The apps cannot be read; the text says what to do and names no secret."""
 
 

@@ -26,6 +26,7 @@ AWAY = {"LIVECARD_DATABASE": f"postgresql+asyncpg://me:canary@{NOBODY}/x", "LIVE
 NEEDED = {
     "show": ["a-1"],
     "redeliver": ["a-1"],
+    "forget": ["gp-1"],
     "key": ["signup", "--scope", "read", "--app", "wx1"],
 }
 """What a command wants to have before it looks at its settings."""
