@@ -84,8 +84,8 @@ bench: $(BENCH_STAMP) ## how fast, beside peers in the same run: seven benchmark
 	@$(PY) -m scripts.engines install --redis || echo "Celery on Redis will not run" >&2
 	$(PY) -m benchmarks
 
-bench-growth: $(BENCH_STAMP) ## ingest and claims at up to a million activities, and recovery from kill -9
-	$(PY) -m benchmarks growth recovery
+bench-growth: $(BENCH_STAMP) ## a million activities, recovery from kill -9, fairness among apps, processes that join and leave
+	$(PY) -m benchmarks growth recovery fairness joining
 
 CHAOS_ARGS ?=
 

@@ -10,7 +10,7 @@ from benchmarks.report import machine, run
 from benchmarks.stage import engines
 
 QUICK = ("dispatch", "ends", "latency", "ingest", "burst", "idle", "gateway")
-GROWTH = ("growth", "recovery")
+GROWTH = ("growth", "recovery", "fairness", "joining")
 
 
 def main() -> None:

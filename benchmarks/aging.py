@@ -156,7 +156,7 @@ class Life:
             await self._relay()
 
     async def _housekeeping(self) -> None:
-        while (await fire_due(self.store, STEP, Rules())).taken == STEP:
+        while (await fire_due(self.store, STEP, Rules())).more:
             pass
         await bury_parked(self.store, 3600 * SECOND, STEP)
         if not self.prunes:

@@ -46,9 +46,13 @@ def encode_event(
     """The event in structured mode. `(source, id)` makes it unique: keep the id, and send the same again when
     in doubt. `time` is when it happened, with its offset.
 
-    Raises ValueError for what livecard would dead-letter, in the words of the dead letter.
+    Raises ValueError for what livecard would dead-letter, in the words of the dead letter; TypeError where
+    `data` is none of the types of `contracts.wire`.
     """
-    named = _TYPES[type(data)]
+    named = _TYPES.get(type(data))
+    if named is None:
+        kinds = ", ".join(each.__name__ for each in _TYPES)
+        raise TypeError(f"data: expected one of {kinds} from contracts.wire, got {type(data).__name__}")
     value = _ENCODER.encode(_Envelope("1.0", id, source, named, activity_id, time.isoformat(), data))
     read = decode_structured(value)
     if isinstance(read, Dead):

@@ -9,7 +9,7 @@ import msgspec
 
 from contracts import changes, decode, events, examples, wire
 from contracts.nudge import Nudge
-from contracts.records import LIVECARD_PREFIX, DeadReason
+from contracts.records import LIVECARD_PREFIX, SHA256_HEADER, SIZE_HEADER, DeadReason
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -147,7 +147,19 @@ def dead_letter_headers() -> Json:
         "time": {**_TIME, "description": "when it was dead-lettered"},
     }
     named = {f"{LIVECARD_PREFIX}{name}": schema for name, schema in headers.items()}
-    return {"type": "object", "properties": named, "required": list(named)}
+    of_value: Json = {
+        SIZE_HEADER: {
+            "type": "string",
+            "pattern": "^[0-9]+$",
+            "description": "only of a letter that came without its value, since it was too large: its bytes",
+        },
+        SHA256_HEADER: {
+            "type": "string",
+            "pattern": "^[0-9a-f]{64}$",
+            "description": "of the value that is missing",
+        },
+    }
+    return {"type": "object", "properties": {**named, **of_value}, "required": list(named)}
 
 
 def json_schema(type_name: str) -> Json:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-SOURCE: Final = {"type": "prometheus", "uid": "prometheus"}
+SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 RANGE: Final = "$__rate_interval"
 WIDE: Final = 24
 """Columns of Grafana's grid."""
@@ -267,7 +267,7 @@ def draw() -> str:
         "refresh": "10s",
         "time": {"from": "now-1h", "to": "now"},
         "annotations": {"list": []},
-        "templating": {"list": []},
+        "templating": {"list": [_WHICH]},
         "panels": panels,
     }
     return json.dumps(board, ensure_ascii=False, indent=1) + "\n"
@@ -298,6 +298,14 @@ def _panel(panel: Panel) -> dict[str, Any]:
     }
 
 
+_WHICH: Final = {
+    "name": "datasource",
+    "label": "Prometheus",
+    "type": "datasource",
+    "query": "prometheus",
+    "current": {"text": "Prometheus", "value": "prometheus"},
+}
+"""The Prometheus that is asked, for whoever has several; the provisioned one at first."""
 _OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "stat": {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "background", "graphMode": "none"},
     "timeseries": {

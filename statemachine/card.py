@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from statemachine.gate import Gate, as_believed
+from statemachine.gate import Gate, as_believed, saves
 from statemachine.plan import END, Delivered
 from statemachine.states import ENDED, IllegalTransition
 from statemachine.waits import believed
@@ -184,8 +184,9 @@ class Status(msgspec.Struct, frozen=True):
 def status(card: Card, gate: Gate | None, now: int, rules: DeliveryRules) -> Status:
     """The phase, why the card is in it, and when that changes by itself.
 
-    `why` is the reason of a closed gate (`gate:minute_limit`), the verdict of a card that is given up,
-    `throttled`, `backing_off`, `in_doubt`, the holder of a lease, or empty.
+    `why` is the reason of a closed gate (`gate:minute_limit`), `quota_reserve` where the rest of the app's
+    quota is kept for ends, the verdict of a card that is given up, `throttled`, `backing_off`, `in_doubt`,
+    the holder of a lease, or empty.
     """
     where = phase(card)
     if where is CALLING:
@@ -200,6 +201,8 @@ def status(card: Card, gate: Gate | None, now: int, rules: DeliveryRules) -> Sta
         return Status(where, EXPIRED, card.expires_at)
     if gate is not None and as_believed(gate, now, rules.longest_closing).closed_until > now:
         return Status(where, f"gate:{gate.reason}", gate.closed_until)
+    if gate is not None and saves(gate, now) and not card.ending:
+        return Status(where, "quota_reserve", gate.saving_until)
     until = attempt_at(card, rules)
     if until is None or believed(until, now, rules.longest_wait) <= now:
         return Status(where)

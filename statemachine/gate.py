@@ -53,8 +53,9 @@ ABOUT_THE_CARD: Final = frozenset(
 class Gate(msgspec.Struct):
     """One per app ever seen. Closed while `closed_until` > now.
 
-    `generation` rises with every closing, so that an answer to a call claimed before can be told from a new
-    one. `wait` is how long the last closing was meant to last.
+    `generation` rises with every closing, so that an answer to a call claimed before can be told from a
+    new one. `wait` is how long the last closing was meant to last. While `saving_until` > now, the rest of
+    the app's quota is kept for ends; to close or open the gate leaves that as it is.
     """
 
     appid: str
@@ -65,6 +66,7 @@ class Gate(msgspec.Struct):
     errmsg: str = ""
     generation: int = 0
     wait: int = 0
+    saving_until: int = 0
 
 
 class Passage(msgspec.Struct, frozen=True):
@@ -84,6 +86,11 @@ def as_believed(gate: Gate, now: int, longest: int) -> Gate:
     `longest`: for reasons that `LONGEST` does not name."""
     until = believed(gate.closed_until, now, LONGEST.get(gate.reason, longest))
     return gate if until == gate.closed_until else msgspec.structs.replace(gate, closed_until=until)
+
+
+def saves(gate: Gate, now: int) -> bool:
+    """Whether what is left of the app's quota is kept for ends."""
+    return believed(gate.saving_until, now, DAY) > now
 
 
 def wants_probe(gate: Gate, now: int) -> bool:

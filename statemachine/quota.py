@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from statemachine.gate import DAY, SHANGHAI
 
 
@@ -23,3 +25,11 @@ def used_up_at(left: int, used: int, lately: int, span: int, now: int) -> int | 
     rate = max(used / max(1, now - day_start(now)), lately / span)
     at = now + left / rate if rate else day_end(now)
     return int(at) if at < day_end(now) else None
+
+
+def ask_again_in(spare: int, spent: int, seconds: float, soonest: float) -> float:
+    """Seconds until half of what is to spare may be gone, if it goes on as in the last `seconds`, in which
+    `spent` calls were made; `soonest` at least, and without end where nothing is spent or to spare."""
+    if spare <= 0 or spent <= 0 or seconds <= 0:
+        return inf
+    return max(soonest, spare * seconds / spent / 2)

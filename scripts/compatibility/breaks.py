@@ -47,6 +47,8 @@ def _message(old: Json, new: Json, channel: str, name: str) -> Iterator[str]:
         each["action"] == "receive" and each["channel"]["$ref"] == f"#/channels/{channel}"
         for each in old["operations"].values()
     )
+    if now["contentType"] != before["contentType"]:
+        yield f"{name}: its content type is now {now['contentType']}"
     for part in ("headers", "payload"):
         if part not in before:
             continue
@@ -119,6 +121,9 @@ def _missing(before: Json, now: Json, old: Json, new: Json, path: str) -> Iterat
         if others is None:
             yield f"{path}: may now be {kind}"
             continue
+        always = others.get("enum", set())
+        if len(always) == 1 and rules.get("enum") != always:
+            yield f"{path}: is no longer always {min(always)!r}"
         if kind == "array" and "items" in others:
             yield from _missing(others["items"], rules.get("items", {}), old, new, f"{path}[]")
         if kind == "object":

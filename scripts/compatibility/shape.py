@@ -37,13 +37,19 @@ def _kind_of(value: object) -> str:
 
 def kinds(schema: Json, document: Json) -> dict[str, Json]:
     """Each kind of value that the schema accepts, with its rules: `enum`, lengths, limits, fields, and under
-    `other` what is none of these. A schema without a kind accepts every one."""
+    `other` what is none of these. A schema without a kind accepts every one.
+
+    Raises ValueError where two alternatives are of one kind: their rules would have to be told apart.
+    """
     schema = {name: each for name, each in resolved(schema, document).items() if name not in SILENT}
     if "anyOf" in schema:
         beside = {name: each for name, each in schema.items() if name != "anyOf"}
         found: dict[str, Json] = {}
         for among in schema["anyOf"]:
-            found |= kinds({**beside, **among}, document)
+            more = kinds({**beside, **among}, document)
+            if both := found.keys() & more.keys():
+                raise ValueError(f"two alternatives of the kind {min(both)}: {schema['anyOf']}")
+            found |= more
         return found
     values = [schema["const"]] if "const" in schema else schema.get("enum")
     if values is not None:

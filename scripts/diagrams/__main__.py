@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from scripts import dashboard
 from scripts.diagrams import fields, life, line, mermaid, metrics, outcomes, snippets, viewers
 from scripts.diagrams.languages import Say, chinese, english
-from scripts.planning import tables
+from scripts.planning import costs, tables
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
@@ -20,7 +21,7 @@ IMAGES: Final = DOCS / "images"
 DASHBOARD: Final = ROOT / "deploy" / "grafana" / "dashboards" / "livecard.json"
 
 
-def fill(page: str, made: dict[str, str]) -> str:
+def fill(page: str, made: Mapping[str, str]) -> str:
     """The page with each part between its markers written anew; what people wrote stays.
 
     Raises ValueError where a part has no markers.
@@ -64,7 +65,17 @@ def measures(say: Say) -> dict[str, str]:
     return {"metrics": metrics.tables(say)}
 
 
-PAGES: Final = {"state-machines.md": machines, "events.md": formats, "metrics.md": measures}
+def prices(say: Say) -> dict[str, str]:
+    """What operations.md takes from the code."""
+    return {"costs": costs.costs(say)}
+
+
+PAGES: Final = {
+    "operations.md": prices,
+    "state-machines.md": machines,
+    "events.md": formats,
+    "metrics.md": measures,
+}
 
 
 def files() -> dict[Path, str]:

@@ -242,4 +242,20 @@ CHINESE: Final = {
     "of the record": "原消息所在的 topic",
     "of the record, in decimal": "原消息的分区号或位移，十进制",
     "when it was dead-lettered": "进入死信的时间",
+    "only of a letter that came without its value, since it was too large: its bytes": (
+        "仅当死信因过大而不带内容时才有：内容的字节数"
+    ),
+    "of the value that is missing": "所缺内容的 SHA-256",
+    # operations.md, what a million cards cost
+    "where": "哪里",
+    "how much": "多少",
+    "what it takes": "占用",
+    "events": "个事件",
+    "timers": "个定时器",
+    "calls": "次调用",
+    "rows": "行",
+    "records": "条记录",
+    "days": "天",
+    "s of one core": "秒（一个核心）",
+    "s of SQL": "秒（SQL）",
 }

@@ -84,6 +84,11 @@ METRICS: Final = {
         "其中一个小程序在此可占多少：关闭之后为 4，每次成功加倍；apps 文件没有写到的小程序没有这一项。"
     ),
     # apps
+    "Unix time until which what is left of an app's quota is kept for ends (`LIVECARD_QUOTA_RESERVE`); "
+    "in the past, or no series: all its cards are called.": (
+        "小程序剩余的配额留给结束状态、直到此 Unix 时间（`LIVECARD_QUOTA_RESERVE`）；"
+        "已过去或没有序列：照常调用它的全部卡片。"
+    ),
     "Tokens that WeChat refused before their time, since somebody else refreshed them.": (
         "因为别人刷新而被微信提前拒绝的 token 数。"
     ),

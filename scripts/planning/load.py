@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 DAY = 86_400
 HOUR = 3_600
@@ -36,8 +37,7 @@ class Load:
         return self.activities + self.completions
 
 
-@dataclass(frozen=True)
-class Second:
+class Second(NamedTuple):
     """What comes in one second: completions, cards that come near, cards that end; and the activities that
     are open."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from scripts.diagrams.mermaid import markdown
@@ -123,19 +125,20 @@ def _partitions(size: Size, day: Forecast) -> int:
 
 
 DAYS: Final = (
-    (1_000, 1, math.inf, math.inf),
-    (10_000, 1, math.inf, math.inf),
-    (100_000, 1, math.inf, math.inf),
-    (100_000, 4, math.inf, math.inf),
-    (10_000, 1, 5_000, math.inf),
-    (100_000, 1, 5_000, math.inf),
-    (100_000, 4, 5_000, math.inf),
-    (100_000, 1, 1_000, math.inf),
-    (100_000, 1, math.inf, 1_000_000),
-    (100_000, 1, math.inf, 500_000),
-    (100_000, 1, 5_000, 500_000),
+    (1_000, 1, Limits(CALLS)),
+    (10_000, 1, Limits(CALLS)),
+    (100_000, 1, Limits(CALLS)),
+    (100_000, 4, Limits(4 * CALLS)),
+    (10_000, 1, Limits(CALLS, minute=5_000)),
+    (100_000, 1, Limits(CALLS, minute=5_000)),
+    (100_000, 4, Limits(4 * CALLS, minute=5_000)),
+    (100_000, 1, Limits(CALLS, minute=1_000)),
+    (100_000, 1, Limits(CALLS, day=1_000_000)),
+    (100_000, 1, Limits(CALLS, day=500_000)),
+    (100_000, 1, Limits(CALLS, day=500_000, reserve=200_000)),
+    (100_000, 1, Limits(CALLS, minute=5_000, day=500_000, reserve=200_000)),
 )
-"""Activities of one app, dispatchers, WeChat's quota a minute and a day."""
+"""Activities of one app, dispatchers, and what limits them."""
 
 
 GROUPS: Final = Load(20_000, members=50)
@@ -145,24 +148,30 @@ WINDOWS: Final = (1.0, 60.0, 300.0, 900.0)
 def days() -> str:
     """When the cards of one app get late."""
     head = (
-        *("activities", "dispatchers", "calls a minute", "a day"),
-        *("ends: 99 % · all within", "news: 99 % within", "coalesced", "the day's quota", "due at midnight"),
+        *("activities", "dispatchers", "calls a minute", "a day", "kept for ends"),
+        *("ends: 99 % · all within", "news: 99 % within", "coalesced", "the day's quota"),
+        "due at midnight: ends · news",
     )
     return markdown(head, [_day(*each) for each in DAYS])
 
 
-def _day(activities: int, dispatchers: int, minute: float, most: float) -> list[str]:
+def _day(activities: int, dispatchers: int, limits: Limits) -> list[str]:
     load = Load(activities)
-    day = simulate(load, Limits(CALLS * dispatchers, minute, most))
-    lasts = "lasts" if day.quota_ended is None else f"ends at {clock(day.quota_ended)}"
+    day = simulate(load, limits)
     return [
-        *(many(activities), str(dispatchers), _quota(minute), _quota(most)),
+        *(many(activities), str(dispatchers), _quota(limits.minute), _quota(limits.day)),
+        many(limits.reserve) if limits.reserve else "-",
         f"{length(day.ends.within(0.99))} · {length(day.ends.within(1))}",
         length(day.news.within(0.99)),
         f"{day.saved / (load.completions + activities):.0%}",
-        lasts,
-        many(round(day.untold)),
+        lasts(day),
+        f"{many(round(day.ends.total))} · {many(round(day.news.total))}",
     ]
+
+
+def lasts(day: Forecast) -> str:
+    """How long the day's quota lasts, or what of it is not kept for ends."""
+    return "lasts" if day.quota_ended is None else f"ends at {clock(day.quota_ended)}"
 
 
 def _quota(limit: float) -> str:
@@ -176,11 +185,11 @@ def coalescing() -> str:
     for window in WINDOWS:
         free = simulate(GROUPS, Limits(CALLS, coalesce=window))
         day = simulate(GROUPS, Limits(CALLS, day=500_000, coalesce=window))
-        ended = "lasts" if day.quota_ended is None else f"ends at {clock(day.quota_ended)}"
-        rows.append([f"{window:g} s", many(free.calls), ended, many(round(day.untold))])
+        rows.append([f"{window:g} s", many(free.calls), lasts(day), many(round(day.untold))])
     return markdown(head, rows)
 
 
-def blocks() -> dict[str, str]:
-    """What docs/scaling.md takes from here."""
+@cache
+def blocks() -> Mapping[str, str]:
+    """What docs/scaling.md takes from here; made once, since it takes seconds."""
     return {"sizes": sizes(), "days": days(), "coalescing": coalescing()}

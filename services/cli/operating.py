@@ -76,6 +76,28 @@ def replay(
     run_command(work, settings)
 
 
+@operators.command()
+def rewind(
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="To this time, in RFC 3339, not to an hour before the last event that the database knows.",
+        ),
+    ] = "",
+    go: Annotated[bool, typer.Option("--go", help="Really do it; without it, only tell.")] = False,
+    why: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with the action.")] = "",
+) -> None:
+    """Set the lifecycles back in activity.events, after the database was restored from a backup.
+
+    What it knows already counts once. Stop the lifecycles first. Safe to run twice.
+    """
+    from services.cli import rewind as rewinding
+
+    settings = load()
+    run_command(rewinding.rewind(settings, OUT, to=to, go=go, why=why), settings)
+
+
 _Apps = Annotated[
     list[str] | None, typer.Option("--app", metavar="APPID", help="Filter: of this app. May be repeated.")
 ]

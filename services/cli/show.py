@@ -120,6 +120,8 @@ def _why(seen: Seen, status: Status, settings: Settings) -> str:
             return f": WeChat confirmed revision {card.settled}"
     if status.why.startswith("gate:"):
         return f": {_gate(seen, until)}"
+    if status.why == "quota_reserve":
+        return f": the rest of the app's quota is kept for ends until {until} (LIVECARD_QUOTA_RESERVE)"
     if status.why == "backing_off":
         return f": {card.attempts} tries in a row failed{_last(seen)}, the next one {until}"
     if status.why == "throttled":

@@ -104,7 +104,7 @@ class TimerClock:
                 self._relay.kick()
             if fired.nudges:
                 self._bus.nudge(self._nudges, fired.nudges)
-            if fired.taken < BATCH or self._stopping.is_set():
+            if not fired.more or self._stopping.is_set():
                 break
         if await self._housekeeping():
             return 0.0

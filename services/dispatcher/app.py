@@ -83,5 +83,5 @@ def build(parts: Parts) -> list[Service]:
         parts.clock,
         None if parts.traces is None else parts.traces.heard,
     )
-    quotas = QuotaWatch(wechat, apps, parts.settings.quota_probe)
+    quotas = QuotaWatch(parts.store, wechat, apps, parts.clock, parts.settings)
     return [DispatcherService(dispatcher, nudges, quotas, wechat, apps)]

@@ -1,25 +1,76 @@
-"""Asks now and then what is left of each app's quota, for the metrics."""
+"""Asks now and then what is left of each app's quota, for the metrics, and keeps the rest of it for ends."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
+import structlog
+
+from services.runtime.ports import SELDOM, Clock
+from services.runtime.settings import Settings
+from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.wechat.ports import Apps, WeChat
+from statemachine.quota import ask_again_in, day_end
+
+LOG = structlog.get_logger("livecard.dispatcher")
+
+OFTEN: Final = 10.0
+"""Seconds between questions about an app that is about to reach its reserve."""
+NEWS: Final = 30.0
+"""Seconds after which an app is seen that the apps file names anew."""
 
 
 class QuotaWatch:
-    """Asks about one app after the other, so that all are asked once in `every` seconds. The client tells the
-    answers to telemetry; one that says nothing leaves the last."""
+    """Asks about each app once in `LIVECARD_QUOTA_PROBE`, at different times, and more often when it comes
+    near `LIVECARD_QUOTA_RESERVE`. The client tells the answers to telemetry; one that says nothing leaves
+    everything as it was.
 
-    def __init__(self, wechat: WeChat, apps: Apps, every: float) -> None:
-        self._wechat, self._apps, self._every = wechat, apps, every
+    Which apps keep the rest for ends stands in the store: all dispatchers agree, and people can see it.
+    """
+
+    def __init__(self, store: Store, wechat: WeChat, apps: Apps, clock: Clock, settings: Settings) -> None:
+        self._store, self._wechat, self._apps, self._clock = store, wechat, apps, clock
+        self._every, self._reserve = settings.quota_probe, settings.quota_reserve
+        self._ask_at: dict[str, float] = {}
+        self._last: dict[str, tuple[float, int]] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            appids = self._apps.appids()
-            for appid in appids:
-                await asyncio.sleep(self._every / len(appids))
-                await self._wechat.quota_left(appid)
-            if not appids:
-                await asyncio.sleep(self._every)
+            now, appids = self._clock.monotonic(), self._apps.appids()
+            turns = {appid: now + self._every * turn / len(appids) for turn, appid in enumerate(appids, 1)}
+            self._ask_at = {appid: self._ask_at.get(appid, turn) for appid, turn in turns.items()}
+            for appid in [each for each, at in self._ask_at.items() if at <= now]:
+                wait = await self._ask(appid)
+                self._ask_at[appid] = self._clock.monotonic() + wait
+            soon = min(self._ask_at.values(), default=now + self._every)
+            await asyncio.sleep(min(NEWS, self._every, max(0.0, soon - self._clock.monotonic())))
+
+    async def _ask(self, appid: str) -> float:
+        """Ask about one; seconds until it is asked about again."""
+        today = day_end(self._clock.wall())
+        left = await self._wechat.quota_left(appid)
+        if left is None:
+            return self._every
+        now = self._clock.monotonic()
+        at, before = self._last.get(appid, (now, left))
+        self._last[appid] = now, left
+        if not self._reserve:
+            await self._save(appid, left, 0)  # a reserve of before a restart
+            return self._every
+        await self._save(appid, left, today if left <= self._reserve else 0)
+        spare, spent = left - self._reserve, before - left
+        return min(self._every, ask_again_in(spare, spent, now - at, OFTEN))
+
+    async def _save(self, appid: str, left: int, until: int) -> None:
+        """Keep the rest for ends until then; 0: no longer. Another dispatcher may have been first."""
+        try:
+            news = await self._store.save_quota(appid, until)
+        except (StoreUnavailable, StoreRejected) as error:
+            LOG.warning("the reserve could not be written", appid=appid, error=str(error), every=SELDOM)
+            return
+        if news and until:
+            LOG.warning("the rest of today's quota is kept for ends", appid=appid, left=left)
+        elif news:
+            LOG.info("the quota is there for all cards again", appid=appid, left=left)

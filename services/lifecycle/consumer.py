@@ -132,7 +132,8 @@ class Consumer:
 
     async def _watch(self, membership: Subscription) -> str:
         """Look after a membership until it is of no use any more, or we are asked to stop."""
-        answered = probed = measured = self._clock.monotonic()
+        answered = probed = self._clock.monotonic()
+        measured = probed - LAG_EVERY
         while not self._stopping.is_set():
             await self._rest(TICK)
             membership.tick()

@@ -214,6 +214,12 @@ class Families:
             "thousand apps at most: those that WeChat refuses first, `unknown_app` last.",
             ["appid", "reason"],
         )
+        self.quota_saving = self._gauge(
+            "quota_saving_until_seconds",
+            "Unix time until which what is left of an app's quota is kept for ends "
+            "(`LIVECARD_QUOTA_RESERVE`); in the past, or no series: all its cards are called.",
+            ["appid"],
+        )
         self.backlog_read = self._gauge(
             "backlog_read_timestamp_seconds",
             "Unix time at which all this was read last; it stands still while the database is away.",

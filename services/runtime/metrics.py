@@ -70,8 +70,11 @@ class Metrics(Families):
     def gates(self, gates: list[Gate]) -> None:
         """The gates as last read; beyond the most, those that WeChat closed stay."""
         self.gate_closed.clear()
+        self.quota_saving.clear()
         for gate in sorted(gates, key=_hidden)[:MOST_GATES]:
             self.gate_closed.labels(gate.appid, gate.reason).set(gate.closed_until / 1_000_000)
+            if gate.saving_until:
+                self.quota_saving.labels(gate.appid).set(gate.saving_until / 1_000_000)
 
     def timer_fired(self, lateness: float) -> None:
         """One activity moved by the clock, so many seconds late."""

@@ -199,6 +199,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         60.0
     )
     quota_probe: Annotated[float, _seconds("how often quota/get is asked about each app")] = 300.0
+    quota_reserve: Annotated[
+        int, _about("calls of an app's day that are kept for ends; 0: none", "calls", ge=0, le=100_000_000)
+    ] = 0
     unknown_code_attempts: Annotated[
         int, _about("attempts per revision at an error code nobody documents", "attempts", ge=1, le=100)
     ] = 5

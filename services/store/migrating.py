@@ -20,9 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.store.errors import wrong_encoding
 from services.store.ports import StoreUnavailable
 
-NEEDED: Final = "0013"
+NEEDED: Final = "0014"
 """The migration that this code needs, and the last that the release before can live with."""
-NEWEST: Final = "0014"
+NEWEST: Final = "0015"
 """The last migration: takes away what only the release before needs."""
 
 ADVISORY_LOCK: Final = 0x6C697665

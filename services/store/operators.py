@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
-What = Literal["open gate", "close gate", "redeliver", "close", "forget", "start job", "stop job"]
+What = Literal["open gate", "close gate", "redeliver", "close", "forget", "rewind", "start job", "stop job"]
 LONGEST_WHY: Final = 500
 """Characters of a reason."""
 

@@ -96,7 +96,8 @@ class Tx(JobsTx, OperatorsTx, PersonsTx, RequestsTx, RoomsTx, SessionsTx, Protoc
         ...
 
     async def lock_due(self, limit: int) -> list[Locked]:
-        """Lock up to `limit` activities with due_at ≤ now, earliest first, skipping locked ones."""
+        """Lock activities with due_at ≤ now, skipping locked ones: the earliest of each app, of every app as
+        many as its share of `limit`, and one at least where there are more apps."""
         ...
 
     async def lock_unscheduled(self, limit: int) -> list[Locked]:
@@ -111,7 +112,8 @@ class Tx(JobsTx, OperatorsTx, PersonsTx, RequestsTx, RoomsTx, SessionsTx, Protoc
     async def claim_due(self, rooms: Mapping[str, int], limit: int, narrow: int) -> Due:
         """Lock up to `limit` cards of these apps whose `attempt_at` is reached and whose id lives, skipping
         locked ones: ends first, then the apps in turn, of each as many as it has room for. Of an app with a
-        closed gate none; one that is to be probed: one; after another closing: `narrow` at most."""
+        closed gate none; one that is to be probed: one; after another closing: `narrow` at most. Of one that
+        keeps the rest of its quota for ends, ends alone."""
         ...
 
     async def next_attempt(self, appids: Sequence[str]) -> int | None:
@@ -214,6 +216,10 @@ class Store(JobsStore, OperatorsStore, Pages, PersonsStore, PulseStore, RoomsSto
         """Open these gates (only those closed for `reason`, if given); which were closed."""
         ...
 
+    async def save_quota(self, appid: str, until: int) -> bool:
+        """Keep what is left of its quota for ends until then (µs; 0: no longer); whether that is news."""
+        ...
+
     async def all_gates(self) -> list[Gate]:
         """Every gate, by appid."""
         ...
@@ -224,6 +230,10 @@ class Store(JobsStore, OperatorsStore, Pages, PersonsStore, PulseStore, RoomsSto
 
     async def outcomes(self, keys: Sequence[InboxKey]) -> dict[InboxKey, str]:
         """The outcomes of these events, those still remembered."""
+        ...
+
+    async def newest_event(self) -> int | None:
+        """When the last event of those still remembered was taken in (µs); None: there is none."""
         ...
 
     async def prune(

@@ -75,7 +75,6 @@ class SqlStore(SqlOperators, SqlPages, SqlPersons, SqlPulse, SqlRoomsStore, SqlS
         self._sessions, self._renew, self._measure = sessions, renew, measure
         self._readers = readers or engine
         self._slots, self._rules = cycle((slot + each) % SLOTS for each in range(SLOTS_OF_A_PROCESS)), rules
-        claim = statements.CLAIM_POSTGRES if dialect.postgres else statements.CLAIM_SQLITE
         sources = {
             **statements.TRANSACTION,
             **statements.READS,
@@ -86,7 +85,8 @@ class SqlStore(SqlOperators, SqlPages, SqlPersons, SqlPulse, SqlRoomsStore, SqlS
             **PULSE,
             **ROOMS,
             **SESSIONS,
-            "claim": claim,
+            "claim": statements.CLAIM_POSTGRES if dialect.postgres else statements.CLAIM_SQLITE,
+            "lock_due": statements.LOCK_DUE_POSTGRES if dialect.postgres else statements.LOCK_DUE_SQLITE,
             "out_of_sync": OUT_OF_SYNC_POSTGRES if dialect.postgres else OUT_OF_SYNC_SQLITE,
         }
         self._statements: Mapping[str, Statement] = {
@@ -236,6 +236,10 @@ class SqlStore(SqlOperators, SqlPages, SqlPersons, SqlPulse, SqlRoomsStore, SqlS
                 await run("open_gates", ids=self.dialect.many(closed))
         return closed
 
+    async def save_quota(self, appid: str, until: int) -> bool:
+        async with self._writing(alone=True) as run:
+            return bool(await run("save_quota", appid=appid, until=until))
+
     async def all_gates(self) -> list[Gate]:
         async with self._reading() as run:
             return [Gate(*row) for row in await run("all_gates")]
@@ -251,6 +255,11 @@ class SqlStore(SqlOperators, SqlPages, SqlPersons, SqlPulse, SqlRoomsStore, SqlS
         async with self._reading() as run:
             rows = await run.rows("inbox_outcomes", keys)
             return {InboxKey(source, name): outcome for source, name, outcome in rows}
+
+    async def newest_event(self) -> int | None:
+        async with self._reading() as run:
+            newest: int | None = (await run("newest_event"))[0][0]
+            return newest
 
     async def prune(
         self, *, inbox: int, attempts: int, activities: int, bindings: int = ANY, limit: int

@@ -13,6 +13,7 @@ from services.store.sql_tx import ByName, read_card
 from services.store.statements import CARD_COLUMNS, GATE_COLUMNS
 from statemachine.gate import Gate
 
+GATE: Final = len(Gate.__struct_fields__)
 _OWNED: Final = "activity_id = :id AND appid <> ''"
 
 _CAUSE: Final = "coalesce(behind_since, CASE WHEN verdict <> '' THEN retry_at ELSE suspect_at END)"
@@ -28,10 +29,10 @@ _NEXT: Final = f"""
     ORDER BY {SINCE}, activity_id LIMIT :limit"""
 _PAGE: Final = f"""
     SELECT {CARD_COLUMNS}, gate_app, closed_until, closed_at, gate_reason, errcode, errmsg, generation, wait,
-      {{clock}}
+      saving_until, {{clock}}
     FROM (
       SELECT c.*, g.appid AS gate_app, g.closed_until, g.closed_at, g.reason AS gate_reason, g.errcode,
-        g.errmsg, g.generation, g.wait
+        g.errmsg, g.generation, g.wait, g.saving_until
       FROM {{rows: appid text}} {{cards of the app}} LEFT JOIN gates g ON g.appid = r.appid) page
     ORDER BY {SINCE}, activity_id LIMIT :limit"""
 
@@ -127,6 +128,5 @@ class SqlPages:
 
 
 def _card_and_gate(row: Any) -> tuple[Any, Gate | None]:
-    *card, appid, until, at, reason, errcode, errmsg, generation, wait, _ = row
-    gate = None if appid is None else Gate(appid, until, at, reason, errcode, errmsg, generation, wait)
-    return read_card(card), gate
+    card, gate = row[: -GATE - 1], row[-GATE - 1 : -1]
+    return read_card(card), None if gate[0] is None else Gate(*gate)

@@ -293,7 +293,7 @@ class SqlTx(SqlOperatorsTx, SqlPersonsTx, SqlRequests, SqlRoomsTx, SqlSessionsTx
             ("outbox", [fields(row)[:6] for row in writes.outbox]),
             ("attempts", [fields(row) for row in writes.attempts]),
             ("apps", [(appid,) for appid in sorted(set(writes.apps))]),
-            ("write_gates", [fields(gate) for gate in sorted(writes.gates, key=lambda gate: gate.appid)]),
+            ("write_gates", sorted(fields(gate)[:-1] for gate in writes.gates)),  # but `saving_until`
             ("counters", [(self._slot, name, value) for name, value in sorted(writes.counters.items())]),
         ):
             if rows:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 
 from services.store.ports import Store
@@ -19,17 +21,19 @@ from statemachine.timers import due_at
 
 class Fired(msgspec.Struct):
     """What one round of timers came to. `lateness`: µs after its due time, per activity that moved; `closed`:
-    cards whose id had died; `warned`: activities whose id is about to; `taken` = the limit: perhaps more."""
+    cards whose id had died; `warned`: activities whose id is about to; `more`: an app had its share of the
+    limit taken, and may have more that is due."""
 
     nudges: dict[str, int] = msgspec.field(default_factory=dict)
     lateness: list[int] = msgspec.field(default_factory=list)
     closed: int = 0
     warned: int = 0
-    taken: int = 0
+    more: bool = False
 
 
 async def fire_due(store: Store, limit: int, rules: Rules) -> Fired:
-    """Fire up to `limit` due activities in one transaction; any number of clocks may do so at once.
+    """Fire up to `limit` due activities in one transaction, of every app its share of them; any number of
+    clocks may do so at once.
 
     The due time is recomputed under the lock, so an outdated one does nothing but be corrected. A card whose
     id has died is closed, whatever its gate; while a dispatcher calls for it that waits for the lease's end.
@@ -66,5 +70,6 @@ async def fire_due(store: Store, limit: int, rules: Rules) -> Fired:
             follow(out, step, now)
             out.activities.append(Moved(activity, step.card, due_at(activity, step.card, rules)))
         await tx.write(out)
-    fired.taken = len(rows)
+    apps = Counter(card.appid for _, card in rows)
+    fired.more = max(apps.values()) >= limit // len(apps)
     return fired

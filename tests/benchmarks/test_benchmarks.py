@@ -31,6 +31,14 @@ TINY: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"cards": 60, "lease": 2.0, "in_flight": 8, "wait": 0.5},
         ("the killed dispatcher had", "after the kill"),
     ),
+    "fairness": (
+        {"cards": 30, "behind": "gated", "ends": 4, "rate": 20.0, "ahead": 1.5},
+        ("30 gated", "deadline: median", "closed: median"),
+    ),
+    "joining": (
+        {"dispatchers": 2, "seconds": 0.2, "wait": 0.1, "in_flight": 4, "waiting": 20},
+        ("2, 1", "3, 2", "none twice", "the ledger balances"),
+    ),
 }
 
 

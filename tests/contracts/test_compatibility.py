@@ -13,6 +13,7 @@ import pytest
 from contracts import generate
 from scripts.compatibility import __main__ as command
 from scripts.compatibility.breaks import breaks
+from scripts.compatibility.shape import kinds
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -68,6 +69,11 @@ BREAKS: list[tuple[Change, str]] = [
     (put("CardDelivered", "calls", type=["integer", "null"]), "payload.data.calls: may now be null"),
     (put("CardDelivered", "members", items={"type": "object"}), "payload.data.members[]: may now be object"),
     (optional("DeadLetterHeaders", "livecard-reason"), "headers.livecard-reason: is no longer always there"),
+    (
+        put("CardDeliveredEvent", "source", const="/cards"),
+        "card.delivered: payload.source: is no longer always '/livecard'",
+    ),
+    (put("CardDeliveredEvent", "specversion", const="2.0"), "specversion: is no longer always '1.0'"),
     (lambda schemas: schemas["EventRef"].update(properties={}), "payload.data.event.source: is gone"),
 ]
 
@@ -108,6 +114,19 @@ def test_a_topic_or_a_message_that_goes_is_told_and_a_nudge_is_ours_alone() -> N
         "livecard.card.expiring: is gone",
         "activity.events.dead: is gone",
     ]
+
+
+def test_another_content_type_is_told() -> None:
+    old = generate.asyncapi()
+    new = copy.deepcopy(old)
+    new["components"]["messages"]["activityChanges.cardExpiring"]["contentType"] = "application/avro"
+    assert breaks(old, new) == ["livecard.card.expiring: its content type is now application/avro"]
+
+
+def test_alternatives_that_cannot_be_told_apart_are_not_guessed_at() -> None:
+    texts = {"anyOf": [{"type": "string", "maxLength": 3}, {"type": "string", "pattern": "^a"}]}
+    with pytest.raises(ValueError, match="two alternatives of the kind string"):
+        kinds(texts, {})
 
 
 def test_nothing_breaks_who_uses_the_last_release_beyond_what_was_decided() -> None:

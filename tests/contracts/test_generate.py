@@ -13,6 +13,7 @@ import pytest
 
 from contracts import generate, schemas
 from contracts.changes import CHANGE_TYPES, ActivityChanged, CardFailed, encode_change
+from contracts.records import SHA256_HEADER, SIZE_HEADER
 from contracts.topics import Topics
 from contracts.wire import EXPECTED, WIRE
 
@@ -117,6 +118,7 @@ def test_the_asyncapi_document_names_every_topic_message_and_direction():
     names = {message["name"] for message in document["components"]["messages"].values()}
     assert names >= {*WIRE, *(f"{name} (binary mode)" for name in WIRE), *CHANGE_TYPES.values(), "nudge"}
     dead = document["components"]["schemas"]["DeadLetterHeaders"]
+    assert {*dead["properties"]} - {*dead["required"]} == {SIZE_HEADER, SHA256_HEADER}
     assert set(dead["required"]) == {
         f"livecard-{name}" for name in ("reason", "error", "topic", "partition", "offset", "time")
     }

@@ -65,6 +65,11 @@ def test_an_illegal_attribute_is_told_at_once(changed: dict[str, Any], error: st
         encode_event(wire.CompletedData(members=("gp-bob",)), **{**ABOUT, **changed})
 
 
+def test_data_that_is_no_type_of_ours_is_told_with_those_that_are() -> None:
+    with pytest.raises(TypeError, match=r"expected one of OpenedData, .*AddedData .*got dict"):
+        encode_event({"members": ["gp-bob"]}, **ABOUT)  # type: ignore[arg-type] # as untyped code does
+
+
 @pytest.mark.parametrize(
     ("data", "error"),
     [

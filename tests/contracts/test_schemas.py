@@ -174,7 +174,7 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
     return value
 
 
-@settings(max_examples=3_000, deadline=None)
+@settings(max_examples=1_000, deadline=None)
 @given(events())
 @example(event(OPENED, {**OPENED_DATA, "notice": 3600.0}))
 @example(event(RESCHEDULED, {}))

@@ -49,14 +49,25 @@ def dead(reason: str) -> dict[str, str]:
     return {f'livecard_dead_letters_total{{reason="{reason}"}}': "0+0x10 2+0x10"}
 
 
+def by_hand(appid: str) -> str:
+    return f'livecard_gate_closed_until_seconds{{appid="{appid}", reason="operator"}}'
+
+
+def held(at: str) -> dict[str, str]:
+    return {
+        'livecard_consumer_held_records{partition="3"}': "7+0x40",
+        'livecard_consumer_stable_offset{partition="3"}': at,
+    }
+
+
 def up(*services: str) -> dict[str, str]:
     return {f'up{{job="livecard", service="{each}", instance="{each}:1"}}': "1+0x40" for each in services}
 
 
 CASES = {
     "LivecardCardsLate": Case(
-        {"livecard_cards_behind_oldest_seconds": "180+0x40"},
-        {"livecard_cards_behind_oldest_seconds": "100+0x40"},
+        {"livecard_cards_behind_oldest_seconds": "180+0x40", by_hand("wx1"): "60+0x40"},
+        {"livecard_cards_behind_oldest_seconds": "180+0x40", by_hand("wx1"): "90000+0x40"},
         "A card has shown something untrue for 3m 0s",
     ),
     "LivecardDispatchLate": Case(
@@ -80,7 +91,7 @@ CASES = {
     ),
     "LivecardWeChatAway": Case(
         {
-            'livecard_calls_total{verdict="busy", errcode="none"}': "0+60x40",
+            'livecard_calls_total{verdict="address", errcode="40164"}': "0+60x40",
             'livecard_calls_total{verdict="ok", errcode="0"}': "9+0x40",
         },
         {
@@ -109,6 +120,13 @@ CASES = {
         "The gate of wx1 closes again and again: minute_limit",
         {"appid": "wx1", "reason": "minute_limit"},
     ),
+    "LivecardGateClosedByHand": Case(
+        {by_hand("wx1"): "90000+0x300"},
+        {by_hand("wx1"): "90000+0x180 0+0x120"},
+        "Somebody closed the gate of wx1 hours ago, and for 20h 0m 0s more",
+        {"appid": "wx1"},
+        at=300,
+    ),
     "LivecardQuotaLow": Case(
         {'livecard_quota_left{appid="wx1"}': "50+0x40", 'livecard_quota_limit{appid="wx1"}': "1000+0x40"},
         {'livecard_quota_left{appid="wx1"}': "500+0x40", 'livecard_quota_limit{appid="wx1"}': "1000+0x40"},
@@ -120,6 +138,13 @@ CASES = {
         {'livecard_token_fetches_total{outcome="ok"}': "0+1x40"},
         "WeChat gives out no access token: misconfigured",
         {"outcome": "misconfigured"},
+    ),
+    "LivecardTokenReplaced": Case(
+        {'livecard_tokens_replaced_total{appid="wx1"}': "_x60 1+0x30"},
+        {'livecard_tokens_replaced_total{appid="wx1"}': "1+0x90"},
+        "Somebody else refreshes the access token of wx1",
+        {"appid": "wx1"},
+        at=80,
     ),
     "LivecardIngestLags": Case(
         {'livecard_consumer_lag_records{partition="0"}': "1000+100x40"},
@@ -133,8 +158,8 @@ CASES = {
         "2 records were deleted before they were read",
     ),
     "LivecardTransactionOpen": Case(
-        {'livecard_consumer_held_records{partition="3"}': "7+0x40"},
-        {'livecard_consumer_held_records{partition="3"}': "7+0x9 0 7+0x30"},
+        held(at="5+0x40"),
+        held(at="5+9x40"),
         "A producer's transaction holds back 7 records of partition 3",
         {"partition": "3"},
     ),
@@ -248,7 +273,7 @@ def test_each_alert_has_its_entry_in_the_runbook(page: str) -> None:
 TARGET = {"job": {"livecard"}, "service": {"lifecycle", "clock", "dispatcher", "gateway"}, "instance": set()}
 KEYWORDS = {
     *("sum", "max", "min", "count", "topk", "by", "and", "or", "unless", "offset", "on"),
-    *("rate", "increase", "histogram_quantile", "min_over_time", "vector", "time", "absent"),
+    *("rate", "increase", "changes", "histogram_quantile", "vector", "time", "absent"),
 }
 
 

@@ -200,20 +200,41 @@ def test_a_pod_is_restricted(name: str) -> None:
 def test_secrets_are_files_that_livecard_accepts_or_named_by_the_readme() -> None:
     """Mounted for root and our group: the mode passes the check that files of secrets have to pass."""
     mounted = [
-        volume["secret"]
-        for name in SERVICES
-        for volume in pods()[name]["spec"]["volumes"]
-        if "secret" in volume
+        volume["secret"] for pod in pods().values() for volume in pod["spec"]["volumes"] if "secret" in volume
     ]
     for each in mounted:
         seen = (0o100000 | each["defaultMode"], 0, 0, 1, 0, 10001, 2, 0, 0, 0)
         assert exposed(os.stat_result(seen), 10001) == ""
-    named = {each["secretName"] for each in mounted} | {"livecard-database"}
+    named = {each["secretName"] for each in mounted}
     assert set(re.findall(r"^\| `(livecard-[a-z-]+)`", README, re.MULTILINE)) == named
+    needed = re.findall(r"^\| `(livecard-[a-z-]+)` \| (?!not needed)", README, re.MULTILINE)
+    assert {each["secretName"] for each in mounted if not each.get("optional")} == {*needed}
     for name in SERVICES:
         places = {each["mountPath"] for each in container(name)["volumeMounts"]}
         files = [each["value"] for each in container(name)["env"] if each["name"].endswith("_FILE")]
         assert all(str(Path(file).parent) in places for file in files)
+
+
+def test_settings_that_the_readme_names_are_accepted_and_name_files_that_are_mounted(tmp_path: Path) -> None:
+    """Each row of its table, with the files where they are here."""
+    (kafka,) = re.findall(r"^\| `livecard-kafka` \| (.*) \|", README, re.MULTILINE)
+    (wechat,) = re.findall(r"^\| `livecard-wechat` \| (.*) \|", README, re.MULTILINE)
+    keys = {"livecard-kafka": kafka, "livecard-wechat": wechat}
+    places = {each["mountPath"] for each in container("dispatcher")["volumeMounts"]}
+    rows = [re.findall(r"`([A-Z_]+)=([^`]+)`", row) for row in README.splitlines() if row.startswith("| ")]
+    for row in filter(None, rows):
+        for _, value in row:
+            if found := re.fullmatch(r"(/run/secrets/([a-z-]+))/([a-z.-]+)", value):
+                assert found[1] in places
+                assert f"`{found[3]}`" in keys[found[2]]
+                (tmp_path / found[3]).write_text("x")
+                (tmp_path / found[3]).chmod(0o600)
+        environment = {name: re.sub("/run/secrets/[a-z-]+", str(tmp_path), value) for name, value in row}
+        environment["LIVECARD_KAFKA"] = "kafka:9093"
+        environment["LIVECARD_DATABASE"] = "postgresql+asyncpg://livecard@db/livecard"
+        done = subprocess.run([LIVECARD, "settings"], env=environment, capture_output=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert len([row for row in rows if row]) == 5
 
 
 def test_scalers_ask_for_metrics_that_exist_and_leave_the_number_to_keda() -> None:

@@ -109,7 +109,7 @@ class Life:
     async def die(self, expires_at: int) -> None:
         """The id dies, and the clock comes by: nothing is open any more, whatever happened."""
         self.now = max(self.now, expires_at) + 2 * self.rules.lease
-        while (await fire_due(self.store, 1, Rules())).taken:
+        while (await fire_due(self.store, 1, Rules())).more:
             pass
         async with self.store.transaction() as tx:
             (card,) = await tx.lock_cards(["a"])

@@ -365,5 +365,6 @@ async def test_a_gate_that_closes_and_opens_is_logged_once_with_what_wechat_said
     (shut,) = [line for line in told if line["event"].startswith("a gate closed")]
     assert (shut["appid"], shut["reason"], shut["errcode"]) == ("wx1", "blocked", 48001)
     assert {"until", "errmsg", "rid"} <= shut.keys()
+    assert shut["activity_id"] in names
     assert verdict_of(shut["errcode"]).value == shut["reason"]
     assert [line["appid"] for line in told if line["event"].startswith("a gate opened")] == ["wx1"]

@@ -1,26 +1,122 @@
-"""What is left of each app's quota is asked in turn, and goes on being asked."""
+"""What is left of each app's quota is asked in turn, and the rest of it is kept for ends."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from services.dispatcher.quotas import QuotaWatch
+from contracts.times import SECOND
+from services.dispatcher.quotas import OFTEN, QuotaWatch
+from services.store.ports import Store, StoreUnavailable
+from statemachine.card import DeliveryRules
+from statemachine.quota import day_end
 from tests.dispatcher.scripted import ScriptedWeChat
-from tests.dispatcher.world import BookOfApps, in_virtual_time
+from tests.dispatcher.world import LoopClock, World, in_virtual_time
+from tests.verification.dict_store.store import MemoryStore
+
+
+def _world(reserve: int = 0) -> World:
+    clock = LoopClock()
+    return World(MemoryStore(clock.wall, rules=DeliveryRules()), clock, quota_reserve=reserve)
+
+
+@asynccontextmanager
+async def _watching(world: World, store: Store | None = None) -> AsyncIterator[None]:
+    watch = QuotaWatch(store or world.store, world.wechat, world.apps, world.clock, world.settings)
+    asking = asyncio.create_task(watch.run())
+    try:
+        yield
+    finally:
+        asking.cancel()
 
 
 @in_virtual_time()
 async def test_every_app_is_asked_about_once_in_a_while() -> None:
-    """So many seconds for all of them together; an app that is named later is asked about, too."""
-    wechat, apps = ScriptedWeChat(), BookOfApps(["wx1", "wx2"])
-    asking = asyncio.create_task(QuotaWatch(wechat, apps, 300.0).run())
-    await asyncio.sleep(601)
-    assert wechat.quota_asked == 4
-    apps.known = set()
-    await asyncio.sleep(600)
-    assert wechat.quota_asked <= 6
-    before = wechat.quota_asked
-    apps.known = {"wx3"}
-    await asyncio.sleep(601)
-    assert wechat.quota_asked > before
-    asking.cancel()
+    """Every 300 s, and one that is named later, too."""
+    world = _world()
+    async with _watching(world):
+        await asyncio.sleep(601)
+        assert world.wechat.quota_asked == 4
+        world.apps.known = set()
+        await asyncio.sleep(600)
+        assert world.wechat.quota_asked == 4
+        world.apps.known = {"wx3"}
+        await asyncio.sleep(331)
+        assert world.wechat.quota_asked == 5
+
+
+@in_virtual_time()
+async def test_the_rest_of_the_quota_is_kept_for_ends() -> None:
+    """Of that app alone, until there is more."""
+    world = _world(reserve=100)
+    world.wechat.quota = {"wx1": 100, "wx2": 101}
+    async with _watching(world):
+        await world.open("going-on", "ending")
+        await world.open("other", appid="wx2")
+        await asyncio.sleep(301)
+        until = day_end(world.clock.wall())
+        assert [gate.saving_until for gate in await world.store.all_gates()] == [until, 0]
+        await world.complete("going-on", "m")
+        await world.complete("other", "m")
+        await world.close("ending")
+        async with world.running():
+            await world.settled("ending", "other")
+            await asyncio.sleep(60)
+            assert world.wechat.of("going-on") == []
+            world.wechat.quota["wx1"] = 50_000
+            await world.settled("going-on", patience=301)
+
+
+@in_virtual_time()
+async def test_an_app_near_its_reserve_is_asked_about_more_often() -> None:
+    """By how fast its quota goes; not more often than every `OFTEN` seconds."""
+    world = _world(reserve=1_000)
+    world.apps.known = {"wx1"}
+    asked = 0
+
+    class Spending(ScriptedWeChat):
+        async def quota_left(self, appid: str) -> int | None:
+            nonlocal asked
+            asked += 1
+            return max(0, 7_000 - round(10 * world.clock.monotonic()))
+
+    world.wechat = Spending()
+    await world.open("a")
+    async with _watching(world):
+
+        async def saving() -> bool:
+            return bool((await world.gate()).saving_until)
+
+        await world.until(saving, 700.0)
+        assert 600 <= world.clock.monotonic() <= 600 + OFTEN + 1
+    assert asked < 20
+
+
+@in_virtual_time()
+async def test_a_store_that_is_away_and_an_answer_that_says_nothing_change_nothing() -> None:
+    """The next answer counts."""
+    world = _world(reserve=100)
+    world.apps.known = {"wx1"}
+    await world.open("a")
+
+    class Away:
+        away = True
+
+        async def save_quota(self, appid: str, until: int) -> bool:
+            if self.away:
+                raise StoreUnavailable("away")
+            return await world.store.save_quota(appid, until)
+
+    store = Away()
+    world.wechat.quota = {"wx1": 5}
+    async with _watching(world, store):  # type: ignore[arg-type]  # all of it that is used
+        await asyncio.sleep(301)
+        assert (await world.gate()).saving_until == 0
+        store.away = False
+        await asyncio.sleep(300)
+        kept = (await world.gate()).saving_until
+        assert kept > world.clock.wall() + SECOND
+        world.wechat.quota = {}
+        await asyncio.sleep(300)
+        assert (await world.gate()).saving_until == kept

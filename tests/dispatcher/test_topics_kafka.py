@@ -51,7 +51,7 @@ async def dispatching(settings: Settings) -> AsyncIterator[tuple[World, Dispatch
 
     group = Topics(settings.topic_prefix).dispatcher_group
     nudges = NudgeConsumer(settings, group, on_nudges, clock)
-    quotas = QuotaWatch(world.wechat, world.apps, 300.0)
+    quotas = QuotaWatch(world.store, world.wechat, world.apps, clock, settings)
     service = DispatcherService(dispatcher, nudges, quotas, world.wechat, world.apps)  # type: ignore[arg-type]  # scripted
     running = asyncio.create_task(service.run())
     try:

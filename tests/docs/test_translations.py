@@ -81,16 +81,6 @@ def test_a_chinese_page_leads_to_chinese_pages(page: Path) -> None:
     assert set(links[1:]) & {each.name for each in PAGES} == set()
 
 
-@pytest.mark.parametrize(
-    "source", [ROOT / "README.md", ROOT / "README.zh-CN.md", *PAGES], ids=lambda page: page.name
-)
-def test_anchors_lead_to_headings(source: Path) -> None:
-    """GitHub's anchor of a Chinese heading is the heading."""
-    for page, anchor in re.findall(r"\]\(([\w./-]+\.md)#([^)]+)\)", source.read_text("utf-8")):
-        headings = re.findall(r"^#+ (.+)$", (source.parent / page).read_text("utf-8"), re.MULTILINE)
-        assert anchor in [heading.lower().replace(" ", "-") for heading in headings], f"{page}#{anchor}"
-
-
 def test_no_word_of_a_generated_table_lacks_its_chinese() -> None:
     """All that are missing at once, so that whoever adds a field writes them in one go."""
     asked: set[str] = set()

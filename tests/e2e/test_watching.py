@@ -26,15 +26,15 @@ KINDS = ("lifecycle", "clock", "dispatcher", "gateway")
 
 
 def configure(server: Prometheus, services: list[Service]) -> None:
-    """As `deploy/` has it, but asked every second, and rules wait for seconds instead of minutes."""
-    rules = RULES.read_text("utf-8").replace("[5m]", "[10s]")
+    """As `deploy/` has it, but asked twice a second, and rules wait for seconds instead of minutes."""
+    rules = RULES.read_text("utf-8").replace("[5m]", "[5s]")
     (server.folder / "rules.yml").write_text(re.sub(r"for: \d+m", "for: 1s", rules), "utf-8")
     targets = "".join(
         f"      - {{targets: ['127.0.0.1:{each.port}'], labels: {{service: {each.kind}}}}}\n"
         for each in services
     )
     server.configuration.write_text(
-        "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
+        "global: {scrape_interval: 500ms, evaluation_interval: 500ms, scrape_timeout: 500ms}\n"
         "rule_files: [rules.yml]\n"
         f"scrape_configs:\n  - job_name: livecard\n    static_configs:\n{targets}",
         "utf-8",
@@ -65,12 +65,13 @@ async def test_the_dashboard_has_answers_and_a_dead_wechat_is_told(
     simulator goes away the alert fires for which somebody is woken."""
     more = {"LIVECARD_QUOTA_PROBE": "1", "LIVECARD_CALL_DEADLINE": "2"}
     async with a_line(kafka, postgres_database, topic_prefix, tmp_path, **more) as line:
-        services = await line.start(*KINDS)
+        starting = asyncio.create_task(line.start(*KINDS))
+        await until(lambda: len(line.services) == len(KINDS), "every address is known")
         server = Prometheus()
-        configure(server, services)
-        with server:
-            playing = asyncio.create_task(keep_playing(line, services[-1]))
-            queries = [each.replace(dashboard.RANGE, "15s") for each in dashboard.queries()]
+        configure(server, line.services)
+        with server:  # it takes seconds until it looks for its targets: services start meanwhile
+            playing = asyncio.create_task(keep_playing(line, (await starting)[-1]))
+            queries = [each.replace(dashboard.RANGE, "10s") for each in dashboard.queries()]
 
             async def unanswered() -> str | None:
                 asked = (each for each in queries if not server.query(each))
@@ -79,6 +80,11 @@ async def test_the_dashboard_has_answers_and_a_dead_wechat_is_told(
             async def answered() -> bool:
                 return await unanswered() is None
 
+            async def scraped() -> bool:
+                found = await asyncio.to_thread(server.query, 'up{job="livecard"} == 1')
+                return {each["metric"]["service"] for each in found} == {*KINDS}
+
+            await until(scraped, "every service is scraped")
             try:
                 await until(answered, "every query has an answer")
             except AssertionError:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,37 +16,23 @@ from scripts.diagrams.snippets import PROGRAMS, heart
 from scripts.patience import PATIENCE
 from tests.e2e.up import Up, up
 from tests.examples.bad_line import bad_line
+from tests.examples.tools import SHORT_LIVED, needed
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 NEEDS = {
-    "python": ("python3", (3, 11), ["python3"], ["python3", "--version"]),
-    "java": ("java", (11,), ["java"], ["java", "--version"]),
-    "go": ("go", (1, 24), ["go", "run"], ["go", "version"]),
-    "javascript": ("node", (18,), ["node"], ["node", "--version"]),
+    "python": ("python3", (3, 11), []),
+    "java": ("java", (11,), [*SHORT_LIVED]),
+    "go": ("go", (1, 24), ["run"]),
+    "javascript": ("node", (18,), []),
 }
-"""The tool, its oldest version, how it runs a file, how it tells its version."""
+"""The tool, its oldest version, and what stands before the file that it runs."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
     async with up(tmp_path_factory.mktemp("up")) as found:
         yield found
-
-
-def runner(language: str) -> list[str]:
-    """How to run its file; skips where it cannot be."""
-    tool, oldest, command, asking = NEEDS[language]
-    if shutil.which(tool) is None:
-        pytest.skip(f"{tool} is not installed")
-    answer = subprocess.run(asking, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
-    found = re.search(r"\d+(?:\.\d+)*", answer)
-    version = tuple(int(part) for part in found[0].split(".")) if found else ()
-    if version < oldest:
-        pytest.skip(
-            f"{tool} is too old: {answer.strip()}, and the example needs {'.'.join(map(str, oldest))}"
-        )
-    return command
 
 
 async def page_posts(running: Up, language: str) -> bytes:
@@ -65,7 +48,8 @@ async def page_posts(running: Up, language: str) -> bytes:
 @pytest.mark.parametrize("language", PROGRAMS)
 async def test_a_backend_gets_its_card_told_once_over_a_bad_line(running: Up, language: str) -> None:
     """The creation's answer is lost, its second try turned away, the stream cut: one card, told once."""
-    command = [*runner(language), str(PROGRAMS[language])]
+    tool, oldest, options = NEEDS[language]
+    command = [needed(tool, oldest), *options, str(PROGRAMS[language])]
     posted = await page_posts(running, language)
     async with bad_line(running.gateway) as (line, address):
         process = await asyncio.create_subprocess_exec(

@@ -17,9 +17,10 @@ from contracts.decode import decode
 from contracts.events import COMPLETED, Completed, Event
 from contracts.topics import Topics
 from scripts.diagrams.snippets import PRODUCERS
-from scripts.engines import npm
 from scripts.engines.kafka import fetch_jars, java_command
+from scripts.engines.npm import node_modules
 from scripts.patience import PATIENCE
+from tests.examples.tools import SHORT_LIVED, needed, needed_npm
 from tests.kafka.reading import read_all, settings_for
 
 pytestmark = pytest.mark.slow
@@ -51,19 +52,16 @@ def _java(program: Path, _: Path) -> list[str]:
     java = java_command()
     if java is None:
         pytest.skip("java is not installed")
-    return [java, "-cp", f"{fetch_jars()}/*", str(program)]
+    return [java, *SHORT_LIVED, "-cp", f"{fetch_jars()}/*", str(program)]
 
 
-def _go(program: Path, folder: Path) -> list[str]:
-    if shutil.which("go") is None:
-        pytest.skip("go is not installed")
-    return ["go", "run", "-C", str(program.parent), "."]
+def _go(program: Path, _: Path) -> list[str]:
+    return [needed("go", (1, 25)), "run", "-C", str(program.parent), "."]
 
 
 def _node(program: Path, folder: Path) -> list[str]:
-    if reason := npm.missing():
-        pytest.skip(reason)
-    (folder / "node_modules").symlink_to(npm.node_modules(program.parent))
+    needed_npm()
+    (folder / "node_modules").symlink_to(node_modules(program.parent))
     shutil.copy(program, folder)
     return ["node", str(folder / program.name)]
 

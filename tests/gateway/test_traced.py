@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
+from structlog.testing import capture_logs
 
 from contracts.tracing import Carried, carried
 from services.gateway.front import Front
@@ -111,14 +112,16 @@ async def test_on_whom_the_caller_does_not_sample_is_not_sampled(
 async def test_on_a_refusal_is_no_error_and_a_failure_is_one(
     world: World, spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing of a query or a header is told."""
+    """Nothing of a query or a header is told; the log line of the failure names the activity."""
     await world.api.get("/v1/activities/nobody", params={"canary": "canary"})
 
     async def fails(*_: Any) -> None:
         raise RuntimeError("canary")
 
     monkeypatch.setattr(type(world.gateway.store), "show", fails)
-    await world.api.get("/v1/activities/a-1")
+    with capture_logs() as told:
+        await world.api.get("/v1/activities/a-1")
+    assert [line["activity_id"] for line in told] == ["a-1"]
     refused, failed = spans.get_finished_spans()
     assert (refused.status.status_code, failed.status.status_code) == (StatusCode.UNSET, StatusCode.ERROR)
     assert (failed.attributes or {})["http.response.status_code"] == 500

@@ -6,8 +6,10 @@ import random
 from hashlib import sha256
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from contracts.records import Record, dead_headers
+from contracts.schemas import dead_letter_headers
 from contracts.topics import Topics
 from services.cli.replay import _letter, _letters
 from services.kafka.oversized import COMPRESS_ABOVE, fitted, publish_letters, size, smaller
@@ -24,13 +26,15 @@ NOISE = random.Random(1).randbytes(60_000)
 REPEATED = NOISE * 100
 """Six megabytes that zstd squeezes below the input's limit, and gzip does not squeeze at all."""
 
+AT = 1_795_248_000_000_000
+
 LARGEST = random.Random(1).randbytes(1_048_400)
 """As large as the input takes; with our headers it is too large for a topic with the same limit."""
 
 
 def letter(key: bytes | None, value: bytes | None, *headers: tuple[str, bytes | None]) -> Message:
     record = Record("activity.events", 0, 7, key, value, headers)
-    return Message(key, value, tuple(dead_headers(record, "malformed", "no JSON", 0)))
+    return Message(key, value, tuple(dead_headers(record, "malformed", "no JSON", AT)))
 
 
 @pytest.mark.parametrize(
@@ -69,6 +73,10 @@ def test_what_is_too_large_even_so_goes_without_its_value_and_says_so(
     assert told["livecard-reason"] == b"malformed"
     assert told["livecard-size"] == str(len(value)).encode()
     assert told["livecard-sha256"] == sha256(value).hexdigest().encode()
+    published = Draft202012Validator(dead_letter_headers())
+    texts = {name: (text or b"").decode() for name, text in told.items()}
+    assert published.is_valid(texts)
+    assert not published.is_valid({**texts, "livecard-size": "no number"})
     assert fitted(cut) is cut
     assert size(cut) < COMPRESS_ABOVE
 

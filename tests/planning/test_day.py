@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from scripts.planning import __main__ as command
-from scripts.planning import tables
+from scripts.planning import costs, tables
 from scripts.planning.day import MINUTE, REOPENS, Limits, Waiting, simulate
 from scripts.planning.load import HOUR, Load, seconds
 from statemachine.gate import SPREAD
 
 PERFORMANCE = (Path(__file__).parents[2] / "docs" / "performance.md").read_text("utf-8")
+SCALING = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text("utf-8")
 QUIET = Load(10_000, members=0, ends=((12, 1.0),))
 """Nothing but cards that come near at eleven and end at twelve."""
 FREE = Limits(math.inf)
@@ -24,6 +25,11 @@ FREE = Limits(math.inf)
 def test_the_figures_are_those_that_were_measured() -> None:
     assert f"one dispatcher | {tables.CALLS:,.0f} calls/s" in PERFORMANCE
     assert f"({tables.COMPLETIONS:,.0f} completions/s)" in PERFORMANCE
+    assert f"calls/s, {costs.CALL * 1e6:.0f} µs of CPU a call" in PERFORMANCE
+    assert f"· {costs.SQL[1] * 1e3} ms" in PERFORMANCE
+    assert f"SQL for a call · for a claim's statement † | {costs.SQL[0] * 1e3} ·" in PERFORMANCE
+    assert f"{costs.TIMERS:,.0f} ended by the clock · last call | 1.0 s" in PERFORMANCE
+    assert f"some {costs.FIRST:,.0f}/s where most are the first" in SCALING
 
 
 def test_ten_thousand_ends_take_what_the_benchmark_measured() -> None:
@@ -40,6 +46,7 @@ def test_ten_thousand_ends_take_what_the_benchmark_measured() -> None:
         Limits(2_748, minute=1_000),
         Limits(2_748, day=20_000),
         Limits(50, 1_000, 30_000, 60),
+        Limits(2_748, 2_000, 30_000, 1, 10_000),
     ],
 )
 def test_every_change_is_told_saved_or_still_due(limits: Limits) -> None:
@@ -62,6 +69,16 @@ def test_a_day_s_quota_ends_where_it_is_used_up() -> None:
     day = simulate(QUIET, Limits(1_000, day=15_000))
     assert day.quota_ended == 12 * HOUR + 4
     assert (day.calls, day.untold) == (15_000, 5_000)
+
+
+def test_what_is_kept_for_ends_tells_them_and_what_their_cards_still_had_to_tell() -> None:
+    """The news of eleven use up what is not kept; an end takes a call, and one more where its card waits."""
+    kept = simulate(QUIET, Limits(2_000, day=15_000, reserve=12_000))
+    assert kept.quota_ended == 11 * HOUR + 1
+    assert sum(kept.news.late.values()) == 3_000
+    assert (kept.calls, kept.ends.total, kept.news.total) == (15_000, 5_000, 0)
+    enough = simulate(QUIET, Limits(2_000, day=23_000, reserve=20_000))
+    assert enough.untold == pytest.approx(0)
 
 
 def test_ends_go_before_news() -> None:
@@ -117,9 +134,10 @@ def test_nothing_made_is_within_no_time() -> None:
 def test_the_command_answers_with_your_figures(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--activities", "10000", "--minute", "5000", "--day", "50000"]
+    options = ["--activities", "10000", "--minute", "5000", "--day", "50000", "--reserve", "20000"]
     monkeypatch.setattr(sys, "argv", ["planning", *options])
     command.main()
     said = capsys.readouterr().out
     assert "the day's quota  ends at " in said
     assert "events           90,000 in the day" in said
+    assert "calls are still due, 0 of them ends" in said

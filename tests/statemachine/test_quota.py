@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import inf
 
-from statemachine.quota import day_end, day_start, used_up_at
+from statemachine.quota import ask_again_in, day_end, day_start, used_up_at
 
 HOUR = 3_600_000_000
 NOON = int(datetime(2026, 11, 28, 4, tzinfo=UTC).timestamp()) * 1_000_000
@@ -35,3 +36,11 @@ def test_nothing_left_and_nothing_used() -> None:
     assert used_up_at(-1, 100, 0, HOUR, NOON) == NOON
     assert used_up_at(100, 0, 0, HOUR, NOON) is None
     assert used_up_at(100, 0, 0, HOUR, day_start(NOON)) is None
+
+
+def test_it_is_asked_again_when_half_of_what_is_to_spare_may_be_gone():
+    assert ask_again_in(600, 100, 10.0, soonest=5.0) == 30.0
+    assert ask_again_in(60, 100, 10.0, soonest=5.0) == 5.0
+    assert ask_again_in(0, 100, 10.0, soonest=5.0) == inf
+    assert ask_again_in(600, 0, 10.0, soonest=5.0) == inf
+    assert ask_again_in(600, 100, 0.0, soonest=5.0) == inf

@@ -248,3 +248,25 @@ async def test_a_dead_id_has_no_next_attempt(behind: Scene) -> None:
     await behind.set("a", retry_at=START + 2 * 86_400 * SECOND)
     await behind.bench.advance(86_400)
     assert await _next_attempt(behind, "wx1") is None
+
+
+async def test_of_an_app_that_keeps_the_rest_of_its_quota_ends_alone_are_due(scene: Scene) -> None:
+    """Of the others everything; and everything again once that time is over, or it is taken back. A time that
+    no day can be long enough for is not believed."""
+    await scene.open("ended", "going-on")
+    await scene.open("other", appid="wx2")
+    for name in ("going-on", "other", "ended"):
+        await scene.complete(name, "m")
+    await scene.close("ended")
+    assert await scene.store.save_quota("wx1", FUTURE)
+    assert not await scene.store.save_quota("wx1", FUTURE)
+    assert not await scene.store.save_quota("wx-nobody", FUTURE)
+    assert sorted(await scene.due()) == ["ended", "other"]
+    await scene.shut("wx2", "daily_limit", FUTURE)
+    assert sorted(await scene.due()) == ["ended"]
+    await scene.store.open_gates(["wx1", "wx2"], None)
+    assert sorted(await scene.due()) == ["ended", "other"]
+    await scene.bench.advance(5)
+    assert sorted(await scene.due()) == ["ended", "going-on", "other"]
+    await scene.store.save_quota("wx1", FUTURE + 30 * 86_400 * SECOND)
+    assert sorted(await scene.due()) == ["ended", "going-on", "other"]

@@ -18,12 +18,16 @@ from tests.store.support import Scene
 PAGE = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text("utf-8")
 (BLOCK,) = re.findall(r"^ *```sql\n(.*?)^ *```", PAGE, re.DOTALL | re.MULTILINE)
 
+INDEXES = "SELECT indexname FROM pg_indexes WHERE tablename = 'members' ORDER BY 1"
+
 
 async def _partition(url: str) -> None:
     connection = await asyncpg.connect(url.replace("postgresql+asyncpg://", "postgresql://"))
     member = "(activity_id, group_openid, state, late) VALUES ('before', 'gp-1', 'done', false)"
     await connection.execute(f"INSERT INTO members {member}")
+    before = await connection.fetch(INDEXES)
     await connection.execute(textwrap.dedent(BLOCK))
+    assert await connection.fetch(INDEXES) == before, "a later index of members belongs to docs/scaling.md"
     assert await connection.fetchval("SELECT count(*) FROM members") == 1
     await connection.close()
 

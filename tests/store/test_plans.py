@@ -121,10 +121,10 @@ async def test_what_the_release_before_left_is_found_by_its_index(crowded: Postg
 
 
 async def test_the_clock_reads_only_what_is_due(crowded: PostgresBench) -> None:
-    """By the partial index on `due_at`, in its order, without a sort of everything."""
-    plan, pages = await _plan(crowded, statements.TRANSACTION["lock_due"], limit=100)
-    assert "activities_due" in plan
-    assert "Seq Scan" not in plan
+    """By the partial index on app and `due_at`, in its order, without a sort of everything."""
+    plan, pages = await _plan(crowded, statements.LOCK_DUE_POSTGRES, limit=100)
+    assert "activities_due_of_app" in plan
+    assert "Seq Scan on activities" not in plan
     assert "Sort" not in plan
     assert pages < 1_000, plan
 

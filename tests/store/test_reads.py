@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from contracts.times import SECOND
 from services.store.rooms import Binding
 from services.store.rows import MemberCounts, OpenedActivity, Parked, Seen, Writes, shard_of
 from statemachine.gate import Gate
@@ -23,6 +24,19 @@ async def test_stale_parked_are_unopened_activities_with_something_old(scene: Sc
     await scene.open("a")
     async with scene.store.transaction() as tx:
         assert await tx.stale_parked(START, 10) == ["b"]
+
+
+async def test_the_newest_event_is_the_one_that_was_taken_in_last(scene: Scene) -> None:
+    """What `livecard rewind` goes back from: repeats count no more, waiting ones do."""
+    assert await scene.store.newest_event() is None
+    event = scene.completed("a", "m")
+    await scene.feed(event)
+    assert await scene.store.newest_event() == START
+    await scene.bench.advance(10)
+    await scene.feed(event)
+    assert await scene.store.newest_event() == START
+    await scene.feed(scene.completed("a", "n"))
+    assert await scene.store.newest_event() == START + 10 * SECOND
 
 
 async def test_the_outbox_is_read_in_order_by_shard(scene: Scene) -> None:

@@ -215,6 +215,23 @@ async def test_two_rounds_of_due_timers_take_different_activities(bench: Bench) 
     assert rest == ["a2", "a3", "a4", "a5"]
 
 
+async def test_no_app_waits_for_all_timers_of_another(bench: Bench) -> None:
+    """Of every app the earliest, as many as its share of the limit; an app without timers takes no share."""
+    scene = Scene(bench)
+    await scene.feed(
+        *(scene.opened(f"a{n}", appid="many", deadline=100 + n, notice=0) for n in range(6)),
+        *(scene.opened(f"b{n}", appid="few", deadline=150 + n, notice=0) for n in range(2)),
+        scene.opened("c", appid="none"),
+    )
+    await bench.advance(200)
+    async with bench.store.transaction() as tx:
+        shared = [row.activity.activity_id for row in await tx.lock_due(4)]
+    async with bench.store.transaction() as tx:
+        least = [row.activity.activity_id for row in await tx.lock_due(1)]
+    assert sorted(shared) == ["a0", "a1", "b0", "b1"]
+    assert set(least) <= {"a0", "b0"}
+
+
 async def test_a_deadlock_ends_as_unavailable(bench: Bench) -> None:
     """Two that wait for each other: at least one is told to try again, and then both can."""
     _needs_two_at_once(bench)

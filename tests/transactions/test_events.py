@@ -13,7 +13,7 @@ from contracts.times import SECOND
 from services.store.rows import CHANGES, DEAD, Writes
 from services.transactions.arrivals import Arrival, read_arrival
 from services.transactions.bury_parked import bury_parked
-from services.transactions.fire_due import fire_due
+from services.transactions.fire_due import Fired, fire_due
 from services.transactions.ledger import read_ledger
 from tests.store.benches import HOUR, START, Bench, parked
 from tests.store.support import Scene
@@ -233,16 +233,16 @@ async def test_an_opening_that_meets_the_burier_counts_each_event_once(scene: Sc
 async def test_what_is_due_fires_once_and_is_due_again_at_the_end(scene: Scene) -> None:
     """near at end − notice, end at the deadline, then nothing ever."""
     await scene.open("a", deadline=100, notice=40)
-    assert (await fire_due(scene.store, 10, scene.rules)).taken == 0
+    assert await fire_due(scene.store, 10, scene.rules) == Fired()
     await scene.bench.advance(60)
     fired = await fire_due(scene.store, 10, scene.rules)
-    assert (fired.nudges, fired.lateness, fired.taken) == ({"a": 2}, [0], 1)
+    assert (fired.nudges, fired.lateness, fired.more) == ({"a": 2}, [0], False)
     assert (await scene.card("a")).state == "nearing"
     await scene.bench.advance(42)
     fired = await fire_due(scene.store, 10, scene.rules)
     assert (fired.nudges, fired.lateness) == ({"a": 3}, [2_000_000])
     assert (await scene.card("a")).state == "ended"
-    assert (await fire_due(scene.store, 10, scene.rules)).taken == 0
+    assert await fire_due(scene.store, 10, scene.rules) == Fired()
     assert await scene.store.next_due() == (86_400 - 102) * SECOND  # its id dies: nobody delivered the end
     changed = [decode_change(row.body.encode()).data for row in await scene.outbox()]
     assert [each.reason for each in changed] == ["opened", "notice", "deadline"]  # type: ignore[union-attr]  # each is an ActivityChanged
@@ -261,12 +261,28 @@ async def test_two_clocks_fire_each_timer_once(scene: Scene) -> None:
     assert len(rows) == len({row.id for row in rows}) == 90  # opened, near, ended
 
 
+async def test_apps_share_each_round_of_timers(scene: Scene) -> None:
+    """The one timer of an app fires in the first round; there is more as long as an app had its share taken,
+    though others left theirs."""
+    await scene.feed(
+        *(scene.opened(f"a{n}", appid="many", deadline=10, notice=0) for n in range(9)),
+        scene.opened("b", appid="few", deadline=20, notice=0),
+    )
+    await scene.bench.advance(30)
+    rounds = [await fire_due(scene.store, 4, scene.rules)]
+    while rounds[-1].more:
+        rounds.append(await fire_due(scene.store, 4, scene.rules))
+    assert "b" in rounds[0].nudges
+    assert sum(len(each.nudges) for each in rounds) == 10
+    assert len(rounds) > 2
+
+
 async def test_a_deadline_that_moved_away_does_not_fire(scene: Scene) -> None:
     """The due time follows the reschedule, in the same transaction."""
     await scene.open("a", deadline=100, notice=0)
     await scene.feed(scene.event("activity.rescheduled", "a", deadline="2026-11-21T10:00:00Z"))
     await scene.bench.advance(150)
-    assert (await fire_due(scene.store, 10, scene.rules)).taken == 0
+    assert await fire_due(scene.store, 10, scene.rules) == Fired()
     assert await scene.store.next_due() == 2 * HOUR - 150 * SECOND
 
 

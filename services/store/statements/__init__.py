@@ -9,6 +9,7 @@ from services.store.statements.columns import (
     LOCKED_COLUMNS,
     OWED,
 )
+from services.store.statements.due import LOCK_DUE_POSTGRES, LOCK_DUE_SQLITE
 from services.store.statements.reads import READS
 from services.store.statements.transaction import TRANSACTION
 from services.store.statements.upkeep import UPKEEP
@@ -21,6 +22,8 @@ __all__ = [
     "DELIVERY",
     "GATE_COLUMNS",
     "LOCKED_COLUMNS",
+    "LOCK_DUE_POSTGRES",
+    "LOCK_DUE_SQLITE",
     "OWED",
     "READS",
     "TRANSACTION",

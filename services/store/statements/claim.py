@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.store.statements.columns import CARD_COLUMNS, CLOSED
+from services.store.statements.columns import CARD_COLUMNS, CLOSED, SAVES
 
 _ROOM: Final = """CASE WHEN g.reason IN ('token', 'misconfigured', 'blocked') THEN 1
             WHEN g.reason <> '' AND r.room > :narrow THEN :narrow ELSE r.room END"""
@@ -15,7 +15,7 @@ _DUE: Final = """a.appid = r.appid AND a.ending = e.ending
 """`lease_until` matters for the release before alone: it claims without moving `attempt_at`."""
 _PROBES: Final = f"""{{rows: appid text, room bigint}}
           JOIN gates g ON g.appid = r.appid AND NOT {CLOSED}
-          CROSS JOIN (SELECT true AS ending UNION ALL SELECT false) e
+          JOIN (SELECT true AS ending UNION ALL SELECT false) e ON e.ending OR NOT {SAVES}
           CROSS JOIN (SELECT false AS too_far, -1 AS after, {{now}} AS until
             UNION ALL SELECT true, {{now}} + :longest, {2**63 - 1}) w"""
 _FIRST: Final = "ending DESC, {}too_far DESC, attempt_at"
@@ -41,7 +41,8 @@ CLAIM_SQLITE: Final = f"""
           JOIN activities c ON c.rowid IN (
             SELECT a.rowid FROM activities a WHERE {_DUE} ORDER BY a.attempt_at LIMIT :limit)) due) ranked
     WHERE {_IN_TURN}"""
-"""What is due: four looks into the index per app that is let in, ends first, then the apps in turn.
+"""What is due: four looks into the index per app that is let in, ends first, then the apps in turn;
+only ends of one that saves.
 
 Due is what has been reached, and what lies further ahead than any wait (`:longest`, that is
 `DeliveryRules.longest_wait` and a step of the clock): the other end of the same index.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from statemachine.gate import LONGEST
+from statemachine.gate import DAY, LONGEST
 from statemachine.waits import CLOCK_STEP
 
 ACTIVITY_COLUMNS: Final = (
@@ -62,7 +62,9 @@ DELIVERY_ROWS: Final = (
     + ", attempt_at bigint, ending boolean"
 )
 
-GATE_COLUMNS: Final = "appid, closed_until, closed_at, reason, errcode, errmsg, generation, wait"
+GATE_COLUMNS: Final = (
+    "appid, closed_until, closed_at, reason, errcode, errmsg, generation, wait, saving_until"
+)
 """In the order of `statemachine.gate.Gate`'s fields."""
 GATES: Final = f"SELECT {GATE_COLUMNS} FROM gates"
 
@@ -76,5 +78,8 @@ _LONGEST_CLOSING: Final = " ".join(
 CLOSED: Final = f"(g.closed_until > {{now}} AND g.closed_until <= {{now}} + {_LONGEST_CLOSING})"
 """A gate, as `statemachine.gate.as_believed` has it; `:closing` is `DeliveryRules.longest_closing` and a step
 of the clock."""
+
+SAVES: Final = f"(g.saving_until > {{now}} AND g.saving_until <= {{now}} + {DAY + CLOCK_STEP})"
+"""A gate whose app keeps what is left of its quota for ends, as `statemachine.gate.saves` has it."""
 
 OWED: Final = "state = 'done' AND NOT late AND delivered = 0"

@@ -24,7 +24,8 @@ def _count(name: str, table: str, where: str, order: str) -> str:
 _CLAIMABLE: Final = """SELECT min(f.at) FROM (
           SELECT (SELECT a.attempt_at FROM activities a WHERE a.appid = g.appid AND a.ending = e.ending
               AND a.attempt_at <= {now} AND a.expires_at > {now} ORDER BY a.attempt_at LIMIT 1) AS at
-          FROM gates g CROSS JOIN (SELECT true AS ending UNION ALL SELECT false) e
+          FROM gates g JOIN (SELECT true AS ending UNION ALL SELECT false) e
+            ON e.ending OR g.saving_until <= {now}
           WHERE g.closed_until <= {now}) f"""
 """Since when the oldest card that a dispatcher may take is due: two looks into the index for each app."""
 _OPENED: Final = """
@@ -60,6 +61,7 @@ READS: Final = {
     "inbox_outcomes": """
         SELECT i.source, i.id, i.outcome FROM {rows: source text, id text}
         JOIN inbox i ON i.source = r.source AND i.id = r.id""",
+    "newest_event": "SELECT max(received_at) FROM inbox",
     "show_activity": f"""
         SELECT {LOCKED_COLUMNS}, due_at, title, publisher, opengid, open_single_roomid, seen_at, opened_at
         FROM activities WHERE activity_id = :id""",

@@ -1,4 +1,4 @@
-"""Every statement of the transactions but the claim, by name. Macros: see `dialect`."""
+"""Every statement of the transactions but those of claim and due, by name. Macros: see `dialect`."""
 
 from __future__ import annotations
 
@@ -35,9 +35,6 @@ TRANSACTION: Final = {
         INSERT INTO activities (activity_id, seen_at)
         SELECT r.activity_id, {now} FROM {rows: activity_id text} WHERE true ORDER BY r.activity_id
         ON CONFLICT (activity_id) DO NOTHING""",
-    "lock_due": f"""
-        SELECT {LOCKED_COLUMNS} FROM activities WHERE due_at <= {{now}}
-        ORDER BY due_at LIMIT :limit {{skip locked}}""",
     "lock_cards": f"""
         SELECT {CARD_COLUMNS} FROM activities WHERE activity_id {{in ids}} AND state <> ''
         ORDER BY activity_id {{for update}}""",

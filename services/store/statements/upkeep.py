@@ -38,6 +38,9 @@ UPKEEP: Final = {
     "open_gates": """
         UPDATE gates SET closed_until = 0, reason = '', errcode = 0, errmsg = '', wait = 0
         WHERE appid {in ids}""",
+    "save_quota": """
+        UPDATE gates SET saving_until = :until WHERE appid = :appid AND saving_until <> :until
+        RETURNING appid""",
     "prune_inbox": _delete_oldest(
         "inbox", "received_at < {now} - :age AND outcome <> 'parked'", "received_at"
     ),

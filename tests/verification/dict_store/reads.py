@@ -58,11 +58,14 @@ class Reads(Paged, PersonsReads, Pulse, SessionsReads):
             numbers += [min(len(times), 10_001), now - min(aged, default=now)]
         bindings = sum(bool(each.group_openid) for each in self.bindings.values())
         numbers.append(min(bindings, 10_001))
-        let_in = {gate.appid for gate in self.gates.values() if gate.closed_until <= now}
+        let_in = {
+            each.appid: each.saving_until > now for each in self.gates.values() if each.closed_until <= now
+        }
         claimable = [
             row.attempt_at
             for row in rows
-            if row.attempt_at is not None and row.card.appid in let_in and row.activity.expires_at > now
+            if row.attempt_at is not None and row.activity.expires_at > now
+            if row.card.appid in let_in and (row.ending or not let_in[row.card.appid])
         ]
         numbers.append(max(0, now - min(claimable, default=now)))
         return Backlog(*numbers)
@@ -115,8 +118,15 @@ class Reads(Paged, PersonsReads, Pulse, SessionsReads):
         known = (self.gates[appid] for appid in sorted(appids) if appid in self.gates)
         closed = [gate.appid for gate in known if gate.reason and reason in (None, gate.reason)]
         for appid in closed:
-            self.gates[appid] = opened(self.gates[appid])
+            self.put_gate(opened(self.gates[appid]))
         return closed
+
+    async def save_quota(self, appid: str, until: int) -> bool:
+        gate = self.gates.get(appid)
+        if gate is None or gate.saving_until == until:
+            return False
+        self.gates[appid] = msgspec.structs.replace(gate, saving_until=until)
+        return True
 
     async def all_gates(self) -> list[Gate]:
         return [msgspec.structs.replace(self.gates[appid]) for appid in sorted(self.gates)]
@@ -127,6 +137,9 @@ class Reads(Paged, PersonsReads, Pulse, SessionsReads):
 
     async def outcomes(self, keys: Sequence[InboxKey]) -> dict[InboxKey, str]:
         return {key: self.inbox[key].outcome for key in keys if key in self.inbox}
+
+    async def newest_event(self) -> int | None:
+        return max((each.received_at for each in self.inbox.values()), default=None)
 
     async def prune(
         self, *, inbox: int, attempts: int, activities: int, bindings: int = ANY, limit: int

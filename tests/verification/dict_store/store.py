@@ -30,7 +30,7 @@ from services.store.rows import (
     Writes,
 )
 from statemachine.card import Card, DeliveryRules
-from statemachine.gate import PROBED, Gate, as_believed
+from statemachine.gate import PROBED, Gate, as_believed, saves
 from statemachine.model import Activity
 from statemachine.step import Owed
 from statemachine.waits import believed
@@ -153,11 +153,16 @@ class MemoryTx(MemoryRequests, PersonsTx, SessionsTx, RoomsTx):
     async def lock_due(self, limit: int) -> list[Locked]:
         await self._step()
         now = self._now()
-        due = sorted(
-            (row for row in self._tables.rows.values() if row.due_at is not None and row.due_at <= now),
-            key=lambda row: (row.due_at or 0, row.activity.activity_id),
-        )
-        return [copied(row) for row in self._free_rows(due, limit)]
+        apps: dict[str, list[Row]] = {}
+        for row in self._tables.rows.values():
+            if row.due_at is not None and row.due_at <= now:
+                apps.setdefault(row.card.appid, []).append(row)
+        share = max(1, limit // max(1, len(apps)))
+        taken = []
+        for rows in apps.values():
+            rows.sort(key=lambda row: (row.due_at or 0, row.activity.activity_id))
+            taken += self._free_rows(rows, share)
+        return [copied(row) for row in taken]
 
     async def lock_unscheduled(self, limit: int) -> list[Locked]:
         await self._step()
@@ -186,6 +191,8 @@ class MemoryTx(MemoryRequests, PersonsTx, SessionsTx, RoomsTx):
                 continue
             room = 1 if gate.reason in PROBED else min(width, narrow) if gate.reason else width
             rows = [row for row in self._tables.rows.values() if self._due(row, appid, now)]
+            if saves(gate, now):
+                rows = [row for row in rows if row.ending]
             rows.sort(key=lambda row: _since(row, now))
             ending = self._free_rows((row for row in rows if row.ending), room)
             others = self._free_rows((row for row in rows if not row.ending), room)

@@ -222,8 +222,13 @@ class Tables:
         for appid in writes.apps:
             self.gates.setdefault(appid, Gate(appid))
         for gate in writes.gates:
-            self.gates[gate.appid] = msgspec.structs.replace(gate)
+            self.put_gate(gate)
         self.ledger.update(writes.counters)
+
+    def put_gate(self, gate: Gate) -> None:
+        """The gate's columns but one, which is `save_quota`'s."""
+        before = self.gates.get(gate.appid) or Gate(gate.appid)
+        self.gates[gate.appid] = msgspec.structs.replace(gate, saving_until=before.saving_until)
 
     def _write_unbound(self, writes: Writes, now: int) -> None:
         for waits in writes.wait:

@@ -320,7 +320,11 @@ MUTANTS: Final = (
     mutant(
         "an-event-does-not-lock-its-activity", INTERLEAVER, {f"{STATEMENTS}[lock]": _without("{for update}")}
     ),
-    mutant("due-timers-are-not-locked", INTERLEAVER, {f"{STATEMENTS}[lock_due]": _without("{skip locked}")}),
+    mutant(
+        "due-timers-are-not-locked",
+        INTERLEAVER,
+        {"services.store.statements:LOCK_DUE_POSTGRES": _without("{skip locked}")},
+    ),
     mutant(
         "a-settle-does-not-lock-its-card",
         INTERLEAVER,

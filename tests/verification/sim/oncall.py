@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
+from contracts.times import SECOND
 from contracts.topics import Topics
 from services.cli.replay import Letter, _dead_ones, _letter
 from services.store.ports import StoreUnavailable
@@ -38,6 +39,7 @@ class Command(Actor):
             "redeliver": self._redeliver,
             "replay": self._replay,
             "gates_opened": self._open_gates,
+            "quota_saved": self._save_quota,
         }
         self.run(self.what, self._patiently(commands[self.what]))
 
@@ -73,3 +75,10 @@ class Command(Actor):
     async def _open_gates(self) -> None:
         if await self.store.open_gates(sorted(SECRETS), None):
             self.world.hit("gates_opened")
+
+    async def _save_quota(self) -> None:
+        """The rest of an app's quota is kept for ends for a while, as a dispatcher's watch would have it."""
+        tape = self.world.tape
+        appid, until = sorted(SECRETS)[tape.pick(len(SECRETS))], self.clock.wall() + tape.pick(40) * SECOND
+        if await self.store.save_quota(appid, until):
+            self.world.hit("quota_saved")

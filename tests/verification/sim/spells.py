@@ -26,7 +26,7 @@ class Spells:
             if self.world.struck_by(name):
                 self.world.loop.later(self.world.tape.share() * LENGTH, getattr(self, f"_{name}"))
         self._cast_on_wechat()
-        for name in ("redeliver", "replay", "gates_opened"):
+        for name in ("redeliver", "replay", "gates_opened", "quota_saved"):
             if self.world.struck_by(name):
                 for _ in range(1 + self.world.tape.pick(3)):
                     at = self.world.tape.share() * LENGTH

@@ -62,6 +62,7 @@ SPELLS: Final = (
     "redeliver",
     "replay",
     "gates_opened",
+    "quota_saved",
     "leap",
 )
 """Faults that come at some time and may last, and what a person on call does."""
@@ -208,6 +209,7 @@ def _oncall(chance: random.Random) -> Weather:
         "gates_opened",
         "daily_quota",
         "event_repeated",
+        "quota_saved",
     )
     rates = {"event_delayed": 0.6} | _some(chance, names, 0.7, 0.8)
     rates |= _some(chance, ("kill", "store_lost", "store_undone", "timed_kill"), 0.3, 0.05)

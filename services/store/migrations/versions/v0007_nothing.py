@@ -1,4 +1,4 @@
-"""Nothing: what this took away once is taken away by 0014, after everything that is added."""
+"""Nothing: what this took away once is taken away by 0015, after everything that is added."""
 
 revision = "0007"
 down_revision = "0006"

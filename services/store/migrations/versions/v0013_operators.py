@@ -1,8 +1,9 @@
-"""What operators did, and their jobs.
+"""What operators did, and their jobs; until when an app's quota is kept for ends.
 
 The release before neither reads nor writes them.
 """
 
+import sqlalchemy as sa
 from alembic import op
 
 from services.store.migrations.online import create_index
@@ -41,3 +42,4 @@ def upgrade() -> None:
     for name, columns in TABLES:
         op.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns.replace('{seq}', seq)})")
     create_index("actions_app", "actions (appid, seq)")
+    op.add_column("gates", sa.Column("saving_until", sa.BigInteger, nullable=False, server_default="0"))
