@@ -10,6 +10,7 @@ from rich.console import Console
 from contracts.topics import Topics
 from services.cli.acting import acting
 from services.cli.database import opened_store
+from services.cli.errors import CommandError
 from services.cli.letters import Cleared, forget_letters
 from services.runtime.settings import Settings
 from services.transactions.forget import Forgotten, names_of
@@ -24,17 +25,28 @@ WORDS: Final = {
     "waiting": "waits for a binding, deleted",
     "sessions": "logins, deleted",
     "answers": "answers kept for an Idempotency-Key, deleted",
+    "texts": "answers of WeChat's to calls and reasons of operators, without the person",
 }
 
 
 async def forget(settings: Settings, out: Console, name: str, why: str) -> None:
-    """Dead letters first, since the names are known by the bindings, which the store forgets last."""
+    """Dead letters after the outbox, from which they come, and before the bindings, by which the names are
+    known."""
+    cleared: Cleared | None = None
+
+    async def letters() -> str:
+        nonlocal cleared
+        if settings.kafka:
+            cleared = await forget_letters(settings, names)
+        count = cleared.erased + cleared.rewritten if cleared else 0
+        return f", dead letters {count}" if count else ""
+
     act = acting(why)
+    if not (name := name.strip()):
+        raise CommandError("the OPENID is empty: it would mean whoever is not bound yet")
     async with opened_store(settings) as store:
         names = await names_of(store, name)
-        cleared = await forget_letters(settings, names) if settings.kafka else None
-        letters = sum((cleared.erased, cleared.rewritten)) if cleared else 0
-        done = await forget_person(store, names, act, f", dead letters {letters}" if letters else "")
+        done = await forget_person(store, names, act, letters)
     others = f", also known as {', '.join(names[1:])}" if names[1:] else ""
     out.print(f"{name}{others}:", markup=False)
     for line in _lines(settings, done, cleared):

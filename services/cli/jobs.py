@@ -174,12 +174,14 @@ def _said(job: Job) -> str:
     return f"job {job.id}: {job.done} {DOING[job.kind]}{refused}{end}"
 
 
-async def jobs(settings: Settings, out: Console, stop: str, resume: str, *, as_json: bool) -> int:
+async def jobs(settings: Settings, out: Console, stop: str, resume: str, why: str, *, as_json: bool) -> int:
     """The latest jobs; one stopped, or gone on with."""
-    act = acting()
+    act = acting(why)
+    if stop and resume:
+        raise CommandError("--stop and --resume are two commands: name one of them")
     async with opened_store(settings) as store:
         if stop or resume:
-            found = await (working.stop(store, stop, act) if stop else working.resume(store, resume))
+            found = await (working.stop(store, stop, act) if stop else working.resume(store, resume, act))
             if found is None:
                 raise CommandError(f"there is no job {stop or resume!r}: `livecard jobs` lists them")
             if resume and found.state != DONE:
@@ -197,7 +199,9 @@ async def jobs(settings: Settings, out: Console, stop: str, resume: str, *, as_j
 
 
 def _print(listed: Sequence[Job], out: Console) -> None:
-    made = table("job", "kind", "state", "of about", "done", "refused", "begun", "who", "why", "filter")
+    made = table(
+        "job", "kind", "state", "of about", "done", "refused", "begun", "moved", "who", "why", "filter"
+    )
     for each in listed:
         made.add_row(
             *map(
@@ -210,6 +214,7 @@ def _print(listed: Sequence[Job], out: Console) -> None:
                     str(each.done),
                     str(each.refused),
                     format_rfc3339(each.begun_at // SECOND * SECOND),
+                    format_rfc3339(each.moved_at // SECOND * SECOND),
                     each.who,
                     each.why,
                     msgspec.json.encode(each.filter).decode(),

@@ -97,17 +97,16 @@ async def forget_letters(settings: Settings, names: Collection[str]) -> Cleared:
     async with open_letters(settings) as letters:
         erased = rewritten = 0
         async for record in letters.read():
-            left = _without(record, names)
+            left = record_without(kept := _kept(record), names)
             erased += left is None
-            rewritten += left is not None and left.value != record.value
+            rewritten += left is not None and left is not kept
         if erased or rewritten:
             await _write_anew(settings, letters, names)
     return Cleared(erased, rewritten)
 
 
-def _without(record: Any, names: Collection[str]) -> Record | None:
-    kept = Record("", 0, 0, record.key, record.value, tuple(record.headers))
-    return record_without(kept, names)
+def _kept(record: Any) -> Record:
+    return Record("", 0, 0, record.key, record.value, tuple(record.headers))
 
 
 async def _write_anew(settings: Settings, letters: Letters, names: Collection[str]) -> None:
@@ -116,7 +115,7 @@ async def _write_anew(settings: Settings, letters: Letters, names: Collection[st
         await bus.start()
         page: list[Message] = []
         async for record in letters.read():
-            if (left := _without(record, names)) is not None:
+            if (left := record_without(_kept(record), names)) is not None:
                 page.append(Message(left.key, left.value, left.headers))
             if len(page) == ROUND:
                 await bus.publish(topic, page)

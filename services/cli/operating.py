@@ -184,13 +184,14 @@ def close(  # noqa: PLR0917 (Typer's options are arguments)
 def jobs(
     stop: Annotated[str, typer.Option(metavar="JOB", help="Stop this one; what is done stays done.")] = "",
     resume: Annotated[str, typer.Option(metavar="JOB", help="Go on with this one.")] = "",
+    why: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with the action.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show, stop and go on with the jobs of redeliver and close."""
     from services.cli import jobs as working
 
     settings = load()
-    run_command(working.jobs(settings, OUT, stop, resume, as_json=as_json), settings)
+    run_command(working.jobs(settings, OUT, stop, resume, why, as_json=as_json), settings)
 
 
 @operators.command()

@@ -83,5 +83,5 @@ def build(parts: Parts) -> list[Service]:
         parts.clock,
         None if parts.traces is None else parts.traces.heard,
     )
-    quotas = QuotaWatch(parts.store, wechat, apps, parts.clock, parts.settings)
+    quotas = QuotaWatch(parts.store, wechat, apps, parts.clock, parts.settings, metrics=parts.metrics)
     return [DispatcherService(dispatcher, nudges, quotas, wechat, apps)]

@@ -32,6 +32,10 @@ class DispatcherMetrics(Protocol):
         """How many calls this app may have in flight in this process; 0: it is not called from here."""
         ...
 
+    def app_gone(self, appid: str) -> None:
+        """The apps file names it no more, so nobody asks what is left of its quota."""
+        ...
+
 
 class NoMetrics:
     """Tells nobody."""
@@ -52,4 +56,7 @@ class NoMetrics:
         """Nothing."""
 
     def gate_width(self, appid: str, width: int) -> None:
+        """Nothing."""
+
+    def app_gone(self, appid: str) -> None:
         """Nothing."""

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from services.dispatcher.metrics import DispatcherMetrics
 from services.runtime.ports import SELDOM, Clock
 from services.runtime.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
@@ -29,8 +30,18 @@ class QuotaWatch:
     Which apps keep the rest for ends stands in the store: all dispatchers agree, and people can see it.
     """
 
-    def __init__(self, store: Store, wechat: WeChat, apps: Apps, clock: Clock, settings: Settings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        wechat: WeChat,
+        apps: Apps,
+        clock: Clock,
+        settings: Settings,
+        *,
+        metrics: DispatcherMetrics,
+    ) -> None:
         self._store, self._wechat, self._apps, self._clock = store, wechat, apps, clock
+        self._metrics = metrics
         self._every, self._reserve = settings.quota_probe, settings.quota_reserve
         self._ask_at: dict[str, float] = {}
         self._last: dict[str, tuple[float, int]] = {}
@@ -40,6 +51,9 @@ class QuotaWatch:
         while True:
             now, appids = self._clock.monotonic(), self._apps.appids()
             turns = {appid: now + self._every * turn / len(appids) for turn, appid in enumerate(appids, 1)}
+            for appid in self._ask_at.keys() - turns.keys():
+                self._last.pop(appid, None)
+                self._metrics.app_gone(appid)
             self._ask_at = {appid: self._ask_at.get(appid, turn) for appid, turn in turns.items()}
             for appid in [each for each, at in self._ask_at.items() if at <= now]:
                 wait = await self._ask(appid)

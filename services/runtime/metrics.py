@@ -153,6 +153,11 @@ class Metrics(Families):
         """How many calls this app may have in flight in this process."""
         self.width.labels(appid).set(width)
 
+    def app_gone(self, appid: str) -> None:
+        """`services.dispatcher.metrics.DispatcherMetrics`."""
+        for gauge in (self.quota_left, self.quota_limit):
+            gauge.remove(appid)
+
     def nudges_lost(self, count: int) -> None:
         """Nudges that could not be handed over."""
         self.nudges_dropped.inc(count)

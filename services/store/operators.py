@@ -7,7 +7,17 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
-What = Literal["open gate", "close gate", "redeliver", "close", "forget", "rewind", "start job", "stop job"]
+What = Literal[
+    "open gate",
+    "close gate",
+    "redeliver",
+    "close",
+    "forget",
+    "rewind",
+    "start job",
+    "stop job",
+    "resume job",
+]
 LONGEST_WHY: Final = 500
 """Characters of a reason."""
 
@@ -120,6 +130,6 @@ class JobsStore(Protocol):
 
     async def survey(self, kind: Kind, wanted: Filter, after: str, limit: int) -> Surveyed:
         """The next `limit` activities after this one, and which of them match, with their apps: for
-        `redeliver` those that are given up or have somebody skipped while their id lives; for `close` those
-        that are open."""
+        `redeliver` those that are given up, or of which somebody is skipped and no end was called, while
+        their id lives; for `close` those that are open."""
         ...

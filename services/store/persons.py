@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from services.store.rows import OutboxRow, ParkedRow
@@ -79,6 +79,11 @@ class PersonsTx(Protocol):
         """Delete kept answers of the gateway that name them."""
         ...
 
+    async def forget_texts(self, names: Collection[str], without: Callable[[str], str]) -> int:
+        """Rewrite WeChat's answers to calls, and the reasons of operators, that have one of these in them;
+        how many became another text."""
+        ...
+
 
 class PersonsStore(Protocol):
     """Part of `services.store.ports.Store`. Each reads a whole table: for an operator, now and then."""
@@ -88,7 +93,8 @@ class PersonsStore(Protocol):
         ...
 
     async def activities_with(self, names: Collection[str]) -> list[str]:
-        """The activities of which they are members, or which they published, by activity_id."""
+        """The activities of which they are members, which they published, or whose unfinished plan still has
+        to tell of them, by activity_id."""
         ...
 
     async def parked_after(self, place: int, limit: int) -> list[PlacedParked]:

@@ -20,7 +20,7 @@ _ACTION: Final = "who, what, appid, about, why, said, at"
 
 _JOB: Final = "id, kind, filter, who, why, state, estimate, done, refused, place, begun_at, moved_at"
 """In the order of `Job`'s fields."""
-_SKIPPED: Final = """EXISTS (
+_SKIPPED: Final = """a.may_show < 3 AND EXISTS (
             SELECT 1 FROM members m WHERE m.activity_id = a.activity_id AND m.delivered = 2)"""
 _GIVEN_UP: Final = "a.verdict NOT IN ('', 'expired', 'continued') AND a.settled >= a.revision"
 _WANTED: Final = {

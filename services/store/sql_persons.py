@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -17,13 +17,23 @@ from services.store.rows import OutboxRow, ParkedRow
 if TYPE_CHECKING:
     from services.store.sql_tx import ByName
 
+TEXTS: Final = (
+    ("attempts", "seq", "errmsg"),
+    ("actions", "seq", "why"),
+    ("actions", "seq", "said"),
+    ("jobs", "id", "why"),
+    ("gates", "appid", "errmsg"),
+)
+"""Tables with free texts, each with its key."""
+
 PERSONS: Final = {
     "known_as": """
         SELECT DISTINCT openid, group_openid FROM bindings
         WHERE openid {in names} OR group_openid {in names}""",
     "activities_with": """
         SELECT activity_id FROM members WHERE group_openid {in names}
-        UNION SELECT activity_id FROM activities WHERE publisher {in names} ORDER BY activity_id""",
+        UNION SELECT activity_id FROM activities WHERE publisher {in names}""",
+    "progressing": "SELECT activity_id, progress_members FROM activities WHERE progress_members <> ''",
     "forget_members": """
         DELETE FROM members WHERE activity_id {in ids} AND group_openid {in names}
         RETURNING activity_id, state""",
@@ -40,13 +50,23 @@ PERSONS: Final = {
     "forget_bindings": "DELETE FROM bindings WHERE openid {in names} OR group_openid {in names}",
     "forget_unbound": "DELETE FROM unbound WHERE openid {in names}",
     "forget_sessions": "DELETE FROM sessions WHERE openid {in names}",
-    "forget_requests": "DELETE FROM requests WHERE body LIKE :pattern ESCAPE '!'",
+    "forget_requests": "DELETE FROM requests WHERE replace(body, :quoted, '') <> body",
     "parked_after": """
         SELECT seq, activity_id, source, id, parked_at, record FROM parked
         WHERE seq > :place ORDER BY seq LIMIT :limit""",
     "outbox_after": """
         SELECT activity_id, topic, id, body, shard, created_at, seq FROM outbox
         WHERE seq > :place ORDER BY seq LIMIT :limit""",
+    **{
+        f"texts_{table}_{column}": f"""
+        SELECT {key}, {column} FROM {table} WHERE replace({column}, :person, '') <> {column}"""
+        for table, key, column in TEXTS
+    },
+    **{
+        f"retell_{table}_{column}": f"""
+        UPDATE {table} SET {column} = :text WHERE {key} = :key AND {column} = :before"""
+        for table, key, column in TEXTS
+    },
 }
 
 
@@ -92,8 +112,21 @@ class SqlPersonsTx:
         return await self._forget("forget_sessions", names)
 
     async def forget_requests(self, names: Collection[str]) -> int:
-        counts = [await self._run.count("forget_requests", pattern=_quoted(name)) for name in names]
-        return sum(counts)
+        quoted = [msgspec.json.encode(name).decode() for name in names]
+        return sum([await self._run.count("forget_requests", quoted=each) for each in quoted])
+
+    async def forget_texts(self, names: Collection[str], without: Callable[[str], str]) -> int:
+        count = 0
+        for table, _, column in TEXTS:
+            found = set[tuple[Any, str]]()
+            for name in names:
+                found |= {tuple(row) for row in await self._run(f"texts_{table}_{column}", person=name)}
+            for key, before in sorted(found):
+                if (text := without(before)) != before:
+                    count += await self._run.count(
+                        f"retell_{table}_{column}", key=key, before=before, text=text
+                    )
+        return count
 
     async def _forget(self, statement: str, names: Collection[str]) -> int:
         return await self._run.count(statement, names=self._run.dialect.many(names))
@@ -113,9 +146,12 @@ class SqlPersons:
             return [Alias(*row) for row in await run("known_as", names=self.dialect.many(names))]
 
     async def activities_with(self, names: Collection[str]) -> list[str]:
-        async with self._reading() as run:
-            rows = await run("activities_with", names=self.dialect.many(names))
-            return [row[0] for row in rows]
+        async with self._reading(alone=False) as run:
+            found = {row[0] for row in await run("activities_with", names=self.dialect.many(names))}
+            for activity_id, members in await run("progressing"):
+                if not set(names).isdisjoint(msgspec.json.decode(members)):
+                    found.add(activity_id)
+        return sorted(found)
 
     async def parked_after(self, place: int, limit: int) -> list[PlacedParked]:
         async with self._reading() as run:
@@ -132,11 +168,3 @@ class SqlPersons:
 
 def _progress(members: tuple[str, ...]) -> str:
     return msgspec.json.encode(members).decode() if members else ""
-
-
-def _quoted(name: str) -> str:
-    """A pattern for texts in which this name stands as a JSON string."""
-    text = msgspec.json.encode(name).decode()
-    for special in ("!", "%", "_"):
-        text = text.replace(special, f"!{special}")
-    return f"%{text}%"

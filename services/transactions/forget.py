@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -13,7 +14,7 @@ from services.store.operators import Act, action
 from services.store.persons import PlacedParked, Tally
 from services.store.ports import Store, Tx
 from services.store.rows import DEAD, InboxKey, InboxOutcome, OutboxRow, ParkedRow, Writes
-from services.transactions.erasing import record_without, without
+from services.transactions.erasing import record_without, unnamed, without
 from statemachine.card import CALLING, phase
 from statemachine.states import DONE
 
@@ -46,9 +47,15 @@ async def names_of(store: Store, name: str) -> list[str]:
         names += sorted(known - set(names))
 
 
-async def forget(store: Store, names: Collection[str], act: Act, more: str = "") -> Forgotten:
+async def _nowhere() -> str:
+    return ""
+
+
+async def forget(
+    store: Store, names: Collection[str], act: Act, elsewhere: Callable[[], Awaitable[str]] = _nowhere
+) -> Forgotten:
     """Erase whoever has these names. Safe to run again, and to be cut off: bindings, by which the names are
-    known, go last. `more`: what was erased elsewhere."""
+    known, go last. `elsewhere` erases what the outbox has published, and says what."""
     counts: Counter[str] = Counter(members=0, publishers=0, parked=0, outbox=0)
     calling: list[str] = []
     activities = await store.activities_with(names)
@@ -58,14 +65,17 @@ async def forget(store: Store, names: Collection[str], act: Act, more: str = "")
             calling += await _from_activities(tx, page, names, counts)
     await _from_parked(store, names, counts)
     await _from_outbox(store, names, counts)
+    more = await elsewhere()
     async with store.transaction() as tx:
         counts["bindings"] = await tx.forget_bindings(names)
         counts["waiting"] = await tx.forget_unbound(names)
         counts["sessions"] = await tx.forget_sessions(names)
         counts["answers"] = await tx.forget_requests(names)
+        counts["texts"] = await tx.forget_texts(names, partial(unnamed, names=names))
         done = Forgotten(dict(counts), tuple(calling))
         out = Writes()
         out.count("openids.dropped", counts["waiting"])
+        act = Act(act.who, unnamed(act.why, names))
         await tx.note([action(act, "forget", said=f"{done.said}{more}")])
         await tx.write(out)
     return done
@@ -85,7 +95,7 @@ async def _from_activities(
         activity, card = locked[name]
         listed = len(states) if activity.choose == "listed" else 0
         left = tuple(each for each in card.progress_members if each not in names)
-        if states:
+        if states or left != card.progress_members:
             done = activity.done - states.count(DONE)
             tallies.append(Tally(name, activity.participants - listed, done, left))
     await tx.tally(tallies)

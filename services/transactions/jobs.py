@@ -85,13 +85,14 @@ async def stop(store: Store, name: str, act: Act) -> Job | None:
     return job
 
 
-async def resume(store: Store, name: str) -> Job | None:
-    """Let one that was stopped go on; the job, None where there is none."""
+async def resume(store: Store, name: str, act: Act) -> Job | None:
+    """Let one go on that was stopped, or whose command died; the job, None where there is none."""
     async with store.transaction() as tx:
         job = await tx.lock_job(name)
-        if job is not None and job.state == STOPPED:
+        if job is not None and job.state != DONE:
             job.state = RUNNING
             await tx.move_job(job)
+            await tx.note([action(act, "resume job", about=name, said=f"done {job.done}")])
     return job
 
 

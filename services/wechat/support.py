@@ -14,7 +14,8 @@ from contracts.wechat import RidDetails
 LONGEST: Final = 2_000
 """Characters of a body or an address that are kept."""
 _SECRETS: Final = re.compile(
-    r"""(["']?(?:cloudbase_)?(?:access_token|secret|appsecret|session_key|js_code)["']?\s*[:=]\s*["']?)[^"'&\s,}]+"""
+    r"""((?:access_token|secret|session_key|js_code)(?:\\*["'])?\s*(?:[:=]|%3D)\s*(?:\\*["'])?)[^"'&\s,}\\]+""",
+    re.IGNORECASE,
 )
 _SHANGHAI: Final = 8 * HOUR
 

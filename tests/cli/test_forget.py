@@ -50,3 +50,9 @@ async def test_dead_letters_are_written_anew_without_the_person(
 def test_a_reason_is_kept_so_it_is_not_a_letter(sqlite_database: str) -> None:
     code, printed = livecard("forget", "eve", "--why", "x" * 501, LIVECARD_DATABASE=sqlite_database)
     assert (code, "a reason has at most 500 characters; this one has 501" in printed) == (1, True), printed
+
+
+def test_nobody_is_not_a_person(sqlite_database: str) -> None:
+    """An empty name would be everybody who is not bound yet."""
+    code, printed = livecard("forget", " ", LIVECARD_DATABASE=sqlite_database)
+    assert (code, "the OPENID is empty" in printed) == (1, True), printed

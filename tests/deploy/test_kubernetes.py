@@ -234,7 +234,7 @@ def test_settings_that_the_readme_names_are_accepted_and_name_files_that_are_mou
         environment["LIVECARD_DATABASE"] = "postgresql+asyncpg://livecard@db/livecard"
         done = subprocess.run([LIVECARD, "settings"], env=environment, capture_output=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert len([row for row in rows if row]) == 5
+    assert len([row for row in rows if row]) == 6
 
 
 def test_scalers_ask_for_metrics_that_exist_and_leave_the_number_to_keda() -> None:

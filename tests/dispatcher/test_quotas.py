@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from contracts.times import SECOND
+from services.dispatcher.metrics import DispatcherMetrics, NoMetrics
 from services.dispatcher.quotas import OFTEN, QuotaWatch
+from services.runtime.metrics import Metrics
 from services.store.ports import Store, StoreUnavailable
 from statemachine.card import DeliveryRules
 from statemachine.quota import day_end
@@ -22,8 +24,13 @@ def _world(reserve: int = 0) -> World:
 
 
 @asynccontextmanager
-async def _watching(world: World, store: Store | None = None) -> AsyncIterator[None]:
-    watch = QuotaWatch(store or world.store, world.wechat, world.apps, world.clock, world.settings)
+async def _watching(
+    world: World, store: Store | None = None, metrics: DispatcherMetrics | None = None
+) -> AsyncIterator[None]:
+    told = metrics or NoMetrics()
+    watch = QuotaWatch(
+        store or world.store, world.wechat, world.apps, world.clock, world.settings, metrics=told
+    )
     asking = asyncio.create_task(watch.run())
     try:
         yield
@@ -44,6 +51,23 @@ async def test_every_app_is_asked_about_once_in_a_while() -> None:
         world.apps.known = {"wx3"}
         await asyncio.sleep(331)
         assert world.wechat.quota_asked == 5
+
+
+@in_virtual_time()
+async def test_nothing_is_told_of_an_app_that_left() -> None:
+    """Its last figure would stand for good; the others keep theirs."""
+    world, metrics = _world(), Metrics()
+    for appid in ("wx1", "wx2"):
+        metrics.quota(appid, 7, 1_000)
+    async with _watching(world, metrics=metrics):
+        await asyncio.sleep(301)
+        world.apps.known = {"wx2", "wx3"}
+        await asyncio.sleep(31)
+        world.apps.known = {"wx2"}
+        await asyncio.sleep(31)
+    for name in ("livecard_quota_left", "livecard_quota_limit"):
+        assert metrics.registry.get_sample_value(name, {"appid": "wx1"}) is None
+        assert metrics.registry.get_sample_value(name, {"appid": "wx2"}) is not None
 
 
 @in_virtual_time()

@@ -11,6 +11,7 @@ import pytest
 from contracts.topics import Topics
 from scripts.patience import PATIENCE
 from services.dispatcher.app import DispatcherService
+from services.dispatcher.metrics import NoMetrics
 from services.dispatcher.quotas import QuotaWatch
 from services.kafka import nudges as nudges_module
 from services.kafka.nudges import NudgeConsumer
@@ -51,7 +52,7 @@ async def dispatching(settings: Settings) -> AsyncIterator[tuple[World, Dispatch
 
     group = Topics(settings.topic_prefix).dispatcher_group
     nudges = NudgeConsumer(settings, group, on_nudges, clock)
-    quotas = QuotaWatch(world.store, world.wechat, world.apps, clock, settings)
+    quotas = QuotaWatch(world.store, world.wechat, world.apps, clock, settings, metrics=NoMetrics())
     service = DispatcherService(dispatcher, nudges, quotas, world.wechat, world.apps)  # type: ignore[arg-type]  # scripted
     running = asyncio.create_task(service.run())
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -9,19 +10,22 @@ import pytest
 
 from contracts.events import Room
 from contracts.records import Record, decode_record
-from services.store.operators import Act
+from contracts.wechat import Verdict
+from services.store.operators import Act, Filter, Job
 from services.store.requests import RequestRow
 from services.store.sessions import SessionRow
 from services.transactions.bind import bind
 from services.transactions.bury_parked import bury_parked
 from services.transactions.erasing import record_without, without
 from services.transactions.forget import Forgotten, forget, names_of
+from services.transactions.gates import close_by_hand
+from services.transactions.jobs import begin
 from services.transactions.views import view_activity
 from tests.store.benches import Bench
 from tests.store.support import Scene
 
 ROOM: dict[str, Any] = {"room": {"opengid": "g-1"}}
-ACT = Act("ann@desk", "she asked for it")
+ACT = Act("ann@desk", "eve asked for it")
 HIM = ("o-eve", "eve", "eve2")
 
 
@@ -35,6 +39,7 @@ async def everything(bench: Bench, scene: Scene) -> str:
         said += [await tx.unbound(["a", "b", "c"]), await tx.all_members(["a", "b", "c"])]
         said += [await tx.claim_request(RequestRow("r1", "d", "other"))]
         said += [(await tx.lock(["a", "b", "c"]))]
+    said += [await store.jobs(10), await store.all_gates(), await store.attempts("a", 10)]
     shown = [await view_activity(store, name, scene.cards) for name in ("a", "b", "c")]
     return repr([said, shown])
 
@@ -53,24 +58,42 @@ async def live(scene: Scene) -> None:
     await scene.feed(scene.completed("c", "eve"), scene.completed("c", "eve", "bob"))
     async with store.transaction() as tx:
         await tx.keep_session(SessionRow("s1", "wx1", "o-eve", None, "sealed"))
-        row = RequestRow("r1", "d", "o", 200, '{"openid":"o-eve","group_openid":"eve"}')
-        assert await tx.claim_request(row) is None
-        assert await tx.keep_request(row)
+        for name, openid in (("r1", "o-eve"), ("r2", "O-EVE")):
+            row = RequestRow(name, "d", "o", 200, f'{{"openid":"{openid}","group_openid":"e"}}')
+            assert await tx.claim_request(row) is None
+            assert await tx.keep_request(row)
+
+
+async def told(scene: Scene) -> None:
+    """WeChat and operators speak of him, too."""
+    await scene.deliver("a", Verdict.busy, errmsg="invalid openid [o-eve], not o-eve2")
+    why = Act("bob@desk", "o-eve asked, steve agreed")
+    await begin(scene.store, Job("j1", "redeliver", Filter(("wx1",)), why.who, why.why))
+    async with scene.store.transaction() as tx:
+        await close_by_hand(tx, ["wx1"], await tx.now() + 1_000_000, why)
+
+
+async def letters() -> str:
+    """What was erased from the dead letters."""
+    return ", dead letters 2"
 
 
 async def test_afterwards_nothing_names_the_person(bench: Bench, scene: Scene) -> None:
     """By whichever of his names; what was done is told in numbers, the action does not name him either."""
     await live(scene)
+    await told(scene)
     assert sorted(await names_of(scene.store, "eve2")) == sorted(HIM)
-    done = await forget(scene.store, HIM, ACT, ", dead letters 2")
+    done = await forget(scene.store, HIM, ACT, letters)
     counts = {"members": 1, "publishers": 1, "parked": 2, "bindings": 3, "waiting": 1, "sessions": 1}
-    counts["answers"] = 1
+    counts |= {"answers": 1, "texts": 5}
     assert {name: count for name, count in done.counts.items() if name != "outbox"} == counts
     assert done.counts["outbox"] > 0
     said = await everything(bench, scene)
-    assert not [each for each in (*HIM, "Eve") if f"'{each}'" in said or f'"{each}"' in said], said
-    (noted,) = await scene.store.actions(10)
-    assert (noted.who, noted.what, noted.about, noted.why) == ("ann@desk", "forget", "", "she asked for it")
+    assert not [each for each in (*HIM, "Eve") if re.search(rf"(?<![\w-]){each}(?![\w-])", said)], said
+    assert "invalid openid [***], not o-eve2" in said
+    assert "*** asked, steve agreed" in said
+    noted = (await scene.store.actions(10))[0]
+    assert (noted.who, noted.what, noted.about, noted.why) == ("ann@desk", "forget", "", "*** asked for it")
     assert "members 1" in noted.said
     assert noted.said.endswith("dead letters 2")
 
@@ -115,6 +138,19 @@ async def test_a_call_under_way_is_told_since_its_answer_may_name_him_again(scen
     assert (await scene.card("a")).settled == 2
 
 
+async def test_a_plan_that_was_under_way_tells_of_the_others_alone(scene: Scene) -> None:
+    """What was confirmed after his member was deleted is found by the plan, run again."""
+    await scene.open("a")
+    await scene.complete("a", "eve", "bob")
+    await scene.set("a", progress_calls=1, progress_members=("eve", "bob"))
+    scene.contrived = True
+    await forget(scene.store, ["eve"], ACT)
+    assert (await scene.card("a")).progress_members == ("bob",)
+    await scene.set("a", progress_members=("eve", "bob"))
+    await forget(scene.store, ["eve"], ACT)
+    assert (await scene.card("a")).progress_members == ("bob",)
+
+
 async def test_a_dead_letter_on_its_way_goes_on_without_him(scene: Scene) -> None:
     await scene.feed(scene.completed("c", "eve"), scene.completed("c", "eve", "bob"))
     await scene.bench.advance(4_000)
@@ -136,6 +172,10 @@ async def test_a_dead_letter_on_its_way_goes_on_without_him(scene: Scene) -> Non
         (b'{"data":{"revision":2,"members":["eve"]}}', b'{"data":{"revision":2,"members":[]}}'),
         (b'{"data":{"publisher":"\\u0065ve","x":1.50}}', b'{"data":{"publisher":null,"x":1.5}}'),
         (b'{"members":["steve"], "x":1}', b'{"members":["steve"], "x":1}'),
+        (
+            b'{"specversion":"1.0","id":"eve","data":{"note":"eve left"}}',
+            b'{"specversion":"1.0","id":"eve","data":{"note":"*** left"}}',
+        ),
         (b"\xff eve {", None),
         (b"\xff bob {", b"\xff bob {"),
         (b'{"eve', None),
@@ -147,3 +187,11 @@ def test_what_a_message_says_without_him(before: bytes, after: bytes | None) -> 
     record = Record("t", 0, 1, b"k", before, (("h", b"1"),))
     expected = None if after is None else msgspec.structs.replace(record, value=after)
     assert record_without(record, ["eve"]) == expected
+
+
+def test_what_stands_beside_the_value_does_not_name_him() -> None:
+    """Key and headers, but for those that say which event it is."""
+    headers = (("livecard-error", b"eve: steve \xff"), ("ce_id", b"eve"), ("h", None))
+    left = record_without(Record("t", 0, 1, b"eve", None, headers), ["eve"])
+    kept = (("livecard-error", b"***: steve \xff"), ("ce_id", b"eve"), ("h", None))
+    assert left == Record("t", 0, 1, b"***", None, kept)

@@ -65,6 +65,14 @@ async def test_what_matches_is_counted_and_nothing_is_done(scene: Scene) -> None
     assert await estimate(store, "redeliver", ONE) == 0
 
 
+async def test_whom_nothing_can_bring_back_does_not_match(scene: Scene) -> None:
+    """Once the end was called, no member follows it."""
+    await five(scene)
+    await scene.set("a", may_show=3)
+    scene.contrived = True
+    assert await estimate(scene.store, "redeliver", ONE) == 2
+
+
 async def test_a_job_does_it_to_each_once(scene: Scene) -> None:
     """Two runners at once share it; afterwards nothing matches."""
     await five(scene)
@@ -122,11 +130,15 @@ async def test_a_job_is_stopped_and_gone_on_with(scene: Scene) -> None:
     assert still is not None
     assert (still.state, still.done) == (STOPPED, 2)
     assert await closing(scene) == ["a", "b"]
-    await resume(scene.store, "j1")
+    assert await resume(scene.store, "j1", Act("cid@desk", "it was right")) is not None
     assert (await run(scene.store, "j1", lambda _: None)) is not None
     assert await closing(scene) == ["a", "b", "c", "d"]
     assert await stop(scene.store, "nobody", ACT) is None
-    assert await resume(scene.store, "nobody") is None
+    assert await resume(scene.store, "nobody", ACT) is None
+    assert await resume(scene.store, "j1", ACT) is not None, "it is done, so nobody goes on with it"
+    said = [(each.what, each.who, each.why, each.about) for each in await scene.store.actions(10)]
+    assert said[0] == ("resume job", "cid@desk", "it was right", "j1")
+    assert [each[0] for each in said] == ["resume job", "stop job", "start job"]
 
 
 async def test_jobs_and_who_began_them_are_listed(scene: Scene) -> None:

@@ -54,6 +54,14 @@ def test_a_secret_without_a_name_and_whatever_is_long_or_unprintable_goes() -> N
     assert len(found.request_body) == LONGEST
 
 
+@pytest.mark.parametrize(
+    "text", ['{"x":"{\\"access_token\\": \\"canary\\"}"}', "Access_Token=canary&x", "a?access_token%3Dcanary"]
+)
+def test_a_secret_goes_however_its_name_is_written(text: str) -> None:
+    """In JSON within JSON, in another case, and where a URL is a parameter."""
+    assert "canary" not in cleaned(RidDetails(request_body=text)).request_body
+
+
 def test_the_text_for_support_is_whole() -> None:
     """In its language; the time is Beijing's, WeChat's own if it told one."""
     known: dict[str, Any] = {"at": 1_795_248_001_500_000, "errcode": 48001, "errmsg": "no permission"}

@@ -12,6 +12,7 @@ from services.store.operators import Action, Filter, Job, Kind, Surveyed
 from services.store.persons import Alias, PlacedParked, Tally
 from services.store.rows import SKIPPED, InboxKey, OutboxRow, ParkedRow
 from statemachine.card import FINAL
+from statemachine.plan import END
 from tests.verification.dict_store.tables import Row, Tables
 
 if TYPE_CHECKING:
@@ -119,6 +120,21 @@ class PersonsTx:
         found = [key for key, each in rows.items() if any(name in each.row.body for name in quoted)]
         return self._drop(rows, found)
 
+    async def forget_texts(self, names: Collection[str], without: Callable[[str], str]) -> int:
+        await self._step()
+        tables = self._tables
+        texts: list[tuple[Any, str]] = [(each, "errmsg") for each in (*tables.log, *tables.gates.values())]
+        texts += [(each, "why") for each in tables.jobs_kept.values()]
+        found = [(each, name) for each, name in texts if without(getattr(each, name)) != getattr(each, name)]
+        self._later += [partial(setattr, each, name, without(getattr(each, name))) for each, name in found]
+        noted = [
+            msgspec.structs.replace(each, why=without(each.why), said=without(each.said))
+            for each in tables.noted
+        ]
+        changed = [(a.why != b.why) + (a.said != b.said) for a, b in zip(tables.noted, noted, strict=True)]
+        self._later.append(lambda: tables.noted.__setitem__(slice(len(noted)), noted))
+        return len(found) + sum(changed)
+
     def _drop(self, rows: dict[Any, Any], keys: Sequence[Any]) -> int:
         self._later += [partial(rows.pop, key, None) for key in keys]
         return len(keys)
@@ -142,7 +158,7 @@ class PersonsReads(Tables):
         return sorted(
             name
             for name, row in self.rows.items()
-            if row.members.keys() & wanted or row.details.get("publisher") in wanted
+            if wanted & {*row.members, *row.card.progress_members, row.details.get("publisher")}
         )
 
     async def parked_after(self, place: int, limit: int) -> list[PlacedParked]:
@@ -180,5 +196,5 @@ class PersonsReads(Tables):
         if not row.activity.state or row.activity.expires_at <= self.clock() or verdict in FINAL:
             return False
         given_up = verdict and row.card.settled >= row.activity.revision
-        skipped = any(each.delivered == SKIPPED for each in row.members.values())
+        skipped = any(each.delivered == SKIPPED for each in row.members.values()) and row.card.may_show != END
         return bool((given_up and wanted.verdict in ("", verdict)) or (skipped and not wanted.verdict))
