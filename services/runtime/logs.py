@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
+from pathlib import Path
 from typing import Any, Final, TextIO
 
 import msgspec
 import structlog
 
 from contracts.times import format_rfc3339
-from services.runtime.settings import Settings
+from services.runtime.settings import Secret, Settings
 
 _SECRET_IN_TEXT: Final = re.compile(
     r"((?:access_token|secret|appsecret|session_key|password|js_code)[\"']?\s*[=:]\s*[\"']?)[^\s&\"',}]+",
@@ -77,6 +79,8 @@ _PLAIN: Final = frozenset({bool, int, float, type(None)})
 
 def _clean(value: Any) -> Any:
     """The value without secrets, however deep; what is neither text nor number becomes its repr."""
+    if isinstance(value, Secret):
+        return "***"
     if isinstance(value, str):
         return redact(value)
     if type(value) in _PLAIN:
@@ -155,12 +159,12 @@ def _json(logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
         return str(_ANYTHING(logger, name, event))
 
 
-def _renderer(settings: Settings) -> Any:
-    if settings.log == "json" or (settings.log == "auto" and not sys.stderr.isatty()):
+def _renderer(settings: Settings, stream: TextIO) -> Any:
+    if settings.log == "json" or (settings.log == "auto" and not stream.isatty()):
         return _json
     # Its own tracebacks would show the local variables.
     return structlog.dev.ConsoleRenderer(
-        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
 
 
@@ -189,7 +193,10 @@ def configure(settings: Settings, *, command: bool = False) -> None:
         structlog.processors.format_exc_info,
         _redacted,
     ]
-    renderer, stream = _for_people if command else _renderer(settings), sys.stderr
+    if sys.stderr is None:  # whoever started us closed it
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (for good)
+    stream = sys.stderr
+    renderer = _for_people if command else _renderer(settings, stream)
     structlog.configure(
         processors=[structlog.stdlib.add_logger_name, Seldom(), *shared, renderer],
         logger_factory=lambda name="livecard": Lines(name, stream),

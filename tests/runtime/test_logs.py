@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from io import StringIO
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import pytest
 import structlog
 
-from services.runtime.logs import Lines, Seldom, _json, _renderer
-from services.runtime.settings import Settings
+from services.runtime.logs import Lines, Seldom, _json, _redacted, _renderer
+from services.runtime.settings import Secret, Settings
 
 
 def test_a_line_that_repeats_passes_once_in_a_while_and_tells_how_many_were_held_back() -> None:
@@ -55,17 +56,17 @@ def test_two_loggers_do_not_hold_back_each_other() -> None:
     ],
 )
 def test_lines_are_for_the_eye_on_a_terminal_and_json_elsewhere(
-    form: Any, terminal: bool, as_json: bool, monkeypatch: pytest.MonkeyPatch
+    form: Any, terminal: bool, as_json: bool
 ) -> None:
     """Unless a setting says which."""
-    monkeypatch.setattr(sys, "stderr", Terminal(terminal))
-    assert (_renderer(Settings(log=form)) is _json) is as_json
+    assert (_renderer(Settings(log=form), Terminal(terminal)) is _json) is as_json
 
 
-class Terminal:
+class Terminal(StringIO):
     """A stream that is one, or is none."""
 
     def __init__(self, terminal: bool) -> None:
+        super().__init__()
         self._terminal = terminal
 
     def isatty(self) -> bool:
@@ -91,3 +92,21 @@ def test_whatever_a_value_is_its_line_is_json() -> None:
     """Half of a surrogate pair is no UTF-8, and a key may be no text."""
     for value in ("\ud800", {1: "x"}, {None: object()}, b"\xff", float("nan"), 2**80):
         assert isinstance(json.loads(_json(None, "info", {"event": "x", "value": value})), dict), value
+
+
+def test_a_secret_that_is_handed_to_a_logger_is_not_written() -> None:
+    """However deep it lies."""
+    secret = Secret("hunter2")
+    line = _redacted(None, "info", {"event": "x", "given": secret, "deep": {"a": [secret]}})
+    assert line == {"event": "x", "given": "***", "deep": {"a": ["***"]}}
+
+
+def test_a_stderr_that_is_closed_at_the_start_stops_nobody() -> None:
+    """Python then has none at all."""
+    work = (
+        "import sys, structlog, logging; from services.runtime import logs; "
+        "from services.runtime.settings import Settings; sys.stderr = None; logs.configure(Settings()); "
+        "structlog.get_logger('livecard').error('x'); logging.error('x'); print('fine')"
+    )
+    done = subprocess.run([sys.executable, "-c", work], capture_output=True, text=True, check=False)
+    assert done.stdout == "fine\n"
