@@ -10,16 +10,19 @@ from services.tracing.ports import Traces
 def open_traces(kind: str, name: str, settings: Settings, clock: Clock) -> Traces | None:
     """Who draws the traces of this process (`name`, of a `kind`); None where they are off.
 
-    Raises `SettingsError` where OpenTelemetry is not installed.
+    Raises `SettingsError` where OpenTelemetry is not installed, or does not take its own variables.
     """
     if settings.traces == "off":
         return None
     try:
         from services.tracing.export import otlp
         from services.tracing.spans import Spans
+
+        return Spans(otlp(kind, name), clock)
     except ImportError as error:
         raise SettingsError(
             f"LIVECARD_TRACES={settings.traces} needs OpenTelemetry, which is not installed here: "
             "pip install 'livecard[traces]', or leave LIVECARD_TRACES out"
         ) from error
-    return Spans(otlp(kind, name), clock)
+    except ValueError as error:
+        raise SettingsError(f"a variable of OpenTelemetry's (OTEL_…) does not do: {error}") from error

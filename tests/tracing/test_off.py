@@ -38,3 +38,12 @@ def test_asked_for_and_not_installed_it_says_what_to_do(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with pytest.raises(SettingsError, match=r"pip install 'livecard\[traces\]'"):
         open_traces("up", "up-1", Settings(traces="otlp"), RealClock())
+
+
+def test_a_variable_of_opentelemetry_that_does_not_do_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its SDK raises a ValueError, which would be a traceback."""
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "0")
+    with pytest.raises(SettingsError, match=r"OTEL_….* max_queue_size must be a positive integer"):
+        open_traces("up", "up-1", Settings(traces="otlp"), RealClock())
