@@ -29,6 +29,7 @@ ALERTS: dict[str, dict[str, Any]] = {
 }
 D1 = 'job="livecard", service="dispatcher", instance="d1:8083"'
 LABELS_OF_D1 = {"job": "livecard", "service": "dispatcher", "instance": "d1:8083"}
+LATE = "livecard_cards_behind_oldest_seconds"
 needs_promtool = pytest.mark.skipif(
     missing() is not None and not REQUIRED, reason=f"PROMETHEUS IS MISSING: {missing()}"
 )
@@ -36,13 +37,14 @@ needs_promtool = pytest.mark.skipif(
 
 class Case(NamedTuple):
     """Series by the minute, in promtool's notation, with which the alert fires `at` so many minutes, with
-    these labels and this summary; and with which it does not."""
+    these labels and this summary; and with which it does not, in one way or another."""
 
     fires: Mapping[str, str]
     quiet: Mapping[str, str]
     says: str
     labels: Mapping[str, str] = {}
     at: int = 15
+    or_quiet: Mapping[str, str] | None = None
 
 
 def dead(reason: str) -> dict[str, str]:
@@ -51,6 +53,10 @@ def dead(reason: str) -> dict[str, str]:
 
 def by_hand(appid: str) -> str:
     return f'livecard_gate_closed_until_seconds{{appid="{appid}", reason="operator"}}'
+
+
+def saving(appid: str) -> str:
+    return f'livecard_quota_saving_until_seconds{{appid="{appid}"}}'
 
 
 def held(at: str) -> dict[str, str]:
@@ -66,9 +72,10 @@ def up(*services: str) -> dict[str, str]:
 
 CASES = {
     "LivecardCardsLate": Case(
-        {"livecard_cards_behind_oldest_seconds": "180+0x40", by_hand("wx1"): "60+0x40"},
-        {"livecard_cards_behind_oldest_seconds": "180+0x40", by_hand("wx1"): "90000+0x40"},
+        {LATE: "180+0x40", by_hand("wx1"): "60+0x40", saving("wx1"): "60+0x40"},
+        {LATE: "180+0x40", by_hand("wx1"): "90000+0x40"},
         "A card has shown something untrue for 3m 0s",
+        or_quiet={LATE: "180+0x40", saving("wx1"): "90000+0x40"},
     ),
     "LivecardDispatchLate": Case(
         {"livecard_cards_due_oldest_seconds": "40+0x40"},
@@ -223,7 +230,7 @@ CASES = {
 
 
 def promtool_tests() -> dict[str, Any]:
-    """Two tests for each alert."""
+    """Two tests for each alert, or three."""
     tests = []
     for name, case in CASES.items():
         rule = ALERTS[name]
@@ -231,7 +238,9 @@ def promtool_tests() -> dict[str, Any]:
             "exp_labels": {**rule["labels"], **case.labels},
             "exp_annotations": {"summary": case.says, "runbook": rule["annotations"]["runbook"]},
         }
-        for series, expected in ((case.fires, [fired]), (case.quiet, [])):
+        for series, expected in ((case.fires, [fired]), (case.quiet, []), (case.or_quiet, [])):
+            if series is None:
+                continue
             told = {"eval_time": f"{case.at}m", "alertname": name, "exp_alerts": expected}
             inputs = [{"series": key, "values": values} for key, values in series.items()]
             tests.append({"interval": "1m", "input_series": inputs, "alert_rule_test": [told]})
