@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import structlog
@@ -113,7 +114,7 @@ class Caller:
             verdict=None if result.verdict is None else result.verdict.value,
             sent=result.sent,
             errcode=result.errcode,
-            errmsg=result.errmsg,
+            errmsg=unnamed(result.errmsg, claimed.call.members),
             rid=result.rid,
             seconds=round(seconds, 4),
             **({"trace_id": trace} if trace else {}),
@@ -146,6 +147,14 @@ class Caller:
                 again_in=round(self._limiter.pause(permit), 1),
                 every=SELDOM,
             )
+
+
+def unnamed(errmsg: str, members: Sequence[str]) -> str:
+    """WeChat's words without the members whom it may quote."""
+    for each in members:
+        if each in errmsg:
+            errmsg = errmsg.replace(each, "***")
+    return errmsg
 
 
 def message(claimed: Claimed, *, empty_list_at_open: bool) -> SetChatToolMsg:

@@ -33,7 +33,8 @@ class ScriptedWeChat:
     """Answers what the script says, keeps what people would see, watches for two calls at once.
 
     `before_send`: seconds until it asks `may_send`. `hanging`: apps that get no answer; `tokenless`: apps for
-    which no token can be fetched; `other_tokens`: apps for which there is another token now.
+    which no token can be fetched; `other_tokens`: apps for which there is another token now;
+    `quotes`: its words name the members.
     """
 
     def __init__(self) -> None:
@@ -52,6 +53,7 @@ class ScriptedWeChat:
         self.tokenless: set[str] = set()
         self.before_send = 0.0
         self.hanging: set[str] = set()
+        self.quotes = False
 
     async def set_chat_tool_msg(
         self, appid: str, message: SetChatToolMsg, deadline: float, may_send: Callable[[], bool]
@@ -87,7 +89,9 @@ class ScriptedWeChat:
         if isinstance(reply, str):
             return Answer(Verdict.unknown, sent=True, errmsg="no answer in time")
         sent.errcode = reply
-        return Answer(verdict_of(reply), sent=True, errcode=reply, errmsg=f"code {reply} rid: r-1", rid="r-1")
+        quoted = f" for {' '.join(names or ())}" if self.quotes else ""
+        errmsg = f"code {reply}{quoted} rid: r-1"
+        return Answer(verdict_of(reply), sent=True, errcode=reply, errmsg=errmsg, rid="r-1")
 
     async def has_other_token(self, appid: str) -> bool:
         self.tokens_asked.append(asyncio.get_running_loop().time())

@@ -17,10 +17,10 @@ def attempts(lines: Any) -> list[dict[str, Any]]:
 
 @in_virtual_time()
 async def test_every_call_is_one_line_with_all_that_came_of_it(make: Make) -> None:
-    """Refused, without an answer, taken."""
+    """Refused, without an answer, taken. Members whom WeChat quotes are not named."""
     world = await make()
     replies: Iterator[Reply] = iter([-1, "hang"])
-    world.wechat.script = lambda _: next(replies, 0)
+    world.wechat.script, world.wechat.quotes = lambda _: next(replies, 0), True
     with capture_logs() as lines:
         async with world.running():
             await world.open("a")
@@ -37,6 +37,7 @@ async def test_every_call_is_one_line_with_all_that_came_of_it(make: Make) -> No
         assert same.items() <= line.items()
         assert {"errmsg", "rid", "seconds", "fence", "more", "repair", "log_level"} <= line.keys()
         assert "trace_id" not in line
+    assert told[0]["errmsg"] == "code -1 for *** *** rid: r-1"
     assert "gp-secret" not in str(lines)
 
 
