@@ -20,10 +20,10 @@ from statemachine.states import DONE
 
 PAGE: Final = 50
 """Activities of one transaction, and messages that are read together."""
-LOOKED_AT: Final = 5_000
-"""Activities that are looked at by one statement."""
+SURVEYED: Final = 5_000
+"""Activities that one statement reads."""
 ANSWERS: Final = 50_000
-"""Calls in the log that are looked at by one."""
+"""Calls in the log that one reads."""
 FORGOTTEN: Final = "forgotten"
 """Why an event is refused that was about this person alone, and still waited for its `opened`."""
 
@@ -88,7 +88,7 @@ async def forget(
 async def _activities_with(store: Store, names: Collection[str]) -> list[str]:
     found, place = [], ""
     while True:
-        page, last = await store.activities_with(names, place, LOOKED_AT)
+        page, last = await store.activities_with(names, place, SURVEYED)
         found += page
         if last is None:
             return found

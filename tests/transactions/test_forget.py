@@ -32,7 +32,7 @@ HIM = ("o-eve", "eve", "eve2")
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PAGE", "LOOKED_AT", "ANSWERS"):
+    for name in ("PAGE", "SURVEYED", "ANSWERS"):
         monkeypatch.setattr(forgetting, name, 1)
 
 
