@@ -88,9 +88,10 @@ def rewind(
     go: Annotated[bool, typer.Option("--go", help="Really do it; without it, only tell.")] = False,
     why: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with the action.")] = "",
 ) -> None:
-    """Set the lifecycles back in activity.events, after the database was restored from a backup.
+    """Have activity.events read again after a restore from a backup.
 
-    What it knows already counts once. Stop the lifecycles first. Safe to run twice.
+    Sets the lifecycles' group back to before what the database lost; what it knows already counts once. Stop
+    the lifecycles first. Safe to run twice.
     """
     from services.cli import rewind as rewinding
 

@@ -85,8 +85,7 @@ class SqlStore(SqlOperators, SqlPages, SqlPersons, SqlPulse, SqlRoomsStore, SqlS
             **PULSE,
             **ROOMS,
             **SESSIONS,
-            "claim": statements.CLAIM_POSTGRES if dialect.postgres else statements.CLAIM_SQLITE,
-            "lock_due": statements.LOCK_DUE_POSTGRES if dialect.postgres else statements.LOCK_DUE_SQLITE,
+            **(statements.POSTGRES if dialect.postgres else statements.SQLITE),
             "out_of_sync": OUT_OF_SYNC_POSTGRES if dialect.postgres else OUT_OF_SYNC_SQLITE,
         }
         self._statements: Mapping[str, Statement] = {

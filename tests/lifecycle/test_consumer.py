@@ -43,6 +43,14 @@ class Membership:
     async def answers(self) -> None:
         """They do."""
 
+    def held(self) -> dict[int, tuple[int, int]]:
+        """Nothing is held back."""
+        return {}
+
+    async def lag(self) -> dict[int, int]:
+        """It is a record behind in partition 0."""
+        return {0: 1}
+
 
 class Store(TroubledStore):
     """One that may be away, or silent."""

@@ -199,8 +199,8 @@ FREQUENT = (
 async def test_what_is_asked_again_and_again_reads_no_whole_table(sqlite_database: str, name: str) -> None:
     """Some hold the one write lock meanwhile."""
     await migrate(sqlite_database)
-    own = {"claim": statements.CLAIM_SQLITE, "lock_due": statements.LOCK_DUE_SQLITE}
-    source = {**statements.TRANSACTION, **statements.READS, **statements.UPKEEP, **own}[name]
+    every = statements.TRANSACTION, statements.READS, statements.UPKEEP, statements.SQLITE
+    source = next(each[name] for each in every if name in each)
     text = str(Dialect(postgres=False).statement(name, source).clause)
     connection = sqlite3.connect(sqlite_database.removeprefix("sqlite+aiosqlite:///"))
     numbers = ("limit", "before", "age", "narrow", "longest", "closing")

@@ -157,11 +157,10 @@ class MemoryTx(MemoryRequests, PersonsTx, SessionsTx, RoomsTx):
         for row in self._tables.rows.values():
             if row.due_at is not None and row.due_at <= now:
                 apps.setdefault(row.card.appid, []).append(row)
-        share = max(1, limit // max(1, len(apps)))
-        taken = []
         for rows in apps.values():
             rows.sort(key=lambda row: (row.due_at or 0, row.activity.activity_id))
-            taken += self._free_rows(rows, share)
+        latest = sorted(apps.values(), key=lambda rows: rows[0].due_at or 0)[:limit]
+        taken = [row for rows in latest for row in self._free_rows(rows, limit // len(latest))]
         return [copied(row) for row in taken]
 
     async def lock_unscheduled(self, limit: int) -> list[Locked]:

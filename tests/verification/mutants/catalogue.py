@@ -323,7 +323,7 @@ MUTANTS: Final = (
     mutant(
         "due-timers-are-not-locked",
         INTERLEAVER,
-        {"services.store.statements:LOCK_DUE_POSTGRES": _without("{skip locked}")},
+        {"services.store.statements:POSTGRES[lock_due]": _without("{skip locked}")},
     ),
     mutant(
         "a-settle-does-not-lock-its-card",
