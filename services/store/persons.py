@@ -79,22 +79,35 @@ class PersonsTx(Protocol):
         """Delete kept answers of the gateway that name them."""
         ...
 
+    async def forget_answers(
+        self, after: int, until: int, names: Collection[str], without: Callable[[str], str]
+    ) -> int:
+        """Rewrite what WeChat answered to the calls in these places of the log, where it has one of these in
+        it; how many became another text."""
+        ...
+
     async def forget_texts(self, names: Collection[str], without: Callable[[str], str]) -> int:
-        """Rewrite WeChat's answers to calls, and the reasons of operators, that have one of these in them;
-        how many became another text."""
+        """The same with the reasons of operators and of closed gates."""
         ...
 
 
 class PersonsStore(Protocol):
-    """Part of `services.store.ports.Store`. Each reads a whole table: for an operator, now and then."""
+    """Part of `services.store.ports.Store`: for an operator, now and then. Large tables are read by
+    pages, so that each statement is soon over."""
 
     async def known_as(self, names: Collection[str]) -> list[Alias]:
         """What bindings say of these."""
         ...
 
-    async def activities_with(self, names: Collection[str]) -> list[str]:
-        """The activities of which they are members, which they published, or whose unfinished plan still has
-        to tell of them, by activity_id."""
+    async def activities_with(
+        self, names: Collection[str], after: str, limit: int
+    ) -> tuple[list[str], str | None]:
+        """Among the next `limit` activities after this one those of which they are members, which they
+        published, or whose unfinished plan still has to tell of them; and the last one, None at the end."""
+        ...
+
+    async def answers_until(self, after: int, limit: int) -> int | None:
+        """The place of the last of the next `limit` calls in the log; None: there are no more."""
         ...
 
     async def parked_after(self, place: int, limit: int) -> list[PlacedParked]:

@@ -18,22 +18,31 @@ if TYPE_CHECKING:
     from services.store.sql_tx import ByName
 
 TEXTS: Final = (
-    ("attempts", "seq", "errmsg"),
     ("actions", "seq", "why"),
     ("actions", "seq", "said"),
     ("jobs", "id", "why"),
     ("gates", "appid", "errmsg"),
 )
-"""Tables with free texts, each with its key."""
+"""Small tables with free texts, each with its key."""
+ANSWERS: Final = ("attempts", "seq", "errmsg")
 
 PERSONS: Final = {
     "known_as": """
         SELECT DISTINCT openid, group_openid FROM bindings
         WHERE openid {in names} OR group_openid {in names}""",
     "activities_with": """
-        SELECT activity_id FROM members WHERE group_openid {in names}
-        UNION SELECT activity_id FROM activities WHERE publisher {in names}""",
-    "progressing": "SELECT activity_id, progress_members FROM activities WHERE progress_members <> ''",
+        SELECT a.activity_id, a.progress_members, CASE WHEN a.publisher {in names} OR EXISTS (
+          SELECT 1 FROM members m WHERE m.activity_id = a.activity_id AND m.group_openid {in names}
+        ) THEN 1 ELSE 0 END
+        FROM (SELECT activity_id, progress_members, publisher FROM activities
+          WHERE activity_id > :after ORDER BY activity_id LIMIT :limit) a
+        ORDER BY a.activity_id""",
+    "answers_until": """
+        SELECT max(seq) FROM (
+          SELECT seq FROM attempts WHERE seq > :after ORDER BY seq LIMIT :limit) page""",
+    "texts_attempts_errmsg": """
+        SELECT seq, errmsg FROM attempts
+        WHERE seq > :after AND seq <= :until AND replace(errmsg, :person, '') <> errmsg""",
     "forget_members": """
         DELETE FROM members WHERE activity_id {in ids} AND group_openid {in names}
         RETURNING activity_id, state""",
@@ -65,7 +74,7 @@ PERSONS: Final = {
     **{
         f"retell_{table}_{column}": f"""
         UPDATE {table} SET {column} = :text WHERE {key} = :key AND {column} = :before"""
-        for table, key, column in TEXTS
+        for table, key, column in (*TEXTS, ANSWERS)
     },
 }
 
@@ -115,17 +124,24 @@ class SqlPersonsTx:
         quoted = [msgspec.json.encode(name).decode() for name in names]
         return sum([await self._run.count("forget_requests", quoted=each) for each in quoted])
 
+    async def forget_answers(
+        self, after: int, until: int, names: Collection[str], without: Callable[[str], str]
+    ) -> int:
+        return await self._retell(ANSWERS, names, without, after=after, until=until)
+
     async def forget_texts(self, names: Collection[str], without: Callable[[str], str]) -> int:
-        count = 0
-        for table, _, column in TEXTS:
-            found = set[tuple[Any, str]]()
-            for name in names:
-                found |= {tuple(row) for row in await self._run(f"texts_{table}_{column}", person=name)}
-            for key, before in sorted(found):
-                if (text := without(before)) != before:
-                    count += await self._run.count(
-                        f"retell_{table}_{column}", key=key, before=before, text=text
-                    )
+        return sum([await self._retell(each, names, without) for each in TEXTS])
+
+    async def _retell(
+        self, where: tuple[str, str, str], names: Collection[str], without: Callable[[str], str], **place: int
+    ) -> int:
+        table, _, column = where
+        count, found = 0, set[tuple[Any, str]]()
+        for name in names:
+            found |= {tuple(row) for row in await self._run(f"texts_{table}_{column}", person=name, **place)}
+        for key, before in sorted(found):
+            if (text := without(before)) != before:
+                count += await self._run.count(f"retell_{table}_{column}", key=key, before=before, text=text)
         return count
 
     async def _forget(self, statement: str, names: Collection[str]) -> int:
@@ -145,13 +161,22 @@ class SqlPersons:
         async with self._reading() as run:
             return [Alias(*row) for row in await run("known_as", names=self.dialect.many(names))]
 
-    async def activities_with(self, names: Collection[str]) -> list[str]:
-        async with self._reading(alone=False) as run:
-            found = {row[0] for row in await run("activities_with", names=self.dialect.many(names))}
-            for activity_id, members in await run("progressing"):
-                if not set(names).isdisjoint(msgspec.json.decode(members)):
-                    found.add(activity_id)
-        return sorted(found)
+    async def activities_with(
+        self, names: Collection[str], after: str, limit: int
+    ) -> tuple[list[str], str | None]:
+        async with self._reading() as run:
+            many = self.dialect.many(names)
+            rows = await run("activities_with", names=many, after=after, limit=limit)
+        theirs, wanted = list[str](), set(names)
+        for activity_id, members, found in rows:
+            if found or (members and not wanted.isdisjoint(msgspec.json.decode(members))):
+                theirs.append(activity_id)
+        return theirs, rows[-1][0] if len(rows) == limit else None
+
+    async def answers_until(self, after: int, limit: int) -> int | None:
+        async with self._reading() as run:
+            until: int | None = (await run("answers_until", after=after, limit=limit))[0][0]
+            return until
 
     async def parked_after(self, place: int, limit: int) -> list[PlacedParked]:
         async with self._reading() as run:

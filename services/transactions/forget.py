@@ -20,6 +20,10 @@ from statemachine.states import DONE
 
 PAGE: Final = 50
 """Activities of one transaction, and messages that are read together."""
+SURVEYED: Final = 5_000
+"""Activities that one statement reads."""
+ANSWERS: Final = 50_000
+"""Calls in the log that one reads."""
 FORGOTTEN: Final = "forgotten"
 """Why an event is refused that was about this person alone, and still waited for its `opened`."""
 
@@ -58,7 +62,7 @@ async def forget(
     known, go last. `elsewhere` erases what the outbox has published, and says what."""
     counts: Counter[str] = Counter(members=0, publishers=0, parked=0, outbox=0)
     calling: list[str] = []
-    activities = await store.activities_with(names)
+    activities = await _activities_with(store, names)
     for start in range(0, len(activities), PAGE):
         async with store.transaction() as tx:
             page = activities[start : start + PAGE]
@@ -66,12 +70,12 @@ async def forget(
     await _from_parked(store, names, counts)
     await _from_outbox(store, names, counts)
     more = await elsewhere()
+    counts["texts"] = await _from_texts(store, names)
     async with store.transaction() as tx:
         counts["bindings"] = await tx.forget_bindings(names)
         counts["waiting"] = await tx.forget_unbound(names)
         counts["sessions"] = await tx.forget_sessions(names)
         counts["answers"] = await tx.forget_requests(names)
-        counts["texts"] = await tx.forget_texts(names, partial(unnamed, names=names))
         done = Forgotten(dict(counts), tuple(calling))
         out = Writes()
         out.count("openids.dropped", counts["waiting"])
@@ -79,6 +83,27 @@ async def forget(
         await tx.note([action(act, "forget", said=f"{done.said}{more}")])
         await tx.write(out)
     return done
+
+
+async def _activities_with(store: Store, names: Collection[str]) -> list[str]:
+    found, place = [], ""
+    while True:
+        page, last = await store.activities_with(names, place, SURVEYED)
+        found += page
+        if last is None:
+            return found
+        place = last
+
+
+async def _from_texts(store: Store, names: Collection[str]) -> int:
+    """What WeChat answered, and why operators acted."""
+    count, place, tell = 0, 0, partial(unnamed, names=names)
+    while (until := await store.answers_until(place, ANSWERS)) is not None:
+        async with store.transaction() as tx:
+            count += await tx.forget_answers(place, until, names, tell)
+        place = until
+    async with store.transaction() as tx:
+        return count + await tx.forget_texts(names, tell)
 
 
 async def _from_activities(

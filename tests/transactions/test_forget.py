@@ -14,6 +14,7 @@ from contracts.wechat import Verdict
 from services.store.operators import Act, Filter, Job
 from services.store.requests import RequestRow
 from services.store.sessions import SessionRow
+from services.transactions import forget as forgetting
 from services.transactions.bind import bind
 from services.transactions.bury_parked import bury_parked
 from services.transactions.erasing import record_without, without
@@ -29,10 +30,20 @@ ACT = Act("ann@desk", "eve asked for it")
 HIM = ("o-eve", "eve", "eve2")
 
 
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PAGE", "SURVEYED", "ANSWERS"):
+        monkeypatch.setattr(forgetting, name, 1)
+
+
 async def everything(bench: Bench, scene: Scene) -> str:
     """Whatever the store says, as one text."""
     store = bench.store
-    said: list[object] = [await scene.outbox(), await store.known_as(HIM), await store.activities_with(HIM)]
+    said: list[object] = [
+        await scene.outbox(),
+        await store.known_as(HIM),
+        await store.activities_with(HIM, "", 9),
+    ]
     said += [[each.row.record.value for each in await store.parked_after(0, 1_000)]]
     said += [await store.room_members("wx1", "g-1"), await store.session("s1"), await store.actions(10)]
     async with store.transaction() as tx:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from contracts.events import CLOSED
-from services.store.operators import DONE, RUNNING, STOPPED, Act, Filter, Job, Kind
+from services.store.operators import DONE, RUNNING, STOPPED, Act, Filter, Job, Kind, Surveyed
 from services.store.rows import EVENTS
 from services.transactions import jobs
 from services.transactions.arrivals import read_arrival
 from services.transactions.jobs import advance, begin, estimate, resume, run, stop
+from services.transactions.redeliver import redeliver
 from tests.store.benches import HOUR, START
 from tests.store.support import Scene
 
@@ -74,7 +78,7 @@ async def test_whom_nothing_can_bring_back_does_not_match(scene: Scene) -> None:
 
 
 async def test_a_job_does_it_to_each_once(scene: Scene) -> None:
-    """Two runners at once share it; afterwards nothing matches."""
+    """Afterwards nothing matches."""
     await five(scene)
     await made(scene, "redeliver")
     told: list[str] = []
@@ -88,6 +92,40 @@ async def test_a_job_does_it_to_each_once(scene: Scene) -> None:
     assert again is not None
     assert again.state == DONE
     assert await advance(scene.store, "nobody") is None
+
+
+async def test_two_that_run_a_job_at_once_do_each_page_once(scene: Scene) -> None:
+    """Somebody goes on with it while its first command lives; another job beside it is another."""
+    await five(scene)
+    await made(scene, "close")
+    await made(scene, "redeliver", name="j2")
+    runs = [run(scene.store, name, lambda _: None) for name in ("j1", "j2", "j1")]
+    first, second, third = await asyncio.gather(*runs)
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert [first.done, third.done, second.done] == [4, 4, 3]
+    assert await closing(scene) == ["a", "b", "c", "d"]
+
+
+async def test_what_changed_since_it_was_looked_at_is_left_alone(scene: Scene) -> None:
+    """A card that was mended between the look and the page is not counted."""
+    await five(scene)
+    await made(scene, "redeliver")
+    looked = scene.store.survey
+
+    async def late(*asked: Any) -> Surveyed:
+        found = await looked(*asked)
+        for name, _ in found.matching:
+            if name == "a":
+                await redeliver(scene.store, "a")
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scene.store, "survey", late)
+        job = await run(scene.store, "j1", lambda _: None)
+    assert job is not None
+    assert (job.done, job.refused) == (2, 0)
 
 
 async def test_a_job_that_was_given_up_with_this_verdict(scene: Scene) -> None:

@@ -120,20 +120,29 @@ class PersonsTx:
         found = [key for key, each in rows.items() if any(name in each.row.body for name in quoted)]
         return self._drop(rows, found)
 
+    async def forget_answers(
+        self, after: int, until: int, names: Collection[str], without: Callable[[str], str]
+    ) -> int:
+        await self._step()
+        return self._retell([(each, "errmsg") for each in self._tables.log[after:until]], without)
+
     async def forget_texts(self, names: Collection[str], without: Callable[[str], str]) -> int:
         await self._step()
         tables = self._tables
-        texts: list[tuple[Any, str]] = [(each, "errmsg") for each in (*tables.log, *tables.gates.values())]
+        texts: list[tuple[Any, str]] = [(each, "errmsg") for each in tables.gates.values()]
         texts += [(each, "why") for each in tables.jobs_kept.values()]
-        found = [(each, name) for each, name in texts if without(getattr(each, name)) != getattr(each, name)]
-        self._later += [partial(setattr, each, name, without(getattr(each, name))) for each, name in found]
         noted = [
             msgspec.structs.replace(each, why=without(each.why), said=without(each.said))
             for each in tables.noted
         ]
         changed = [(a.why != b.why) + (a.said != b.said) for a, b in zip(tables.noted, noted, strict=True)]
         self._later.append(lambda: tables.noted.__setitem__(slice(len(noted)), noted))
-        return len(found) + sum(changed)
+        return sum(changed) + self._retell(texts, without)
+
+    def _retell(self, texts: Sequence[tuple[Any, str]], without: Callable[[str], str]) -> int:
+        found = [(each, name) for each, name in texts if without(getattr(each, name)) != getattr(each, name)]
+        self._later += [partial(setattr, each, name, without(getattr(each, name))) for each, name in found]
+        return len(found)
 
     def _drop(self, rows: dict[Any, Any], keys: Sequence[Any]) -> int:
         self._later += [partial(rows.pop, key, None) for key in keys]
@@ -153,16 +162,23 @@ class PersonsReads(Tables):
         aliases = {Alias(each.openid, each.group_openid) for each in self.bindings.values()}
         return [each for each in aliases if set(each) & set(names)]
 
-    async def activities_with(self, names: Collection[str]) -> list[str]:
-        wanted = set(names)
-        return sorted(
+    async def activities_with(
+        self, names: Collection[str], after: str, limit: int
+    ) -> tuple[list[str], str | None]:
+        wanted, page = set(names), sorted(name for name in self.rows if name > after)[:limit]
+        rows = [(name, self.rows[name]) for name in page]
+        found = [
             name
-            for name, row in self.rows.items()
+            for name, row in rows
             if wanted & {*row.members, *row.card.progress_members, row.details.get("publisher")}
-        )
+        ]
+        return found, page[-1] if len(page) == limit else None
+
+    async def answers_until(self, after: int, limit: int) -> int | None:
+        return min(len(self.log), after + limit) if len(self.log) > after else None
 
     async def parked_after(self, place: int, limit: int) -> list[PlacedParked]:
-        rows = enumerate(self.parked.values(), 1)
+        rows = [(self.places.setdefault(key, len(self.places) + 1), row) for key, row in self.parked.items()]
         return [PlacedParked(at, row) for at, row in rows if at > place][:limit]
 
     async def outbox_after(self, seq: int, limit: int) -> list[OutboxRow]:

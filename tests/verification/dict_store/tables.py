@@ -136,6 +136,7 @@ class Tables:
         self.inbox: dict[InboxKey, InboxEntry] = {}
         self.rows: dict[str, Row] = {}
         self.parked: dict[InboxKey, ParkedRow] = {}
+        self.places: dict[InboxKey, int] = {}
         self.outbox_rows: dict[int, OutboxRow] = {}
         self.log: list[Attempt] = []
         self.gates: dict[str, Gate] = {}

@@ -202,8 +202,9 @@ class CardJudge:
         return self._at_most(before.end_by + max(0, now - before.lease_until), before)
 
     def _doubts(self, before: Card, card: Card, result: Result) -> None:
-        """A doubt ends by a call claimed long enough after it, or by a repair that is refused."""
-        if card.verdict == EXPIRED:
+        """A doubt ends by a call claimed long enough after it, or by a repair that is refused; with the card,
+        too: a settle that is repeated may find it expired or continued by then."""
+        if card.verdict in FINAL:
             return
         name, claimed = card.activity_id, result.claimed
         old = before.doubt_at is None or claimed.at >= before.doubt_at + self.repair_after
