@@ -182,6 +182,11 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
             "percentunit",
         ),
         Panel(
+            "Apps that keep the rest for ends",
+            {"apps": "count(max by (appid) (livecard_quota_saving_until_seconds) > time()) or vector(0)"},
+            says="LIVECARD_QUOTA_RESERVE is reached: their other cards wait for midnight in Asia/Shanghai.",
+        ),
+        Panel(
             "Coalescing factor",
             {
                 "revisions for each one delivered": (
