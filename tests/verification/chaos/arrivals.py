@@ -43,10 +43,17 @@ def first_arrivals(record: Record, name: str) -> list[Arrival]:
 
 
 def _chosen_partition(record: Record, log: Sequence[Arrival]) -> int | None:
-    """Where the opening that was applied came from."""
-    for each in log:
+    """Where the opening that was applied came from: of the partitions that have it one where no other opening
+    is before it, if there is one."""
+    openings = sorted(
+        (each for each in log if isinstance(each.event.data, Opened)), key=lambda each: each.offset
+    )
+    first: dict[int, Arrival] = {}
+    for each in openings:
+        first.setdefault(each.partition, each)
+    for each in (*first.values(), *openings):
         taken = record.taken.get((each.event.source, each.event.id))
-        if isinstance(each.event.data, Opened) and taken is not None and taken.outcome == "applied":
+        if taken is not None and taken.outcome == "applied":
             return each.partition
     return None
 

@@ -276,19 +276,22 @@ def test_of_two_openings_in_one_batch_any_may_be_the_first_unless_a_partition_sa
     again = msgspec.structs.replace(first.event, id="again")
     log = [each for each in record.arrivals[name] if not isinstance(each.event.data, Opened)]
     taken = record.taken[first.event.source, first.event.id]
+    other = first.partition + 1
 
-    def wrong(partition: int, outcomes: tuple[str, str]) -> str:
-        second = dataclasses.replace(first, event=again, offset=first.offset + 1, partition=partition)
-        record.arrivals[name] = [*log, first, second]
+    def wrong(outcomes: tuple[str, str], *partitions: int) -> str:
+        second = dataclasses.replace(first, event=again, offset=first.offset + 1)
+        copies = [dataclasses.replace(second, partition=each) for each in partitions]
+        record.arrivals[name] = [*log, first, *copies]
         for event, outcome in zip((first.event, again), outcomes, strict=True):
             record.taken[event.source, event.id] = dataclasses.replace(taken, outcome=outcome)
         return str([each for each in judge(record).wrong if each.activity_id == name])
 
     for outcomes in (("applied", "duplicate"), ("duplicate", "applied")):
-        assert wrong(first.partition + 1, outcomes) == "[]"
-    assert wrong(first.partition, ("applied", "duplicate")) == "[]"
-    assert "became applied, should be duplicate" in wrong(first.partition, ("duplicate", "applied"))
-    assert "became applied, should be duplicate" in wrong(first.partition + 1, ("applied", "applied"))
+        assert wrong(outcomes, other) == "[]"
+        assert wrong(outcomes, first.partition, other) == "[]"
+    assert wrong(("applied", "duplicate"), first.partition) == "[]"
+    assert "became applied, should be duplicate" in wrong(("duplicate", "applied"), first.partition)
+    assert "became applied, should be duplicate" in wrong(("applied", "applied"), other)
 
 
 def test_a_call_in_doubt_may_lower_an_ended_card_once(record: Record) -> None:
