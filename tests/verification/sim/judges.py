@@ -84,6 +84,8 @@ class Judges:
         self.outcomes: dict[tuple[str, str], tuple[str, str]] = {}
         self.outbox: list[tuple[str, str, str]] = []
         self.left_out: set[tuple[str, str]] = set()
+        self.unrepaired: set[str] = set()
+        """Cards of which WeChat refused the repair of a doubt: what they show nobody knows (design.md §6)."""
         self.calls: list[Sent] = []
         self.commits = 0
         self.changes = 0
