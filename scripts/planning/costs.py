@@ -14,9 +14,9 @@ from scripts.planning.tables import BYTES, COMPLETIONS, KEPT, about
 CARDS: Final = Load(1_000_000)
 FIRST: Final = 8_000.0
 """Events a second of one lifecycle where most are the first of their activity."""
-TIMERS: Final = 10_000.0
+TIMERS: Final = 10_000 / 0.84
 """A second, of one clock."""
-CALL: Final = 250e-6
+CALL: Final = 256e-6
 """Seconds of a dispatcher's CPU for a call; SQL: of PostgreSQL, with few activities and with a million."""
 SQL: Final = (0.73e-3, 2.02e-3)
 RECORD: Final = 400
