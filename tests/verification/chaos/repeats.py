@@ -1,7 +1,9 @@
 """Members posted again and ended cards lowered: how often, and whether something happened to the call before.
 
-A call is *disturbed* when its caller says that the outcome is unknown, or when something struck its caller or
-the store between the call's start and its settling (or the end of its lease, when it never was settled). Only
+A call is *disturbed* when its caller says that the outcome is unknown, when something struck its caller or
+the store between the call's start and its settling (or the end of its lease, when it never was settled), or
+when its lease ran out before it was settled, as on a machine with too much to do: settling waits for a row
+that a lifecycle's transaction has, and that one for a core. Only
 the members of disturbed calls may be posted again; only such a call, applied late, may lower an ended card
 (which must be mended then). A call that repeats or lowers what an earlier one was told is its own fault. Who
 is frozen may hold the card's row, so that nobody settles for seconds. What else strikes others disturbs no
@@ -68,7 +70,8 @@ def count_repeats(record: Record) -> Repeats:
             struck = in_flight(harms, call.came - SLACK, _over(record, call, attempt) + SLACK)
             repeats.in_flight += struck
             repeats.unsettled += attempt is None
-            unclear = struck or (attempt is not None and attempt.outcome == "unknown")
+            lapsed = _has_lapsed(record, call, attempt, calls)
+            unclear = struck or lapsed or (attempt is not None and attempt.outcome == "unknown")
             if unclear and not _knew_better(call, attempt, calls):
                 repeats.disturbed += 1
                 repeats.allowed += len(call.members)
@@ -140,6 +143,16 @@ def _lowerings(card: Shown, in_doubt: list[Call]) -> Iterator[str]:
                 break
         else:
             yield f"the card was lowered to {state} after its end with {members} without cause"
+
+
+def _has_lapsed(
+    record: Record, call: Call, attempt: Attempt | None, calls: list[tuple[Call, Attempt | None]]
+) -> bool:
+    """Whether its lease had run out when it was settled, and the next call came no sooner. A lease is counted
+    from the claim, which may have been some time before the call."""
+    end = call.came + record.lease - SECOND
+    following = min((other.came for other, _ in calls if other.came > call.came), default=0)
+    return following >= end and (attempt is None or attempt.at >= end)
 
 
 def _over(record: Record, call: Call, attempt: Attempt | None) -> int:

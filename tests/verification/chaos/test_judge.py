@@ -267,6 +267,20 @@ def test_a_repeat_after_an_unknown_outcome_is_counted_and_allowed(record: Record
     assert (verdict.repeats.unknown, verdict.repeats.calls) == (1, 1)
 
 
+@pytest.mark.parametrize("attempts", [slice(0), slice(1)], ids=["never settled", "settled late"])
+def test_a_repeat_after_a_lease_that_ran_out_is_counted_and_allowed(record: Record, attempts: slice) -> None:
+    """The same where it was not settled within its lease; whoever calls again before that is at fault."""
+    _repeat(record)
+    name = crowded(record)
+    (call, again), (attempt, _) = record.calls[name], record.attempts[name]
+    record.attempts[name][:1] = late = [dataclasses.replace(attempt, at=call.came + record.lease)][attempts]
+    assert "0 calls were disturbed" in str(judge(record).wrong)
+    again.came = again.left = call.came + record.lease + 1000
+    record.attempts[name] = [*late, dataclasses.replace(attempt, at=again.came + 2000, fence=2)]
+    verdict = judge(record)
+    assert (verdict.wrong, verdict.repeats.disturbed, verdict.repeats.calls) == ([], 1, 1)
+
+
 def test_of_two_openings_in_one_batch_any_may_be_the_first_unless_a_partition_says_which(
     record: Record,
 ) -> None:
@@ -358,9 +372,8 @@ def test_a_call_settled_after_its_lease_is_not_taken_for_the_next(record: Record
     """The first was applied and settled late, while the next one's answer was lost: both are in doubt."""
     name = crowded(record)
     (call,), (attempt,) = record.calls[name], record.attempts[name]
-    again = [
-        dataclasses.replace(call, came=call.came + n * SECOND, left=call.left + n * SECOND) for n in (6, 9)
-    ]
+    moments = [call.came + n * SECOND for n in (6, 9)]
+    again = [dataclasses.replace(call, came=at, left=at) for at in moments]
     again[0].answer = "nothing"
     record.calls[name] += again
     late = dataclasses.replace(attempt, at=again[0].came + 1000)
@@ -377,10 +390,9 @@ def test_a_late_settling_says_nothing_of_the_call_after_it(record: Record) -> No
     """The first holder was frozen, and settles in vain just after the next one called: none knew better."""
     name = crowded(record)
     (call,), (attempt,) = record.calls[name], record.attempts[name]
-    record.calls[name].append(
-        dataclasses.replace(call, came=call.came + 11 * SECOND, left=call.left + 11 * SECOND)
-    )
-    late = dataclasses.replace(attempt, at=call.came + 11 * SECOND + SECOND // 5, duration=SECOND // 20)
+    came = call.came + 11 * SECOND
+    record.calls[name].append(dataclasses.replace(call, came=came, left=came))
+    late = dataclasses.replace(attempt, at=came + SECOND // 5, duration=SECOND // 20)
     record.attempts[name] = [late, dataclasses.replace(late, at=late.at + SECOND // 2, fence=3)]
     record.harms.append(Harm(call.came + SECOND, call.came + 7 * SECOND, "freeze dispatcher 0"))
     for member in call.members:
