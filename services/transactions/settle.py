@@ -14,7 +14,7 @@ from services.transactions.steps import follow
 from statemachine import delivery, gate
 from statemachine.activity import end_expired
 from statemachine.card import CLOSED, Card, DeliveryRules, attempt_at, phase
-from statemachine.gate import CLOSING, Gate
+from statemachine.gate import CLOSING, UNSENT, Gate
 from statemachine.model import Aggregate, Rules
 from statemachine.step import ALL_SKIPPED, Result, Step
 from statemachine.timers import due_at
@@ -108,7 +108,8 @@ class _Settling:
         )
         if step is None:  # this very result was settled; only the answer was lost
             return Settled(name, next_in=self._next_in(card))
-        closing = self._gate(result)
+        # Whoever gives back a probe without its fence may have done so before: another probes by now.
+        closing = self._gate(result) if held or result.verdict not in UNSENT else None
         if closing is not None and result.verdict in (Verdict.misconfigured, Verdict.blocked):
             step.fail("misconfigured", result.claimed.card.revision, result)
         self._log(result)
