@@ -120,7 +120,7 @@ def test_retired_words_name_nothing_in_the_code(path: Path) -> None:
     assert not retired_names(path.read_text("utf-8"))
 
 
-def test_a_file_s_name_says_what_is_inside() -> None:
+def test_every_file_is_named_by_what_it_holds() -> None:
     assert [str(path.relative_to(ROOT)) for path in NAMED if words_in(path.stem) & RETIRED_FILE_NAMES] == []
 
 
