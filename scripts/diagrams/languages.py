@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from scripts.diagrams.metric_words import METRICS
+from scripts.diagrams.metrics_in_chinese import METRICS
 
 Say = Callable[[str], str]
 """From the English words to those of the page."""
