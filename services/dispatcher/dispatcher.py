@@ -182,7 +182,7 @@ class Dispatcher:
         if claims.found > len(claims.cards):
             self._relay.kick()  # some needed no call: what became of them is in the outbox
         for claimed in claims.cards:
-            permit = self.limiter.take(claimed.card.appid, claimed.passage.generation)
+            permit = self.limiter.take(claimed.card.appid, claimed.passage.generation, self._moved)
             self._in_hand += 1
             task = group.create_task(self._work(claimed, permit, self._moved))
             self._tasks[task] = self._moved
