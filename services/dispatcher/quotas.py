@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from contracts.times import SECOND
 from services.dispatcher.metrics import DispatcherMetrics
 from services.runtime.ports import SELDOM, Clock
 from services.runtime.settings import Settings
@@ -19,17 +20,18 @@ LOG = structlog.get_logger("livecard.dispatcher")
 SOON: Final = 5.0
 """Seconds within which every app is asked about first, where a reserve is to be kept."""
 OFTEN: Final = 10.0
-"""Seconds between questions about an app that is about to reach its reserve, or of which that is not known."""
+"""Seconds between questions about an app that is about to reach its reserve, or may be."""
 NEWS: Final = 30.0
 """Seconds after which an app is seen that the apps file names anew."""
 
 
 class QuotaWatch:
     """Asks about each app once in `LIVECARD_QUOTA_PROBE`, at different times. Where there is a
-    `LIVECARD_QUOTA_RESERVE`, first soon after the start, and more often when an app comes near. The client tells the answers to telemetry; one that says nothing leaves
-    everything as it was.
+    `LIVECARD_QUOTA_RESERVE`, it asks first soon after the start, and more often when an app comes near. The
+    client tells the answers to telemetry; one that says nothing leaves everything as it was.
 
-    Which apps keep the rest for ends stands in the store: all dispatchers agree, and people can see it.
+    Which apps keep the rest for ends stands in the store, and until when by the database's clock: all
+    dispatchers agree, and people can see it.
     """
 
     def __init__(
@@ -67,15 +69,15 @@ class QuotaWatch:
 
     async def _ask(self, appid: str) -> float:
         """Ask about one; seconds until it is asked about again."""
-        today = day_end(self._clock.wall())
+        asked = self._clock.monotonic()
         left = await self._wechat.quota_left(appid)
         if left is None:
             return self._every
         if not self._reserve:
-            if appid not in self._taken_back and await self._save(appid, left, 0):
+            if appid not in self._taken_back and await self._save(appid, left):
                 self._taken_back.add(appid)  # a reserve of before a restart
             return self._every
-        saved = await self._save(appid, left, today if left <= self._reserve else 0)
+        saved = await self._save(appid, left, asked if left <= self._reserve else None)
         now, last = self._clock.monotonic(), self._last.get(appid)
         self._last[appid] = now, left
         if not saved or last is None or left > last[1]:
@@ -83,10 +85,11 @@ class QuotaWatch:
         at, before = last
         return min(self._every, ask_again_in(left - self._reserve, before - left, now - at, OFTEN))
 
-    async def _save(self, appid: str, left: int, until: int) -> bool:
-        """Keep the rest for ends until then; 0: no longer. Another dispatcher may have been first. Whether the
-        store answered."""
+    async def _save(self, appid: str, left: int, asked: float | None = None) -> bool:
+        """Keep the rest for ends until the day ends in which was asked (monotonic seconds); None: no longer.
+        Another dispatcher may have been first. Whether the store answered."""
         try:
+            until = 0 if asked is None else await self._day_end(appid, asked)
             news = await self._store.save_quota(appid, until)
         except (StoreUnavailable, StoreRejected) as error:
             LOG.warning("the reserve could not be written", appid=appid, error=str(error), every=SELDOM)
@@ -96,3 +99,8 @@ class QuotaWatch:
         elif news:
             LOG.info("the quota is there for all cards again", appid=appid, left=left)
         return True
+
+    async def _day_end(self, appid: str, asked: float) -> int:
+        """By the database's clock, as everything that is to wait until then."""
+        _, now = await self._store.gate(appid)
+        return day_end(now - round((self._clock.monotonic() - asked) * SECOND))

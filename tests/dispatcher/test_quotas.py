@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from contracts.times import SECOND
 from services.dispatcher.metrics import DispatcherMetrics, NoMetrics
 from services.dispatcher.quotas import OFTEN, QuotaWatch
@@ -16,7 +18,7 @@ from statemachine.gate import Gate
 from statemachine.gate import saves as saves_now
 from statemachine.quota import day_end
 from tests.dispatcher.scripted import ScriptedWeChat
-from tests.dispatcher.world import LoopClock, World, in_virtual_time
+from tests.dispatcher.world import LoopClock, Make, World, in_virtual_time
 from tests.verification.dict_store.store import MemoryStore
 
 
@@ -170,6 +172,35 @@ async def test_without_a_reserve_one_of_before_a_restart_is_taken_back_and_no_mo
     assert world.wechat.quota_asked == 8
     assert written == [("wx1", 0), ("wx2", 0)]
     assert (await world.gate()).saving_until == 0
+
+
+class _Wrong(LoopClock):
+    """The clock of a host that is so many hours ahead of the database."""
+
+    def __init__(self, hours: int) -> None:
+        self.hours = hours
+
+    def wall(self) -> int:
+        return super().wall() + self.hours * 3_600 * SECOND
+
+
+@pytest.mark.parametrize("hours", [-23, 9])
+@in_virtual_time(patience=10_000)
+async def test_the_day_of_the_reserve_ends_by_the_database_s_clock(make: Make, hours: int) -> None:
+    """However wrong the process's is: until the database's midnight in Shanghai."""
+    world = await make(quota_reserve=100)
+    world.clock = _Wrong(hours)
+    world.wechat.quota = {"wx1": 5, "wx2": 500}
+    await world.open("a")
+    async with _watching(world):
+        await asyncio.sleep(20)
+        world.wechat.quota = {}
+        gate, now = await world.store.gate("wx1")
+        assert saves_now(gate, now)
+        await asyncio.sleep((day_end(now) - now) / SECOND - 1)
+        assert saves_now(*await world.store.gate("wx1"))
+        await asyncio.sleep(1)
+        assert not saves_now(*await world.store.gate("wx1"))
 
 
 @in_virtual_time()
