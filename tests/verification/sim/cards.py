@@ -39,7 +39,8 @@ FENCED: Final = (
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """What the judges saw of a claim: whose, when (also in commits), and of the card as it was then."""
+    """What the judges saw of a claim: whose, when (also in commits), and of the card as it was then.
+    `listed`: its call has to name members, though some alone were rejected: another call succeeded."""
 
     actor: str
     at: int
@@ -47,6 +48,7 @@ class Claim(msgspec.Struct, frozen=True):
     state: str
     singles: int
     end_by: int | None
+    listed: bool
 
 
 class CardJudge:
@@ -141,8 +143,12 @@ class CardJudge:
             wait = now + self.end_wait if before.end_by is None else before.end_by + max(0, now - due)
             put_off = card.end_by == self._at_most(wait, card)
             self.expect(put_off, f"the end of {name} waits until {card.end_by}")
+        listed = card.behind and card.state != ENDED and card.singles > 2 and card.succeeded
+        listed = listed and any(
+            not self.marks.get((name, each)) for each in self.judges.reference.expected(name).done
+        )
         self.claims[name, card.fence] = Claim(
-            commit.actor, now, self.judges.commits, card.state, card.singles, card.end_by
+            commit.actor, now, self.judges.commits, card.state, card.singles, card.end_by, listed
         )
 
     def _at_most(self, end_by: int, card: Card) -> int:

@@ -253,6 +253,7 @@ class Judges:
             told = self.marks.get((name, member)) and since <= claim.commits
             self.expect(not told, f"{member} of {name} is told again after it was settled")
         self.expect(card.may_show >= body.target_state, f"{what} was claimed, may_show {card.may_show}")
+        self.expect(members or not claim.listed, f"{what} is called alone, though another call succeeded")
         ended = claim.state == ENDED
         alone = body.target_state == END and not members
         waits = claim.end_by is not None and claim.at < claim.end_by
