@@ -30,7 +30,7 @@ from services.store.rows import (
     Writes,
 )
 from statemachine.card import Card, DeliveryRules
-from statemachine.gate import PROBED, Gate, as_believed, saves
+from statemachine.gate import PROBED, Gate, saves
 from statemachine.model import Activity
 from statemachine.step import Owed
 from statemachine.waits import believed
@@ -186,7 +186,7 @@ class MemoryTx(MemoryRequests, PersonsTx, SessionsTx, RoomsTx):
         ranked = []
         for appid, width in sorted(rooms.items()):
             gate = self._tables.gates.get(appid)
-            if gate is None or self._closed(gate, now):
+            if gate is None or self._tables.is_closed(gate, now):
                 continue
             room = 1 if gate.reason in PROBED else min(width, narrow) if gate.reason else width
             rows = [row for row in self._tables.rows.values() if self._due(row, appid, now)]
@@ -206,9 +206,6 @@ class MemoryTx(MemoryRequests, PersonsTx, SessionsTx, RoomsTx):
         due.now = now
         return due
 
-    def _closed(self, gate: Gate, now: int) -> bool:
-        return as_believed(gate, now, self._tables.rules.longest_closing).closed_until > now
-
     def _due(self, row: Row, appid: str, now: int) -> bool:
         if row.card.appid != appid or row.attempt_at is None or row.activity.expires_at <= now:
             return False
@@ -219,7 +216,7 @@ class MemoryTx(MemoryRequests, PersonsTx, SessionsTx, RoomsTx):
         await self._step()
         now = self._now()
         gates = [gate for appid, gate in self._tables.gates.items() if appid in appids]
-        closed = {gate.appid: gate.closed_until for gate in gates if self._closed(gate, now)}
+        closed = {gate.appid: gate.closed_until for gate in gates if self._tables.is_closed(gate, now)}
         let_in = {gate.appid for gate in gates} - closed.keys()
         longest = self._tables.rules.longest_wait
         times = [
