@@ -30,7 +30,7 @@ from services.store.rows import (
     Writes,
 )
 from statemachine.card import Card, DeliveryRules
-from statemachine.gate import PROBED, Gate, saves
+from statemachine.gate import Gate, room, saves
 from statemachine.model import Activity
 from statemachine.step import Owed
 from statemachine.waits import believed
@@ -188,16 +188,16 @@ class MemoryTx(MemoryRequests, PersonsTx, SessionsTx, RoomsTx):
             gate = self._tables.gates.get(appid)
             if gate is None or self._tables.is_closed(gate, now):
                 continue
-            room = 1 if gate.reason in PROBED else min(width, narrow) if gate.reason else width
+            most = room(gate, width, narrow)
             rows = [row for row in self._tables.rows.values() if self._due(row, appid, now)]
             if saves(gate, now):
                 rows = [row for row in rows if row.ending]
             rows.sort(key=lambda row: _since(row, now))
-            ending = self._free_rows((row for row in rows if row.ending), room)
-            others = self._free_rows((row for row in rows if not row.ending), room)
+            ending = self._free_rows((row for row in rows if row.ending), most)
+            others = self._free_rows((row for row in rows if not row.ending), most)
             ranked += [
                 (not row.ending, turn, _since(row, now), row)
-                for turn, row in enumerate([*ending, *others][:room])
+                for turn, row in enumerate([*ending, *others][:most])
             ]
             due.gates[appid] = msgspec.structs.replace(gate)
         taken = [row for *_, row in sorted(ranked, key=lambda each: each[:3])[:limit]]
