@@ -102,6 +102,14 @@ def wants_probe(gate: Gate, now: int) -> bool:
     return gate.reason in PROBED and gate.closed_until <= now
 
 
+def room(gate: Gate, width: int, narrow: int) -> int:
+    """How many cards of an app a claim may take where there is room for `width`, which is not 0: one where a
+    call has to find out whether the gate may open, `narrow` at most after another closing."""
+    if gate.reason in PROBED:
+        return 1
+    return min(width, narrow) if gate.reason else width
+
+
 def probed(gate: Gate, now: int, lease: int) -> Gate:
     """The gate while one call finds out: closed for everybody else, for one lease."""
     return msgspec.structs.replace(gate, closed_until=now + lease)

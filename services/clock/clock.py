@@ -10,6 +10,7 @@ import structlog
 
 from contracts.topics import Topics
 from services.kafka.ports import Bus
+from services.runtime.backoff import wait_after
 from services.runtime.ports import SELDOM, Chance, Clock, Kick
 from services.runtime.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
@@ -25,8 +26,10 @@ BURY_EVERY: Final = 5.0
 """Seconds between looks for events that waited too long for their `opened`."""
 LOCKED: Final = 0.01
 """Seconds until what is due, and was not to be had, is asked for again: somebody has its row locked."""
+FIRST_WAIT: Final = 1.0
+"""Seconds after a first failure, doubled up to `LONGEST_WAIT`."""
 LONGEST_WAIT: Final = 5.0
-"""Seconds; cap of the delay between tries while the store is away."""
+"""Seconds between tries while the store is away."""
 
 
 class ClockMetrics(Protocol):
@@ -82,8 +85,7 @@ class TimerClock:
             except (StoreUnavailable, StoreRejected) as error:
                 self._failures += 1
                 self._waiting = str(error)
-                longest = min(LONGEST_WAIT, 0.5 * 2 ** min(self._failures, 10))
-                wait = longest * (0.5 + self._chance.random() / 2)
+                wait = wait_after(self._failures, FIRST_WAIT, LONGEST_WAIT, self._chance.random())
                 LOG.warning(
                     "the store did not take a round of timers",
                     error=str(error),

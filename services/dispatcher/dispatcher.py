@@ -16,6 +16,7 @@ from services.dispatcher.limiter import Limiter, Permit
 from services.dispatcher.metrics import DispatcherMetrics
 from services.dispatcher.outage import Outage
 from services.dispatcher.settler import Settler
+from services.runtime.backoff import wait_after
 from services.runtime.ports import SELDOM, Chance, Clock, Kick
 from services.runtime.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
@@ -31,8 +32,10 @@ LOG = structlog.get_logger("livecard.dispatcher")
 
 IDLE: Final = 5.0
 """Seconds after which an idle loop shows that it is alive."""
+FIRST_WAIT: Final = 0.1
+"""Seconds after a first failure, doubled up to `LONGEST_WAIT`."""
 LONGEST_WAIT: Final = 5.0
-"""Seconds; cap of the delay between claims while the store is away."""
+"""Seconds between claims while the store is away."""
 A_LITTLE: Final = 0.001
 """Seconds by which the database's clock and a timer may differ: too early a claim finds nothing."""
 
@@ -255,8 +258,7 @@ class Dispatcher:
         """Backoff with jitter: the cause is the store, the bound is its return or our end."""
         self._failures += 1
         self._waiting = str(error)
-        longest = min(LONGEST_WAIT, 0.1 * 2 ** min(self._failures - 1, 10))
-        seconds = longest * (0.5 + self._chance.random() / 2)
+        seconds = wait_after(self._failures, FIRST_WAIT, LONGEST_WAIT, self._chance.random())
         LOG.warning("claims wait for the store", error=str(error), wait=round(seconds, 2), every=SELDOM)
         try:
             async with asyncio.timeout(seconds):

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from services.dispatcher.metrics import DispatcherMetrics
+from services.runtime.backoff import wait_after
 from services.runtime.ports import Chance, Clock
 
 PAUSE: Final = 1.0
@@ -143,8 +144,7 @@ class Limiter:
         if app.paused_until > now:
             return app.paused_until - now
         app.pauses += 1
-        longest = min(LONGEST_PAUSE, PAUSE * 2 ** min(app.pauses - 1, 10))
-        seconds: float = longest * (0.5 + self._chance.random() / 2)
+        seconds = wait_after(app.pauses, PAUSE, LONGEST_PAUSE, self._chance.random())
         app.paused_until = now + seconds
         self._set_width(permit.appid, app, min(app.width, self.narrow))
         return seconds

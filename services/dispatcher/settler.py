@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from services.dispatcher.metrics import DispatcherMetrics
+from services.runtime.backoff import wait_after
 from services.runtime.ports import SELDOM, Chance, Clock
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.transactions.settle import Settled, settle
@@ -132,8 +133,7 @@ class Settler:
         """Backoff with jitter: the cause is the store, the bound is our drain or its return."""
         self._failures += 1
         self.waiting = str(error)
-        longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failures - 1, 10))
-        seconds = longest * (0.5 + self._chance.random() / 2)
+        seconds = wait_after(self._failures, FIRST_WAIT, LONGEST_WAIT, self._chance.random())
         LOG.warning(
             "results wait for the store",
             results=len(self._results),

@@ -14,6 +14,7 @@ from contracts.topics import Topics
 from services.kafka.errors import brief, no_topic
 from services.lifecycle.ingest import Ingest
 from services.lifecycle.subscription import Subscription
+from services.runtime.backoff import wait_after
 from services.runtime.ports import SELDOM, Chance, Clock
 from services.runtime.settings import Settings
 from services.store.ports import Store, StoreUnavailable, answers
@@ -75,8 +76,7 @@ class Consumer:
             if self._clock.monotonic() - begun > 2 * PATIENCE:
                 failures = 0  # it had worked for a while
             failures += 1
-            longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(failures - 1, 10))
-            wait = longest * (0.5 + self._chance.random() / 2)
+            wait = wait_after(failures, FIRST_WAIT, LONGEST_WAIT, self._chance.random())
             self._joining = f"is not consuming: {why}"
             LOG.warning("not consuming; trying again", error=why, again_in=round(wait, 1), every=SELDOM)
             self._moved = self._clock.monotonic()

@@ -15,6 +15,7 @@ from contracts.topics import Topics
 from services.kafka.oversized import fitted, publish_letters
 from services.kafka.ports import NO_HEADERS, Bus, BusUnavailable, Message
 from services.lifecycle.dividing import bounded, side_by_side
+from services.runtime.backoff import wait_after
 from services.runtime.ports import SELDOM, Chance, Clock, Kick
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from services.tracing.ports import Traces
@@ -27,7 +28,8 @@ LOG = structlog.get_logger("livecard.lifecycle")
 ATTEMPT_DEADLINE: Final = 30.0
 """Seconds one attempt at a transaction may take; waiting for the store has no bound."""
 FIRST_WAIT: Final = 0.1
-"""Seconds before the second attempt, doubled up to `LONGEST_WAIT`; a deadlock needs no more."""
+"""Seconds before what was refused even alone is tried again. Doubled by each failure in a row, up to
+`LONGEST_WAIT`: a deadlock needs no more."""
 PATIENCE: Final = 4
 """Failed attempts after which a batch goes in halves: what no limit foresees may be too much for one
 transaction. An outage leaves a few parts behind, each half of the one after it."""
@@ -241,8 +243,7 @@ class Ingest:
             LOG.error("unexpected failure of the store", exc_info=error, every=SELDOM)  # nothing may be lost
         self._waits[asyncio.current_task()] = f"waiting for the {what}: {why}"
         self._metrics.waited(what)
-        longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(failures, 10))
-        wait = longest * (0.5 + self._chance.random() / 2)
+        wait = wait_after(failures + 1, FIRST_WAIT, LONGEST_WAIT, self._chance.random())
         if failures != 1:  # a first failure is mostly a deadlock: nothing to talk about
             LOG.warning("a batch waits", what=what, error=why, again_in=round(wait, 1), every=SELDOM)
         await asyncio.sleep(wait)

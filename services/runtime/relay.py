@@ -13,6 +13,7 @@ from contracts.records import decode_record
 from contracts.topics import Topics
 from services.kafka.oversized import fitted, publish_letters
 from services.kafka.ports import Bus, BusUnavailable, Message
+from services.runtime.backoff import wait_after
 from services.runtime.ports import SELDOM, Chance, Clock
 from services.runtime.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
@@ -183,8 +184,8 @@ class Relay:
 
     def _failed(self, failures: int) -> tuple[int, float]:
         self._metrics.relay_failed()
-        longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(failures, 10))
-        return failures + 1, longest * (0.5 + self._chance.random() / 2)
+        failures += 1
+        return failures, wait_after(failures, FIRST_WAIT, LONGEST_WAIT, self._chance.random())
 
     async def _rest(self, seconds: float, *, ignore_kicks: bool) -> None:
         """Wait for the next poll or a kick; after a failure a kick does not shorten the wait."""

@@ -44,6 +44,7 @@ from services.store.upkeep import UNOPENED_AGE, few_people, is_held
 from statemachine.card import DeliveryRules
 from statemachine.gate import Gate
 from statemachine.states import DONE
+from statemachine.waits import CLOCK_STEP
 
 SLOTS: Final = 64
 """Rows of each of the ledger's counters, which are summed up when it is read."""
@@ -183,7 +184,8 @@ class SqlStore(SqlOperators, SqlPages, SqlPersons, SqlPulse, SqlRoomsStore, SqlS
 
     async def backlog(self) -> Backlog:
         async with self._reading() as run:
-            return Backlog(*map(int, (await run("backlog"))[0]))
+            closing = self._rules.longest_closing + CLOCK_STEP
+            return Backlog(*map(int, (await run("backlog", closing=closing))[0]))
 
     async def totals(self) -> tuple[dict[str, int], int, int, int]:
         async with self._reading() as run:

@@ -12,7 +12,7 @@ from services.store.rows import Due, Writes
 from services.transactions.steps import follow
 from statemachine import delivery
 from statemachine.card import DeliveryRules
-from statemachine.gate import Gate, Passage, as_believed, probed, wants_probe
+from statemachine.gate import Gate, Passage, as_believed, probed, room, wants_probe
 from statemachine.states import IllegalTransition
 from statemachine.step import Claimed
 
@@ -32,11 +32,10 @@ class Claims(msgspec.Struct):
     def filled(self, rooms: Mapping[str, int], narrow: int) -> bool:
         """Whether an app may have more that is due than there was room for."""
         taken = Counter(claimed.card.appid for claimed in self.cards)
-        for appid, room in rooms.items():
-            gate = self.gates.get(appid)
-            if taken[appid] >= (min(room, narrow) if gate is not None and gate.reason else room):
-                return True
-        return False
+        return any(
+            taken[appid] >= room(self.gates.get(appid) or Gate(appid), width, narrow)
+            for appid, width in rooms.items()
+        )
 
 
 async def claim(
@@ -49,7 +48,7 @@ async def claim(
     WeChat show is written before it is made.
     """
     claims, out = Claims(), Writes()
-    open_rooms = {appid: room for appid, room in rooms.items() if room > 0}
+    open_rooms = {appid: width for appid, width in rooms.items() if width > 0}
     if not open_rooms:
         return claims
     async with store.transaction() as tx:

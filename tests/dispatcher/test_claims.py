@@ -76,9 +76,11 @@ async def test_one_claim_gets_the_probe_and_moves_the_gate_on_by_a_lease(make: M
     claims = await take(world)
     (probe,) = claims.cards
     assert probe.passage.probe == now - 1
+    assert claims.filled({"wx1": 100}, 4), "there may be more than the probe"
     assert (await world.gate()).closed_until == now + world.rules.lease
     again = await take(world)
     assert (again.cards, again.found, again.next_in) == ([], 0, world.rules.lease)
+    assert not again.filled({"wx1": 100}, 4)
 
 
 @in_virtual_time()

@@ -109,6 +109,24 @@ async def test_with_a_probe_that_another_process_is_about_to_take(make: Make, in
         await world.until(lambda: len(world.wechat.calls) >= 50)
 
 
+@pytest.mark.parametrize("apps", [1, 20])
+@in_virtual_time()
+async def test_with_apps_whose_probes_are_refused(make: Make, apps: int) -> None:
+    """More is due than the one call that finds out: beside the poll that is one claim a minute, for all."""
+    world = await make(quota_probe=3_600.0)
+    world.wechat.script = lambda _: 40125
+    for app in range(apps):
+        await world.owe(5, appid=f"wx{app}", prefix=f"a{app}-")
+    world.apps.known = {f"wx{app}" for app in range(apps)}
+    async with world.running():
+        await asyncio.sleep(10)
+        calls = len(world.wechat.calls)
+        rate = await claims(world, 10 * FOR)
+        probes = len(world.wechat.calls) - calls
+    assert 9 * apps <= probes <= 10 * apps
+    assert rate <= 1.025
+
+
 @in_virtual_time()
 async def test_with_cards_that_back_off_each_is_claimed_when_it_is_due(make: Make) -> None:
     """The claims are as many as the calls, and the poll."""

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from contracts.topics import Topics
 from services.clock import clock as timers
 from services.clock.clock import TimerClock
+from services.dispatcher import dispatcher as claims
 from services.dispatcher import settler
-from services.dispatcher.dispatcher import LONGEST_WAIT as CLAIMS
 from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.metrics import NoMetrics
 from services.dispatcher.settler import Settler
@@ -34,6 +34,7 @@ from services.lifecycle import consumer, ingest
 from services.lifecycle.consumer import Consumer
 from services.lifecycle.ingest import Ingest
 from services.runtime import relay
+from services.runtime.backoff import wait_after
 from services.runtime.metrics import Metrics
 from services.runtime.process import delivery_rules
 from services.runtime.relay import Relay
@@ -256,12 +257,21 @@ async def relay_store(outage: Outage, chance: random.Random) -> None:
     ).run()
 
 
+@pytest.mark.parametrize(
+    ("failures", "longest"), [(1, 0.2), (2, 0.4), (3, 0.8), (5, 3.2), (6, 5.0), (11, 5.0), (10_000, 5.0)]
+)
+def test_a_wait_doubles_up_to_the_cap_and_is_from_half_to_all_of_that(failures: int, longest: float) -> None:
+    """The first failure waits `first`; no outage is too long to be reckoned with."""
+    waits = [wait_after(failures, 0.2, 5.0, jitter) for jitter in (0.0, 0.5, 1.0)]
+    assert waits == pytest.approx([longest / 2, longest * 3 / 4, longest])
+
+
 CASES: list[tuple[Callable[[Outage, random.Random], Awaitable[None]], float, float]] = [
     (lifecycle_store, ingest.LONGEST_WAIT, ingest.FIRST_WAIT),
     (lifecycle_broker, ingest.LONGEST_WAIT, ingest.FIRST_WAIT),
     (lifecycle_group, consumer.LONGEST_WAIT, consumer.FIRST_WAIT),
-    (clock_store, timers.LONGEST_WAIT, 0.5),
-    (dispatcher_claims, CLAIMS, 0.1),
+    (clock_store, timers.LONGEST_WAIT, timers.FIRST_WAIT),
+    (dispatcher_claims, claims.LONGEST_WAIT, claims.FIRST_WAIT),
     (dispatcher_settler, settler.LONGEST_WAIT, settler.FIRST_WAIT),
     (dispatcher_nudges, nudges.WAIT, nudges.WAIT),
     (relay_store, relay.LONGEST_WAIT, relay.FIRST_WAIT),

@@ -12,6 +12,7 @@ from statemachine.gate import (
     CLOSING,
     DAY,
     MINUTE,
+    OPERATOR,
     PROBED,
     SHANGHAI,
     SPREAD,
@@ -23,6 +24,7 @@ from statemachine.gate import (
     first_wait,
     opened,
     probed,
+    room,
     wants_probe,
 )
 
@@ -43,6 +45,15 @@ def probing(gate: Gate, now: int, lease: int = 30 * SECOND) -> tuple[Gate, Passa
     """One claim finds out."""
     assert wants_probe(gate, now)
     return probed(gate, now, lease), Passage(gate.generation, gate.reason, probe=gate.closed_until)
+
+
+@pytest.mark.parametrize(
+    ("reason", "wide", "few"),
+    [("", 9, 2), ("minute_limit", 4, 2), (OPERATOR, 4, 2), *((reason, 1, 1) for reason in sorted(PROBED))],
+)
+def test_after_a_closing_a_claim_may_take_few_and_a_probe_is_one(reason: str, wide: int, few: int) -> None:
+    gate = Gate("wx1", reason=reason)
+    assert (room(gate, 9, 4), room(gate, 2, 4)) == (wide, few)
 
 
 @pytest.mark.parametrize(

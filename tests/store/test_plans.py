@@ -226,14 +226,14 @@ async def test_the_age_of_the_outbox_is_its_first_rows(postgres: PostgresBench) 
         "SELECT 'a' || n, 'changes', 'c', repeat('x', 400), n % 16, n FROM generate_series(1, 100000) n; "
         "ANALYZE outbox"
     )
-    plan, pages = await _plan(postgres, statements.READS["backlog"])
+    plan, pages = await _plan(postgres, statements.READS["backlog"], closing=DAY)
     total = await postgres.admin.fetchval("SELECT relpages FROM pg_class WHERE relname = 'outbox'")
     assert pages < total / 2, plan
 
 
 async def test_counting_what_is_due_reads_only_what_is_due(crowded: PostgresBench) -> None:
     """Though the planner cannot know how little that is."""
-    plan, _ = await _plan(crowded, statements.READS["backlog"])
+    plan, _ = await _plan(crowded, statements.READS["backlog"], closing=DAY)
     assert "Seq Scan on activities" not in plan, plan
 
 

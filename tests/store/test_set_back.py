@@ -10,7 +10,7 @@ from contracts.times import HOUR, MINUTE, SECOND
 from contracts.wechat import Verdict
 from services.store.rows import SHARDS
 from statemachine.card import CALLING, DUE, IN_SYNC, UNCERTAIN, phase, status
-from statemachine.gate import LONGEST, NEVER, PROBED, UNKNOWN_APP
+from statemachine.gate import DAY, LONGEST, NEVER, PROBED, UNKNOWN_APP
 from statemachine.waits import CLOCK_STEP
 from tests.store.benches import START
 from tests.store.support import Scene
@@ -160,6 +160,22 @@ async def test_no_gate_is_closed_longer_than_ever_for_its_reason(scene: Scene, r
     (settled,) = await scene.settle(scene.result(claimed))
     assert settled.gate is not None
     assert (await scene.gate()).reason == ""
+
+
+@pytest.mark.parametrize("reason", [each for each in REASONS if each != UNKNOWN_APP])
+async def test_what_a_claim_may_take_is_told_as_old_as_it_is(scene: Scene, reason: str) -> None:
+    """The metric believes a closing, and an app that saves its quota, as far as a claim does."""
+    await scene.open("a")
+    await scene.complete("a", "m")
+    await scene.bench.advance(3)
+    longest = LONGEST.get(reason, scene.cards.longest_closing) + CLOCK_STEP
+    for until, age in ((longest, 0), (longest + 1, 3 * SECOND)):
+        await scene.shut("wx1", reason, scene.bench.now + until)
+        assert (await scene.store.backlog()).claimable_age == age
+    for until, age in ((DAY + CLOCK_STEP, 0), (DAY + CLOCK_STEP + 1, 3 * SECOND)):
+        await scene.store.save_quota("wx1", scene.bench.now + until)
+        assert (await scene.store.backlog()).claimable_age == age
+        assert await scene.due() == ["a"] * bool(age)
 
 
 async def test_one_probe_of_all_processes_finds_out_after_the_clock_was_set_back(scene: Scene) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from services.store.statements.columns import CARD_COLUMNS, CLOSED, SAVES
+from statemachine.gate import PROBED
 
-_ROOM: Final = """CASE WHEN g.reason IN ('token', 'misconfigured', 'blocked') THEN 1
+_PROBED: Final = ", ".join(f"'{reason}'" for reason in sorted(PROBED))
+_ROOM: Final = f"""CASE WHEN g.reason IN ({_PROBED}) THEN 1
             WHEN g.reason <> '' AND r.room > :narrow THEN :narrow ELSE r.room END"""
-"""How many cards of an app a claim may take: one where a call has to find out whether the gate may open."""
+"""How many cards of an app a claim may take, as `statemachine.gate.room` has it."""
 _DUE: Final = """a.appid = r.appid AND a.ending = e.ending
               AND a.attempt_at > w.after AND a.attempt_at <= w.until AND a.expires_at > {now}
               AND NOT (a.lease_until > {now} AND a.lease_until <= {now} + :longest)"""

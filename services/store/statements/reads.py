@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.store.statements.columns import LOCKED_COLUMNS
+from services.store.statements.columns import CLOSED, LOCKED_COLUMNS, SAVES
 
 _CAP = 10_001
 
@@ -21,12 +21,12 @@ def _count(name: str, table: str, where: str, order: str) -> str:
     return f"(SELECT count(*) FROM ({rows}) AS {name}_some) AS {name}"
 
 
-_CLAIMABLE: Final = """SELECT min(f.at) FROM (
+_CLAIMABLE: Final = f"""SELECT min(f.at) FROM (
           SELECT (SELECT a.attempt_at FROM activities a WHERE a.appid = g.appid AND a.ending = e.ending
-              AND a.attempt_at <= {now} AND a.expires_at > {now} ORDER BY a.attempt_at LIMIT 1) AS at
+              AND a.attempt_at <= {{now}} AND a.expires_at > {{now}} ORDER BY a.attempt_at LIMIT 1) AS at
           FROM gates g JOIN (SELECT true AS ending UNION ALL SELECT false) e
-            ON e.ending OR g.saving_until <= {now}
-          WHERE g.closed_until <= {now}) f"""
+            ON e.ending OR NOT {SAVES}
+          WHERE NOT {CLOSED}) f"""
 """Since when the oldest card that a dispatcher may take is due: two looks into the index for each app."""
 _OPENED: Final = """
         SELECT activity_id, appid, template, version, title, publisher, choose, expires_at FROM activities"""

@@ -23,7 +23,7 @@ from services.store.rows import (
 )
 from services.store.sql import count_members
 from services.store.upkeep import ANNOUNCED_AGE, UNOPENED_AGE, few_people, is_held
-from statemachine.gate import Gate, opened
+from statemachine.gate import Gate, opened, saves
 from statemachine.states import ENDED
 from tests.verification.dict_store.pages import Paged
 from tests.verification.dict_store.persons import PersonsReads
@@ -59,7 +59,7 @@ class Reads(Paged, PersonsReads, Pulse, SessionsReads):
         bindings = sum(bool(each.group_openid) for each in self.bindings.values())
         numbers.append(min(bindings, 10_001))
         let_in = {
-            each.appid: each.saving_until > now for each in self.gates.values() if each.closed_until <= now
+            each.appid: saves(each, now) for each in self.gates.values() if not self.is_closed(each, now)
         }
         claimable = [
             row.attempt_at

@@ -30,7 +30,7 @@ from services.store.rows import (
     Writes,
 )
 from statemachine.card import Card, DeliveryRules
-from statemachine.gate import PROBED, Gate, as_believed, saves
+from statemachine.gate import Gate, room, saves
 from statemachine.model import Activity
 from statemachine.step import Owed
 from statemachine.waits import believed
@@ -186,18 +186,18 @@ class MemoryTx(MemoryRequests, PersonsTx, SessionsTx, RoomsTx):
         ranked = []
         for appid, width in sorted(rooms.items()):
             gate = self._tables.gates.get(appid)
-            if gate is None or self._closed(gate, now):
+            if gate is None or self._tables.is_closed(gate, now):
                 continue
-            room = 1 if gate.reason in PROBED else min(width, narrow) if gate.reason else width
+            most = room(gate, width, narrow)
             rows = [row for row in self._tables.rows.values() if self._due(row, appid, now)]
             if saves(gate, now):
                 rows = [row for row in rows if row.ending]
             rows.sort(key=lambda row: _since(row, now))
-            ending = self._free_rows((row for row in rows if row.ending), room)
-            others = self._free_rows((row for row in rows if not row.ending), room)
+            ending = self._free_rows((row for row in rows if row.ending), most)
+            others = self._free_rows((row for row in rows if not row.ending), most)
             ranked += [
                 (turn, not row.ending, _since(row, now), row)
-                for turn, row in enumerate([*ending, *others][:room])
+                for turn, row in enumerate([*ending, *others][:most])
             ]
             due.gates[appid] = msgspec.structs.replace(gate)
         taken = [row for *_, row in sorted(ranked, key=lambda each: each[:3])[:limit]]
@@ -205,9 +205,6 @@ class MemoryTx(MemoryRequests, PersonsTx, SessionsTx, RoomsTx):
         due.gates = {card.appid: due.gates[card.appid] for card in due.cards}
         due.now = now
         return due
-
-    def _closed(self, gate: Gate, now: int) -> bool:
-        return as_believed(gate, now, self._tables.rules.longest_closing).closed_until > now
 
     def _due(self, row: Row, appid: str, now: int) -> bool:
         if row.card.appid != appid or row.attempt_at is None or row.activity.expires_at <= now:
@@ -219,7 +216,7 @@ class MemoryTx(MemoryRequests, PersonsTx, SessionsTx, RoomsTx):
         await self._step()
         now = self._now()
         gates = [gate for appid, gate in self._tables.gates.items() if appid in appids]
-        closed = {gate.appid: gate.closed_until for gate in gates if self._closed(gate, now)}
+        closed = {gate.appid: gate.closed_until for gate in gates if self._tables.is_closed(gate, now)}
         let_in = {gate.appid for gate in gates} - closed.keys()
         longest = self._tables.rules.longest_wait
         times = [

@@ -25,7 +25,7 @@ from services.store.rows import (
 )
 from services.store.sessions import SessionRow
 from statemachine.card import Card, DeliveryRules, attempt_at
-from statemachine.gate import Gate
+from statemachine.gate import Gate, as_believed
 from statemachine.model import Activity, Room, Unbound
 from statemachine.states import DONE, ENDED
 from statemachine.step import Owed
@@ -225,6 +225,10 @@ class Tables:
         for gate in writes.gates:
             self.put_gate(gate)
         self.ledger.update(writes.counters)
+
+    def is_closed(self, gate: Gate, now: int) -> bool:
+        """Whether a claim leaves the app alone."""
+        return as_believed(gate, now, self.rules.longest_closing).closed_until > now
 
     def put_gate(self, gate: Gate) -> None:
         """The gate's columns but one, which is `save_quota`'s."""
