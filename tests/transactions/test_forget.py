@@ -151,6 +151,29 @@ async def test_a_call_under_way_is_told_since_its_answer_may_name_him_again(scen
     assert (await scene.card("a")).settled == 2
 
 
+@pytest.mark.parametrize("step", ["_from_parked", "_activities_with"])
+@pytest.mark.parametrize("first", [True, False])
+async def test_an_activity_that_opens_meanwhile_does_not_list_him(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, step: str, first: bool
+) -> None:
+    """Before either is read, or after: he leaves `parked` only for where nobody has looked yet."""
+    await scene.feed(scene.completed("c", "eve", "bob"))
+    read = getattr(forgetting, step)
+
+    async def opening(*arguments: Any) -> Any:
+        if first:
+            await scene.open("c")
+        found = await read(*arguments)
+        if not first:
+            await scene.open("c")
+        return found
+
+    monkeypatch.setattr(forgetting, step, opening)
+    await forget(scene.store, ["eve"], ACT)
+    assert await scene.owed("c") == ["bob"]
+    assert "eve" not in repr(await scene.outbox())
+
+
 async def test_a_plan_that_was_under_way_tells_of_the_others_alone(scene: Scene) -> None:
     """What was confirmed after his member was deleted is found by the plan, run again."""
     await scene.open("a")
