@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from contracts.records import Record
 from contracts.topics import Topics
 from services.cli.errors import CommandError
+from services.cli.stretch import QUIET, read_until
 from services.kafka.bus import KafkaBus
 from services.kafka.errors import brief
 from services.kafka.options import BrokerError, kafka_options
@@ -28,8 +29,6 @@ ROUND: Final = 1_000
 """Records of one poll, and letters that are sent together."""
 PAGE_BYTES: Final = 4 << 20
 """Bytes after which letters that are written anew are sent, however few: a letter may have 2 MiB."""
-QUIET: Final = 10.0
-"""Seconds without a record after which the dead letters' topic counts as unreachable."""
 
 
 class Letters:
@@ -40,29 +39,13 @@ class Letters:
 
     async def read(self) -> AsyncIterator[Any]:
         """Every record, in order of each partition, from the beginning; may be asked again. Raises
-        `TimeoutError` where none comes for `QUIET`."""
+        `TimeoutError` where the broker is gone."""
         async with asyncio.timeout(QUIET):
             self._consumer.assign([*self.ends])
             await self._consumer.seek_to_beginning(*self.ends)
-        while True:
-            async with asyncio.timeout(QUIET):
-                batches = await self._next()
-            if not batches:
-                return
-            for partition, batch in batches.items():
-                for record in batch:
-                    if record.offset < self.ends[partition]:
-                        yield record
-
-    async def _next(self) -> dict[TopicPartition, list[Any]]:
-        """The next records; none where all were read. Waits for ever where the broker is gone."""
-        consumer, batches = self._consumer, {}
-        while not batches:
-            left = [each for each, end in self.ends.items() if await consumer.position(each) < end]
-            if not left:
-                break
-            batches = await consumer.getmany(*left, timeout_ms=1_000, max_records=ROUND)
-        return batches
+        async for records in read_until(self._consumer, self.ends, ROUND):
+            for record in records:
+                yield record
 
 
 @asynccontextmanager

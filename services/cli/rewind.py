@@ -16,6 +16,7 @@ from contracts.topics import Topics
 from services.cli.acting import acting
 from services.cli.database import opened_store
 from services.cli.errors import CommandError
+from services.cli.stretch import read_until
 from services.kafka.errors import brief, no_topic
 from services.kafka.options import BrokerError, kafka_options
 from services.kafka.patches import header_names
@@ -168,7 +169,7 @@ async def _found(consumer: AIOKafkaConsumer, topic: str, store: Store, span: Spa
     while True:
         async with asyncio.timeout(DEADLINE):
             places = await _places(consumer, topic, span.since)
-            missed = await _misses(consumer, places, store, batch)
+        missed = await _misses(consumer, places, store, batch)
         if not missed or span.since <= span.oldest:
             return Found(span, places, missed)
         span = span.wider
@@ -178,15 +179,13 @@ async def _misses(consumer: AIOKafkaConsumer, places: list[Place], store: Store,
     """Whether the database does not know one of the last records before these places. A lifecycle takes a
     partition in by batches, in order: where all of as many as a batch are known, so are those before them."""
     ends = {each.partition: each.next for each in places}
-    begins = await consumer.beginning_offsets([*ends])
+    async with asyncio.timeout(DEADLINE):
+        begins = await consumer.beginning_offsets([*ends])
     for partition, end in ends.items():
         consumer.seek(partition, max(begins[partition], end - batch))
-    while left := [each for each, end in ends.items() if await consumer.position(each) < end]:
-        for partition, records in (
-            await consumer.getmany(*left, timeout_ms=1_000, max_records=batch)
-        ).items():
-            if not await _known(store, [each for each in records if each.offset < ends[partition]]):
-                return True
+    async for records in read_until(consumer, ends, batch):
+        if not await _known(store, records):
+            return True
     return False
 
 

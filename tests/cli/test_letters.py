@@ -12,7 +12,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from scripts.patience import PATIENCE
-from services.cli import letters
+from services.cli import letters, stretch
 from services.cli.letters import Letters, open_letters
 from services.kafka.options import BrokerError
 from services.runtime.settings import Settings
@@ -81,7 +81,7 @@ class StandIn:
 async def test_a_broker_that_dies_in_the_midst_is_told(monkeypatch: pytest.MonkeyPatch, silent: bool) -> None:
     """Neither the wait for records nor the one for a position has no end."""
     monkeypatch.setattr(letters, "AIOKafkaConsumer", StandIn)
-    monkeypatch.setattr(letters, "QUIET", 0.2)
+    monkeypatch.setattr(stretch, "QUIET", 0.2)
     monkeypatch.setattr(StandIn, "records", [Kept(each, b"{}") for each in range(3)])
     monkeypatch.setattr(StandIn, "alive", 2)
     monkeypatch.setattr(StandIn, "silent", silent)
@@ -106,6 +106,6 @@ async def test_letters_are_written_anew_in_pages_that_are_bounded_in_bytes(
     sizes = [60, 60, 150, 2, 2, 2, 2]
     monkeypatch.setattr(StandIn, "records", [Kept(at, b"x" * size) for at, size in enumerate(sizes)])
     monkeypatch.setattr(StandIn, "alive", len(sizes))
-    there = Letters(StandIn(), {PLACE: len(sizes)})  # type: ignore[arg-type]
+    there = Letters(StandIn(), {PLACE: len(sizes)})
     pages = [[len(each.value or b"") for each in page] async for page in letters._pages(there, ["eve"])]
     assert pages == [[60, 60], [150], [2, 2, 2], [2]]
