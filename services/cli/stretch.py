@@ -15,7 +15,7 @@ QUIET: Final = 10.0
 async def read_until(
     consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int], most: int
 ) -> AsyncIterator[list[Any]]:
-    """The records up to these ends, from where the consumer stands: of one partition each time, `most` at once.
+    """The records up to these ends, from where the consumer stands: `most` at once, of one partition.
     Raises `TimeoutError` where none comes for `QUIET`."""
     while True:
         async with asyncio.timeout(QUIET):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import contextlib
 import re
 from collections.abc import Collection
 from typing import Any, Final
@@ -76,10 +79,21 @@ def _message_without(said: Any, names: frozenset[str], kind: str) -> Any:
     left = _walk(said, names)
     if not isinstance(said, dict):
         return left
+    if "specversion" in said and isinstance(said.get("data_base64"), str):
+        with contextlib.suppress(binascii.Error):
+            left["data_base64"] = _packed_without(said["data_base64"], names, said.get("type"))
     if isinstance(said.get("data"), dict):
         left["data"] = _meant(said.get("type", kind), said["data"], left["data"])
         return left
     return _meant(kind, said, left)
+
+
+def _packed_without(packed: str, names: frozenset[str], kind: Any) -> str:
+    """The data of an event in base64."""
+    left = without(data := base64.b64decode(packed.encode(), validate=True), names, kind)
+    if left is None:
+        raise _NobodyError
+    return packed if left is data else base64.b64encode(left).decode()
 
 
 def _meant(kind: Any, said: dict[str, Any], left: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Any
 
@@ -23,7 +24,7 @@ from services.transactions.forget import Forgotten, forget, names_of
 from services.transactions.gates import close_by_hand
 from services.transactions.jobs import begin
 from services.transactions.views import view_activity
-from tests.contracts.samples import DATA, OPENED_DATA, binary, value_of
+from tests.contracts.samples import DATA, LEFT_OUT, OPENED_DATA, binary, value_of
 from tests.store.benches import Bench
 from tests.store.support import Scene
 
@@ -250,12 +251,13 @@ SHAPES: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("kind", "data"), SHAPES)
 def test_a_valid_event_without_one_of_its_people_is_valid_or_nothing(kind: str, data: dict[str, Any]) -> None:
-    """In both modes. It is nothing only where it named nobody else, and an `opened` that listed this person
-    alone does not take over everybody whom an earlier card lists."""
+    """In both modes, and packed. It is nothing only where it named nobody else, and an `opened` that listed
+    this person alone does not take over everybody whom an earlier card lists."""
     for name in set(re.findall(r"(?:gp|o)-\w+", repr(data))):
         records = [
             Record("t", 0, 1, b"k", value_of(kind, data)),
             Record("t", 0, 1, b"k", msgspec.json.encode(data), tuple(binary(kind))),
+            Record("t", 0, 1, b"k", packed(kind, data)),
         ]
         for record in records:
             before, left = decode(record.value, record.headers), record_without(record, [name])
@@ -263,8 +265,22 @@ def test_a_valid_event_without_one_of_its_people_is_valid_or_nothing(kind: str, 
             kept = None if left is None else decode(left.value, left.headers)
             assert not isinstance(kept, Dead), kept
             assert people(kept) == people(before) - {name}
+            assert kept is None or name not in repr(kept.data)
             if isinstance(before.data, Opened) and before.data.continues and before.data.choose == "listed":
                 assert (kept is None) == (name == "gp-alex")
+
+
+def packed(kind: str, data: dict[str, Any]) -> bytes:
+    """The event with its data in base64."""
+    return value_of(kind, LEFT_OUT, data_base64=base64.b64encode(msgspec.json.encode(data)).decode())
+
+
+def test_packed_data_that_does_not_name_him_stays_as_it_is() -> None:
+    """Where it is no base64, nobody can read it, and it does not name him either."""
+    text = packed(COMPLETED, {"members": ["bob"]})
+    assert without(text, ["eve"]) is text
+    unreadable = b'{"specversion":"1.0","data_base64":"=%s"}'
+    assert without(unreadable % b"eve", ["eve"]) == unreadable % b"***"
 
 
 def people(event: Event | None) -> set[str]:
