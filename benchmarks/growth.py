@@ -91,7 +91,11 @@ async def measure(engines: Engines, options: Options) -> None:
     print(f"  {options.events:,} completions each time, then {options.calls:,} calls")
     some = f"completions/s over {HOT:,}"
     sql = ["SQL ms/call", "ms/claim statement"]
-    table(["activities", some, "heap-only", "over all", "heap-only", "calls/s", *sql], rows)
+    titles = ["activities", some, "heap-only", "over all", "heap-only", "calls/s", *sql]
+    table(titles, rows)
+    for place in (1, 3, 5):
+        first, last = (float(row[place].replace(",", "")) for row in (rows[0], rows[-1]))
+        print(f"  {titles[place]}: at {sizes[-1]:,} ÷ at {sizes[0]:,} {last / first:.2f}")
 
 
 if __name__ == "__main__":

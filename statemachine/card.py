@@ -234,6 +234,7 @@ DELIVERY_TABLE: Final = tuple(
         ("give_up", (CALLING,), (GIVEN_UP,), "WeChat refuses this revision"),
         ("give_up", (CALLING,), (DUE,), "a later revision, or the end with members owed"),
         ("give_up", (CALLING,), (IN_SYNC, CLOSED), "a repair is refused: its doubt is dropped"),
+        ("give_up", (CALLING,), (UNCERTAIN,), "a repair is refused, and another call is in doubt by now"),
         ("redeliver", (IN_SYNC, DUE, UNCERTAIN, GIVEN_UP), (DUE,), "an operator asks"),
         ("redeliver", (CALLING,), (CALLING,), "an operator asks"),
         ("close", tuple(Phase), (CLOSED,), "the id is dead, or another card continues this one"),

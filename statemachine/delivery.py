@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final, cast
 
 from contracts.changes import FailedVerdict
+from contracts.times import SECOND
 from contracts.wechat import ILLEGAL_STATE, Verdict
 from statemachine.card import (
     CLOSED,
@@ -112,6 +113,8 @@ def postpone(card: Card, now: int, rules: DeliveryRules) -> Step:
     """A card of which the table knows no claim, by a bug or by a hand in the database: nobody has it, and it
     waits for the longest backoff, so that the others go on."""
     step = Step(with_believed_waits(card, now, rules))
+    if step.card.lease_until:  # it lapsed: whoever had it may have called
+        step.card.doubt_at = now
     step.card.fence += 1
     step.card.lease_until, step.card.lease_by = 0, ""
     step.card.retry_at = now + rules.backoff_cap
@@ -302,7 +305,7 @@ def _doubt(step: Step, result: Result, now: int, rules: DeliveryRules) -> None:
 def _back_off(card: Card, result: Result, now: int, rules: DeliveryRules) -> None:
     """Exponential with full jitter, drawn once; never past a quarter of the id's life, nor past `end_by`."""
     card.attempts += 1
-    life = max(rules.backoff, (card.expires_at - now) // 4)
+    life = max(SECOND, (card.expires_at - now) // 4)
     longest = min(rules.backoff_cap, rules.backoff << min(card.attempts - 1, 20), life)
     card.retry_at = now + int(longest * result.jitter)
     if card.ending and card.end_by is not None and result.claimed.call.target_state != END:
@@ -348,7 +351,8 @@ def _give_up(step: Step, result: Result, now: int, rules: DeliveryRules) -> str:
     ending = card.ending and claimed.call.target_state != END
     step.fail(verdict, claimed.card.revision, result, claimed.call.members if ending else ())
     if claimed.repair:
-        card.doubt_at = None
+        if card.doubt_at is not None and card.doubt_at < min(claimed.at, now):  # not that of a call since
+            card.doubt_at = None
         return "give_up"
     if ending:
         card.end_by, card.singles, card.list_limit = now, 0, 0
@@ -359,6 +363,7 @@ def _give_up(step: Step, result: Result, now: int, rules: DeliveryRules) -> str:
     if card.progress_calls:
         step.tell_progress(claimed.card.revision, step.card.fence)
     step.settle(claimed.card.revision, "dead", now)
+    card.throttled_until = min(claimed.at, now) + rules.coalesce
     if not card.behind:
         card.verdict = verdict
     return "give_up"

@@ -50,6 +50,10 @@ ABOUT_THE_CARD: Final = frozenset(
 """Verdicts that say that WeChat lets the app in."""
 
 
+UNSENT: Final = frozenset({None, Verdict.address, Verdict.no_token})
+"""Verdicts of a call that is given back as if it had never been claimed."""
+
+
 class Gate(msgspec.Struct):
     """One per app ever seen. Closed while `closed_until` > now.
 
@@ -162,7 +166,6 @@ def answered(
     if passage.probe is not None:
         if verdict in ABOUT_THE_CARD:
             return opened(gate)
-        unsent = verdict in (None, Verdict.address, Verdict.no_token)
-        return msgspec.structs.replace(gate, closed_until=passage.probe) if unsent else gate
+        return msgspec.structs.replace(gate, closed_until=passage.probe) if verdict in UNSENT else gate
     over = gate.closed_until <= now and gate.reason not in PROBED
     return opened(gate) if over and verdict is Verdict.ok else gate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from scripts.diagrams.metric_words import METRICS
+from scripts.diagrams.metrics_in_chinese import METRICS
 
 Say = Callable[[str], str]
 """From the English words to those of the page."""
@@ -70,6 +70,7 @@ CHINESE: Final = {
     "WeChat refuses this revision": "微信拒绝这个修订",
     "a later revision, or the end with members owed": "有了更新的修订，或结束时仍有待送达的成员",
     "a repair is refused: its doubt is dropped": "补发被拒绝：不再存疑",
+    "a repair is refused, and another call is in doubt by now": "补发被拒绝，而此间另一次调用又存疑",
     "an operator asks": "运维人员要求",
     "the id is dead, or another card continues this one": "id 已失效，或另一张卡片接续了它",
     # events and members in the tables of outcomes

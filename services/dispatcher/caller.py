@@ -142,7 +142,7 @@ class Caller:
                 activity_id=claimed.card.activity_id,
                 appid=permit.appid,
                 errcode=answer.errcode,
-                errmsg=answer.errmsg,
+                errmsg=unnamed(answer.errmsg, claimed.call.members),
                 rid=answer.rid,
                 again_in=round(self._limiter.pause(permit), 1),
                 every=SELDOM,

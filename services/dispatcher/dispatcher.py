@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from contracts.times import format_rfc3339
-from services.dispatcher.caller import Caller
+from services.dispatcher.caller import Caller, unnamed
 from services.dispatcher.gatekeeper import Gatekeeper
 from services.dispatcher.limiter import Limiter, Permit
 from services.dispatcher.metrics import DispatcherMetrics
@@ -182,7 +182,7 @@ class Dispatcher:
         if claims.found > len(claims.cards):
             self._relay.kick()  # some needed no call: what became of them is in the outbox
         for claimed in claims.cards:
-            permit = self.limiter.take(claimed.card.appid, claimed.passage.generation)
+            permit = self.limiter.take(claimed.card.appid, claimed.passage.generation, self._moved)
             self._in_hand += 1
             task = group.create_task(self._work(claimed, permit, self._moved))
             self._tasks[task] = self._moved
@@ -290,6 +290,6 @@ def _tell_gate(gate: Gate, result: Result) -> None:
         reason=gate.reason,
         until=format_rfc3339(gate.closed_until),
         errcode=gate.errcode,
-        errmsg=gate.errmsg,
+        errmsg=unnamed(gate.errmsg, result.claimed.call.members),
         rid=result.rid,
     )

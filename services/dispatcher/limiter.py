@@ -18,14 +18,15 @@ LONGEST_PAUSE: Final = 60.0
 
 
 class _App(msgspec.Struct):
-    """`width`: calls it may have in flight. `generation`: of its gate, as last seen. `closing`: answers here
-    that close its gate and are not settled yet. `paused_until`: monotonic seconds. `slots`: those it may use
-    where others are known."""
+    """`width`: calls it may have in flight. `generation`: of its gate, as last seen; `seen_at`: when that was
+    (monotonic seconds, as `paused_until`). `closing`: answers here that close its gate and are not settled
+    yet. `slots`: those it may use where others are known."""
 
     width: int
     slots: asyncio.Semaphore
     in_hand: int = 0
     generation: int = 0
+    seen_at: float = 0.0
     closing: int = 0
     paused_until: float = 0.0
     pauses: int = 0
@@ -86,11 +87,14 @@ class Limiter:
             (app.paused_until - now for app in self._apps.values() if app.paused_until > now), default=None
         )
 
-    def take(self, appid: str, generation: int) -> Permit:
-        """A slot for a card that was claimed while its app's gate was of this generation."""
+    def take(self, appid: str, generation: int, began: float) -> Permit:
+        """A slot for a card that was claimed while its app's gate was of this generation; `began`: monotonic
+        seconds before the claim was asked for.
+
+        A lower generation than was seen before the claim began is that of a database that went back."""
         app = self._app(appid)
-        if generation > app.generation:
-            app.generation = generation
+        if generation > app.generation or (generation < app.generation and began > app.seen_at):
+            app.generation, app.seen_at = generation, self._clock.monotonic()
             self._set_width(appid, app, min(app.width, self.narrow))
         app.in_hand += 1
         self._count(1)
@@ -130,7 +134,8 @@ class Limiter:
         it was before)."""
         app = self._app(appid)
         app.closing -= 1
-        app.generation = max(app.generation, generation)
+        if generation:
+            app.generation, app.seen_at = max(app.generation, generation), self._clock.monotonic()
 
     def pause(self, permit: Permit) -> float:
         """The app refuses this process alone: leave it alone here; for how many seconds."""

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from contracts.wechat import Verdict
+from services.dispatcher.caller import unnamed
 from services.runtime.ports import Clock
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from statemachine.step import Result
@@ -61,7 +62,8 @@ class Outage:
         if silence.logged or silence.calls < IN_A_ROW or now - silence.began < LASTING:
             return
         silence.logged = True
-        said = {"errcode": result.errcode, "errmsg": result.errmsg, "rid": result.rid}
+        errmsg = unnamed(result.errmsg, result.claimed.call.members)
+        said = {"errcode": result.errcode, "errmsg": errmsg, "rid": result.rid}
         async with self._telling:
             LOG.warning(
                 "WeChat does not answer or is busy: cards wait, their calls are tried again by themselves",

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from contracts.times import SECOND
 from services.dispatcher.metrics import DispatcherMetrics
 from services.runtime.ports import SELDOM, Clock
 from services.runtime.settings import Settings
@@ -16,18 +17,21 @@ from statemachine.quota import ask_again_in, day_end
 
 LOG = structlog.get_logger("livecard.dispatcher")
 
+SOON: Final = 5.0
+"""Seconds within which every app is asked about first, where a reserve is to be kept."""
 OFTEN: Final = 10.0
-"""Seconds between questions about an app that is about to reach its reserve."""
+"""Seconds between questions about an app that is about to reach its reserve, or may be."""
 NEWS: Final = 30.0
 """Seconds after which an app is seen that the apps file names anew."""
 
 
 class QuotaWatch:
-    """Asks about each app once in `LIVECARD_QUOTA_PROBE`, at different times, and more often when it comes
-    near `LIVECARD_QUOTA_RESERVE`. The client tells the answers to telemetry; one that says nothing leaves
-    everything as it was.
+    """Asks about each app once in `LIVECARD_QUOTA_PROBE`, at different times. Where there is a
+    `LIVECARD_QUOTA_RESERVE`, it asks first soon after the start, and more often when an app comes near. The
+    client tells the answers to telemetry; one that says nothing leaves everything as it was.
 
-    Which apps keep the rest for ends stands in the store: all dispatchers agree, and people can see it.
+    Which apps keep the rest for ends stands in the store, and until when by the database's clock: all
+    dispatchers agree, and people can see it.
     """
 
     def __init__(
@@ -44,13 +48,15 @@ class QuotaWatch:
         self._metrics = metrics
         self._every, self._reserve = settings.quota_probe, settings.quota_reserve
         self._ask_at: dict[str, float] = {}
+        self._first = min(self._every, SOON) if self._reserve else self._every
         self._last: dict[str, tuple[float, int]] = {}
+        self._taken_back: set[str] = set()
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             now, appids = self._clock.monotonic(), self._apps.appids()
-            turns = {appid: now + self._every * turn / len(appids) for turn, appid in enumerate(appids, 1)}
+            turns = {appid: now + self._first * turn / len(appids) for turn, appid in enumerate(appids, 1)}
             for appid in self._ask_at.keys() - turns.keys():
                 self._last.pop(appid, None)
                 self._metrics.app_gone(appid)
@@ -63,28 +69,38 @@ class QuotaWatch:
 
     async def _ask(self, appid: str) -> float:
         """Ask about one; seconds until it is asked about again."""
-        today = day_end(self._clock.wall())
+        asked = self._clock.monotonic()
         left = await self._wechat.quota_left(appid)
         if left is None:
             return self._every
-        now = self._clock.monotonic()
-        at, before = self._last.get(appid, (now, left))
-        self._last[appid] = now, left
         if not self._reserve:
-            await self._save(appid, left, 0)  # a reserve of before a restart
+            if appid not in self._taken_back and await self._save(appid, left):
+                self._taken_back.add(appid)  # a reserve of before a restart
             return self._every
-        await self._save(appid, left, today if left <= self._reserve else 0)
-        spare, spent = left - self._reserve, before - left
-        return min(self._every, ask_again_in(spare, spent, now - at, OFTEN))
+        saved = await self._save(appid, left, asked if left <= self._reserve else None)
+        now, last = self._clock.monotonic(), self._last.get(appid)
+        self._last[appid] = now, left
+        if not saved or last is None or left > last[1]:
+            return min(self._every, OFTEN)
+        at, before = last
+        return min(self._every, ask_again_in(left - self._reserve, before - left, now - at, OFTEN))
 
-    async def _save(self, appid: str, left: int, until: int) -> None:
-        """Keep the rest for ends until then; 0: no longer. Another dispatcher may have been first."""
+    async def _save(self, appid: str, left: int, asked: float | None = None) -> bool:
+        """Keep the rest for ends until the day ends in which was asked (monotonic seconds); None: no longer.
+        Another dispatcher may have been first. Whether the store answered."""
         try:
+            until = 0 if asked is None else await self._day_end(appid, asked)
             news = await self._store.save_quota(appid, until)
         except (StoreUnavailable, StoreRejected) as error:
             LOG.warning("the reserve could not be written", appid=appid, error=str(error), every=SELDOM)
-            return
+            return False
         if news and until:
             LOG.warning("the rest of today's quota is kept for ends", appid=appid, left=left)
         elif news:
             LOG.info("the quota is there for all cards again", appid=appid, left=left)
+        return True
+
+    async def _day_end(self, appid: str, asked: float) -> int:
+        """By the database's clock, as everything that is to wait until then."""
+        _, now = await self._store.gate(appid)
+        return day_end(now - round((self._clock.monotonic() - asked) * SECOND))

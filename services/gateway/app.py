@@ -9,16 +9,16 @@ from typing import Any
 from litestar import Litestar, Request, Response
 from litestar.di import Provide
 
-from services.gateway.console import parts as pages
-from services.gateway.console.parts import Console
+from services.gateway.console import dependencies as pages
+from services.gateway.console.dependencies import Console
+from services.gateway.console.overview_cache import WatchService
 from services.gateway.console.routes import ROUTER
-from services.gateway.console.watch import WatchService
+from services.gateway.dependencies import Gateway
 from services.gateway.feed import Feed
 from services.gateway.feeding import FeedService
 from services.gateway.guard import guarded, the_caller
 from services.gateway.keys import ApiKeys
 from services.gateway.openapi import route_of_document
-from services.gateway.parts import Gateway
 from services.gateway.problems import answer_problem
 from services.gateway.routes import activities, creations, delivery, events, gates, rooms
 from services.gateway.routes import feed as streams

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from contracts.times import MINUTE, SECOND
 from contracts.wechat import BAD_JS_CODE, BLOCKED_USER, USED_JS_CODE, Verdict
-from services.gateway.parts import Gateway
+from services.gateway.dependencies import Gateway
 from services.gateway.problems import FieldError, Problem, unavailable
 from services.transactions.passing import OF_THE_CALL, Shut, enter, leave
 from services.wechat.ports import Answer, Created, LoggedIn

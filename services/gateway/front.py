@@ -13,7 +13,7 @@ from litestar.enums import ScopeType
 from litestar.types import Message, Receive, Scope, Send
 
 from services.gateway.console.sessions import PATH as CONSOLE
-from services.gateway.parts import Gateway
+from services.gateway.dependencies import Gateway
 from services.gateway.problems import MEDIA_TYPE, Problem, no_such_path, unavailable
 from services.runtime.ports import Clock
 from services.tracing.ports import Traces

@@ -11,8 +11,8 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.console.door import let_in
+from services.gateway.dependencies import TheGateway
 from services.gateway.keys import ApiKeys, Caller
-from services.gateway.parts import TheGateway
 from services.gateway.problems import Problem
 
 

@@ -12,8 +12,8 @@ import msgspec
 import structlog
 from litestar import Request, Response
 
+from services.gateway.dependencies import Gateway, Seal
 from services.gateway.keys import Caller
-from services.gateway.parts import Gateway, Seal
 from services.gateway.problems import MEDIA_TYPE, Problem
 from services.store.ports import StoreRejected, StoreUnavailable, Tx
 from services.store.requests import RequestRow

@@ -10,9 +10,9 @@ from typing import Final
 import structlog
 from litestar import Litestar
 
+from services.gateway.dependencies import Gateway
 from services.gateway.front import Front
 from services.gateway.keys import ApiKeys
-from services.gateway.parts import Gateway
 
 LOG = structlog.get_logger("livecard.gateway")
 

@@ -1,7 +1,7 @@
 """TLS contexts that follow their files: a certificate renewed on disk counts from the next connection on.
 
 aiokafka keeps the context that it is given for as long as a client lives. So each of its connections asks
-here for the latest one (`services.kafka.bootstrap`).
+here for the latest one (`services.kafka.patches.bootstrap`).
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 from contracts.nudge import Nudge, decode_nudge
 from contracts.topics import Topics
 from services.kafka.errors import brief, no_topic
-from services.kafka.leaving import leave
 from services.kafka.options import kafka_options
 from services.kafka.patches import header_names
+from services.kafka.patches.leaving import leave
 from services.kafka.ports import Headers
 from services.runtime.ports import SELDOM, Clock
 from services.runtime.settings import Settings

@@ -6,9 +6,9 @@ import logging
 import ssl
 from typing import Any, Final
 
-from services.kafka import bootstrap
 from services.kafka.certificates import renewable
 from services.kafka.passwords import password
+from services.kafka.patches import bootstrap
 from services.runtime.addresses import brokers
 from services.runtime.error_text import Explained
 from services.runtime.secret_file import SecretFileError

@@ -1,7 +1,7 @@
 """A password that follows its file: changed on disk, it counts from the next connection on.
 
 aiokafka keeps the password that it is given for as long as a client lives. So each of its connections asks
-here for the latest one (`services.kafka.bootstrap`).
+here for the latest one (`services.kafka.patches.bootstrap`).
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.kafka.errors import brief
-from services.kafka.leaving import leave
 from services.kafka.options import kafka_options
 from services.kafka.patches import header_names, lost_records
+from services.kafka.patches.leaving import leave
 from services.runtime.ports import SELDOM, Clock
 from services.runtime.settings import Settings
 

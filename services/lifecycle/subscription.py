@@ -23,9 +23,9 @@ from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLS
 
 from contracts.records import Record
 from contracts.topics import Topics
-from services.kafka.leaving import leave
 from services.kafka.options import kafka_options
 from services.kafka.patches import header_names, lost_records
+from services.kafka.patches.leaving import leave
 from services.lifecycle.ingest import Ingest
 from services.runtime.ports import SELDOM, Clock
 from services.runtime.settings import Settings

@@ -2,7 +2,7 @@
 
 import { drawCard, follow } from "./page_card.js";
 import { drawFaults, drawForm, openDefault } from "./page_forms.js";
-import { arrange, avatar, chinese, look, nameIn, node, reading, say, world, write } from "./page_parts.js";
+import { arrange, avatar, chinese, look, nameIn, node, reading, say, world, write } from "./page_elements.js";
 import { speak, t, time } from "./page_texts.js";
 
 const SHOWN = 60, NEAR_THE_END = 80;

@@ -1,6 +1,6 @@
 // The card that was chosen: who reads what, and what each can do.
 
-import { arrange, ask, avatar, busy, chinese, free, look, nameIn, node, participantsOf, say, world, write } from "./page_parts.js";
+import { arrange, ask, avatar, busy, chinese, free, look, nameIn, node, participantsOf, say, world, write } from "./page_elements.js";
 import { t, time } from "./page_texts.js";
 
 const MEMBERS = 40;

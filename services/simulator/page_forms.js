@@ -1,6 +1,6 @@
 // The form that opens an activity, and the switches that make WeChat go wrong.
 
-import { arrange, ask, busy, free, node, say, world, write } from "./page_parts.js";
+import { arrange, ask, busy, free, node, say, world, write } from "./page_elements.js";
 import { t } from "./page_texts.js";
 
 const SEND = "/cgi-bin/message/wxopen/chattoolmsg/send";

@@ -15,7 +15,7 @@ _FILES: Final = {
     "/page.js": ("page.js", "text/javascript"),
     "/page_card.js": ("page_card.js", "text/javascript"),
     "/page_forms.js": ("page_forms.js", "text/javascript"),
-    "/page_parts.js": ("page_parts.js", "text/javascript"),
+    "/page_elements.js": ("page_elements.js", "text/javascript"),
     "/page_texts.js": ("page_texts.js", "text/javascript"),
 }
 HEADERS: Final = {

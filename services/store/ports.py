@@ -111,9 +111,9 @@ class Tx(JobsTx, OperatorsTx, PersonsTx, RequestsTx, RoomsTx, SessionsTx, Protoc
 
     async def claim_due(self, rooms: Mapping[str, int], limit: int, narrow: int) -> Due:
         """Lock up to `limit` cards of these apps whose `attempt_at` is reached and whose id lives, skipping
-        locked ones: ends first, then the apps in turn, of each as many as it has room for. Of an app with a
-        closed gate none; one that is to be probed: one; after another closing: `narrow` at most. Of one that
-        keeps the rest of its quota for ends, ends alone."""
+        locked ones: the apps in turn, within each ends first, of each as many as it has room for. Of an app
+        with a closed gate none; one that is to be probed: one; after another closing: `narrow` at most. Of
+        one that keeps the rest of its quota for ends, ends alone."""
         ...
 
     async def next_attempt(self, appids: Sequence[str]) -> int | None:

@@ -19,7 +19,6 @@ from services.store.rows import (
     InboxKey,
     Locked,
     MemberRow,
-    Moved,
     ParkedCount,
     ParkedRow,
     Progress,
@@ -299,10 +298,6 @@ class SqlTx(SqlOperatorsTx, SqlPersonsTx, SqlRequests, SqlRoomsTx, SqlSessionsTx
             if rows:
                 await self._rows(name, rows)
         self.counted.update(writes.counters)
-
-    def _moved(self, moved: Moved) -> tuple[Any, ...]:
-        activity, card, due_at = moved
-        return (*msgspec.structs.astuple(activity), due_at, *self._delivery(card))
 
     def _delivery(self, card: Card) -> tuple[Any, ...]:
         """The delivery's columns, and when the card wants a dispatcher."""

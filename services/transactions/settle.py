@@ -14,9 +14,9 @@ from services.transactions.steps import follow
 from statemachine import delivery, gate
 from statemachine.activity import end_expired
 from statemachine.card import CLOSED, Card, DeliveryRules, attempt_at, phase
-from statemachine.gate import CLOSING, Gate
+from statemachine.gate import CLOSING, UNSENT, Gate
 from statemachine.model import Aggregate, Rules
-from statemachine.step import ALL_SKIPPED, Result, Step
+from statemachine.step import ALL_SKIPPED, Owed, Result, Step
 from statemachine.timers import due_at
 
 
@@ -60,6 +60,7 @@ class _Settling:
         self.gates: dict[str, Gate] = {}
         self.skipped: dict[str, list[str]] = {}
         self.unconfirmed: dict[str, set[str]] = {}
+        self.dying: dict[str, list[Owed]] = {}
         self.steps: list[Step] = []
         self.out = Writes()
 
@@ -78,6 +79,9 @@ class _Settling:
             }
         gates = await tx.lock_gates(sorted({_appid(e) for e in results if _concerns_gate(e)}), wait=True)
         self.now = await tx.now()
+        gone = dead | {name for name, card in self.cards.items() if card.expires_at <= self.now}
+        if gone := gone & self.cards.keys():  # who became done during the call is named, too
+            self.dying = {name: [] for name in gone} | await tx.owed(sorted(gone))
         longest = self.rules.longest_closing
         self.gates = {appid: gate.as_believed(each, self.now, longest) for appid, each in gates.items()}
 
@@ -102,13 +106,17 @@ class _Settling:
         if card is None:
             return Settled(name, stale=True)
         held = card.fence == result.claimed.card.fence
+        if name in self.dying:
+            claimed = msgspec.structs.replace(result.claimed, owed=tuple(self.dying[name]))
+            result = msgspec.structs.replace(result, claimed=claimed)
         ends = result.verdict is Verdict.expired and held and card.lease_until > 0
         step = delivery.settle(
             self._ended(card) if ends else card, result, self.now, self.rules, self.unconfirmed.get(name, ())
         )
         if step is None:  # this very result was settled; only the answer was lost
             return Settled(name, next_in=self._next_in(card))
-        closing = self._gate(result)
+        # Whoever gives back a probe without its fence may have done so before: another probes by now.
+        closing = self._gate(result) if held or result.verdict not in UNSENT else None
         if closing is not None and result.verdict in (Verdict.misconfigured, Verdict.blocked):
             step.fail("misconfigured", result.claimed.card.revision, result)
         self._log(result)

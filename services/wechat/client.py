@@ -141,10 +141,11 @@ class WeChatClient:
             return _no_token(fresh, sent=True)
         if not fresh.value or fresh.value == token.value:
             return answer
+        sending.renewed()
         again = await self._send(fresh, body, sending)
         if again.verdict is Verdict.token:
             self._tokens.refused(appid, fresh.value)
-        return answer if again.verdict is None else again
+        return again
 
     async def _send(self, token: Token, body: bytes, sending: _Sending) -> Answer:
         query = token.query()
@@ -284,6 +285,10 @@ class _Sending:
         if answer.verdict is not None:
             self._answer = answer
         return answer
+
+    def renewed(self) -> None:
+        """There is another token: that the old one was refused says nothing any more."""
+        self._answer = None
 
     def cut_short(self, why: str) -> Answer:
         """Unknown while a send is under way; else what the last one was answered; else not sent."""

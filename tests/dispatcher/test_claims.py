@@ -32,7 +32,7 @@ def names(claims: Claims) -> list[str]:
 
 
 @in_virtual_time()
-async def test_ends_go_first_then_apps_in_turn(make: Make) -> None:
+async def test_apps_take_turns_and_within_each_ends_go_first(make: Make) -> None:
     world = await make()
     await world.owe(10)
     await world.owe(2, appid="wx2", prefix="b")

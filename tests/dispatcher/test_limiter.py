@@ -35,9 +35,13 @@ class Alone(Limiter):
     def room(self, appid: str = "wx1") -> int:
         return self.rooms(self.known)[appid]
 
+    def claimed(self, appid: str = "wx1", generation: int = 0, began: float | None = None) -> Permit:
+        """A card whose claim began then, or now."""
+        return self.take(appid, generation, self.clock.now if began is None else began)
+
     def called(self, appid: str = "wx1", generation: int = 0) -> Permit:
         """A call that came back."""
-        permit = self.take(appid, generation)
+        permit = self.claimed(appid, generation)
         self.give(permit)
         return permit
 
@@ -58,7 +62,7 @@ def test_an_app_begins_narrow_and_each_success_doubles_it_up_to_the_limit() -> N
 
 def test_calls_in_flight_take_room() -> None:
     each = Alone()
-    held = [each.take("wx1", 0) for _ in range(3)]
+    held = [each.claimed("wx1", 0) for _ in range(3)]
     assert (each.room(), each.free) == (1, 93)
     each.give(held[0])
     assert (each.room(), each.free) == (2, 94)
@@ -76,13 +80,13 @@ def test_a_closing_answer_leaves_no_room_until_the_store_knows_and_then_little()
 
 def test_what_was_claimed_before_the_closing_is_not_sent_also_once_the_store_knows() -> None:
     each = Alone()
-    early, closing = each.take("wx1", 0), each.called()
+    early, closing = each.claimed("wx1", 0), each.called()
     assert not each.withdrawn(early)
     each.close(closing)
     assert each.withdrawn(early)
     each.closed("wx1", 1)
     assert each.withdrawn(early)
-    assert not each.withdrawn(each.take("wx1", 1))
+    assert not each.withdrawn(each.claimed("wx1", 1))
 
 
 def test_two_answers_that_close_leave_no_room_until_both_are_settled() -> None:
@@ -97,7 +101,7 @@ def test_two_answers_that_close_leave_no_room_until_both_are_settled() -> None:
 
 def test_a_success_from_before_the_closing_widens_nothing() -> None:
     each = Alone()
-    early, closing = each.take("wx1", 0), each.called()
+    early, closing = each.claimed("wx1", 0), each.called()
     each.close(closing)
     each.closed("wx1", 1)
     each.give(early)
@@ -108,12 +112,52 @@ def test_a_success_from_before_the_closing_widens_nothing() -> None:
 def test_a_closing_by_another_process_narrows_once() -> None:
     each = Alone()
     each.widened(4)
-    permit = each.take("wx1", 5)
+    permit = each.claimed("wx1", 5)
     assert each.room() == 4 - 1
     each.give(permit)
     assert each.widened(1, generation=5) == [8]
     each.called("wx1", 5)
     assert each.room() == 8
+
+
+def test_a_generation_that_went_back_is_believed_of_claims_that_began_after_it_was_seen() -> None:
+    """The database was restored, or a replica that lacked the last commits took over."""
+    each = Alone()
+    each.clock.now = 9.0
+    each.close(each.called())
+    each.closed("wx1", 5)
+    assert each.withdrawn(each.claimed(generation=4, began=8.0)), "it was under way, and saw an older gate"
+    assert each.withdrawn(each.claimed(generation=4, began=9.0))
+    each.clock.now = 10.0
+    permit = each.claimed(generation=4)
+    assert not each.withdrawn(permit)
+    each.succeeded(permit)
+    assert each.room() > 4, "its successes widen again"
+
+
+def test_a_closing_after_the_generation_went_back_withdraws_what_was_claimed_before_it() -> None:
+    each = Alone()
+    each.called(generation=7)
+    each.clock.now = 10.0
+    early, closing = each.claimed(generation=3), each.called(generation=3)
+    each.clock.now = 11.0
+    each.close(closing)
+    each.closed("wx1", 4)
+    assert each.withdrawn(early)
+    assert each.withdrawn(each.claimed(generation=3, began=10.5))
+    assert not each.withdrawn(each.claimed(generation=4))
+
+
+def test_a_closing_before_a_claim_has_told_that_the_generation_went_back() -> None:
+    """A card that was claimed meanwhile is not sent; the next claim is believed."""
+    each = Alone()
+    closing = each.called(generation=7)
+    each.clock.now = 11.0
+    each.close(closing)
+    each.closed("wx1", 4)
+    assert each.withdrawn(each.claimed(generation=3, began=10.5))
+    each.clock.now = 12.0
+    assert not each.withdrawn(each.claimed(generation=4))
 
 
 def test_unknown_outcomes_halve_down_to_one() -> None:
@@ -139,13 +183,13 @@ async def test_while_others_are_known_no_app_takes_the_last_slots(apps: tuple[st
             await asyncio.Event().wait()
 
     while each.room("hangs"):
-        waiting.append(asyncio.create_task(hang(each.take("hangs", 0))))
+        waiting.append(asyncio.create_task(hang(each.claimed("hangs", 0))))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert (len(waiting), in_slot) == (24 - 4 * (len(apps) - 1), slots)
     if "other" in apps:
         assert each.room("other") == 4
-        async with each.slot(each.take("other", 0)):
+        async with each.slot(each.claimed("other", 0)):
             pass
     for task in waiting:
         task.cancel()
@@ -155,10 +199,10 @@ async def test_while_others_are_known_no_app_takes_the_last_slots(apps: tuple[st
 def test_no_room_is_larger_than_what_is_free() -> None:
     each = Alone(6, "a", "b")
     for _ in range(4):
-        each.take("a", 0)
+        each.claimed("a", 0)
     assert (each.room("a"), each.room("b"), each.free) == (0, 4, 5)
     for _ in range(4):
-        each.take("b", 0)
+        each.claimed("b", 0)
     assert (each.room("a"), each.room("b"), each.free) == (0, 0, 1)
 
 

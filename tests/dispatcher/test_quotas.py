@@ -6,15 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from contracts.times import SECOND
 from services.dispatcher.metrics import DispatcherMetrics, NoMetrics
 from services.dispatcher.quotas import OFTEN, QuotaWatch
 from services.runtime.metrics import Metrics
 from services.store.ports import Store, StoreUnavailable
 from statemachine.card import DeliveryRules
+from statemachine.gate import Gate
+from statemachine.gate import saves as saves_now
 from statemachine.quota import day_end
 from tests.dispatcher.scripted import ScriptedWeChat
-from tests.dispatcher.world import LoopClock, World, in_virtual_time
+from tests.dispatcher.world import LoopClock, Make, World, in_virtual_time
 from tests.verification.dict_store.store import MemoryStore
 
 
@@ -118,6 +122,88 @@ async def test_an_app_near_its_reserve_is_asked_about_more_often() -> None:
 
 
 @in_virtual_time()
+async def test_a_reserve_is_kept_also_where_little_is_left_at_the_start() -> None:
+    """The same when it was refilled: of a figure that rose nothing can be told."""
+    world = _world(reserve=1_000)
+    world.apps.known = {"wx1"}
+    filled = 0.0
+
+    class Spending(ScriptedWeChat):
+        def left(self) -> int:
+            return 7_000 - round(14 * (world.clock.monotonic() - filled))
+
+        async def quota_left(self, appid: str) -> int | None:
+            return max(0, self.left())
+
+    world.wechat = spending = Spending()
+    await world.open("a")
+    async with _watching(world):
+
+        async def saves() -> bool:
+            return saves_now(await world.gate(), world.clock.wall())
+
+        await world.until(saves, 500.0)
+        assert 1_000 - 14 * (OFTEN + 2) <= spending.left() <= 1_000
+        filled = world.clock.monotonic()
+
+        async def saves_no_more() -> bool:
+            return not await saves()
+
+        await world.until(saves_no_more, 301.0)
+        await world.until(saves, 500.0)
+        assert spending.left() > 0
+
+
+@in_virtual_time()
+async def test_without_a_reserve_one_of_before_a_restart_is_taken_back_and_no_more_is_written() -> None:
+    world = _world()
+    await world.open("a")
+    await world.store.save_quota("wx1", world.clock.wall() + 3_600 * SECOND)
+    world.wechat.quota = {"wx1": 5, "wx2": 5}
+    written: list[tuple[str, int]] = []
+
+    class Counting:
+        async def save_quota(self, appid: str, until: int) -> bool:
+            written.append((appid, until))
+            return await world.store.save_quota(appid, until)
+
+    async with _watching(world, Counting()):  # type: ignore[arg-type]  # all of it that is used
+        await asyncio.sleep(1_201)
+    assert world.wechat.quota_asked == 8
+    assert written == [("wx1", 0), ("wx2", 0)]
+    assert (await world.gate()).saving_until == 0
+
+
+class _Wrong(LoopClock):
+    """The clock of a host that is so many hours ahead of the database."""
+
+    def __init__(self, hours: int) -> None:
+        self.hours = hours
+
+    def wall(self) -> int:
+        return super().wall() + self.hours * 3_600 * SECOND
+
+
+@pytest.mark.parametrize("hours", [-23, 9])
+@in_virtual_time(patience=10_000)
+async def test_the_day_of_the_reserve_ends_by_the_database_s_clock(make: Make, hours: int) -> None:
+    """However wrong the process's is: until the database's midnight in Shanghai."""
+    world = await make(quota_reserve=100)
+    world.clock = _Wrong(hours)
+    world.wechat.quota = {"wx1": 5, "wx2": 500}
+    await world.open("a")
+    async with _watching(world):
+        await asyncio.sleep(20)
+        world.wechat.quota = {}
+        gate, now = await world.store.gate("wx1")
+        assert saves_now(gate, now)
+        await asyncio.sleep((day_end(now) - now) / SECOND - 1)
+        assert saves_now(*await world.store.gate("wx1"))
+        await asyncio.sleep(1)
+        assert not saves_now(*await world.store.gate("wx1"))
+
+
+@in_virtual_time()
 async def test_a_store_that_is_away_and_an_answer_that_says_nothing_change_nothing() -> None:
     """The next answer counts."""
     world = _world(reserve=100)
@@ -131,6 +217,9 @@ async def test_a_store_that_is_away_and_an_answer_that_says_nothing_change_nothi
             if self.away:
                 raise StoreUnavailable("away")
             return await world.store.save_quota(appid, until)
+
+        async def gate(self, appid: str) -> tuple[Gate, int]:
+            return await world.store.gate(appid)
 
     store = Away()
     world.wechat.quota = {"wx1": 5}

@@ -8,7 +8,9 @@ from typing import cast
 import pytest
 
 from contracts.events import Completed
+from services.store.rows import Writes
 from statemachine.card import CLOSED, IN_SYNC, phase
+from statemachine.gate import Gate
 from tests.dispatcher.scripted import Reply, Sent
 from tests.dispatcher.world import LoopClock, Make, in_virtual_time
 
@@ -62,3 +64,21 @@ async def test_a_clock_that_is_stepped_back_a_little_takes_no_card_from_its_hold
         await asyncio.sleep(5)  # virtual: moves the time on
         assert (await world.card(name)).fence == fence
         world.wechat.script = lambda _: 0
+
+
+@in_virtual_time()
+async def test_a_gate_that_went_back_to_before_its_closing_blocks_no_card(make: Make) -> None:
+    """The database was restored while the dispatcher worked: it has seen a generation that is no more."""
+    world = await make()
+    answers = iter([45011])
+    world.wechat.script = lambda _: next(answers, 0)
+    async with world.running():
+        await world.owe(1)
+        await world.settled("a0")
+        assert (await world.gate()).generation == 1
+        async with world.store.transaction() as tx:
+            await tx.lock_gates(["wx1"], wait=True)
+            await tx.write(Writes(gates=[Gate("wx1")]))
+        await asyncio.sleep(1)  # virtual: moves the time on
+        await world.complete("a0", "m2")
+        assert await world.settled("a0") < 1

@@ -13,8 +13,8 @@ import pytest
 from contracts.changes import ActivityChanged, ParticipantDone, encode_change
 from contracts.times import SECOND
 from contracts.wechat import Verdict
-from services.gateway.console import words
-from services.gateway.console.watch import Watch
+from services.gateway.console import translations
+from services.gateway.console.overview_cache import Watch
 from services.store.ports import StoreUnavailable
 from services.store.pulse import CallCount
 from services.store.rows import Writes
@@ -25,7 +25,7 @@ from tests.gateway.console import Reader, Shift
 from tests.gateway.world import ALL_KEY, SCOPE_KEYS, World
 from tests.store.benches import START
 
-CONSOLE = Path(words.__file__).parent
+CONSOLE = Path(translations.__file__).parent
 
 
 async def shut(world: World, reason: str = "minute_limit", seconds: int = 50) -> None:
@@ -250,7 +250,7 @@ async def test_the_language_is_the_readers(world: World) -> None:
 
 
 def test_both_languages_say_everything_with_the_same_places() -> None:
-    texts = words.Words().texts
+    texts = translations.Translations().texts
     for name, (english, chinese) in texts.items():
         assert english, name
         assert chinese, name
@@ -286,7 +286,7 @@ async def test_a_page_may_load_nothing_from_outside_and_evaluate_nothing(world: 
             assert "immutable" in found.headers["cache-control"]
             other = await reader.get(re.sub(r"v=\w+", "v=of-another-gateway", file))
             assert other.headers["cache-control"] == "no-store"
-    assert (await reader.get("/console/static/words.json")).status_code == 404
+    assert (await reader.get("/console/static/translations.json")).status_code == 404
 
 
 def test_htmx_is_the_file_that_npm_has() -> None:

@@ -9,10 +9,10 @@ import httpx
 from litestar import Litestar
 
 from services.gateway.app import application
+from services.gateway.dependencies import Gateway
 from services.gateway.feed import Feed
 from services.gateway.front import Front
 from services.gateway.keys import SCOPES, ApiKeys, KeyEntry, hash_of
-from services.gateway.parts import Gateway
 from services.runtime.clock import RealClock
 from services.runtime.metrics import Metrics
 from services.runtime.settings import Settings

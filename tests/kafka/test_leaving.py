@@ -10,8 +10,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from contracts.topics import Topics
-from services.kafka.leaving import _tasks, leave
 from services.kafka.options import kafka_options
+from services.kafka.patches.leaving import _tasks, leave
 from tests.kafka.reading import settings_for
 from tests.lifecycle.support import until
 

@@ -136,7 +136,7 @@ async def test_the_page_needs_nothing_from_elsewhere(client):
     assert "群聊模拟" in page
     files = ["/", *(f"/{name}" for name in re.findall(r'(?:href|src)="(page[a-z_]*\.[a-z]+)"', page))]
     assert len(files) == 3
-    for path in (*files, "/page_card.js", "/page_forms.js", "/page_parts.js", "/page_texts.js"):
+    for path in (*files, "/page_card.js", "/page_forms.js", "/page_elements.js", "/page_texts.js"):
         async with client.http.get(path) as response:
             assert response.status == 200, path
             policy = response.headers["Content-Security-Policy"]

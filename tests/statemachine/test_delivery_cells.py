@@ -232,7 +232,7 @@ def test_the_table_has_the_cells_of_the_design():
         "retry": resting,
         "doubt": resting,
         "doubt_late": {f"{before}→{after}" for before, after in DOUBT_LATE.items()},
-        "give_up": {"calling→given_up", "calling→due", "calling→in_sync", "calling→closed"},
+        "give_up": resting | {f"calling→{each}" for each in (GIVEN_UP, IN_SYNC, CLOSED)},
         "redeliver": {f"{before}→{after}" for before, after in REDELIVER.items()},
         "close": {f"{each}→closed" for each in PHASES},
     }  # fmt: skip

@@ -24,6 +24,7 @@ from statemachine.step import Claimed, Owed, Result
 from tests.statemachine.cards import (
     EXPIRES,
     IN,
+    MINUTE,
     NOW,
     RULES,
     card_of,
@@ -129,3 +130,10 @@ def test_what_was_still_owed_when_the_id_died_is_told_and_settles_expired():
     step = settled_on(raised, claimed, Verdict.ok, EXPIRES)
     assert failures(step) == [("expired", 4, ("bob",))]
     assert step.counters == {"revisions.delivered": 1, "revisions.expired": 1, "revisions.superseded": 1}
+
+
+@pytest.mark.parametrize(("claimed", "doubt_at"), [(NEWS.card, NOW + MINUTE), (due_card(), None)])
+def test_a_card_that_the_table_refuses_is_put_off_and_a_lease_that_ran_out_is_a_doubt(claimed, doubt_at):
+    step = delivery.postpone(claimed, NOW + MINUTE, RULES)
+    assert (step.card.doubt_at, step.card.lease_until, step.card.fence) == (doubt_at, 0, claimed.fence + 1)
+    assert attempt_at(step.card, RULES) == NOW + MINUTE + RULES.backoff_cap

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from contracts.wechat import ILLEGAL_STATE, Verdict
@@ -164,6 +165,17 @@ def test_a_state_that_is_rejected_with_nobody_is_given_up_at_once():
     assert step.counters == {"revisions.dead": 1}
 
 
+def test_what_is_refused_is_planned_no_more_often_than_what_is_delivered():
+    """A revision a moment, all of them refused: one plan per `coalesce`."""
+    chat = Chat(due_card(NEARING))
+    chat.run(lambda target, members: Verdict.rejected)
+    chat.card = delivery.raise_revision(chat.card, NEARING, 3, chat.now).card
+    assert phase(chat.card) is DUE
+    assert attempt_at(chat.card, RULES) == NOW + RULES.coalesce
+    ended = delivery.raise_revision(chat.card, ENDED, 4, chat.now).card
+    assert attempt_at(ended, RULES) == chat.now  # the end waits for no throttle
+
+
 REFUSALS = (Verdict.rejected, Verdict.unknown_code, Verdict.unknown_activity)
 
 
@@ -175,6 +187,16 @@ def test_a_refused_repair_drops_its_doubt_and_tells_but_not_what_may_be_shown(ve
     assert failures(step) == [(verdict, 1, ())]
     assert step.counters == {}
     assert (step.card.doubt_at, step.card.shown, step.card.may_show) == (None, 1, 2)
+
+
+@pytest.mark.parametrize("verdict", REFUSALS, ids=str)
+def test_a_refused_repair_keeps_the_doubt_of_a_call_since_it_was_claimed(verdict):
+    """A call of before, settled without its fence while the repair was made, may still be applied."""
+    claimed = take(card_of(doubt_at=NOW - RULES.repair_after, code_attempts=9))
+    lost = msgspec.structs.replace(claimed, card=copy_of(claimed.card, fence=0))
+    late = settled_on(claimed.card, lost, Verdict.unknown, NOW + SECOND)
+    step = settled_on(late.card, claimed, verdict, NOW + 2 * SECOND)
+    assert (phase(step.card), step.card.doubt_at) == (UNCERTAIN, NOW + SECOND)
 
 
 def test_lowering_that_is_refused_is_remembered_told_once_and_never_bisected():

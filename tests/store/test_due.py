@@ -94,8 +94,8 @@ async def test_after_a_closing_an_app_is_narrow_or_one_call_probes_it(
     assert len(await scene.due(room=3, narrow=4)) == min(found, 3)
 
 
-async def test_ends_go_first_then_apps_take_turns(scene: Scene) -> None:
-    """One busy app does not hide the others; within a turn the ends lead."""
+async def test_apps_take_turns_and_within_each_ends_go_first(scene: Scene) -> None:
+    """One busy app does not hide the others, not even with ends; within a turn the ends lead."""
     await scene.open("a1", "a2", "a3", "a4", "a5")
     await scene.open("b1", "b2", appid="wx2")
     await scene.open("c1", appid="wx3")
@@ -105,8 +105,8 @@ async def test_ends_go_first_then_apps_take_turns(scene: Scene) -> None:
     await scene.close("a4")
     await scene.bench.advance(1)
     await scene.close("a5")
-    assert await scene.due() == ["a4", "a5", "b1", "c1", "b2", "a1", "a2", "a3"]
-    assert await scene.due(limit=3) == ["a4", "a5", "b1"]
+    assert await scene.due() == ["a4", "b1", "c1", "a5", "b2", "a1", "a2", "a3"]
+    assert await scene.due(limit=3) == ["a4", "b1", "c1"]
     assert await scene.due(room=1) == ["a4", "b1", "c1"]
 
 

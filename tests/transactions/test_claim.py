@@ -150,6 +150,22 @@ async def test_one_claim_of_all_processes_probes_a_gate(behind: Scene, reason: s
     assert len(await behind.claim()) == 4
 
 
+async def test_a_probe_given_back_twice_takes_nobody_elses(behind: Scene) -> None:
+    """The commit of the first time was lost; meanwhile another process probes with the same card."""
+    await behind.shut("wx1", "token", START)
+    (first,) = await behind.claim("a", holder="h")
+    given_back = behind.result(first, None)
+    await behind.settle(given_back)
+    assert (await behind.gate()).closed_until == START
+    (second,) = await behind.claim("a", holder="other")
+    until = (await behind.gate()).closed_until
+    assert until == START + behind.cards.lease
+    await behind.settle(given_back)
+    assert (await behind.gate()).closed_until == until
+    await behind.settle(behind.result(second))
+    assert (await behind.gate()).reason == ""
+
+
 async def test_a_probe_that_makes_no_call_leaves_the_gate_as_it_was(scene: Scene) -> None:
     """The card was delivered without one: the next claim finds out, not one a lease later."""
     await scene.open("a", deadline=3_600, notice=3_600)

@@ -149,6 +149,17 @@ async def test_the_id_dies_while_calling_and_the_settle_closes(scene: Scene, ver
     assert await scene.store.next_due() is None
 
 
+async def test_who_becomes_done_during_the_last_call_is_named_when_the_id_is_dead(scene: Scene) -> None:
+    """Not only who was owed when the card was claimed."""
+    await scene.open("a")
+    await scene.complete("a", "m1")
+    (claimed,) = await scene.claim("a")
+    await scene.complete("a", "m2")
+    await scene.settle(scene.result(claimed, Verdict.expired, errcode=47504))
+    assert [(each.verdict, each.members) for each in await failures(scene)] == [("expired", ("m1", "m2"))]
+    assert await pending(scene) == 0
+
+
 async def test_the_id_dies_while_calling_and_the_clock_closes_after_the_lease(scene: Scene) -> None:
     """Its holder has died too; should it come back, it changes nothing."""
     await dying(scene)

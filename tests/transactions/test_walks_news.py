@@ -66,7 +66,7 @@ async def test_a_revision_is_raised_while_in_doubt(scene: Scene) -> None:
 
 
 async def test_a_revision_is_raised_after_it_was_given_up(scene: Scene) -> None:
-    """It is tried from the beginning."""
+    """It is tried from the beginning, no more often than any card: at most one plan a second."""
     await scene.open("a")
     await scene.complete("a", "m1")
     for _ in range(5):
@@ -74,6 +74,7 @@ async def test_a_revision_is_raised_after_it_was_given_up(scene: Scene) -> None:
         await step(scene, Verdict.unknown_code, errcode=99)
     assert (await scene.bench.columns("a")).attempt_at is None
     await scene.complete("a", "m2")
+    assert await until_due(scene) == 1
     assert await step(scene, Verdict.busy, jitter=1.0) == Call(1, ("m1", "m2"))
     assert await until_due(scene) == 1
     assert await step(scene) == Call(1, ("m1", "m2"))

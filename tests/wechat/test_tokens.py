@@ -151,14 +151,42 @@ async def test_a_late_refusal_of_the_old_token_leaves_the_new_one(platform: Plat
 
 
 async def test_may_send_is_asked_again_before_the_repeat(platform: Platform, send) -> None:
+    """There is another token: the refusal of the old one says nothing about the app."""
     await send()
     platform.number += 1
     platform.message = platform.only_current
     allowed = iter([True, False])
     answer = await send(may_send=lambda: next(allowed))
-    assert (answer.verdict, answer.sent, answer.errcode) == (Verdict.token, True, 40001)
+    assert (answer.verdict, answer.sent, answer.errcode) == (None, False, None)
     assert next(allowed, None) is None
     assert len(platform.messages) == 2
+
+
+async def test_a_deadline_while_the_repeat_waits_for_a_place_is_not_the_old_token_s_refusal(
+    platform: Platform, connect
+) -> None:
+    """Another call took the only place while the token was renewed."""
+    client = connect(platform.url, in_flight=1)
+    for appid in ("wx1", "wx2"):
+        await client.set_chat_tool_msg(appid, MESSAGE, 20.0, lambda: True)
+    renewed = asyncio.Event()
+
+    async def slowly(request):
+        await renewed.wait()
+        return await platform.current_token(request)
+
+    platform.number += 1
+    platform.token, platform.message = slowly, platform.only_current
+    refused = asyncio.create_task(client.set_chat_tool_msg("wx1", MESSAGE, 2.0, lambda: True))
+    await platform.until(lambda: len(platform.fetches) == 3)
+    platform.message = platform.hang
+    other = asyncio.create_task(client.set_chat_tool_msg("wx2", MESSAGE, 20.0, lambda: True))
+    await platform.until(lambda: len(platform.messages) == 4)
+    renewed.set()
+    answer = await refused
+    assert (answer.verdict, answer.sent, answer.errcode) == (Verdict.busy, False, None)
+    platform.released.set()
+    assert (await other).verdict is Verdict.ok
 
 
 async def test_a_deadline_while_the_token_is_renewed_leaves_what_the_message_was_answered(

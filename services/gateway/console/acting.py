@@ -10,12 +10,12 @@ from litestar.params import PathParameter
 
 from contracts.wechat import SET_CHAT_TOOL_MSG_PATH
 from services.gateway.acting import acting
+from services.gateway.console.dependencies import TheConsole, TheSession, redirect
 from services.gateway.console.pages import segment
-from services.gateway.console.parts import TheConsole, TheSession, redirect
 from services.gateway.console.reading import SPANS, ActivityId
 from services.gateway.console.sessions import PATH
+from services.gateway.dependencies import TheGateway
 from services.gateway.ownership import owned
-from services.gateway.parts import TheGateway
 from services.gateway.problems import Problem, not_found
 from services.gateway.routes.gates import check_gate
 from services.store.operators import LONGEST_WHY

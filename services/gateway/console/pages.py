@@ -16,7 +16,7 @@ from litestar.datastructures import Cookie
 from contracts.times import SECOND, format_rfc3339
 from services.gateway.console.door import session_of
 from services.gateway.console.sessions import PATH
-from services.gateway.console.words import EN, LANGUAGES, ZH, Words
+from services.gateway.console.translations import EN, LANGUAGES, ZH, Translations
 from statemachine.gate import NEVER
 
 FOLDER: Final = Path(__file__).parent
@@ -54,7 +54,7 @@ class Pages:
     """The templates, and the files that the pages load."""
 
     def __init__(self) -> None:
-        self._words = Words()
+        self._translations = Translations()
         self.static = {name: (FOLDER / "static" / name).read_bytes() for name in STATIC}
         self.version = hashlib.sha256(b"".join(self.static.values())).hexdigest()[:12]
         self._templates = jinja2.Environment(
@@ -83,7 +83,7 @@ class Pages:
         language, asked = language_of(request)
 
         def say(key: str, /, **places: object) -> str:
-            return self._words.say(language, key, **places)
+            return self._translations.say(language, key, **places)
 
         def here(**changed: str | None) -> str:
             return address(request, **changed)
@@ -92,8 +92,8 @@ class Pages:
             language=language,
             tag="zh-CN" if language == ZH else "en",
             say=say,
-            known=self._words.__contains__,
-            age=lambda us: self._words.age(language, us),
+            known=self._translations.__contains__,
+            age=lambda us: self._translations.age(language, us),
             here=here,
             live=request.query_params.get("live") != "off",
             session=session_of(request),

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from contracts.times import SECOND
-from services.gateway.console.watch import MinuteView
+from services.gateway.console.overview_cache import MinuteView
 
 WIDTH, HEIGHT = 600, 96
 """Of the picture, in its own units; a bar stands in `WIDTH / 60`."""

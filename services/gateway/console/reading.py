@@ -9,13 +9,13 @@ from litestar.params import PathParameter, QueryParameter
 
 from contracts.changes import Change, decode_change
 from contracts.times import HOUR, MINUTE, SECOND
+from services.gateway.console.dependencies import TheConsole, TheSession, redirect
 from services.gateway.console.pages import segment
-from services.gateway.console.parts import TheConsole, TheSession, redirect
 from services.gateway.console.plots import HEIGHT, WIDTH, calls_plot, lateness_plot
 from services.gateway.console.sessions import PATH
 from services.gateway.cursors import Cursor, read_cursor, write_cursor
+from services.gateway.dependencies import Gateway, TheGateway
 from services.gateway.ownership import check_app, check_id, check_own
-from services.gateway.parts import Gateway, TheGateway
 from services.store.pages import PENDING_OR_DONE, Place
 from services.transactions.ledger import DEAD_LETTERS
 from services.transactions.overview import cards_after

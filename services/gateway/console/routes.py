@@ -8,7 +8,7 @@ from litestar import Router
 from litestar.di import Provide
 
 from services.gateway.console import acting, reading, signing
-from services.gateway.console.parts import the_session
+from services.gateway.console.dependencies import the_session
 from services.gateway.console.sessions import PATH
 
 ROUTER: Final = Router(

@@ -17,8 +17,8 @@ from typing import Final
 import msgspec
 
 from contracts.times import SECOND
+from services.gateway.dependencies import Seal
 from services.gateway.keys import ApiKeys, Caller
-from services.gateway.parts import Seal
 from services.gateway.session_keys import KEY, SessionKeys
 from services.runtime.ports import Chance, Clock
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Final
 from litestar import Request, Response, get, post
 from litestar.params import PathParameter
 
+from services.gateway.console.dependencies import TheConsole, redirect
 from services.gateway.console.door import READ, SIGN_IN
 from services.gateway.console.pages import HEADERS, STATIC, remembered
-from services.gateway.console.parts import TheConsole, redirect
 from services.gateway.console.sessions import COOKIE, LIFE, PATH, SIGN_IN_COOKIE
 from services.gateway.problems import no_such_path
 

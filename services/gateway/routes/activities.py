@@ -16,8 +16,8 @@ from services.gateway.answers import (
     member_body,
 )
 from services.gateway.cursors import PAGE, Cursor, Limit, read_cursor, write_cursor
+from services.gateway.dependencies import ActivityId, TheCaller, TheGateway
 from services.gateway.ownership import check_id, check_own
-from services.gateway.parts import ActivityId, TheCaller, TheGateway
 from services.gateway.problems import unprocessable
 from services.gateway.reminders import Notify, short_title
 from services.store.pages import PENDING_OR_DONE

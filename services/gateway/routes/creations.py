@@ -11,11 +11,11 @@ from contracts.tracing import Carried, of_request
 from services.gateway.asking import new_activity_id
 from services.gateway.bodies import body_of
 from services.gateway.creation import Created, Creation, CreationData, read_creation
+from services.gateway.dependencies import Gateway, TheCaller, TheGateway
 from services.gateway.keys import Caller
 from services.gateway.once import Asked, Keep, Reply, reply_once
 from services.gateway.outgoing import new_event_key
 from services.gateway.ownership import check_app
-from services.gateway.parts import Gateway, TheCaller, TheGateway
 from services.gateway.problems import Problem, unprocessable
 from services.gateway.times import moment
 from services.store.pages import PENDING_OR_DONE

@@ -10,9 +10,9 @@ from services.gateway.acting import acting
 from services.gateway.answers import ActionsBody, CardsBody, RedeliveredBody, action_body, card_body
 from services.gateway.bodies import Why, body_of, read_body
 from services.gateway.cursors import PAGE, Cursor, Limit, read_cursor, write_cursor
+from services.gateway.dependencies import ActivityId, TheCaller, TheGateway
 from services.gateway.once import Keep, Reply, once
 from services.gateway.ownership import owned, unknown_activity
-from services.gateway.parts import ActivityId, TheCaller, TheGateway
 from services.gateway.problems import Problem
 from services.store.pages import Place
 from services.transactions.redeliver import redeliver_in

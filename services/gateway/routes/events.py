@@ -11,11 +11,11 @@ from contracts.events import ADDED, CLOSED, COMPLETED, RESCHEDULED
 from contracts.reading import fields_ignored
 from contracts.tracing import of_request
 from services.gateway.bodies import body_of, read_event
+from services.gateway.dependencies import ActivityId, Gateway, TheCaller, TheGateway
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
 from services.gateway.outgoing import new_event_key, normal
 from services.gateway.ownership import owned
-from services.gateway.parts import ActivityId, Gateway, TheCaller, TheGateway
 from services.store.rows import Writes
 from services.transactions.outgoing import event_row
 

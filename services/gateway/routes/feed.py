@@ -11,6 +11,7 @@ from litestar import Request, Router, get
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway.answers import activity_body
+from services.gateway.dependencies import ActivityId, TheCaller, TheGateway
 from services.gateway.feed import (
     Feed,
     NotReading,
@@ -21,7 +22,6 @@ from services.gateway.feed import (
 )
 from services.gateway.keys import ApiKeys
 from services.gateway.ownership import check_id, check_own
-from services.gateway.parts import ActivityId, TheCaller, TheGateway
 from services.gateway.problems import unavailable
 from services.store.ports import Store, StoreUnavailable
 from services.transactions.views import view_activity

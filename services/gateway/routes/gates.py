@@ -14,9 +14,9 @@ from contracts.times import parse_rfc3339
 from services.gateway.acting import acting
 from services.gateway.answers import GatesBody, gate_body
 from services.gateway.bodies import Why, body_of, read_body
+from services.gateway.dependencies import Gateway, TheCaller, TheGateway
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
-from services.gateway.parts import Gateway, TheCaller, TheGateway
 from services.gateway.problems import Problem, not_found, unprocessable
 from services.store.operators import LONGEST_WHY
 from services.transactions.gates import WrongTimeError, close_by_hand, open_by_hand

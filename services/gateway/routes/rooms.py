@@ -16,10 +16,10 @@ from services.gateway.asking import logged_in
 from services.gateway.bodies import body_of, read_body
 from services.gateway.cursors import PAGE, Cursor, Limit, read_cursor, write_cursor
 from services.gateway.decrypt import LONGEST_DATA, NO_MEMBER, UNREADABLE, UnreadableError, open_room_info
+from services.gateway.dependencies import Gateway, TheCaller, TheGateway
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
 from services.gateway.ownership import check_app
-from services.gateway.parts import Gateway, TheCaller, TheGateway
 from services.gateway.problems import Problem, not_found, unprocessable
 from services.gateway.session_keys import NO_FILE, SessionKeys, hash_of
 from services.gateway.times import moment

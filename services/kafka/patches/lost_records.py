@@ -4,7 +4,8 @@ When retention has deleted records that were not read, the broker refuses the of
 on at `auto_offset_reset` with a line of its log at INFO. Both offsets are known to `TopicPartitionState`
 only, so they are kept there. Upstream's talk of these resets, with that line as their only trace:
 https://github.com/aio-libs/aiokafka/issues/718; the wish for a signal, in the library it came from:
-https://github.com/dpkp/kafka-python/issues/988.
+https://github.com/dpkp/kafka-python/issues/988. This goes once aiokafka tells the consumer of such a reset,
+with the partition, the offset that was refused and the one it goes on at.
 """
 
 from __future__ import annotations

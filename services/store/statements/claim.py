@@ -18,9 +18,9 @@ _PROBES: Final = f"""{{rows: appid text, room bigint}}
           JOIN (SELECT true AS ending UNION ALL SELECT false) e ON e.ending OR NOT {SAVES}
           CROSS JOIN (SELECT false AS too_far, -1 AS after, {{now}} AS until
             UNION ALL SELECT true, {{now}} + :longest, {2**63 - 1}) w"""
-_FIRST: Final = "ending DESC, {}too_far DESC, attempt_at"
-_RANKED: Final = f"row_number() OVER (PARTITION BY appid ORDER BY {_FIRST.format('')}) AS turn"
-_IN_TURN: Final = f"turn <= room ORDER BY {_FIRST.format('turn, ')} LIMIT :limit"
+_FIRST: Final = "ending DESC, too_far DESC, attempt_at"
+_RANKED: Final = f"row_number() OVER (PARTITION BY appid ORDER BY {_FIRST}) AS turn"
+_IN_TURN: Final = f"turn <= room ORDER BY turn, {_FIRST} LIMIT :limit"
 
 CLAIM_POSTGRES: Final = f"""
     SELECT {CARD_COLUMNS}, gate_generation, gate_reason, gate_until, {{clock}} FROM (
@@ -41,7 +41,7 @@ CLAIM_SQLITE: Final = f"""
           JOIN activities c ON c.rowid IN (
             SELECT a.rowid FROM activities a WHERE {_DUE} ORDER BY a.attempt_at LIMIT :limit)) due) ranked
     WHERE {_IN_TURN}"""
-"""What is due: four looks into the index per app that is let in, ends first, then the apps in turn;
+"""What is due: four looks into the index per app that is let in; the apps in turn, within each ends first;
 only ends of one that saves.
 
 Due is what has been reached, and what lies further ahead than any wait (`:longest`, that is

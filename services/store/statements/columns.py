@@ -37,7 +37,8 @@ DELIVERY: Final = {
 }
 """The delivery's fields of `statemachine.card.Card`, in order: the type, and how the column is read.
 
-Three columns still have the names of the release before, which reads and writes them too.
+`look_at` and `suspect_at` still have the names of the release before, which reads and writes them too; of
+`reached`, which it raises alone, and `may_show` the greater one counts.
 """
 _READ_DELIVERY: Final = ", ".join(read for _, read in DELIVERY.values())
 CARD_COLUMNS: Final = f"activity_id, appid, template, version, state, revision, expires_at, {_READ_DELIVERY}"
@@ -51,7 +52,8 @@ _FOR_THE_RELEASE_BEFORE: Final = """
           final = (r.verdict IN ('expired', 'continued')),
           settled_as = CASE r.verdict WHEN '' THEN 'delivered' WHEN 'expired' THEN 'expired' ELSE 'dead' END,
           failing_since = CASE WHEN r.may_show = 3 AND r.shown < 3 THEN 0 END"""
-"""What only the release before reads: migration 0006 says when its columns go."""
+"""What older builds need: of these columns only `reached` is read here. Migration 0006 says who reads which,
+and when they go."""
 WRITE_DELIVERY: Final = (
     ", ".join(f"{_COLUMN.get(name, name)} = r.{name}" for name in DELIVERY)
     + ", attempt_at = r.attempt_at, ending = r.ending,"

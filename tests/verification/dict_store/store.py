@@ -196,7 +196,7 @@ class MemoryTx(MemoryRequests, PersonsTx, SessionsTx, RoomsTx):
             ending = self._free_rows((row for row in rows if row.ending), room)
             others = self._free_rows((row for row in rows if not row.ending), room)
             ranked += [
-                (not row.ending, turn, _since(row, now), row)
+                (turn, not row.ending, _since(row, now), row)
                 for turn, row in enumerate([*ending, *others][:room])
             ]
             due.gates[appid] = msgspec.structs.replace(gate)

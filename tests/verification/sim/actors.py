@@ -19,8 +19,8 @@ from services.runtime.relay import Relay
 from services.wechat.apps import AppBook
 from services.wechat.client import WeChatClient
 from tests.verification.sim.bus import Refused, SimBus
-from tests.verification.sim.lanes import Lane
 from tests.verification.sim.loop import Process
+from tests.verification.sim.sqlite_connections import TimedConnection
 from tests.verification.sim.store import BATCH, FrontStore
 from tests.verification.sim.wechat import SimTransport, Watched
 
@@ -84,7 +84,7 @@ class Actor:
         self.chance = random.Random((world.seed << 10) + birth)
         self.name = f"{new_name(self.chance, self.role)[: len(self.role) + 5]}"
         self.process = Process(self.name)
-        self.lanes: list[Lane] = []
+        self.connections: list[TimedConnection] = []
         self.transactions: dict[Any, Any] = {}
         self.clock = ProcessClock(world, self.chance)
         self.bus = SimBus(self)

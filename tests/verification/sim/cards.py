@@ -11,7 +11,7 @@ import msgspec
 from contracts.wechat import Verdict
 from services.store.rows import CONFIRMED, SKIPPED, Writes
 from statemachine.card import CONTINUED, EXPIRED, FINAL, Card
-from statemachine.gate import Gate
+from statemachine.gate import UNSENT, Gate
 from statemachine.states import ENDED
 from statemachine.step import Result
 
@@ -22,7 +22,6 @@ REFUSALS: Final = frozenset({Verdict.rejected, Verdict.unknown_code, Verdict.unk
 """Answers that say no to the call itself."""
 PROBED: Final = frozenset({"token", "misconfigured", "blocked"})
 """Closings after which one call of all processes finds out."""
-UNSENT: Final = frozenset({None, Verdict.address, Verdict.no_token})
 """Results that say nothing about an app to anybody else."""
 FENCED: Final = (
     "settled",
@@ -62,12 +61,12 @@ class CardJudge:
         self.marks: dict[tuple[str, str], int] = {}
         self.marked: dict[tuple[str, str], int] = {}
         self.claims: dict[tuple[str, int], Claim] = {}
-        self.given_back = set[tuple[str, int]]()
 
     def committed(self, commit: Commit, writes: Writes) -> None:
         """One transaction's cards, marks and gates."""
         results = {(_name(each), each.claimed.card.fence): each for each in commit.results}
         took: Counter[str] = Counter()
+        held: list[Result] = []
         for card in _written(writes):
             name = card.activity_id
             before = self.cards.get(name) or Card(name, settled=1)
@@ -77,6 +76,7 @@ class CardJudge:
                 took[card.appid] += 1
                 self._took(commit, before, card)
             if commit.results:
+                held += [result] if result is not None and before.lease_until else []
                 self._settled(commit, before, card, result)
             elif card.revision > before.revision and card in writes.cards:  # nothing happened, but to be told
                 self.judges.reference.redeliver(name)
@@ -85,7 +85,7 @@ class CardJudge:
             self.cards[name] = msgspec.structs.replace(card)
         for mark in writes.marks:
             self._mark(commit, mark.activity_id, mark.group_openid, mark.delivered)
-        self._gates(commit, writes, took)
+        self._gates(commit, writes, took, held)
 
     def _common(self, commit: Commit, before: Card, card: Card, result: Result | None) -> None:
         """What holds whoever writes it."""
@@ -171,6 +171,8 @@ class CardJudge:
             if _name(each) == name and each.claimed.card.fence != before.fence and each.sent
         ]
         lives = card.verdict not in FINAL and commit.now < card.expires_at
+        if stale and not lives:  # WeChat may have applied it while the id lived: nobody can mend that now
+            self.judges.unrepaired.add(name)
         for each in stale if lives else ():
             told = card.doubt_at is not None and card.may_show >= each.claimed.call.target_state
             self.expect(told, f"a call of {name} is settled without its fence, and nobody doubts it")
@@ -263,8 +265,9 @@ class CardJudge:
             if sent.activity_id == name
         )
 
-    def _gates(self, commit: Commit, writes: Writes, took: Counter[str]) -> None:
-        """A gate is passed when it is open, probed by one claim, and closed for longer or opened by right."""
+    def _gates(self, commit: Commit, writes: Writes, took: Counter[str], held: list[Result]) -> None:
+        """A gate is passed when it is open, probed by one claim, and closed for longer or opened by right.
+        `held`: results that had their cards' leases and fences."""
         written = {gate.appid: gate for gate in writes.gates}
         for appid, cards in took.items():
             gate = commit.seen[appid]
@@ -278,9 +281,9 @@ class CardJudge:
                 most = 1 if gate.reason in PROBED else self.narrow
                 self.expect(cards <= most, f"{cards} cards pass the narrow gate of {appid}")
         for appid, before in commit.locked.items() if commit.results else ():
-            self._answered(commit, before, written.get(appid, before))
+            self._answered(commit, before, written.get(appid, before), held)
 
-    def _answered(self, commit: Commit, before: Gate, gate: Gate) -> None:
+    def _answered(self, commit: Commit, before: Gate, gate: Gate, held: list[Result]) -> None:
         appid = before.appid
         answers = [each for each in commit.results if each.claimed.card.appid == appid]
         fresh = [each for each in answers if each.claimed.passage.generation == before.generation]
@@ -292,12 +295,8 @@ class CardJudge:
             good = any(each.verdict not in UNSENT for each in fresh)
             self.expect(good, f"the gate of {appid} is opened by no answer")
         if len(answers) == 1 and probes and probes[0].verdict in UNSENT and before.reason:
-            claimed = probes[0].claimed
-            back = gate.closed_until == claimed.passage.probe
-            call = claimed.card.activity_id, claimed.card.fence
-            again = call in self.given_back  # its commit was lost: by now another may probe
-            self.expect(back or again, f"the probe of {appid} is given back, and its gate stays closed")
-            self.given_back.add(call)
+            back = probes[0].claimed.passage.probe if probes[0] in held else before.closed_until
+            self.expect(gate.closed_until == back, f"the probe of {appid} is given back, and not by right")
 
 
 def _written(writes: Writes) -> Iterator[Card]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
+from services.gateway.dependencies import Gateway as Parts
 from services.gateway.once import Asked
-from services.gateway.parts import Gateway as Parts
 from services.gateway.problems import Problem
 from services.gateway.routes.creations import create
 from services.runtime.process import delivery_rules

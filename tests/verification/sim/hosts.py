@@ -113,9 +113,9 @@ class Hosts:
             front.cut = True
             if not self.seats:
                 tx.release()
-        for lane in actor.lanes:
+        for connection in actor.connections:
             if close or actor.transactions:
-                lane.end(close=close)
+                connection.end(close=close)
         if isinstance(self.world.store, MemoryStore):
             forget(self.world, self.world.store)
 

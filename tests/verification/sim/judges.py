@@ -85,7 +85,8 @@ class Judges:
         self.outbox: list[tuple[str, str, str]] = []
         self.left_out: set[tuple[str, str]] = set()
         self.unrepaired: set[str] = set()
-        """Cards of which WeChat refused the repair of a doubt: what they show nobody knows (design.md §6)."""
+        """Cards of which WeChat refused the repair of a doubt, and those whose id was dead when a doubt came
+        up: what they show nobody knows (design.md §6)."""
         self.calls: list[Sent] = []
         self.commits = 0
         self.changes = 0

@@ -20,7 +20,7 @@ from services.runtime.process import delivery_rules
 from services.store.open import migrate, open_store
 from services.store.ports import Store
 from services.store.sql import SqlStore
-from tests.verification.sim.lanes import Lane
+from tests.verification.sim.sqlite_connections import TimedConnection
 from tests.verification.sim.weather import Weather, settings
 
 if TYPE_CHECKING:
@@ -117,9 +117,9 @@ class Seat:
             connection = first.connect(self.template)
             connection.create_function("virtual_now", 0, int)
             return connection
-        lane = Lane(self.actor, self.database)
-        self.actor.lanes.append(lane)
-        return lane
+        connection = TimedConnection(self.actor, self.database)
+        self.actor.connections.append(connection)
+        return connection
 
 
 class Seats:

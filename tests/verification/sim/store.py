@@ -1,6 +1,6 @@
 """The shared store as one process reaches it: with latency, outages, answers that get lost, and a judge.
 
-Underneath is the dict store, or the real one on SQLite (`lanes.py`).
+Underneath is the dict store, or the real one on SQLite (`sqlite_connections.py`).
 """
 
 from __future__ import annotations

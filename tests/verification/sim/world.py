@@ -205,8 +205,8 @@ class World:
             self.broken = self.broken or Broken(str(error))
         finally:
             for actor in (*self.hosts.actors, self.hosts.watcher):
-                for lane in actor.lanes:
-                    lane.end(close=True)
+                for connection in actor.connections:
+                    connection.end(close=True)
             GRAVEYARD.append(self)
 
     def _over(self, task: asyncio.Task[None]) -> None:

@@ -1,8 +1,16 @@
 """When a card wants a dispatcher, as one column, and what the delivery's table and the gates' rules need.
 
-The release before goes on with its own columns: `look_at`, `suspect_at` and `reached` are shared under their
-old names; `settled_as`, `final`, `failing_since`, `code_revision` and `end_known_at` are only written for it.
-A release later these five go, and the three get the names that the code has for them.
+The release before, 0.1.0, goes on with its own columns. This one shares with it:
+
+- `look_at` and `suspect_at`, under their old names (`throttled_until` and `doubt_at` in the code);
+- `reached`, which 0.1.0 writes alone: here it is written beside `may_show`, and the greater one is read;
+- `settled_as` and `final`, which are written for it and never read here;
+- `code_revision`, which it alone reads and writes.
+
+`failing_since` (0004) is written, too, for builds between the two releases: 0.1.0 does not know it. Once none
+of these runs any more, `settled_as`, `final`, `code_revision` and `failing_since` can go, and `reached`, when
+`may_show` has taken its value over; the shared columns then get the names that the code has for them.
+`end_known_at` stays: it is a field of an activity.
 """
 
 import sqlalchemy as sa

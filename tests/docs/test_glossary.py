@@ -45,6 +45,15 @@ RETIRED_NAMES: Final = frozenset(
 )
 """No identifier has one of these as a part."""
 
+RETIRED_FILE_NAMES: Final = RETIRED_NAMES | {"part", "parts", "word", "words", "watch", "why"}
+"""Nor has the name of a file, nor one of these, which say nothing of what is inside."""
+NAMED: Final = [
+    path
+    for name in (*PACKAGES, "scripts", "tests", "benchmarks", "examples")
+    for path in sorted((ROOT / name).rglob("*"))
+    if path.suffix in {".py", ".js", ".json", ".html", ".css"} and "node_modules" not in path.parts
+]
+
 
 def rows() -> list[tuple[str, str, str, str]]:
     return ROW.findall(GLOSSARY.read_text("utf-8"))
@@ -109,10 +118,15 @@ def retired_names(source: str) -> set[str]:
 @pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_retired_words_name_nothing_in_the_code(path: Path) -> None:
     assert not retired_names(path.read_text("utf-8"))
-    assert not words_in(path.stem) & RETIRED_NAMES
+
+
+def test_every_file_is_named_by_what_it_holds() -> None:
+    assert [str(path.relative_to(ROOT)) for path in NAMED if words_in(path.stem) & RETIRED_FILE_NAMES] == []
 
 
 def test_the_rule_about_names_sees() -> None:
     assert retired_names("class LenientBatch: ...") == {"LenientBatch"}
     assert retired_names("def f(told): self._looked = crowds") == {"told", "_looked", "crowds"}
+    assert words_in("page_parts") & RETIRED_FILE_NAMES
+    assert not words_in("watchdog") & RETIRED_FILE_NAMES
     assert not retired_names("lookup = outlook = plane = behind_since = 1")

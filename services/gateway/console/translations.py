@@ -1,4 +1,4 @@
-"""What the console says, in English and in Chinese: `words.json` has both for every name."""
+"""What the console says, in English and in Chinese: `translations.json` has both for every name."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ EN, ZH = "en", "zh"
 LANGUAGES: Final = {EN: "English", ZH: "中文"}
 
 
-class Words:
+class Translations:
     """The texts, read once."""
 
     def __init__(self) -> None:
-        file = Path(__file__).with_name("words.json").read_bytes()
+        file = Path(__file__).with_name("translations.json").read_bytes()
         self.texts = msgspec.json.decode(file, type=dict[str, tuple[str, str]])
 
     def __contains__(self, name: object) -> bool:

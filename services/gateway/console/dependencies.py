@@ -10,11 +10,11 @@ from litestar import Request, Response
 from litestar.di import NamedDependency
 
 from services.gateway.console.door import SIGN_IN, SignInFirst, session_of
+from services.gateway.console.overview_cache import Watch
 from services.gateway.console.pages import HEADERS, Pages, address
 from services.gateway.console.sessions import PATH, Session, Sessions
-from services.gateway.console.watch import Watch
+from services.gateway.dependencies import Gateway
 from services.gateway.keys import ApiKeys
-from services.gateway.parts import Gateway
 from services.gateway.problems import problem_of
 from services.runtime.ports import Chance
 

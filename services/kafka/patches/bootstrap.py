@@ -5,6 +5,12 @@ fails, but not when it is cancelled meanwhile (a deadline, a SIGTERM): the socke
 the garbage collector happens by. And when nobody lets it in, its error names the addresses only: the
 certificate, the password or whatever else was wrong goes to its log. Each connection is made with the
 certificates and the password as they are then.
+
+That a start which fails leaves connections open is https://github.com/aio-libs/aiokafka/issues/715; we
+found no issue of upstream's about a start that is cancelled, an error without its reason, or credentials
+that change. This goes once `create_conn` and `bootstrap` close what they opened whatever ends them, the error
+of `bootstrap` says why each address failed, and a client reads its certificates and its password anew for
+each connection.
 """
 
 from __future__ import annotations

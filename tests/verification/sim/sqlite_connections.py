@@ -1,6 +1,6 @@
 """The real store on SQLite in WAL mode, the driver's thread replaced by virtual time.
 
-A lane is what SQLAlchemy takes for a connection: the real `sqlite3` one, on which each function runs
+A timed connection is what SQLAlchemy takes for one: the real `sqlite3` one, on which each function runs
 when its time has come. Engines and open databases outlive a schedule (`seats.py`).
 """
 
@@ -44,7 +44,7 @@ class Waiting:
         self.function, self.future, self.commit, self.lasts = function, future, commit, lasts
 
 
-class Lane:
+class TimedConnection:
     """One connection of one process, as SQLAlchemy's dialect knows one: one function after the other.
 
     Most are over in the step that asks for them, as a thread's would be that nobody waits for; the
@@ -63,9 +63,9 @@ class Lane:
 
     # What SQLAlchemy asks of a connection.
 
-    def cursor(self) -> LaneCursor:
+    def cursor(self) -> TimedCursor:
         """For one statement."""
-        return LaneCursor(self)
+        return TimedCursor(self)
 
     def commit(self) -> None:
         """The judges hear of it in the step in which it becomes true."""
@@ -191,7 +191,7 @@ class Lane:
             self.raw.rollback()
 
 
-class LaneCursor:
+class TimedCursor:
     """As much of a cursor as SQLAlchemy asks for; it has all rows when the statement is over."""
 
     arraysize = 1
@@ -199,16 +199,16 @@ class LaneCursor:
     rowcount = -1
     lastrowid: int | None = None
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
+    def __init__(self, connection: TimedConnection) -> None:
+        self._connection = connection
         self._rows: list[Any] = []
 
-    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> LaneCursor:
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> TimedCursor:
         """Pragmas are the database's own, set as it was opened (`seats.py`)."""
         if not statement.startswith("PRAGMA"):
-            lane = self._lane
-            self._rows, self.description, self.rowcount, self.lastrowid = lane.call(
-                lambda: lane.execute(statement, parameters), lasts=True
+            connection = self._connection
+            self._rows, self.description, self.rowcount, self.lastrowid = connection.call(
+                lambda: connection.execute(statement, parameters), lasts=True
             )
         return self
 
