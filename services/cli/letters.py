@@ -15,9 +15,11 @@ from aiokafka.errors import KafkaError
 from contracts.records import Record
 from contracts.topics import Topics
 from services.cli.errors import CommandError
+from services.cli.stretch import QUIET, read_until
 from services.kafka.bus import KafkaBus
 from services.kafka.errors import brief
 from services.kafka.options import BrokerError, kafka_options
+from services.kafka.oversized import size
 from services.kafka.patches import header_names
 from services.kafka.ports import Message
 from services.runtime.settings import Settings
@@ -25,8 +27,8 @@ from services.transactions.erasing import record_without
 
 ROUND: Final = 1_000
 """Records of one poll, and letters that are sent together."""
-QUIET: Final = 10.0
-"""Seconds without a record after which the dead letters' topic counts as unreachable."""
+PAGE_BYTES: Final = 4 << 20
+"""Bytes after which letters that are written anew are sent, however few: a letter may have 2 MiB."""
 
 
 class Letters:
@@ -36,20 +38,14 @@ class Letters:
         self._consumer, self.ends = consumer, ends
 
     async def read(self) -> AsyncIterator[Any]:
-        """Every record, in order of each partition, from the beginning; may be asked again."""
-        consumer, partitions = self._consumer, [*self.ends]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        while True:
-            left = [each for each in partitions if await consumer.position(each) < self.ends[each]]
-            if not left:
-                return
-            async with asyncio.timeout(QUIET):
-                batches = await consumer.getmany(*left, timeout_ms=1_000, max_records=ROUND)
-            for partition, batch in batches.items():
-                for record in batch:
-                    if record.offset < self.ends[partition]:
-                        yield record
+        """Every record, in order of each partition, from the beginning; may be asked again. Raises
+        `TimeoutError` where the broker is gone."""
+        async with asyncio.timeout(QUIET):
+            self._consumer.assign([*self.ends])
+            await self._consumer.seek_to_beginning(*self.ends)
+        async for records in read_until(self._consumer, self.ends, ROUND):
+            for record in records:
+                yield record
 
 
 @asynccontextmanager
@@ -109,18 +105,28 @@ def _kept(record: Any) -> Record:
     return Record("", 0, 0, record.key, record.value, tuple(record.headers))
 
 
+async def _pages(letters: Letters, names: Collection[str]) -> AsyncIterator[list[Message]]:
+    """What stays of the letters, bounded in number and bytes."""
+    page: list[Message] = []
+    held = 0
+    async for record in letters.read():
+        if (left := record_without(_kept(record), names)) is None:
+            continue
+        page.append(message := Message(left.key, left.value, left.headers))
+        held += size(message)
+        if len(page) == ROUND or held >= PAGE_BYTES:
+            yield page
+            page, held = [], 0
+    if page:
+        yield page
+
+
 async def _write_anew(settings: Settings, letters: Letters, names: Collection[str]) -> None:
     topic, bus = Topics(settings.topic_prefix).dead, KafkaBus(settings)
     try:
         await bus.start()
-        page: list[Message] = []
-        async for record in letters.read():
-            if (left := record_without(_kept(record), names)) is not None:
-                page.append(Message(left.key, left.value, left.headers))
-            if len(page) == ROUND:
-                await bus.publish(topic, page)
-                page = []
-        await bus.publish(topic, page)
+        async for page in _pages(letters, names):
+            await bus.publish(topic, page)
     finally:
         await bus.stop()
     admin = AIOKafkaAdminClient(**kafka_options(settings))

@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, KafkaError, UnknownMemberIdError
 from rich.console import Console
 
+from contracts.records import Record
 from contracts.times import SECOND, format_rfc3339, parse_rfc3339
 from contracts.topics import Topics
 from services.cli.acting import acting
 from services.cli.database import opened_store
 from services.cli.errors import CommandError
+from services.cli.stretch import read_until
 from services.kafka.errors import brief, no_topic
 from services.kafka.options import BrokerError, kafka_options
+from services.kafka.patches import header_names
 from services.runtime.settings import Settings
 from services.store.operators import action
 from services.store.ports import Store
+from services.store.rows import InboxKey
+from services.transactions.arrivals import read_arrival
+from services.transactions.outgoing import coordinates
 
 MARGIN: Final = 3_600 * SECOND
-"""How far before the last event that the database knows: records are found by the time that their producers
-gave them, whose clocks differ. What is taken in already counts once, so it may be much."""
+"""How far before the last event that the database knows, at first: records are found by the time that their
+producers gave them, whose clocks differ, and that event may have waited long in Kafka. So the records before
+the places that are found are looked up, and it is doubled while the database does not know them. What is
+taken in already counts once, so it may be much."""
 DEADLINE: Final = 30.0
-"""Seconds for everything that is asked of the broker."""
+"""Seconds for what is asked of the broker each time."""
+
+
+class Span(msgspec.Struct, frozen=True):
+    """When the last event that the database knows came, how far back to go from there, and how far at most,
+    since earlier ones are not remembered (µs)."""
+
+    newest: int
+    since: int
+    oldest: int
+
+    @property
+    def wider(self) -> Span:
+        """Twice as far back, as far as it may be."""
+        back = max(MARGIN, 2 * (self.newest - self.since))
+        return msgspec.structs.replace(self, since=max(self.oldest, self.newest - back))
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -41,6 +64,19 @@ class Place(msgspec.Struct, frozen=True):
         """So many records come once more; the group is never moved forward."""
         return 0 if self.stands is None else max(0, self.stands - self.goes)
 
+    @property
+    def next(self) -> int:
+        """The first record that comes; those before it do not."""
+        return 0 if self.stands is None else min(self.stands, self.goes)
+
+
+class Found(msgspec.Struct, frozen=True):
+    """`missed`: the database does not know all that came before these places, however far back they are."""
+
+    span: Span
+    places: list[Place]
+    missed: bool
+
 
 async def rewind(settings: Settings, out: Console, *, to: str, go: bool, why: str) -> None:
     """Tell how many records would come once more, or (with `go`) make it so. Safe to run twice."""
@@ -48,10 +84,18 @@ async def rewind(settings: Settings, out: Console, *, to: str, go: bool, why: st
         raise CommandError("LIVECARD_KAFKA is not set, so there is no consumer group to set back")
     act = acting(why)
     async with opened_store(settings) as store:
-        since = await _since(store, settings, to, out)
-        places = await _move(settings, since, go=go)
-        again = sum(each.again for each in places)
-        for each in places:
+        asked = await _span(store, settings, to, out)
+        found = await _move(settings, store, asked, go=go)
+        again = sum(each.again for each in found.places)
+        since = format_rfc3339(found.span.since)
+        if found.span != asked:
+            out.print(f"Kafka has events from before that which the database does not know: from {since} on")
+        if found.missed:
+            out.print(
+                f"events from before {since} are lost, or not remembered any more (LIVECARD_KEEP_INBOX): the "
+                "database does not know all of them"
+            )
+        for each in found.places:
             if each.again:
                 out.print(f"{each.again:8} of partition {each.partition.partition}, from offset {each.goes}")
         if not again:
@@ -59,18 +103,17 @@ async def rewind(settings: Settings, out: Console, *, to: str, go: bool, why: st
         elif not go:
             out.print(f"nothing was changed; run it again with --go, and {again} records come once more")
         else:
-            said = f"{again} records from {format_rfc3339(since)} on"
             async with store.transaction() as tx:
-                await tx.note([action(act, "rewind", said=said)])
+                await tx.note([action(act, "rewind", said=f"{again} records from {since} on")])
             out.print(f"{again} records come once more: start the lifecycles, the rest once they lag no more")
 
 
-async def _since(store: Store, settings: Settings, to: str, out: Console) -> int:
-    """The moment to go back to (µs). Raises `CommandError` for one that the inbox does not reach back to."""
+async def _span(store: Store, settings: Settings, to: str, out: Console) -> Span:
+    """How far to go back. Raises `CommandError` for a time that the inbox does not reach back to."""
     newest = await store.newest_event()
     if newest is None:
         out.print("the database knows no event: from the beginning")
-        return 0
+        return Span(0, 0, 0)
     since = _time(to) if to else newest - MARGIN
     oldest = newest - round(settings.keep_inbox * SECOND)
     if since < oldest:
@@ -80,7 +123,7 @@ async def _since(store: Store, settings: Settings, to: str, out: Console) -> int
         )
     known = f"the last event that the database knows came at {format_rfc3339(newest)}"
     out.print(known + f": from {format_rfc3339(since)} on" if to else f"{known}: from an hour before it on")
-    return since
+    return Span(newest, since, oldest)
 
 
 def _time(text: str) -> int:
@@ -90,18 +133,23 @@ def _time(text: str) -> int:
         raise CommandError(f"--to: {text!r} is not a time such as 2026-11-28T18:00:00+08:00") from None
 
 
-async def _move(settings: Settings, since: int, *, go: bool) -> list[Place]:
+async def _move(settings: Settings, store: Store, span: Span, *, go: bool) -> Found:
     """Find each partition's first record of that moment or later, and let the group stand there. Raises
     `CommandError` while a lifecycle is in the group, `BrokerError` where the broker cannot be asked."""
     topics = Topics(settings.topic_prefix)
+    header_names.install()
     consumer = AIOKafkaConsumer(
-        **kafka_options(settings), group_id=topics.lifecycle_group, enable_auto_commit=False
+        **kafka_options(settings),
+        group_id=topics.lifecycle_group,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
     )
     try:
         async with asyncio.timeout(DEADLINE):
             await consumer.start()
-            places = await _places(consumer, topics.events, since)
-            back = {each.partition: each.goes for each in places if each.again}
+        found = await _found(consumer, topics.events, store, span, settings.batch)
+        async with asyncio.timeout(DEADLINE):
+            back = {each.partition: each.goes for each in found.places if each.again}
             if go and back:
                 await consumer.commit(back)
     except (CommitFailedError, UnknownMemberIdError):  # of a stranger while the group has members
@@ -113,7 +161,42 @@ async def _move(settings: Settings, since: int, *, go: bool) -> list[Place]:
         raise BrokerError(f"cannot set the group back at {settings.kafka}: {brief(error)}") from error
     finally:
         await consumer.stop()
-    return places
+    return found
+
+
+async def _found(consumer: AIOKafkaConsumer, topic: str, store: Store, span: Span, batch: int) -> Found:
+    """The places, so far back that the database knows what was before them."""
+    while True:
+        async with asyncio.timeout(DEADLINE):
+            places = await _places(consumer, topic, span.since)
+        missed = await _misses(consumer, places, store, batch)
+        if not missed or span.since <= span.oldest:
+            return Found(span, places, missed)
+        span = span.wider
+
+
+async def _misses(consumer: AIOKafkaConsumer, places: list[Place], store: Store, batch: int) -> bool:
+    """Whether the database does not know one of the last records before these places. A lifecycle takes a
+    partition in by batches, in order: where all of as many as a batch are known, so are those before them."""
+    ends = {each.partition: each.next for each in places}
+    async with asyncio.timeout(DEADLINE):
+        begins = await consumer.beginning_offsets([*ends])
+    for partition, end in ends.items():
+        consumer.seek(partition, max(begins[partition], end - batch))
+    async for records in read_until(consumer, ends, batch):
+        if not await _known(store, records):
+            return True
+    return False
+
+
+async def _known(store: Store, records: list[Any]) -> bool:
+    """Whether all of these were taken in: by their id, or by their coordinates where it was of no use."""
+    keys = []
+    for raw in records:
+        record = Record(raw.topic, raw.partition, raw.offset, raw.key, raw.value, tuple(raw.headers))
+        keys.append({read_arrival(record).key, InboxKey("", coordinates(record))})
+    outcomes = await store.outcomes([key for either in keys for key in either])
+    return all(either & outcomes.keys() for either in keys)
 
 
 async def _places(consumer: AIOKafkaConsumer, topic: str, since: int) -> list[Place]:

@@ -59,15 +59,17 @@ async def forget(
     store: Store, names: Collection[str], act: Act, elsewhere: Callable[[], Awaitable[str]] = _nowhere
 ) -> Forgotten:
     """Erase whoever has these names. Safe to run again, and to be cut off: bindings, by which the names are
-    known, go last. `elsewhere` erases what the outbox has published, and says what."""
+    known, go last. Rows go from `parked` to members, from both to the outbox and from there to the dead
+    letters, so they are looked for in this order. `elsewhere` erases what the outbox has published, and says
+    what."""
     counts: Counter[str] = Counter(members=0, publishers=0, parked=0, outbox=0)
     calling: list[str] = []
+    await _from_parked(store, names, counts)
     activities = await _activities_with(store, names)
     for start in range(0, len(activities), PAGE):
         async with store.transaction() as tx:
             page = activities[start : start + PAGE]
             calling += await _from_activities(tx, page, names, counts)
-    await _from_parked(store, names, counts)
     await _from_outbox(store, names, counts)
     more = await elsewhere()
     counts["texts"] = await _from_texts(store, names)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Any
 
 import msgspec
 import pytest
 
-from contracts.events import Room
+from contracts.decode import Dead, decode
+from contracts.events import ADDED, COMPLETED, OPENED, Added, Completed, Event, Opened, Room
 from contracts.records import Record, decode_record
 from contracts.wechat import Verdict
 from services.store.operators import Act, Filter, Job
@@ -22,6 +24,7 @@ from services.transactions.forget import Forgotten, forget, names_of
 from services.transactions.gates import close_by_hand
 from services.transactions.jobs import begin
 from services.transactions.views import view_activity
+from tests.contracts.samples import DATA, LEFT_OUT, OPENED_DATA, binary, value_of
 from tests.store.benches import Bench
 from tests.store.support import Scene
 
@@ -149,6 +152,29 @@ async def test_a_call_under_way_is_told_since_its_answer_may_name_him_again(scen
     assert (await scene.card("a")).settled == 2
 
 
+@pytest.mark.parametrize("step", ["_from_parked", "_activities_with"])
+@pytest.mark.parametrize("first", [True, False])
+async def test_an_activity_that_opens_meanwhile_does_not_list_him(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, step: str, first: bool
+) -> None:
+    """Before either is read, or after: he leaves `parked` only for where nobody has looked yet."""
+    await scene.feed(scene.completed("c", "eve", "bob"))
+    read = getattr(forgetting, step)
+
+    async def opening(*arguments: Any) -> Any:
+        if first:
+            await scene.open("c")
+        found = await read(*arguments)
+        if not first:
+            await scene.open("c")
+        return found
+
+    monkeypatch.setattr(forgetting, step, opening)
+    await forget(scene.store, ["eve"], ACT)
+    assert await scene.owed("c") == ["bob"]
+    assert "eve" not in repr(await scene.outbox())
+
+
 async def test_a_plan_that_was_under_way_tells_of_the_others_alone(scene: Scene) -> None:
     """What was confirmed after his member was deleted is found by the plan, run again."""
     await scene.open("a")
@@ -179,7 +205,9 @@ async def test_a_dead_letter_on_its_way_goes_on_without_him(scene: Scene) -> Non
         (b'{"data":{"members":["eve","bob"]}}', b'{"data":{"members":["bob"]}}'),
         (b'{"data":{"members":["eve"]}}', None),
         (b'{"members":["eve"],"openids":null}', None),
-        (b'{"members":["eve"],"openids":["o-bob"]}', b'{"members":[],"openids":["o-bob"]}'),
+        (b'{"members":["eve"],"openids":["o-bob"]}', b'{"openids":["o-bob"]}'),
+        (b'{"members":["eve"],"x":{"members":["eve"]}}', b'{"members":[],"x":{"members":[]}}'),
+        (b'{"members":["bob"],"x":{"members":["eve"]}}', b'{"members":["bob"],"x":{"members":[]}}'),
         (b'{"data":{"revision":2,"members":["eve"]}}', b'{"data":{"revision":2,"members":[]}}'),
         (b'{"data":{"publisher":"\\u0065ve","x":1.50}}', b'{"data":{"publisher":null,"x":1.5}}'),
         (b'{"members":["steve"], "x":1}', b'{"members":["steve"], "x":1}'),
@@ -198,6 +226,92 @@ def test_what_a_message_says_without_him(before: bytes, after: bytes | None) -> 
     record = Record("t", 0, 1, b"k", before, (("h", b"1"),))
     expected = None if after is None else msgspec.structs.replace(record, value=after)
     assert record_without(record, ["eve"]) == expected
+
+
+LISTED = {"participants": ["gp-alex"], "continues": "966_earlier"}
+SHAPES: list[tuple[str, dict[str, Any]]] = [
+    *DATA.items(),
+    (OPENED, OPENED_DATA | LISTED),
+    (OPENED, OPENED_DATA | LISTED | {"choose": None}),
+    (OPENED, OPENED_DATA | LISTED | {"choose": "everyone"}),
+    (OPENED, OPENED_DATA | {"participants": ["gp-alex"]}),
+    *(
+        (kind, data)
+        for kind in (COMPLETED, ADDED)
+        for data in (
+            {"members": ["gp-a", "gp-b"]},
+            {"members": ["gp-a"], "openids": ["o-b"]},
+            {"members": ["gp-a"], "openids": None},
+            {"openids": ["o-b"], "note": "x", "revision": 2},
+            {"members": ["gp-a"], "more": {"members": ["gp-b"]}},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "data"), SHAPES)
+def test_a_valid_event_without_one_of_its_people_is_valid_or_nothing(kind: str, data: dict[str, Any]) -> None:
+    """In both modes, and packed. It is nothing only where it named nobody else, and an `opened` that listed
+    this person alone does not take over everybody whom an earlier card lists."""
+    for name in set(re.findall(r"(?:gp|o)-\w+", repr(data))):
+        records = [
+            Record("t", 0, 1, b"k", value_of(kind, data)),
+            Record("t", 0, 1, b"k", msgspec.json.encode(data), tuple(binary(kind))),
+            Record("t", 0, 1, b"k", packed(kind, data)),
+        ]
+        for record in records:
+            before, left = decode(record.value, record.headers), record_without(record, [name])
+            assert isinstance(before, Event)
+            kept = None if left is None else decode(left.value, left.headers)
+            assert not isinstance(kept, Dead), kept
+            assert people(kept) == people(before) - {name}
+            assert kept is None or name not in repr(kept.data)
+            if isinstance(before.data, Opened) and before.data.continues and before.data.choose == "listed":
+                assert (kept is None) == (name == "gp-alex")
+
+
+def packed(kind: str, data: dict[str, Any]) -> bytes:
+    """The event with its data in base64."""
+    return value_of(kind, LEFT_OUT, data_base64=base64.b64encode(msgspec.json.encode(data)).decode())
+
+
+def test_packed_data_that_does_not_name_him_stays_as_it_is() -> None:
+    """Where it is no base64, nobody can read it, and it does not name him either."""
+    text = packed(COMPLETED, {"members": ["bob"]})
+    assert without(text, ["eve"]) is text
+    unreadable = b'{"specversion":"1.0","data_base64":"=%s"}'
+    assert without(unreadable % b"eve", ["eve"]) == unreadable % b"***"
+
+
+def people(event: Event | None) -> set[str]:
+    """Whom it names as members, by either name."""
+    data = event and event.data
+    return {*data.members, *data.openids} if isinstance(data, Completed | Added) else set()
+
+
+@pytest.mark.parametrize("name", ["eve", "o-eve"])
+async def test_the_other_one_of_a_parked_event_waits_or_is_done(scene: Scene, name: str) -> None:
+    """Whichever of the two lists is empty now, the event counts when its activity is opened."""
+    both: dict[str, Any] = {"members": ["bob"], "openids": ["o-eve"]}
+    if name == "eve":
+        both = {"members": ["eve"], "openids": ["o-dan"]}
+    await scene.feed(scene.event("participant.completed", "a", **both))
+    assert (await forget(scene.store, [name], ACT)).counts["parked"] == 1
+    await scene.open("a", **ROOM)
+    async with scene.store.transaction() as tx:
+        waiting = [each.openid for each in await tx.unbound(["a"])]
+    assert (await scene.owed("a"), waiting) == (([], ["o-dan"]) if name == "eve" else (["bob"], []))
+    assert "events.dead" not in await scene.counters()
+
+
+async def test_an_opened_that_listed_him_alone_is_refused_and_lists_nobody_else(scene: Scene) -> None:
+    """It continues a card whose members are not those that it named."""
+    await scene.feed(scene.opened("b", choose="listed", participants=["eve"], continues="a"))
+    assert (await forget(scene.store, ["eve"], ACT)).counts["parked"] == 1
+    await scene.open("a", choose="listed", participants=["bob", "cid"])
+    async with scene.store.transaction() as tx:
+        assert await tx.all_members(["b"]) == []
+    assert (await scene.counters())["events.refused"] == 1
 
 
 def test_what_stands_beside_the_value_does_not_name_him() -> None:
