@@ -95,7 +95,8 @@ async def measure(engines: Engines, options: Options) -> None:
     table(titles, rows)
     for place in (1, 3, 5):
         first, last = (float(row[place].replace(",", "")) for row in (rows[0], rows[-1]))
-        print(f"  {titles[place]}: at {sizes[-1]:,} ÷ at {sizes[0]:,} {last / first:.2f}")
+        ratio = f"{last / first:.2f}" if first else "-"
+        print(f"  {titles[place]}: at {sizes[-1]:,} ÷ at {sizes[0]:,} {ratio}")
 
 
 if __name__ == "__main__":
