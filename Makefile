@@ -80,7 +80,7 @@ $(BENCH_STAMP): $(BENCH_LOCK) $(STAMP)
 	@$(PIP) --require-hashes --only-binary :all: --requirement $(BENCH_LOCK)
 	@touch $@
 
-bench: $(BENCH_STAMP) ## how fast, beside peers in the same run: seven benchmarks in less than seven minutes (docs/performance.md)
+bench: $(BENCH_STAMP) ## how fast, beside peers in the same run: seven benchmarks in less than six minutes (docs/performance.md)
 	@$(PY) -m scripts.engines install --redis || echo "Celery on Redis will not run" >&2
 	$(PY) -m benchmarks
 

@@ -12,13 +12,13 @@ from scripts.planning.load import Load
 from scripts.planning.tables import BYTES, COMPLETIONS, KEPT, about
 
 CARDS: Final = Load(1_000_000)
-FIRST: Final = 8_000.0
+FIRST: Final = 13_000.0
 """Events a second of one lifecycle where most are the first of their activity."""
 TIMERS: Final = 10_000 / 0.84
 """A second, of one clock."""
 CALL: Final = 256e-6
-"""Seconds of a dispatcher's CPU for a call; SQL: of PostgreSQL, with few activities and with a million."""
-SQL: Final = (0.73e-3, 2.02e-3)
+"""Seconds of a dispatcher's CPU for a call; SQL: of PostgreSQL, least and most of three sizes."""
+SQL: Final = (0.20e-3, 0.27e-3)
 RECORD: Final = 400
 """Bytes of a record of Kafka's, before it is compressed or replicated; RETAINED: days that it stays."""
 RETAINED: Final = 7
