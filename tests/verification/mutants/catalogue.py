@@ -27,7 +27,8 @@ INTERLEAVER: Final = "tests/transactions/test_interleaving.py"
 DISPATCHER: Final = "tests/dispatcher"
 WECHAT: Final = "tests/wechat"
 LIFECYCLE: Final = "tests/lifecycle"
-RELAY: Final = "tests/runtime/test_relay.py"
+INGEST: Final = "tests/lifecycle/test_ingest.py"
+RELAY: Final = "tests/runtime/test_relay.py -k lease_that_ran_out"
 BUS: Final = "tests/kafka"
 ACTIVITY: Final = "statemachine.activity"
 ANSWER: Final = "contracts.wechat:verdict_of_answer"
@@ -369,7 +370,7 @@ MUTANTS: Final = (
     ),
     mutant(
         "dead-letters-are-not-waited-for",
-        LIFECYCLE,
+        INGEST,
         {"services.lifecycle.ingest:Ingest._bury": lambda _: _nothing},
     ),
     mutant(
