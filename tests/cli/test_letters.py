@@ -11,11 +11,11 @@ from typing import Any, ClassVar, NamedTuple
 import pytest
 from aiokafka import TopicPartition
 
-from scripts.patience import PATIENCE
-from services.cli import letters, stretch
+from services.cli import letters
 from services.cli.letters import Letters, open_letters
 from services.kafka.options import BrokerError
 from services.runtime.settings import Settings
+from tests.dispatcher.world import in_virtual_time
 
 PLACE = TopicPartition("activity.events.dead", 0)
 
@@ -70,24 +70,27 @@ class StandIn:
             await asyncio.Event().wait()
         return self.at
 
-    async def getmany(self, *_: TopicPartition, **__: Any) -> dict[TopicPartition, list[Kept]]:
-        await asyncio.sleep(0.01)
+    async def getmany(
+        self, *_: TopicPartition, timeout_ms: int, **__: Any
+    ) -> dict[TopicPartition, list[Kept]]:
         batch = self.records[self.at : self.alive]
+        if not batch:
+            await asyncio.sleep(timeout_ms / 1000)  # virtual, as long as aiokafka waits for records
         self.at = max(self.at, self.alive)
         return {PLACE: batch} if batch else {}
 
 
 @pytest.mark.parametrize("silent", [True, False])
+@in_virtual_time()
 async def test_a_broker_that_dies_in_the_midst_is_told(monkeypatch: pytest.MonkeyPatch, silent: bool) -> None:
     """Neither the wait for records nor the one for a position has no end."""
     monkeypatch.setattr(letters, "AIOKafkaConsumer", StandIn)
-    monkeypatch.setattr(stretch, "QUIET", 0.2)
     monkeypatch.setattr(StandIn, "records", [Kept(each, b"{}") for each in range(3)])
     monkeypatch.setattr(StandIn, "alive", 2)
     monkeypatch.setattr(StandIn, "silent", silent)
     seen: list[int] = []
     with pytest.raises(BrokerError, match=r"cannot read activity\.events\.dead at nowhere:1: no answer"):
-        await asyncio.wait_for(read(seen), PATIENCE)
+        await read(seen)
     assert seen == [0, 1]
 
 
