@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Final
 
 import structlog
 
 from contracts.times import SECOND
 from services.dispatcher.metrics import DispatcherMetrics
+from services.runtime.backoff import wait_after
 from services.runtime.ports import SELDOM, Clock
 from services.runtime.settings import Settings
 from services.store.ports import Store, StoreRejected, StoreUnavailable
@@ -50,7 +52,7 @@ class QuotaWatch:
         self._ask_at: dict[str, float] = {}
         self._first = min(self._every, SOON) if self._reserve else self._every
         self._last: dict[str, tuple[float, int]] = {}
-        self._taken_back: set[str] = set()
+        self._unanswered: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -59,6 +61,7 @@ class QuotaWatch:
             turns = {appid: now + self._first * turn / len(appids) for turn, appid in enumerate(appids, 1)}
             for appid in self._ask_at.keys() - turns.keys():
                 self._last.pop(appid, None)
+                self._unanswered.pop(appid, None)
                 self._metrics.app_gone(appid)
             self._ask_at = {appid: self._ask_at.get(appid, turn) for appid, turn in turns.items()}
             for appid in [each for each, at in self._ask_at.items() if at <= now]:
@@ -71,12 +74,13 @@ class QuotaWatch:
         """Ask about one; seconds until it is asked about again."""
         asked = self._clock.monotonic()
         left = await self._wechat.quota_left(appid)
-        if left is None:
-            return self._every
         if not self._reserve:
-            if appid not in self._taken_back and await self._save(appid, left):
-                self._taken_back.add(appid)  # a reserve of before a restart
+            if left is not None:  # a reserve may be there from an older process or a backup
+                await self._save(appid, left)
             return self._every
+        self._unanswered[appid] = self._unanswered[appid] + 1 if left is None else 0
+        if left is None:
+            return wait_after(self._unanswered[appid], OFTEN, self._every, 1.0)
         saved = await self._save(appid, left, asked if left <= self._reserve else None)
         now, last = self._clock.monotonic(), self._last.get(appid)
         self._last[appid] = now, left

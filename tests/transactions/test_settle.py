@@ -16,6 +16,7 @@ from statemachine.card import CLOSED, UNCERTAIN, phase
 from statemachine.plan import Call
 from tests.store.benches import START
 from tests.store.support import Scene
+from tests.transactions.walking import failures
 
 
 @pytest.fixture
@@ -219,6 +220,22 @@ async def test_whom_a_late_answer_confirmed_is_told_just_once(scene: Scene) -> N
     await scene.bench.advance(scene.cards.lease / SECOND)
     await scene.claim(holder="h3")
     assert {name: await _delivered(scene, name) for name in frozen} == {name: ["m1", "m2"] for name in frozen}
+
+
+async def test_whom_a_late_answer_confirms_does_not_fail_with_the_card_that_closes_beside_it(
+    scene: Scene,
+) -> None:
+    """Both answers are settled together: the late one first, then WeChat's word that the id is dead."""
+    await scene.open("a")
+    await scene.complete("a", "m1")
+    (frozen,) = await scene.claim("a", holder="h1")
+    await scene.bench.advance(scene.cards.lease / SECOND)
+    await scene.complete("a", "m2")
+    (taken,) = await scene.claim("a", holder="h2")
+    dead = scene.result(taken, Verdict.expired, errcode=47504)
+    await scene.settle(scene.result(frozen), dead)
+    assert await _delivered(scene, "a") == ["m1"]
+    assert [(each.verdict, each.members) for each in await failures(scene)] == [("expired", ("m2",))]
 
 
 async def _delivered(scene: Scene, activity: str) -> list[str]:
