@@ -5,7 +5,6 @@ Or, `mute`, it cuts the stream alone, before any change has passed and after WeC
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -25,7 +24,6 @@ class BadLine:
         self.keys: list[str] = []
         self.resumed: list[str | None] = []
         self.cut_after = ""
-        self._was_cut = asyncio.Event()
 
     def __str__(self) -> str:
         return f"a line that saw keys {self.keys}, last ids {self.resumed}, and cut after {self.cut_after!r}"
@@ -42,8 +40,6 @@ class BadLine:
         if len(self.keys) == 1 and request.path == CREATE and not self._mute:
             assert status == 201, body
             _cut(request)  # it was done, and nobody hears of it
-        if request.path.endswith("/complete"):
-            await self._was_cut.wait()  # so the client reads what came before the cut after it
         return web.Response(status=status, body=body, headers=headers)
 
     async def _ask(self, request: web.Request) -> tuple[int, bytes, dict[str, str]]:
@@ -75,7 +71,6 @@ class BadLine:
                 if first and change and (_tells_members(event) or not self._mute):
                     self.cut_after = "" if self._mute else event["id"]
                     _cut(request)
-                    self._was_cut.set()
                     break
             return stream
 
