@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest_asyncio
 from scripts.diagrams.snippets import PROGRAMS, heart
 from scripts.patience import PATIENCE
 from tests.e2e.up import Up, up
-from tests.examples.bad_line import bad_line
+from tests.examples.bad_line import BadLine, bad_line
 from tests.examples.tools import SHORT_LIVED, needed
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
@@ -35,41 +36,44 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]
         yield found
 
 
-async def page_posts(running: Up, language: str) -> bytes:
-    """What the page of Alex posts, in a room of its own."""
-    room = {"appid": "wx1", "opengid": f"g-{language}"}
+async def page_posts(running: Up, alex: str) -> bytes:
+    """What the page of Alex, this group_openid, posts, in a room of its own."""
+    room = {"appid": "wx1", "opengid": f"g-{alex}"}
     async with httpx.AsyncClient(base_url=running.page) as simulator:
-        members = {"o-alex": f"alex-{language}", "o-bob": "gp-bob"}
+        members = {"o-alex": alex, "o-bob": "gp-bob"}
         await simulator.post("/control/rooms", json={**room, "members": members})
         asked = await simulator.post("/control/page", json={**room, "openid": "o-alex", "login": True})
         return asked.raise_for_status().content
 
 
-@pytest.mark.parametrize("language", PROGRAMS)
-async def test_a_backend_gets_its_card_told_once_over_a_bad_line(running: Up, language: str) -> None:
-    """The creation's answer is lost, its second try turned away, the stream cut: one card, told once."""
+async def run(running: Up, language: str, alex: str, *, mute: bool = False) -> BadLine:
+    """Run the program over a bad line to its end, check what it hands the page, and hand on the line."""
     tool, oldest, options = NEEDS[language]
     command = [needed(tool, oldest), *options, str(PROGRAMS[language])]
-    posted = await page_posts(running, language)
-    async with bad_line(running.gateway) as (line, address):
+    posted = await page_posts(running, alex)
+    async with bad_line(running.gateway, mute=mute) as (line, address):
         process = await asyncio.create_subprocess_exec(
             *command,
             env={**os.environ, "GATEWAY_URL": address, "GATEWAY_KEY": running.key},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # so that what `go run` started ends with it
         )
         try:
             out, err = await asyncio.wait_for(process.communicate(posted), PATIENCE)
+        except TimeoutError as hung:
+            hung.add_note(f"the program hangs at {line}")
+            raise
         finally:
             if process.returncode is None:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-    assert process.returncode == 0, err.decode()
+    assert process.returncode == 0, f"{err.decode()} at {line}"
     share_menu, notify = (msgspec.json.decode(each) for each in out.splitlines())
-    (card,) = [each for each in await running.cards() if f"alex-{language}" in each["done"]]
+    (card,) = [each for each in await running.cards() if alex in each["done"]]
     assert share_menu["activityId"] == card["activity_id"]
-    assert {*share_menu["participant"]} == {f"alex-{language}", "gp-bob"}
+    assert {*share_menu["participant"]} == {alex, "gp-bob"}
     assert len(card["chat"]) == 1
     assert notify == {
         "title": "团建报名统计",
@@ -77,8 +81,22 @@ async def test_a_backend_gets_its_card_told_once_over_a_bad_line(running: Up, la
         "entrancePath": "/pages/task",
         "type": "complete",
     }
+    return line
+
+
+@pytest.mark.parametrize("language", PROGRAMS)
+async def test_a_backend_gets_its_card_told_once_over_a_bad_line(running: Up, language: str) -> None:
+    """The creation's answer is lost, its second try turned away, the stream cut: one card, told once."""
+    line = await run(running, language, f"alex-{language}")
     assert (len(line.keys), len({*line.keys})) == (3, 1)
     assert line.resumed == [None, line.cut_after]
+
+
+@pytest.mark.parametrize("language", PROGRAMS)
+async def test_a_backend_ends_where_a_second_snapshot_already_tells_it(running: Up, language: str) -> None:
+    """The stream is cut before any change came, and WeChat is told meanwhile: no change is left to come."""
+    line = await run(running, language, f"sam-{language}", mute=True)
+    assert line.resumed == [None, None]
 
 
 @pytest.mark.parametrize("language", PROGRAMS)

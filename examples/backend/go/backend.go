@@ -149,6 +149,11 @@ func main() {
 		ActivityID string `json:"activity_id"`
 		ShareMenu  object `json:"share_menu"`
 	}
+	type member struct {
+		GroupOpenID string `json:"group_openid"`
+		Delivered   string
+	}
+	var done struct{ Members []member }
 	var missing struct{ Notify object }
 	// README begins
 	// Who is it, and in which chat? The page sent what wx.login and wx.getChatToolInfo gave it.
@@ -165,7 +170,11 @@ func main() {
 
 	card := "/v1/activities/" + url.PathEscape(activity.ActivityID)
 	for kind, change := range follow(card + "/events") {
-		if kind == "snapshot" { // from here on no change is missed
+		if kind == "snapshot" { // from here on no change is missed; one after a cut may show all
+			call(card+"/members?state=done", nil, &done)
+			if slices.Contains(done.Members, member{me.GroupOpenID, "confirmed"}) {
+				break
+			}
 			call(card+"/complete", object{"openids": []string{session.OpenID}}, new(object))
 		} else if kind == "livecard.card.delivered" && slices.Contains(change.Data.Members, me.GroupOpenID) {
 			break // WeChat confirmed it: the chat says so

@@ -1,18 +1,27 @@
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.net.URI;
 import java.net.URLEncoder;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse.BodyHandlers;
+import java.net.http.HttpResponse.BodySubscriber;
+import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.UUID;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionStage;
+import java.util.concurrent.Flow;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
@@ -71,22 +80,77 @@ public class Backend {
             var request = request(path);
             if (last != null) request.header("Last-Event-ID", last);
             try {
-                var answer = HTTP.send(request.build(), BodyHandlers.ofLines());
+                var answer = HTTP.send(request.build(), head -> new Lines());
                 if (answer.statusCode() != 200 && answer.headers().firstValue("Retry-After").isEmpty())
                     throw new IllegalStateException(answer.statusCode() + " " + path);
                 var event = new HashMap<String, String>();
-                for (String line : (Iterable<String>) answer.body()::iterator) {
-                    var parts = line.split(": ", 2);
-                    if (parts.length == 2) event.put(parts[0], parts[1]);
-                    if (line.isEmpty() && event.containsKey("data")) {
-                        last = event.getOrDefault("id", last);
-                        if (reader.read(event.get("event"), new Json(event.get("data")))) return;
-                        event.clear();
+                try (var lines = answer.body()) {
+                    for (String line; (line = lines.next()) != null; ) {
+                        var parts = line.split(": ", 2);
+                        if (parts.length == 2) event.put(parts[0], parts[1]);
+                        if (line.isEmpty() && event.containsKey("data")) {
+                            last = event.getOrDefault("id", last);
+                            if (reader.read(event.get("event"), new Json(event.get("data")))) return;
+                            event.clear();
+                        }
                     }
                 }
-            } catch (IOException | UncheckedIOException cut) {
+            } catch (IOException refusedOrCut) {
                 continue;
             }
+        }
+    }
+
+    /** The lines of a stream as they come, all of them: those of BodyHandlers forget at a cut what nobody has read. */
+    static class Lines implements BodySubscriber<Lines>, AutoCloseable {
+        private final BlockingQueue<Optional<String>> arrived = new LinkedBlockingQueue<>();
+        private final ByteArrayOutputStream line = new ByteArrayOutputStream();
+        private volatile Flow.Subscription subscription;
+
+        /** Null at the end or cut, or where none came for a minute: the gateway sends one every 15 seconds. */
+        String next() throws InterruptedException {
+            var next = arrived.poll(60, TimeUnit.SECONDS);
+            return next == null ? null : next.orElse(null);
+        }
+
+        @Override
+        public CompletionStage<Lines> getBody() {
+            return CompletableFuture.completedStage(this);
+        }
+
+        @Override
+        public void onSubscribe(Flow.Subscription subscription) {
+            this.subscription = subscription;
+            subscription.request(Long.MAX_VALUE);
+        }
+
+        @Override
+        public void onNext(List<ByteBuffer> buffers) {
+            for (var buffer : buffers)
+                while (buffer.hasRemaining()) {
+                    byte next = buffer.get();
+                    if (next != '\n') {
+                        line.write(next);
+                    } else {
+                        arrived.add(Optional.of(line.toString(UTF_8)));
+                        line.reset();
+                    }
+                }
+        }
+
+        @Override
+        public void onError(Throwable cut) {
+            onComplete();
+        }
+
+        @Override
+        public void onComplete() {
+            arrived.add(Optional.empty());
+        }
+
+        @Override
+        public void close() {
+            subscription.cancel();
         }
     }
 
@@ -107,8 +171,12 @@ public class Backend {
 
         var card = "/v1/activities/" + URLEncoder.encode((String) activity.get("activity_id"), UTF_8);
         follow(card + "/events", (type, change) -> {
-            if (type.equals("snapshot")) // from here on no change is missed
+            if (type.equals("snapshot")) { // from here on no change is missed; one after a cut may show all
+                var done = call(card + "/members?state=done", null).objects("members");
+                if (done.stream().anyMatch(who -> who.get("group_openid").equals(me.get("group_openid"))
+                        && "confirmed".equals(who.get("delivered")))) return true;
                 call(card + "/complete", Map.of("openids", List.of(session.get("openid"))));
+            }
             return type.equals("livecard.card.delivered") // WeChat confirmed it: the chat says so
                     && change.in("data").list("members").contains(me.get("group_openid"));
         });
@@ -148,6 +216,10 @@ public class Backend {
 
         List<?> list(String name) {
             return (List<?>) object.get(name);
+        }
+
+        List<Json> objects(String name) {
+            return list(name).stream().map(each -> new Json((Map<?, ?>) each)).collect(Collectors.toList());
         }
 
         static String write(Object value) {

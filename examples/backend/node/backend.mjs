@@ -48,7 +48,7 @@ async function* follow(path) {
       }
       let rest = "";
       let event = {};
-      for await (const text of answer.body.pipeThrough(new TextDecoderStream())) {
+      for await (const text of arrived(answer.body)) {
         const lines = (rest + text).split(/\r?\n/);
         rest = lines.pop();
         for (const line of lines) {
@@ -68,6 +68,15 @@ async function* follow(path) {
   }
 }
 
+// A body's text as it comes, all of it: a stream that is cut forgets what nobody has read yet, so it is read
+// at once, however long the reader takes.
+function arrived(body) {
+  const kept = new TransformStream({}, undefined, { highWaterMark: Infinity });
+  const end = () => kept.writable.close().catch(() => {}); // closed already where the reader has left
+  body.pipeTo(kept.writable, { preventAbort: true }).catch(end);
+  return kept.readable.pipeThrough(new TextDecoderStream());
+}
+
 const page = JSON.parse(readFileSync(0, "utf8"));
 
 // README begins
@@ -85,7 +94,9 @@ console.log(JSON.stringify(activity.share_menu)); // the page hands it to wx.upd
 
 const card = `/v1/activities/${encodeURIComponent(activity.activity_id)}`;
 for await (const [type, change] of follow(`${card}/events`)) {
-  if (type === "snapshot") { // from here on no change is missed
+  if (type === "snapshot") { // from here on no change is missed; one after a cut may show all
+    const { members } = await call(`${card}/members?state=done`);
+    if (members.some((who) => who.group_openid === me.group_openid && who.delivered === "confirmed")) break;
     await call(`${card}/complete`, { openids: [session.openid] });
   } else if (type === "livecard.card.delivered" && change.data.members.includes(me.group_openid)) {
     break; // WeChat confirmed it: the chat says so

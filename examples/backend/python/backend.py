@@ -91,7 +91,10 @@ def main(page: Any) -> None:
 
     card = "/v1/activities/" + quote(activity["activity_id"], safe="")
     for kind, change in follow(f"{card}/events"):
-        if kind == "snapshot":  # from here on no change is missed
+        if kind == "snapshot":  # from here on no change is missed; one after a cut may show all
+            done = call(f"{card}/members?state=done")["members"]
+            if (me["group_openid"], "confirmed") in [(who["group_openid"], who["delivered"]) for who in done]:
+                break
             call(f"{card}/complete", openids=[session["openid"]])
         elif kind == "livecard.card.delivered" and me["group_openid"] in change["data"]["members"]:
             break  # WeChat confirmed it: the chat says so
