@@ -171,7 +171,7 @@ func main() {
 	card := "/v1/activities/" + url.PathEscape(activity.ActivityID)
 	for kind, change := range follow(card + "/events") {
 		if kind == "snapshot" { // from here on no change is missed; one after a cut may show all
-			call(card+"/members?state=done", nil, &done)
+			call(card+"/members?state=done&limit=500", nil, &done)
 			if slices.Contains(done.Members, member{me.GroupOpenID, "confirmed"}) {
 				break
 			}

@@ -172,7 +172,7 @@ public class Backend {
         var card = "/v1/activities/" + URLEncoder.encode((String) activity.get("activity_id"), UTF_8);
         follow(card + "/events", (type, change) -> {
             if (type.equals("snapshot")) { // from here on no change is missed; one after a cut may show all
-                var done = call(card + "/members?state=done", null).objects("members");
+                var done = call(card + "/members?state=done&limit=500", null).objects("members");
                 if (done.stream().anyMatch(who -> who.get("group_openid").equals(me.get("group_openid"))
                         && "confirmed".equals(who.get("delivered")))) return true;
                 call(card + "/complete", Map.of("openids", List.of(session.get("openid"))));

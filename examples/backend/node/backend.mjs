@@ -95,7 +95,7 @@ console.log(JSON.stringify(activity.share_menu)); // the page hands it to wx.upd
 const card = `/v1/activities/${encodeURIComponent(activity.activity_id)}`;
 for await (const [type, change] of follow(`${card}/events`)) {
   if (type === "snapshot") { // from here on no change is missed; one after a cut may show all
-    const { members } = await call(`${card}/members?state=done`);
+    const { members } = await call(`${card}/members?state=done&limit=500`);
     if (members.some((who) => who.group_openid === me.group_openid && who.delivered === "confirmed")) break;
     await call(`${card}/complete`, { openids: [session.openid] });
   } else if (type === "livecard.card.delivered" && change.data.members.includes(me.group_openid)) {

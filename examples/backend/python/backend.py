@@ -92,7 +92,7 @@ def main(page: Any) -> None:
     card = "/v1/activities/" + quote(activity["activity_id"], safe="")
     for kind, change in follow(f"{card}/events"):
         if kind == "snapshot":  # from here on no change is missed; one after a cut may show all
-            done = call(f"{card}/members?state=done")["members"]
+            done = call(f"{card}/members?state=done&limit=500")["members"]
             if (me["group_openid"], "confirmed") in [(who["group_openid"], who["delivered"]) for who in done]:
                 break
             call(f"{card}/complete", openids=[session["openid"]])
