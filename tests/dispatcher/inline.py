@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,12 @@ class _Inline:
     """aiosqlite's queue and thread in one: what is put is done at once, by the caller."""
 
     daemon = True
+    written = 0
+    """How many transactions that changed something have ended, on all connections."""
+
+    def __init__(self) -> None:
+        self.connection: sqlite3.Connection | None = None
+        self._changes = 0
 
     def start(self) -> None:
         """There is nothing to start."""
@@ -35,23 +42,39 @@ class _Inline:
         else:
             if future is not None:
                 future.set_result(result)
+        self._count()
+
+    def _count(self) -> None:
+        if self.connection is None or self.connection.in_transaction:
+            return
+        with contextlib.suppress(sqlite3.ProgrammingError):  # it was closed
+            if self.connection.total_changes != self._changes:
+                self._changes = self.connection.total_changes
+                _Inline.written += 1
 
 
 async def sqlite_in_virtual_time(path: Path, wall: Callable[[], int], rules: DeliveryRules) -> SqlStore:
     """A migrated SQLite store whose clock is `wall`."""
 
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(path, timeout=0, check_same_thread=False)
-        connection.create_function("virtual_now", 0, wall)
-        return connection
-
     async def create() -> aiosqlite.Connection:
+        inline = _Inline()
+
+        def connect() -> sqlite3.Connection:
+            inline.connection = connection = sqlite3.connect(path, timeout=0, check_same_thread=False)
+            connection.create_function("virtual_now", 0, wall)
+            return connection
+
         connection = aiosqlite.Connection(connect, 64)
-        inline: Any = _Inline()
-        connection._tx = connection._thread = inline
+        anyone: Any = inline
+        connection._tx = connection._thread = anyone
         return await connection
 
     return await open_store(f"sqlite+aiosqlite:///{path}", now=NOW, async_creator=create, rules=rules)
+
+
+def written() -> int:
+    """How many transactions have changed such a store: while it stands still, so does what one reads."""
+    return _Inline.written
 
 
 def migrated(path: Path) -> None:

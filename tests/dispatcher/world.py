@@ -143,6 +143,8 @@ class World:
         self.traces: Traces | None = None
         self.dispatchers: list[Dispatcher] = []
         self.nudging = True
+        self.written: Callable[[], object] = object
+        """Says another thing than before once the store was written; by default always."""
         self._events = 0
 
     def dispatcher(self, name: str = "d1") -> Dispatcher:
@@ -275,8 +277,13 @@ class World:
 
     async def settled(self, *activity_ids: str, patience: float = 300.0) -> float:
         """Until every revision is accounted for and nobody holds a card; seconds it took."""
+        seen: object = None
 
         async def done() -> bool:
+            nonlocal seen
+            if (written := self.written()) == seen:
+                return False  # as when it was read
+            seen = written  # before it is read: whatever is written meanwhile, is read next time
             async with self.store.transaction() as tx:
                 cards = await tx.lock_cards(activity_ids)
             return not any(card.behind or card.lease_until for card in cards)
@@ -348,8 +355,12 @@ class World:
 class Make:
     """The fixture `make`: makes worlds on the store that the test is run with."""
 
-    def __init__(self, store: Callable[[Callable[[], int], DeliveryRules], Awaitable[Store]]) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: Callable[[Callable[[], int], DeliveryRules], Awaitable[Store]],
+        written: Callable[[], object] = object,
+    ) -> None:
+        self._store, self._written = store, written
         self._made: list[Store] = []
 
     async def __call__(self, **settings: Any) -> World:
@@ -357,7 +368,9 @@ class Make:
         clock = LoopClock()
         store = await self._store(clock.wall, delivery_rules(Settings(**settings)))
         self._made.append(store)
-        return World(store, clock, **settings)
+        world = World(store, clock, **settings)
+        world.written = self._written
+        return world
 
     async def close(self) -> None:
         """Give the stores' connections back."""
