@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import cast
 
 import structlog
@@ -114,7 +113,7 @@ class Caller:
             verdict=None if result.verdict is None else result.verdict.value,
             sent=result.sent,
             errcode=result.errcode,
-            errmsg=unnamed(result.errmsg, claimed.call.members),
+            errmsg=result.errmsg,
             rid=result.rid,
             seconds=round(seconds, 4),
             **({"trace_id": trace} if trace else {}),
@@ -142,19 +141,11 @@ class Caller:
                 activity_id=claimed.card.activity_id,
                 appid=permit.appid,
                 errcode=answer.errcode,
-                errmsg=unnamed(answer.errmsg, claimed.call.members),
+                errmsg=answer.errmsg,
                 rid=answer.rid,
                 again_in=round(self._limiter.pause(permit), 1),
                 every=SELDOM,
             )
-
-
-def unnamed(errmsg: str, members: Sequence[str]) -> str:
-    """WeChat's words without the members whom it may quote."""
-    for each in members:
-        if each in errmsg:
-            errmsg = errmsg.replace(each, "***")
-    return errmsg
 
 
 def message(claimed: Claimed, *, empty_list_at_open: bool) -> SetChatToolMsg:

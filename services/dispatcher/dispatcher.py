@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from contracts.times import format_rfc3339
-from services.dispatcher.caller import Caller, unnamed
+from services.dispatcher.caller import Caller
 from services.dispatcher.gatekeeper import Gatekeeper
 from services.dispatcher.limiter import Limiter, Permit
 from services.dispatcher.metrics import DispatcherMetrics
@@ -292,6 +292,6 @@ def _tell_gate(gate: Gate, result: Result) -> None:
         reason=gate.reason,
         until=format_rfc3339(gate.closed_until),
         errcode=gate.errcode,
-        errmsg=unnamed(gate.errmsg, result.claimed.call.members),
+        errmsg=gate.errmsg,
         rid=result.rid,
     )

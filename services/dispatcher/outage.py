@@ -9,7 +9,6 @@ import msgspec
 import structlog
 
 from contracts.wechat import Verdict
-from services.dispatcher.caller import unnamed
 from services.runtime.ports import Clock
 from services.store.ports import Store, StoreRejected, StoreUnavailable
 from statemachine.step import Result
@@ -62,8 +61,7 @@ class Outage:
         if silence.logged or silence.calls < IN_A_ROW or now - silence.began < LASTING:
             return
         silence.logged = True
-        errmsg = unnamed(result.errmsg, result.claimed.call.members)
-        said = {"errcode": result.errcode, "errmsg": errmsg, "rid": result.rid}
+        said = {"errcode": result.errcode, "errmsg": result.errmsg, "rid": result.rid}
         async with self._telling:
             LOG.warning(
                 "WeChat does not answer or is busy: cards wait, their calls are tried again by themselves",

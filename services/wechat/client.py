@@ -119,7 +119,7 @@ class WeChatClient:
         sending = _Sending(may_send)
         try:
             async with asyncio.timeout(deadline):
-                return await self._deliver(appid, msgspec.json.encode(message), sending)
+                return await self._deliver(appid, message, sending)
         except TimeoutError:
             return sending.cut_short("no answer in time")
         except Exception as error:  # noqa: BLE001 - whatever it is, the port promises an answer
@@ -127,13 +127,13 @@ class WeChatClient:
             LOG.warning("a call failed on our side", **about, error=type(error).__name__)
             return sending.cut_short(type(error).__name__)
 
-    async def _deliver(self, appid: str, body: bytes, sending: _Sending) -> Answer:
+    async def _deliver(self, appid: str, message: SetChatToolMsg, sending: _Sending) -> Answer:
         """Send; after a token error once more with another token, if there is one (wechat-api.md §3)."""
         token = await self._tokens.get(appid)
         if not token.value:
             return _no_token(token, sent=False)
         sending.has_token = True
-        answer = await self._send(token, body, sending)
+        answer = await self._send(token, message, sending)
         if answer.verdict is not Verdict.token:
             return answer
         fresh = await self._tokens.renew(appid, token.value, answer.errcode)
@@ -142,15 +142,16 @@ class WeChatClient:
         if not fresh.value or fresh.value == token.value:
             return answer
         sending.renewed()
-        again = await self._send(fresh, body, sending)
+        again = await self._send(fresh, message, sending)
         if again.verdict is Verdict.token:
             self._tokens.refused(appid, fresh.value)
         return again
 
-    async def _send(self, token: Token, body: bytes, sending: _Sending) -> Answer:
-        query = token.query()
+    async def _send(self, token: Token, message: SetChatToolMsg, sending: _Sending) -> Answer:
+        query, body = token.query(), msgspec.json.encode(message)
         got = await self._messages.exchange("POST", SET_CHAT_TOOL_MSG_PATH, query, body, sending.begin)
-        return sending.over(classify(got, token.value))
+        members = [each.group_openid for each in message.participator_info_list or ()]
+        return sending.over(classify(got, token.value, members=members))
 
     async def has_other_token(self, appid: str) -> bool:
         """Whether WeChat gives another token now than the one it refused this process last."""

@@ -94,7 +94,8 @@ class WeChat(Protocol):
         """Change a card within `deadline` seconds in total, token and one repeat included.
 
         `may_send` is asked in the same step as each send, after the token is there: a lease that
-        has become too short stops the call (design.md §6).
+        has become too short stops the call (design.md §6). The answer's words name none of the message's
+        members.
         """
         ...
 

@@ -1,7 +1,8 @@
-"""Reading what WeChat says, as far as it can be believed; what it says is kept only without secrets."""
+"""Reading what WeChat says, as far as it can be believed; it is kept without secrets and members."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Final, Protocol, TypeVar
 
 import msgspec
@@ -49,8 +50,8 @@ def read(decoder: msgspec.json.Decoder[T], got: Exchange) -> T | None:
         return None
 
 
-def classify(got: Exchange, *secrets: str) -> Answer:
-    """What came of a message (wechat-api.md §4, design.md §6).
+def classify(got: Exchange, *secrets: str, members: Sequence[str] = ()) -> Answer:
+    """What came of a message (wechat-api.md §4, design.md §6), in words that name none of its `members`.
 
     Once a connection came about, `verdict_of_answer` decides. Any content type will do: WeChat sends JSON
     as text/plain.
@@ -66,7 +67,7 @@ def classify(got: Exchange, *secrets: str) -> Answer:
     if said is None or verdict is Verdict.unknown:
         errmsg = got.why or f"HTTP {got.status}, an unreadable answer"
         return Answer(verdict, sent=True, errmsg=errmsg)
-    errmsg, rid = errmsg_and_rid(said.errmsg, *secrets)
+    errmsg, rid = errmsg_and_rid(said.errmsg, *secrets, members=members)
     return Answer(verdict, sent=True, errcode=said.errcode, errmsg=errmsg, rid=rid)
 
 
@@ -81,13 +82,21 @@ def answered(decoder: msgspec.json.Decoder[Data], got: Exchange, *secrets: str) 
     return answer
 
 
-def errmsg_and_rid(errmsg: object, *secrets: str) -> tuple[str, str]:
-    """An `errmsg` fit to be stored and shown, and its rid: bounded, printable, without our secrets."""
-    text = errmsg if isinstance(errmsg, str) else ""
-    for secret in filter(None, secrets):
-        text = text.replace(secret, "***")
+def errmsg_and_rid(errmsg: object, *secrets: str, members: Sequence[str] = ()) -> tuple[str, str]:
+    """An `errmsg` fit to be stored and shown, and its rid: bounded, printable, without our secrets and the
+    members whom it may quote."""
+    text = _without(errmsg if isinstance(errmsg, str) else "", secrets)
+    rid = rid_of(text) or ""
+    text = _without(text, members)
     text = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
-    return text[:ERRMSG_LENGTH], (rid_of(text) or "")[:RID_LENGTH]
+    return text[:ERRMSG_LENGTH], rid[:RID_LENGTH]
+
+
+def _without(text: str, words: Sequence[str]) -> str:
+    """The longest first: one may begin with another."""
+    for word in sorted((each for each in words if each and each in text), key=len, reverse=True):
+        text = text.replace(word, "***")
+    return text
 
 
 def _said(got: Exchange) -> _Said | None:

@@ -33,8 +33,7 @@ class ScriptedWeChat:
     """Answers what the script says, keeps what people would see, watches for two calls at once.
 
     `before_send`: seconds until it asks `may_send`. `hanging`: apps that get no answer; `tokenless`: apps for
-    which no token can be fetched; `other_tokens`: apps for which there is another token now;
-    `quotes`: its words name the members.
+    which no token can be fetched; `other_tokens`: apps for which there is another token now.
     """
 
     def __init__(self) -> None:
@@ -53,7 +52,6 @@ class ScriptedWeChat:
         self.tokenless: set[str] = set()
         self.before_send = 0.0
         self.hanging: set[str] = set()
-        self.quotes = False
 
     async def set_chat_tool_msg(
         self, appid: str, message: SetChatToolMsg, deadline: float, may_send: Callable[[], bool]
@@ -89,8 +87,7 @@ class ScriptedWeChat:
         if isinstance(reply, str):
             return Answer(Verdict.unknown, sent=True, errmsg="no answer in time")
         sent.errcode = reply
-        quoted = f" for {' '.join(names or ())}" if self.quotes else ""
-        errmsg = f"code {reply}{quoted} rid: r-1"
+        errmsg = f"code {reply} rid: r-1"
         return Answer(verdict_of(reply), sent=True, errcode=reply, errmsg=errmsg, rid="r-1")
 
     async def has_other_token(self, appid: str) -> bool:

@@ -5,9 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
-from contracts.wechat import CREATE_ACTIVITY_ID_PATH, QUOTA_GET_PATH, SET_CHAT_TOOL_MSG_PATH, Verdict
+from contracts.wechat import (
+    CREATE_ACTIVITY_ID_PATH,
+    QUOTA_GET_PATH,
+    SET_CHAT_TOOL_MSG_PATH,
+    ParticipatorInfo,
+    Verdict,
+)
 from services.wechat.ports import Created
 from tests.wechat.server import MESSAGE, OK, Platform, cut, json, raw
 
@@ -116,6 +123,20 @@ async def test_an_app_that_nobody_named_has_no_token(platform: Platform, send) -
     answer = await send(appid="wx9")
     assert (answer.verdict, answer.sent) == (Verdict.misconfigured, False)
     assert platform.story == []
+
+
+async def test_members_whom_wechat_quotes_are_not_named(platform: Platform, client) -> None:
+    """Whatever stands around them, also where one begins with another, or the words are cut at their length.
+    The rid is WeChat's own."""
+    named = tuple(map(ParticipatorInfo, ("gp-1", "gp-12", "6-a")))
+    message = msgspec.structs.replace(MESSAGE, participator_info_list=named)
+    platform.message = json(errcode=40003, errmsg="member_gp-12，成员gp-1无效 rid: 6-a")
+    answer = await client.set_chat_tool_msg("wx1", message, 20.0, yes)
+    assert (answer.errcode, answer.errmsg) == (40003, "member_***，成员***无效 rid: ***")
+    assert answer.rid == "6-a"
+    platform.message = json(errcode=40003, errmsg="x" * 498 + "gp-1")
+    answer = await client.set_chat_tool_msg("wx1", message, 20.0, yes)
+    assert answer.errmsg == "x" * 498 + "**"
 
 
 async def test_a_mistake_of_our_own_before_the_send_is_an_answer_too(platform: Platform, send) -> None:
