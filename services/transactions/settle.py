@@ -122,11 +122,11 @@ class _Settling:
         self._log(result)
         if phase(card) is CLOSED and phase(step.card) is not CLOSED:
             self.moved.add(name)
-        told = {*step.confirmed, *step.skipped}
         if name in self.unconfirmed:
             self.unconfirmed[name].difference_update(step.confirmed)
         if name in self.dying:  # a later result of the same card closes it, perhaps
-            self.dying[name] = [each for each in self.dying[name] if each.group_openid not in told]
+            settled = {*step.confirmed, *step.skipped}
+            self.dying[name] = [each for each in self.dying[name] if each.group_openid not in settled]
         self.cards[name] = step.card
         self.steps.append(step)
         delivered = step.card.settled > card.settled and "revisions.delivered" in step.counters
