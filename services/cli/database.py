@@ -31,7 +31,9 @@ def check_meant(settings: Settings) -> None:
 async def opened_store(settings: Settings) -> AsyncIterator[Store]:
     """The store for one command; says what to do when it is not there or not migrated."""
     with named_database(settings):
-        store = await open_store(database_url(settings), slot=0, rules=delivery_rules(settings), pool=2)
+        store = await open_store(
+            database_url(settings), slot=0, rules=delivery_rules(settings), pool=2, must_exist=True
+        )
     try:
         with named_database(settings):
             await answers(store, ANSWER_DEADLINE)

@@ -16,6 +16,7 @@ from contracts.times import SECOND, format_rfc3339, parse_rfc3339
 from services.cli.acting import acting
 from services.cli.database import opened_store
 from services.cli.errors import CommandError
+from services.cli.show import GIVEN_UP
 from services.cli.tables import print_table, table
 from services.runtime.settings import Settings
 from services.store.operators import DONE, NO_BOUND, STOPPED, Act, Filter, Job, Kind, action
@@ -58,6 +59,9 @@ class Chosen(msgspec.Struct, frozen=True):
                 "name either ACTIVITY_IDs, or a filter: --app, --room, --verdict, --opened-after, "
                 "--opened-before; --all matches everything"
             )
+        if self.verdict and self.verdict not in GIVEN_UP:
+            known = ", ".join(GIVEN_UP)
+            raise CommandError(f"no card is given up with {self.verdict}: --verdict is one of {known}")
         if self.filtered and self.go and not self.why.strip():
             raise CommandError("a job needs --why TEXT: whoever comes next wants to know")
 

@@ -118,7 +118,11 @@ def redeliver(  # noqa: PLR0917 (Typer's options are arguments)
     app_: _Apps = None,
     room: _Room = "",
     verdict: Annotated[
-        str, typer.Option(metavar="VERDICT", help="Filter: given up with it, such as rejected.")
+        str,
+        typer.Option(
+            metavar="VERDICT",
+            help="Filter: given up with it, such as rejected; not cards that only skipped members.",
+        ),
     ] = "",
     opened_after: _After = "",
     opened_before: _Before = "",

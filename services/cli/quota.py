@@ -30,6 +30,8 @@ MOST: Final = 1_000_000
 async def quota(settings: Settings, out: Console, appids: Sequence[str]) -> int:
     """Ask for each app that the apps file names, or for these; 1 where WeChat does not tell of one."""
     apps, clock = AppBook.load(settings), RealClock()
+    if not apps.appids():
+        raise CommandError("no app is named here: set LIVECARD_APPS_FILE or LIVECARD_APPS")
     if unknown := sorted({*appids} - {*apps.appids()}):
         raise CommandError(f"the apps file does not name {', '.join(unknown)}")
     now = clock.wall()

@@ -12,7 +12,7 @@ from rich.console import Console
 from contracts.decode import Dead, decode
 from contracts.records import DeadReason, Record, is_cut, strip_livecard_headers
 from contracts.topics import Topics
-from services.cli.database import opened_store
+from services.cli.database import check_meant, opened_store
 from services.cli.errors import CommandError
 from services.cli.letters import ROUND, open_letters
 from services.kafka.bus import KafkaBus
@@ -42,6 +42,15 @@ class Letter(msgspec.Struct, frozen=True):
     """What was wrong with it when it died, in the words for its producer."""
 
 
+def _check(settings: Settings, reasons: list[str], *, send: bool) -> None:
+    if not settings.kafka:
+        raise CommandError("LIVECARD_KAFKA is not set, so there is no broker to read dead letters from")
+    if wrong := sorted(set(reasons) - set(get_args(DeadReason))):
+        raise CommandError(f"no such reason: {', '.join(wrong)}; there are {', '.join(get_args(DeadReason))}")
+    if send:
+        check_meant(settings)
+
+
 async def replay(
     settings: Settings,
     out: Console,
@@ -51,10 +60,7 @@ async def replay(
     send: bool,
 ) -> None:
     """Tell what would be taken back, or (with `send`) do it. Safe to run twice: what lives is left alone."""
-    if not settings.kafka:
-        raise CommandError("LIVECARD_KAFKA is not set, so there is no broker to read dead letters from")
-    if wrong := sorted(set(reasons) - set(get_args(DeadReason))):
-        raise CommandError(f"no such reason: {', '.join(wrong)}; there are {', '.join(get_args(DeadReason))}")
+    _check(settings, reasons, send=send)
     chosen = [
         letter
         async for letter in _letters(settings)

@@ -14,7 +14,7 @@ from contracts.records import Record
 from contracts.times import SECOND, format_rfc3339, parse_rfc3339
 from contracts.topics import Topics
 from services.cli.acting import acting
-from services.cli.database import opened_store
+from services.cli.database import check_meant, opened_store
 from services.cli.errors import CommandError
 from services.cli.stretch import read_until
 from services.kafka.errors import brief, no_topic
@@ -82,6 +82,7 @@ async def rewind(settings: Settings, out: Console, *, to: str, go: bool, why: st
     """Tell how many records would come once more, or (with `go`) make it so. Safe to run twice."""
     if not settings.kafka:
         raise CommandError("LIVECARD_KAFKA is not set, so there is no consumer group to set back")
+    check_meant(settings)
     act = acting(why)
     async with opened_store(settings) as store:
         asked = await _span(store, settings, to, out)

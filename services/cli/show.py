@@ -117,7 +117,7 @@ def _why(seen: Seen, status: Status, settings: Settings) -> str:
             why = GIVEN_UP.get(status.why, status.why)
             return f" until the next event or `livecard redeliver`: {why}{_last(seen)}"
         case Phase.in_sync:
-            return f": WeChat confirmed revision {card.settled}"
+            return f": nothing is owed at revision {card.settled}"
     if status.why.startswith("gate:"):
         return f": {_gate(seen, until)}"
     if status.why == "quota_reserve":

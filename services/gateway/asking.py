@@ -5,12 +5,17 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from contracts.times import MINUTE, SECOND
+import structlog
+
+from contracts.times import MINUTE, SECOND, format_rfc3339
 from contracts.wechat import BAD_JS_CODE, BLOCKED_USER, USED_JS_CODE, Verdict
 from services.gateway.dependencies import Gateway
 from services.gateway.problems import FieldError, Problem, unavailable
+from services.runtime.ports import SELDOM
 from services.transactions.passing import OF_THE_CALL, Shut, enter, leave
 from services.wechat.ports import Answer, Created, LoggedIn
+
+LOG = structlog.get_logger("livecard.gateway")
 
 SOON: Final = 5
 """Seconds until WeChat is worth another try, when it was away or said nothing understandable."""
@@ -67,6 +72,15 @@ async def _created(gateway: Gateway, appid: str) -> Created:
     if isinstance(answer, Created):
         return answer
     if gate is not None and gate.reason:
+        LOG.warning(
+            "a gate closed: WeChat refuses the app",
+            appid=appid,
+            reason=gate.reason,
+            until=format_rfc3339(gate.closed_until),
+            errcode=refused.errcode,
+            errmsg=refused.errmsg,
+            rid=refused.rid,
+        )
         raise _shut(gateway, appid, gate.reason, gate.wait)
     raise _away(gateway, "create", appid, answer)
 
@@ -124,6 +138,16 @@ def _away(gateway: Gateway, call: str, appid: str, answer: Answer) -> Problem:
         gateway.pauses.begin(call, appid, gateway.clock.monotonic(), wait)
     elif answer.verdict in (Verdict.misconfigured, Verdict.blocked, Verdict.address):
         wait = _seconds(gateway.settings.us("probe"))
+    LOG.warning(
+        "WeChat gives no activity id" if call == "create" else "WeChat lets nobody log in",
+        appid=appid,
+        verdict=str(answer.verdict),
+        errcode=answer.errcode,
+        errmsg=answer.errmsg,
+        rid=answer.rid,
+        again_in=wait,
+        every=SELDOM,
+    )
     said = f"it answered {answer.errcode}" if answer.errcode is not None else "it gave no answer"
     rid = f", rid {answer.rid}" if answer.rid else ""
     return unavailable(f"WeChat did not do it for {appid}: {said}{rid} ({answer.verdict})", wait)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from litestar import Request
+from litestar.exceptions import InternalServerException
 from msgspec import Meta
 
 from contracts.events import EventData
@@ -16,7 +17,12 @@ from services.store.operators import LONGEST_WHY
 
 T = TypeVar("T")
 
+LEFT: Final = 499
+"""The status, in metrics and logs, of a request whose client left: nobody reads the answer. nginx's, too."""
+
 _AT: Final = re.compile(r"^(.*?)(?: - at `(?:key in )?\$(.*)`)?$", re.DOTALL)
+_NAMED: Final = re.compile(r"(?:missing required|unknown) field `(.*)`$")
+"""A field that msgspec names in its words alone, not in the path."""
 _NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -29,7 +35,10 @@ async def body_of(request: Request[Any, Any, Any]) -> bytes:
         and not (said.startswith("application/") and said.endswith("+json"))
     ):
         raise Problem(415, "send the body as JSON, with the header Content-Type: application/json")
-    return await request.body() or b"{}"
+    try:
+        return await request.body() or b"{}"
+    except InternalServerException:  # Litestar's word for a client that left
+        raise Problem(LEFT, "the client left before its body was there", title="Client Left") from None
 
 
 def read_event(kind: str, body: bytes) -> EventData:
@@ -50,7 +59,10 @@ def read_body(body: bytes, kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         found = _AT.match(str(error))
         assert found is not None
-        errors = [FieldError((found[2] or "").lstrip("."), found[1])]
+        path, named = found[2] or "", _NAMED.search(found[1])
+        if named:
+            path += f".{named[1]}"
+        errors = [FieldError(path.lstrip("."), found[1])]
         raise Problem(422, "the request's data is wrong", errors=errors) from None
     except _NOT_JSON:
         raise not_json() from None

@@ -26,6 +26,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 DOCUMENT: Final = "GET /openapi.json lists every route"
 _MISSING: Final = re.compile(r"Missing required \w+ parameter '(.+?)'")
 """How Litestar says it; it names the parameter nowhere else."""
+TOO_LARGE: Final = "the body is larger than a mebibyte: send less at a time"
 STORE_AWAY: Final = 5
 """Seconds after which to try again while the store is away."""
 
@@ -113,7 +114,8 @@ def problem_of(error: Exception, request: Request[Any, Any, Any]) -> Problem:
         headers = dict(error.headers or {})
         return Problem(405, f"this path has other methods, see Allow: {DOCUMENT}", headers=headers)
     if isinstance(error, HTTPException) and error.status_code < 500:
-        return Problem(error.status_code, error.detail, headers=dict(error.headers or {}))
+        detail = TOO_LARGE if error.status_code == 413 else error.detail
+        return Problem(error.status_code, detail, headers=dict(error.headers or {}))
     LOG.error("a request failed unexpectedly", **_about(request), exc_info=error)
     return Problem(500, "something went wrong here: the log of the gateway says what")
 

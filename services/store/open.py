@@ -45,10 +45,11 @@ async def open_store(
     pool: int = 8,
     now: str | None = None,
     measure: Measure | None = None,
+    must_exist: bool = False,
     **engine: Any,
 ) -> SqlStore:
     """A store that connects at first use. `pool`: connections to PostgreSQL. `measure`: see `SqlStore`.
-    Raises `StoreUnavailable`.
+    `must_exist`: no SQLite file is made, nor its folder. Raises `StoreUnavailable`.
 
     `now` replaces the SQL of the clock and `engine` goes to SQLAlchemy (the simulation hands in an
     `async_creator`).
@@ -78,7 +79,10 @@ async def open_store(
         )
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StoreUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed")
-    _make_folder(parsed)
+    file = _file(parsed)
+    if must_exist and not file.exists():
+        raise StoreUnavailable("there is no such file: run livecard init")
+    _make_folder(file.parent)
     dialect = Dialect(postgres=False, now=now)
     writer = _sqlite(parsed, "BEGIN IMMEDIATE", engine)
     readers = _sqlite(parsed, "BEGIN", engine)
@@ -135,11 +139,14 @@ def _sessions(url: URL) -> tuple[Sessions, dict[str, Any]]:
     return sessions, arguments
 
 
-def _make_folder(url: URL) -> None:
-    """The folder of an SQLite file; a store in memory is refused: each connection would have its own."""
+def _file(url: URL) -> Path:
+    """The SQLite file; a store in memory is refused: each connection would have its own."""
     if url.database in (None, "", ":memory:"):
         raise StoreUnavailable("LIVECARD_DATABASE names no file: write sqlite+aiosqlite:///PATH")
-    folder = Path(str(url.database)).parent
+    return Path(str(url.database))
+
+
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

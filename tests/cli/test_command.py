@@ -143,6 +143,8 @@ def test_a_file_that_is_not_there() -> None:
         (["replay"], {"LIVECARD_KAFKA": "127.0.0.1:1"}, ["127.0.0.1:1", "Connection refused"]),
         (["redeliver", "a-1"], {}, ["livecard init"]),
         (["gates"], {}, ["livecard init"]),
+        (["redeliver", "--verdict", "typo"], {}, ["with typo", "unknown_activity"]),
+        (["quota"], {}, ["LIVECARD_APPS_FILE", "LIVECARD_APPS"]),
         (["show", "a-1"], {"LIVECARD_DATABASE": "mysql://db/x"}, ["postgresql+asyncpg://"]),
         (
             ["ledger"],
@@ -163,10 +165,12 @@ def test_what_is_missing_is_named(
         assert word in printed, printed
 
 
-@pytest.mark.parametrize("command", ["init", "lifecycle", "clock", "dispatcher", "up"])
+@pytest.mark.parametrize(
+    "command", ["init", "lifecycle", "clock", "dispatcher", "up", "rewind", "replay --send"]
+)
 def test_a_real_broker_wants_a_database_that_is_named(tmp_path: Path, command: str) -> None:
     """A company's events are not for a file in a home folder; no such file is made."""
-    code, printed = livecard(command, LIVECARD_KAFKA="127.0.0.1:1", XDG_STATE_HOME=str(tmp_path))
+    code, printed = livecard(*command.split(), LIVECARD_KAFKA="127.0.0.1:1", XDG_STATE_HOME=str(tmp_path))
     assert code == 1
     assert printed.startswith("livecard: LIVECARD_DATABASE is not set, though LIVECARD_KAFKA names a broker")
     assert "postgresql+asyncpg://" in printed
@@ -175,6 +179,19 @@ def test_a_real_broker_wants_a_database_that_is_named(tmp_path: Path, command: s
     assert meant == f"sqlite+aiosqlite:///{tmp_path}/livecard/livecard.sqlite3"
     code, printed = livecard("init", LIVECARD_KAFKA="127.0.0.1:1", LIVECARD_DATABASE=meant)
     assert f"database: {meant} is up to date" in printed
+
+
+@pytest.mark.parametrize(
+    "command", ["ledger", "show a-1", "redeliver a-1", "gates", "actions", "jobs", "forget o-1"]
+)
+def test_a_command_makes_no_database(tmp_path: Path, command: str) -> None:
+    """A mistyped path leaves nothing behind; only `init` and `up` make a file, and its folder."""
+    database = f"sqlite+aiosqlite:///{tmp_path}/mistyped/livecard.sqlite3"
+    code, printed = livecard(*command.split(), LIVECARD_DATABASE=database)
+    assert code == 1
+    assert printed.startswith("livecard: there is no such file: run livecard init; asked was")
+    assert database in printed
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:

@@ -245,7 +245,7 @@ async def test_the_language_is_the_readers(world: World) -> None:
     assert 'href="/console/cards?app=wx1&amp;lang=zh"' in page
     await reader.page("/console?lang=zh")
     missing = await reader.get("/console/nothing")
-    assert missing.status_code == 404
+    assert (missing.status_code, missing.headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert '<html lang="zh-CN">' in missing.text
 
 

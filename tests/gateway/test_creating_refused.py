@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from contracts.times import SECOND, format_rfc3339
 from contracts.wechat import CREATE_ACTIVITY_ID_PATH, Verdict
@@ -37,8 +38,14 @@ REFUSALS = [
 async def test_what_wechat_refuses_is_503_and_closes_the_gate_as_a_card_would(
     stage: Stage, errcode: int, outcome: str, closes: str | None
 ) -> None:
+    """And a line of the log tells it, with all that WeChat's support asks for."""
     stage.platform.refuse(CREATE_ACTIVITY_ID_PATH, errcode)
-    answer = await stage.api.post(URL, json=BODY)
+    with capture_logs() as lines:
+        answer = await stage.api.post(URL, json=BODY)
+    (line,) = [each for each in lines if each.get("errcode") == errcode]
+    assert line["event"].startswith("a gate closed" if closes else "WeChat gives no activity id")
+    assert {"appid", "errmsg", "rid"} <= line.keys()
+    assert line["log_level"] == "warning"
     assert answer.status_code == 503, answer.text
     assert int(answer.headers["retry-after"]) >= 1
     assert (str(errcode) in answer.text) or closes

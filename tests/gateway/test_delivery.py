@@ -188,9 +188,10 @@ async def test_closing_a_gate(api: Api) -> None:
 @pytest.mark.parametrize(
     ("body", "path"),
     [
-        ({"why": "x"}, ""),
+        ({"why": "x"}, "until"),
         ({"until": "2026-11-21T09:00:00Z", "why": ""}, "why"),
-        ({"until": "2026-11-21T09:00:00Z"}, ""),
+        ({"until": "2026-11-21T09:00:00Z"}, "why"),
+        ({"until": "2026-11-21T09:00:00Z", "why": "x", "whose": "y"}, "whose"),
         ({"until": "tomorrow", "why": "x"}, "until"),
     ],
 )
@@ -206,7 +207,8 @@ async def test_a_closing_without_a_reason_or_a_time_that_can_be_is_refused(
 @pytest.mark.parametrize("until", ["2026-11-21T07:00:00Z", "2027-11-21T07:00:00Z"])
 async def test_a_gate_is_closed_for_a_time_ahead_that_is_not_too_long(api: Api, until: str) -> None:
     await api.scene.open("a")
-    await api.refused(409, "POST", "/v1/gates/wx1/close", json={"until": until, "why": "x"})
+    problem = await api.refused(422, "POST", "/v1/gates/wx1/close", json={"until": until, "why": "x"})
+    assert [each["path"] for each in problem["errors"]] == ["until"]
     assert (await api.scene.gate("wx1")).reason == ""
 
 
@@ -252,6 +254,16 @@ async def test_a_repeated_redelivery_is_answered_as_the_first_time(api: Api) -> 
         await api.ask("POST", "/v1/gates/wx1/open", headers={"Idempotency-Key": "k-2"}) for _ in range(2)
     ]
     assert [each.status_code for each in opened] == [204, 204]
+
+
+async def test_a_refused_closing_is_kept_under_its_idempotency_key(api: Api) -> None:
+    """What is mended goes under another key."""
+    await api.scene.open("a")
+    mended = {"until": "2026-11-21T09:00:00Z", "why": "x"}
+    for body in ({"until": mended["until"]}, mended):
+        answer = await api.ask("POST", "/v1/gates/wx1/close", json=body, headers={"Idempotency-Key": "k-1"})
+        assert answer.status_code == 422, answer.text
+    assert (await api.scene.gate("wx1")).reason == ""
 
 
 async def test_the_body_of_an_operators_post_is_json_or_nothing(api: Api) -> None:

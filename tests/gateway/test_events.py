@@ -111,6 +111,7 @@ async def test_a_large_body_is_refused(world: World) -> None:
     answer = await world.api.post("/v1/activities/a-1/close", content=b" " * (1 << 20) + b"{}")
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
+    assert "larger than a mebibyte" in answer.json()["detail"]
 
 
 async def test_what_the_type_does_not_know_is_told_and_left_out(world: World) -> None:

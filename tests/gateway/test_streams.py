@@ -9,6 +9,7 @@ import aiohttp
 import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from contracts.changes import decode_change
 from scripts.patience import PATIENCE
@@ -27,6 +28,7 @@ from services.store.rows import CHANGES, Announced, Writes
 from services.transactions.views import view_activity
 from tests.gateway.changes import NOW, change, ids
 from tests.gateway.listening import listening
+from tests.gateway.test_events import published
 from tests.gateway.world import ALL_KEY, OTHER_KEY, SCOPE_KEYS, World
 
 
@@ -309,6 +311,34 @@ async def test_over_a_socket_changes_come_at_once_and_a_client_that_leaves_is_no
         async with http.get(url) as answer:
             world.gateway.feed.close()
             assert (await answer.read()).endswith(b"\n\n")
+    await world.front.drained()
+    await server.stop()
+
+
+@pytest.mark.parametrize(
+    "length", ["content-length: 20\r\n\r\n{", "transfer-encoding: chunked\r\n\r\n5\r\n{"]
+)
+async def test_over_a_socket_a_client_that_leaves_in_its_body_is_no_mistake_of_ours(
+    world: World, length: str
+) -> None:
+    """Phones and proxies do all day. Nothing is done, and no warning tells of it."""
+    await world.scene.open("a-1")
+    server = HttpServer("127.0.0.1:0", Health(list, RealClock(), 60.0), CollectorRegistry(), asgi(world))
+    await server.start()
+    _, port = server.url.rsplit(":", 1)
+    head = f"POST /v1/activities/a-1/close HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALL_KEY}\r\n"
+    count = world.gateway.metrics.registry.get_sample_value
+    route = "POST /v1/activities/{activity_id}/close"
+    with capture_logs() as lines:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(port))
+        writer.write(f"{head}{length}".encode())
+        await writer.drain()
+        writer.close()
+        async with asyncio.timeout(PATIENCE):
+            while not count("livecard_http_requests_total", {"route": route, "code": "499"}):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert not [line for line in lines if line["log_level"] in ("warning", "error")]
+    assert await published(world) == []
     await world.front.drained()
     await server.stop()
 

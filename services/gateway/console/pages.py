@@ -99,7 +99,7 @@ class Pages:
             session=session_of(request),
             **values,
         )
-        answer = Response(text, status_code=status, media_type="text/html; charset=utf-8", headers=HEADERS)
+        answer = Response(text, status_code=status, media_type="text/html", headers=HEADERS)
         if asked:
             answer.set_cookie(remembered(request, LANGUAGE_COOKIE, language, YEAR))
         return answer
