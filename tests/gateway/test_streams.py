@@ -335,7 +335,7 @@ async def test_over_a_socket_a_client_that_leaves_in_its_body_is_no_mistake_of_o
         await writer.drain()
         writer.close()
         async with asyncio.timeout(PATIENCE):
-            while not count("livecard_http_requests_total", {"route": route, "code": "499"}):  # noqa: ASYNC110
+            while not count("livecard_http_requests_total", {"route": route, "code": "499"}):  # noqa: ASYNC110 (the server notices it)
                 await asyncio.sleep(0.01)
     assert not [line for line in lines if line["log_level"] in ("warning", "error")]
     assert await published(world) == []
