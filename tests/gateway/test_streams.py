@@ -328,14 +328,14 @@ async def test_over_a_socket_a_client_that_leaves_in_its_body_is_no_mistake_of_o
     _, port = server.url.rsplit(":", 1)
     head = f"POST /v1/activities/a-1/close HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALL_KEY}\r\n"
     count = world.gateway.metrics.registry.get_sample_value
-    route = "POST /v1/activities/{activity_id}/close"
+    left = {"route": "POST /v1/activities/{activity_id}/close", "code": "499"}
     with capture_logs() as lines:
         _, writer = await asyncio.open_connection("127.0.0.1", int(port))
         writer.write(f"{head}{length}".encode())
         await writer.drain()
         writer.close()
         async with asyncio.timeout(PATIENCE):
-            while not count("livecard_http_requests_total", {"route": route, "code": "499"}):  # noqa: ASYNC110 (the server notices it)
+            while not count("livecard_http_requests_total", left):  # noqa: ASYNC110 (the server notices it)
                 await asyncio.sleep(0.01)
     assert not [line for line in lines if line["log_level"] in ("warning", "error")]
     assert await published(world) == []
