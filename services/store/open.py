@@ -80,8 +80,8 @@ async def open_store(
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StoreUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed")
     file = _file(parsed)
-    if must_exist and not file.exists():
-        raise StoreUnavailable("there is no such file: run livecard init")
+    if must_exist:
+        _check_there(file)
     _make_folder(file.parent)
     dialect = Dialect(postgres=False, now=now)
     writer = _sqlite(parsed, "BEGIN IMMEDIATE", engine)
@@ -144,6 +144,15 @@ def _file(url: URL) -> Path:
     if url.database in (None, "", ":memory:"):
         raise StoreUnavailable("LIVECARD_DATABASE names no file: write sqlite+aiosqlite:///PATH")
     return Path(str(url.database))
+
+
+def _check_there(file: Path) -> None:
+    try:
+        there = file.exists()
+    except OSError as error:
+        raise StoreUnavailable(f"{file} cannot be looked at: {error.strerror}") from error
+    if not there:
+        raise StoreUnavailable("there is no such file: run livecard init")
 
 
 def _make_folder(folder: Path) -> None:

@@ -207,8 +207,7 @@ async def test_a_closing_without_a_reason_or_a_time_that_can_be_is_refused(
 @pytest.mark.parametrize("until", ["2026-11-21T07:00:00Z", "2027-11-21T07:00:00Z"])
 async def test_a_gate_is_closed_for_a_time_ahead_that_is_not_too_long(api: Api, until: str) -> None:
     await api.scene.open("a")
-    problem = await api.refused(422, "POST", "/v1/gates/wx1/close", json={"until": until, "why": "x"})
-    assert [each["path"] for each in problem["errors"]] == ["until"]
+    await api.refused(409, "POST", "/v1/gates/wx1/close", json={"until": until, "why": "x"})
     assert (await api.scene.gate("wx1")).reason == ""
 
 

@@ -126,11 +126,18 @@ def test_settings_are_listed_without_a_home() -> None:
 
 
 @elsewhere
-def test_a_home_that_cannot_be_written_is_a_sentence(home: Path) -> None:
-    """The folder, and that it is a default."""
-    code, told = as_another_user("ledger", HOME=str(home))
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        ("ledger", "{home}/.local/state/livecard/livecard.sqlite3 cannot be looked at"),
+        ("up", "the folder {home}/.local/state/livecard cannot be made"),
+    ],
+)
+def test_a_home_that_cannot_be_used_is_a_sentence(home: Path, command: str, what: str) -> None:
+    """The file or its folder, and that it is a default."""
+    code, told = as_another_user(command, HOME=str(home))
     assert code == 1
-    assert f"the folder {home}/.local/state/livecard cannot be made" in told
+    assert what.format(home=home) in told
     assert "LIVECARD_DATABASE is not set" in told
     assert len(told.splitlines()) == 1
 

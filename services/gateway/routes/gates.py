@@ -17,7 +17,7 @@ from services.gateway.bodies import Why, body_of, read_body
 from services.gateway.dependencies import Gateway, TheCaller, TheGateway
 from services.gateway.keys import Caller
 from services.gateway.once import Keep, Reply, once
-from services.gateway.problems import not_found, unprocessable
+from services.gateway.problems import Problem, not_found, unprocessable
 from services.store.operators import LONGEST_WHY
 from services.transactions.gates import WrongTimeError, close_by_hand, open_by_hand
 
@@ -70,10 +70,10 @@ async def close_gate(
     """No card of the app is delivered until then, or until somebody opens it. What is under way is finished,
     and what comes in meanwhile is kept: it goes out afterwards, in one plan a card."""
     body = await body_of(request)
-    await check_gate(gateway, caller, appid)
 
     async def work(keep: Keep) -> Reply:
         closing = read_body(body, Closing)
+        await check_gate(gateway, caller, appid)
         try:
             until = parse_rfc3339(closing.until)
         except ValueError:
@@ -84,7 +84,7 @@ async def close_gate(
             try:
                 await close_by_hand(tx, [appid], until, acting(caller, closing.why))
             except WrongTimeError as error:
-                raise unprocessable("until", str(error)) from error
+                raise Problem(409, str(error)) from error
             return await keep(tx, Reply(204))
 
     return await once(request, body, gateway, caller, work)
