@@ -5,6 +5,7 @@ them); otherwise they are started once per session where possible, and tests tha
 skipped, or fail with LIVECARD_REQUIRE_ENGINES=1.
 """
 
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
+from services.runtime import logs
 from tests.engines.support import REQUIRED, Desk, Source, administer, pooled, run_apart, sibling, sources
 from tests.order import slow_ones_first
 
@@ -145,3 +148,18 @@ def store_url(request: pytest.FixtureRequest) -> str:
     """The SQLAlchemy URL of an empty database of this test's own, once on SQLite, once on PostgreSQL."""
     url: str = request.getfixturevalue(f"{request.param}_database")
     return url
+
+
+@pytest.fixture
+def logging_restored() -> Iterator[None]:
+    """Logging is again as it was, after a test that configures it: what the next one logs would be lost in
+    this one's captured stream."""
+    root = logging.getLogger()
+    handlers, level, config = root.handlers[:], root.level, structlog.get_config()
+    levels = {name: logging.getLogger(name).level for name in logs._QUIET}
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**config)
+    for name, each in levels.items():
+        logging.getLogger(name).setLevel(each)

@@ -28,7 +28,7 @@ TINY: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "growth": ({"sizes": "100", "events": 60, "calls": 10}, ("100 activities", "SQL ms/call")),
     "recovery": (
-        {"cards": 60, "lease": 2.0, "in_flight": 8, "wait": 0.5},
+        {"cards": 40, "lease": 6.0, "in_flight": 8, "wait": 1.5},  # calls that a starved machine can kill in
         ("the killed dispatcher had", "after the kill"),
     ),
     "fairness": (

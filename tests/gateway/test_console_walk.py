@@ -149,6 +149,7 @@ async def test_a_key_of_one_app_sees_and_touches_nothing_of_anothers(world: Worl
     assert (await world.scene.outbox(), await world.bench.store.all_gates()) == before
 
 
+@pytest.mark.usefixtures("logging_restored")
 async def test_neither_key_nor_cookie_is_told_by_anything(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -153,6 +153,7 @@ async def test_a_key_of_one_app_sees_and_touches_nothing_of_anothers(world: Worl
     assert await world.scene.outbox() == before
 
 
+@pytest.mark.usefixtures("logging_restored")
 async def test_no_key_is_told_by_anything(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither a good one nor a wrong one, wherever it is sent: not in answers, logs or metrics."""
 

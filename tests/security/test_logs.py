@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -19,18 +18,7 @@ from services.runtime.settings import Settings
 TOKEN = "canary-token"
 
 
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    """Logging as it was."""
-    root = logging.getLogger()
-    handlers, level, config = root.handlers[:], root.level, structlog.get_config()
-    levels = {name: logging.getLogger(name).level for name in logs._QUIET}
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.configure(**config)
-    for name, each in levels.items():
-        logging.getLogger(name).setLevel(each)
+pytestmark = pytest.mark.usefixtures("logging_restored")
 
 
 def fail(token: str) -> None:
