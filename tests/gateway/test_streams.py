@@ -319,7 +319,7 @@ async def test_over_a_socket_changes_come_at_once_and_a_client_that_leaves_is_no
     "length", ["content-length: 20\r\n\r\n{", "transfer-encoding: chunked\r\n\r\n5\r\n{"]
 )
 async def test_over_a_socket_a_client_that_leaves_in_its_body_is_no_mistake_of_ours(
-    world: World, length: str
+    world: World, length: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Phones and proxies do all day. Nothing is done, and no warning tells of it."""
     await world.scene.open("a-1")
@@ -327,16 +327,16 @@ async def test_over_a_socket_a_client_that_leaves_in_its_body_is_no_mistake_of_o
     await server.start()
     _, port = server.url.rsplit(":", 1)
     head = f"POST /v1/activities/a-1/close HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALL_KEY}\r\n"
-    count = world.gateway.metrics.registry.get_sample_value
-    left = {"route": "POST /v1/activities/{activity_id}/close", "code": "499"}
+    told: asyncio.Queue[tuple[str, int, float]] = asyncio.Queue()
+    monkeypatch.setattr(world.gateway.metrics, "request_answered", lambda *each: told.put_nowait(each))
     with capture_logs() as lines:
         _, writer = await asyncio.open_connection("127.0.0.1", int(port))
         writer.write(f"{head}{length}".encode())
         await writer.drain()
         writer.close()
         async with asyncio.timeout(PATIENCE):
-            while not count("livecard_http_requests_total", left):  # noqa: ASYNC110 (the server notices it)
-                await asyncio.sleep(0.01)
+            route, code, _ = await told.get()
+    assert (route, code) == ("POST /v1/activities/{activity_id}/close", 499)
     assert not [line for line in lines if line["log_level"] in ("warning", "error")]
     assert await published(world) == []
     await world.front.drained()
